@@ -1,0 +1,55 @@
+"""The attempt: one HTTP request of one delivery."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .delivery import DeliveryId
+from .event import ClientId, EventName
+from .hook import HookId, Revision
+
+
+class AttemptResult(StrEnum):
+    """How one request ended."""
+
+    DELIVERED = "delivered"  # 2xx
+    GONE = "gone"  # 410
+    BUSY = "busy"  # 429, or 503 with Retry-After
+    REJECTED = "rejected"  # 400, 404, 405, 413, 415, 422: this record, not this endpoint
+    REDIRECTED = "redirected"  # 3xx, never followed
+    ERROR_STATUS = "error-status"  # any other status
+    TIMEOUT = "timeout"
+    CONNECT_FAILED = "connect-failed"
+    TLS_FAILED = "tls-failed"
+    DNS_FAILED = "dns-failed"
+    BLOCKED = "blocked"  # the address guard: no connection was made
+    BROKEN_ANSWER = "broken-answer"  # reset, bad framing, too many headers
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """One record of `attempts`. `number` counts from 1; `answer` is the start of the body, at most 20 kB."""
+
+    delivery_id: DeliveryId
+    hook_id: HookId
+    hook_revision: Revision
+    client: ClientId
+    event: EventName
+    namespace: str
+    concept_id: int
+    partition: int
+    offset: int
+    number: int
+    probe: bool
+    replay: str | None
+    started_at_ms: int
+    duration_ms: float
+    result: AttemptResult
+    status: int | None
+    answer: bytes = b""
+
+    @property
+    def key(self) -> bytes:
+        """Kafka key: one client, one partition."""
+        return b"%d" % self.client

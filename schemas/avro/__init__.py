@@ -1,0 +1,1 @@
+"""The Avro schemas this release ships, one per namespace and one per internal topic."""

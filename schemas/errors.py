@@ -1,0 +1,28 @@
+"""What can be wrong with bytes or values.
+
+SchemaError
+├── UnknownEventError        no such event in the catalogue
+├── InvalidValueError        a value outside what its schema allows
+├── UndecodableError         bytes that are not Confluent wire format, or do not match their writer's schema
+└── InvalidSchemaError       an .avsc file that is not a usable schema
+"""
+
+
+class SchemaError(Exception):
+    """Root of this room's errors."""
+
+
+class UnknownEventError(SchemaError):
+    """No such event in the catalogue."""
+
+
+class InvalidValueError(SchemaError):
+    """A value outside what its schema allows."""
+
+
+class UndecodableError(SchemaError):
+    """Bytes that are not Confluent wire format, or do not match their writer's schema."""
+
+
+class InvalidSchemaError(SchemaError):
+    """An .avsc file that is not a usable schema."""

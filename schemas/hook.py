@@ -1,0 +1,86 @@
+"""The hook: one client's wish to have one event posted to one target, and the notices about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+
+from .event import ClientId, EventName
+
+HookId = NewType("HookId", int)
+Revision = NewType("Revision", int)
+"""Monotone per slot (client, event), over deletion and re-creation; a lower revision is an older row."""
+
+RESYNC_MARK_KEY = b"resync-mark"
+"""Key of the one record in `subscriptions` that is not a hook: the end mark of a resync."""
+
+
+class HookState(StrEnum):
+    """What a row asks for. A deletion is a row too; its tombstone follows after 40 days."""
+
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hook:
+    """One row of the compacted `subscriptions` topic.
+
+    `secrets` are ciphertexts, newest first; a delivery is signed with each. `not_before_ms` (Unix ms, source append
+    time): deliveries of events that arrived earlier are skipped. `rate_limit_per_s` is None where there is none.
+    """
+
+    id: HookId
+    client: ClientId
+    event: EventName
+    target: str
+    state: HookState
+    revision: Revision
+    secrets: tuple[bytes, ...]
+    not_before_ms: int = 0
+    rate_limit_per_s: float | None = None
+
+    @property
+    def key(self) -> bytes:
+        """Kafka key: the slot."""
+        return slot_key(self.client, self.event)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResyncMark:
+    """The end of a resync: every slot of the database was published to this topic (its id) before this record."""
+
+    topic_id: str
+    written_at_ms: int
+
+
+class NoticeKind(StrEnum):
+    """What a worker tells the API's process about a hook."""
+
+    GONE = "gone"  # the target answered 410
+    FAILING = "failing"  # nothing but failure for five days
+    RECOVERED = "recovered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookNotice:
+    """A worker's observation about a hook, under the row revision it was made under; a stale one is ignored."""
+
+    hook_id: HookId
+    client: ClientId
+    event: EventName
+    revision: Revision
+    kind: NoticeKind
+    observed_at_ms: int
+
+    @property
+    def key(self) -> bytes:
+        """Kafka key: the slot."""
+        return slot_key(self.client, self.event)
+
+
+def slot_key(client: int, event: str) -> bytes:
+    """Kafka key of a slot, `client|event`."""
+    return f"{client}|{event}".encode()
