@@ -1,0 +1,235 @@
+"""The event producer: an event is accepted when its receipt says so, not before."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Self
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from hookstream.schemas.catalogue import Catalogue, subject
+from hookstream.schemas.codec import event_encoder
+from hookstream.schemas.event import Event
+
+from . import cloud_events
+from .config import ProducerConfig
+from .errors import (
+    DeliveryFailedError,
+    FlushTimeoutError,
+    ProducerClosedError,
+    ProducerConfigError,
+    QueueFullError,
+)
+from .receipt import Receipt
+from .registry import SchemaRegistry
+
+_POLL_S = 0.1  # how soon the poll thread sees that it should end; reports wake it at once
+_FULL_QUEUE_WAIT_S = 0.01
+_PURGE_S = 5.0
+_BLAMES_RECORD = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_MSG,
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.INVALID_RECORD,
+        KafkaError._BAD_MSG,  # noqa: SLF001 - how the client names its own codes
+    }
+)
+
+
+class EventProducer:
+    """Sends events to `events.<namespace>`: idempotent, acknowledged by all replicas, on Java's partitions.
+
+    May be used from any thread. A thread of its own serves the reports, so futures resolve although nobody polls;
+    their callbacks run there and must not block. Create it after a fork, not before.
+
+    Events of one resource keep the order in which `produce` was called, unless one of them fails: then those behind it
+    may be in the log already. Who cannot have that waits for each receipt, as the outbox relay does.
+    """
+
+    def __init__(
+        self, config: ProducerConfig, *, catalogue: Catalogue | None = None, registry: SchemaRegistry | None = None
+    ) -> None:
+        """Start the client; nothing is asked of Kafka or the registry before the first event, or `warm_up`.
+
+        Raises:
+            ProducerConfigError: librdkafka does not take the settings.
+        """
+        self._config = config
+        self._catalogue = catalogue or Catalogue.shipped()
+        self._registry = registry or SchemaRegistry(config.schema_registry_url, config.registry_options)
+        self._owns_registry = registry is None
+        self._source = config.source.encode()
+        self._encoders: dict[str, tuple[str, Callable[[Event], bytes]]] = {}
+        self._encoders_lock = threading.Lock()
+        self._unsettled = 0
+        self._settled = threading.Condition()
+        self._closed = False
+        self._stopped = threading.Event()
+        try:
+            self._kafka = Producer(config.librdkafka())
+        except (KafkaException, ValueError, TypeError) as exc:
+            msg = f"the Kafka client does not take these settings: {exc}"
+            raise ProducerConfigError(msg) from exc
+        self._poller = threading.Thread(target=self._poll, name="hookstream-event-producer", daemon=True)
+        self._poller.start()
+
+    def warm_up(self, *namespaces: str) -> None:
+        """Fetch the schema ids and connect, for these namespaces or all of them: the first event pays half a second.
+
+        Raises:
+            RegistryError, UnknownEventError: as `produce` would.
+            DeliveryFailedError: Kafka did not answer within `registry_deadline_s`.
+        """
+        for namespace in namespaces or self._catalogue.namespaces:
+            topic, _ = self._encoder(namespace)
+            try:
+                self._kafka.list_topics(topic, timeout=self._config.registry_deadline_s)
+            except KafkaException as exc:
+                raise _failed(topic, exc.args[0]) from exc
+
+    def produce(self, event: Event) -> Future[Receipt]:
+        """Hand one event over; the future resolves with its `Receipt`, or raises `DeliveryFailedError`.
+
+        Blocks while the queue is full, up to `queue_deadline_s`, and at a namespace's first event for its schema id.
+
+        Raises:
+            UnknownEventError: not in the catalogue.
+            InvalidValueError: a value that its schema does not allow.
+            RegistryError: no schema id for the namespace; `retriable` tells which.
+            QueueFullError: no room in time; the event was not accepted.
+            DeliveryFailedError: refused at once, such as for its size.
+            ProducerClosedError: after `close`.
+        """
+        self._catalogue.require(event.name)
+        topic, encode = self._encoder(event.name.partition(".")[0])
+        value = encode(event)
+        headers = cloud_events.headers(event, self._source)
+        future: Future[Receipt] = Future()
+        future.set_running_or_notify_cancel()  # it is on its way: `cancel` answers False
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            self._settle(future, topic, error, message)
+
+        with self._settled:
+            if self._closed:
+                msg = "the producer is closed"
+                raise ProducerClosedError(msg)
+            self._unsettled += 1
+        try:
+            self._enqueue(topic, event.key, value, headers, report)
+        except BaseException:
+            self._one_settled()
+            raise
+        return future
+
+    def flush(self, deadline_s: float) -> None:
+        """Return when every event accepted so far has its receipt or its error, and its callbacks have run.
+
+        Raises:
+            FlushTimeoutError: some had not, in time.
+        """
+        ends = time.monotonic() + deadline_s
+        self._kafka.flush(deadline_s)
+        with self._settled:
+            if not self._settled.wait_for(lambda: self._unsettled == 0, max(0.0, ends - time.monotonic())):
+                msg = f"{self._unsettled} events unacknowledged after {deadline_s:g} s"
+                raise FlushTimeoutError(msg)
+
+    def close(self, deadline_s: float | None = None) -> None:
+        """Flush, give up on what is left (its futures raise), and end the poll thread. A second call does nothing.
+
+        Raises:
+            FlushTimeoutError: something was given up.
+        """
+        with self._settled:
+            if self._closed:
+                return
+            self._closed = True
+        try:
+            self.flush(self._config.close_deadline_s if deadline_s is None else deadline_s)
+        except FlushTimeoutError:
+            self._kafka.purge()
+            self.flush(_PURGE_S)
+            raise
+        finally:
+            self._stopped.set()
+            self._poller.join()
+            if self._owns_registry:
+                self._registry.close()
+
+    def __enter__(self) -> Self:
+        """Use as a context: closed at its end."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        """Close under `close_deadline_s`."""
+        self.close()
+
+    def _encoder(self, namespace: str) -> tuple[str, Callable[[Event], bytes]]:
+        found = self._encoders.get(namespace)
+        if found is not None:
+            return found
+        with self._encoders_lock:
+            found = self._encoders.get(namespace)
+            if found is None:
+                text = self._catalogue.schema_text(namespace)
+                topic = self._config.topics.events(namespace)
+                schema_id = self._registry.wait_for(
+                    lambda: self._registry.id_for(subject(topic), text), self._config.registry_deadline_s
+                )
+                found = self._encoders[namespace] = (topic, event_encoder(self._catalogue, namespace, schema_id))
+        return found
+
+    def _enqueue(
+        self,
+        topic: str,
+        key: bytes,
+        value: bytes,
+        headers: cloud_events.Headers,
+        report: Callable[[KafkaError | None, Message], None],
+    ) -> None:
+        ends = time.monotonic() + self._config.queue_deadline_s
+        while True:
+            try:
+                self._kafka.produce(topic, value, key, on_delivery=report, headers=headers)
+            except BufferError as exc:
+                if time.monotonic() >= ends:
+                    msg = f"the queue of {self._config.queue_messages} events stayed full"
+                    raise QueueFullError(msg) from exc
+                self._kafka.poll(_FULL_QUEUE_WAIT_S)
+            except KafkaException as exc:
+                raise _failed(topic, exc.args[0]) from exc
+            else:
+                return
+
+    def _settle(self, future: Future[Receipt], topic: str, error: KafkaError | None, message: Message) -> None:
+        try:
+            if error is not None:
+                future.set_exception(_failed(topic, error))
+            else:
+                future.set_result(Receipt(topic, message.partition() or 0, message.offset() or 0))
+        finally:
+            self._one_settled()
+
+    def _one_settled(self) -> None:
+        with self._settled:
+            self._unsettled -= 1
+            if self._unsettled == 0:
+                self._settled.notify_all()
+
+    def _poll(self) -> None:
+        while not self._stopped.is_set():
+            self._kafka.poll(_POLL_S)
+
+
+def _failed(topic: str, error: KafkaError) -> DeliveryFailedError:
+    """Say what a refusal means. What timed out, was purged or may be tried again can be in the log nevertheless."""
+    blames_record = error.code() in _BLAMES_RECORD
+    retriable = not blames_record and not error.fatal()
+    what = f"{topic}: {error.name()}: {error.str()}"
+    return DeliveryFailedError(what, retriable=retriable, blames_record=blames_record)

@@ -1,0 +1,176 @@
+"""The schema registry, as far as hookstream needs one: schemas by id, ids by schema, registration as a separate step.
+
+Any registry with Confluent's API serves. `mock://NAME` is one within this process, shared by everyone who names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import TracebackType
+from typing import Self, TypeVar
+
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry.error import SchemaRegistryError
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from .errors import (
+    IncompatibleSchemaError,
+    NotRegisteredError,
+    ProducerConfigError,
+    RegistryError,
+    RegistryRefusedError,
+    RegistryUnavailableError,
+    UnknownSchemaIdError,
+)
+
+COMPATIBILITY = "BACKWARD_TRANSITIVE"
+_MOCK = "mock://"
+_REQUEST_TIMEOUT_S = 5
+_NOT_FOUND = 404
+_CONFLICT = 409
+_RETRIABLE_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+_NO_SUBJECT = 40401
+_NO_SCHEMA = 40403
+_MOCK_NOT_FOUND = 40400  # the mock knows one code for both
+_T = TypeVar("_T")
+
+
+class SchemaRegistry:
+    """A thin client; may be used from any thread. Every foreign error is translated here."""
+
+    def __init__(self, url: str, options: Mapping[str, str | int | float | bool] | None = None) -> None:
+        """Prepare a client; nothing is sent yet.
+
+        Raises:
+            ProducerConfigError: the URL or an option is not one.
+        """
+        self.url = url
+        self.is_mock = url.startswith(_MOCK)
+        self._texts: dict[int, str] = {}
+        self._client = _mock_client(url) if self.is_mock else _client(url, options or {})
+
+    def schema_text_by_id(self, schema_id: int, /) -> str:
+        """Give the text of a schema; asked once, a schema never changes under its id.
+
+        Raises:
+            UnknownSchemaIdError: the registry has none of that id.
+            RegistryUnavailableError: it could not be asked; the same id may be known later.
+        """
+        text = self._texts.get(schema_id)
+        if text is None:
+            about = f"schema {schema_id}"
+            schema = _translated(about, lambda: self._client.get_schema(schema_id), UnknownSchemaIdError)
+            text = self._texts[schema_id] = schema.schema_str or ""
+        return text
+
+    def id_for(self, subject: str, schema_text: str) -> int:
+        """Give the id under which a subject holds this very schema; registers nothing.
+
+        Raises:
+            NotRegisteredError: the subject does not hold it.
+            RegistryUnavailableError: the registry could not be asked.
+        """
+        schema = _avro(schema_text)
+        found = _translated(subject, lambda: self._client.lookup_schema(subject, schema), NotRegisteredError)
+        return _known(subject, found.schema_id)
+
+    def register(self, subject: str, schema_text: str) -> int:
+        """Make a subject hold this schema, and give its id; the same schema again gives the same id.
+
+        Raises:
+            IncompatibleSchemaError: readers of what was written before would break.
+            RegistryUnavailableError: the registry could not be asked.
+        """
+        schema_id = _translated(subject, lambda: self._client.register_schema(subject, _avro(schema_text)))
+        return _known(subject, schema_id)
+
+    def set_compatibility(self, subject: str, level: str = COMPATIBILITY) -> None:
+        """Set what the subject accepts from now on. The mock accepts everything, and is left alone.
+
+        Raises:
+            RegistryUnavailableError: the registry could not be asked.
+        """
+        if not self.is_mock:
+            _translated(subject, lambda: self._client.set_compatibility(subject, level))
+
+    def close(self) -> None:
+        """Close its connections; what is cached is still answered. The mock stays open, others share it."""
+        if not self.is_mock:
+            self._client.close()
+
+    def __enter__(self) -> Self:
+        """Use as a context: closed at its end."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        """Close."""
+        self.close()
+
+    def wait_for(self, question: Callable[[], _T], deadline_s: float) -> _T:
+        """Ask until the registry answers: for the start of a process, where it may come up later than we do.
+
+        Raises:
+            RegistryUnavailableError: it did not answer before the deadline.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception_type(RegistryUnavailableError),
+            wait=wait_random_exponential(multiplier=0.1, max=2),
+            stop=stop_after_delay(deadline_s),
+            reraise=True,
+        )
+        return retrying(question)
+
+
+@cache
+def _mock_client(url: str) -> SchemaRegistryClient:
+    """One store per URL and process: each mock client has its own, and the parts of a process have to meet in one."""
+    return SchemaRegistryClient.new_client({"url": url})
+
+
+def _client(url: str, options: Mapping[str, str | int | float | bool]) -> SchemaRegistryClient:
+    conf = {"timeout": _REQUEST_TIMEOUT_S, "max.retries": 1, "retries.wait.ms": 100, **options, "url": url}
+    try:
+        return SchemaRegistryClient(conf)
+    except (ValueError, TypeError, OSError) as exc:
+        msg = f"the URL or the options of the schema registry are not valid ({type(exc).__name__})"
+        raise ProducerConfigError(msg) from None  # the client's own words repeat the URL, which may hold a password
+
+
+def _translated(about: str, call: Callable[[], _T], missing: type[RegistryError] = RegistryRefusedError) -> _T:
+    try:
+        return call()
+    except SchemaRegistryError as exc:
+        raise _error(about, exc, missing) from exc
+    except Exception as exc:  # whatever its HTTP client raises: no answer was read, so nothing is known
+        msg = f"{about}: no answer from the schema registry ({type(exc).__name__})"
+        raise RegistryUnavailableError(msg) from exc
+
+
+def _error(about: str, exc: SchemaRegistryError, missing: type[RegistryError]) -> RegistryError:
+    """Decide what an answer means.
+
+    "Not found" counts only with the registry's own code: a 404 of a wrong URL or a proxy must not turn good records
+    into undecodable ones.
+    """
+    answer = f"HTTP {exc.http_status_code}, code {exc.error_code}"
+    if exc.http_status_code == _NOT_FOUND and exc.error_code in (_NO_SUBJECT, _NO_SCHEMA, _MOCK_NOT_FOUND):
+        if missing is NotRegisteredError:
+            return NotRegisteredError(f"{about}: this schema is not registered; run `hookstream topics create`")
+        return missing(f"{about}: the registry has none ({answer})")
+    if exc.http_status_code == _CONFLICT:
+        return IncompatibleSchemaError(f"{about}: incompatible with an earlier version: {exc.error_message}")
+    if exc.http_status_code in _RETRIABLE_STATUS:
+        return RegistryUnavailableError(f"{about}: the schema registry cannot answer now ({answer})")
+    return RegistryRefusedError(f"{about}: the schema registry refused ({answer}): {exc.error_message}")
+
+
+def _known(subject: str, schema_id: int | None) -> int:
+    if schema_id is None:
+        msg = f"{subject}: the registry's answer has no id"
+        raise RegistryUnavailableError(msg)
+    return schema_id
+
+
+def _avro(text: str) -> Schema:
+    return Schema(text, schema_type="AVRO")
