@@ -1,0 +1,1 @@
+"""Who wants what, where, with which secret, and what became of it: hookstream's database and the thin API."""

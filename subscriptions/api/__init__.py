@@ -1,0 +1,6 @@
+"""The thin API through which integrators register endpoints."""
+
+from .app import create_app
+from .dependencies import ApiDependencies, ApiLimits, MetricsPage, ReadinessCheck
+
+__all__ = ["ApiDependencies", "ApiLimits", "MetricsPage", "ReadinessCheck", "create_app"]

@@ -1,0 +1,35 @@
+"""The API, put together from what it is given."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from . import openapi, problems
+from .body_limit import BodyLimit
+from .dependencies import ApiDependencies
+from .events import event_routes, event_type_routes
+from .health import health_routes
+from .hooks import hook_routes, registration_routes
+
+
+def create_app(deps: ApiDependencies) -> FastAPI:
+    """An ASGI app. It owns nothing that has to be closed; handlers that block run in threads."""
+    app = FastAPI(
+        title="hookstream",
+        version=version("hookstream"),
+        description="Register the endpoints that hookstream delivers events to.",
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    routers = [
+        routes(deps) for routes in (registration_routes, hook_routes, event_routes, event_type_routes, health_routes)
+    ]
+    for router in routers:
+        app.include_router(router)
+    app.add_middleware(BodyLimit, max_body_bytes=deps.limits.max_body_bytes)
+    problems.install(app, [route for router in routers for route in router.routes if isinstance(route, APIRoute)])
+    openapi.install(app)
+    return app

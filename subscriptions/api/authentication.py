@@ -1,0 +1,86 @@
+"""Who may call a route: a bearer token is checked before a byte of the body is read.
+
+Source: RFC 6750.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from hookstream.subscriptions.database import NowMs, Sessions, reading
+from hookstream.subscriptions.errors import ExpiredTokenError, TokenError
+from hookstream.subscriptions.models import Role
+from hookstream.subscriptions.tokens import Principal, authenticate
+
+from .problems import ProblemError
+
+_REALM: Final = 'Bearer realm="hookstream"'
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def route_for(sessions: Sessions, now_ms: NowMs, *roles: Role) -> type[APIRoute]:
+    """A class of routes that answer 401 without a good token, 403 to other roles, and 415 to a body that is no JSON."""
+
+    class TokenRoute(APIRoute):
+        """A route behind a token."""
+
+        def get_route_handler(self) -> Handler:
+            """Wrap the handler of the framework."""
+            inner = super().get_route_handler()
+            takes_body = self.body_field is not None
+
+            async def handler(request: Request) -> Response:
+                request.state.principal = await run_in_threadpool(_principal, sessions, now_ms, request, roles)
+                if takes_body:
+                    _check_media_type(request)
+                return await inner(request)
+
+            return handler
+
+    return TokenRoute
+
+
+def principal_of(request: Request) -> Principal:
+    """Who is asking; for handlers of routes behind a token."""
+    return cast("Principal", request.state.principal)
+
+
+def _principal(sessions: Sessions, now_ms: NowMs, request: Request, roles: tuple[Role, ...]) -> Principal:
+    token = _bearer(request)
+    try:
+        with reading(sessions) as session:
+            principal = authenticate(session, token, now_ms=now_ms())
+    except TokenError as exc:
+        what = "has expired" if isinstance(exc, ExpiredTokenError) else "is not valid"
+        raise _unauthorized(f"the token {what}", f'{_REALM}, error="invalid_token"') from None
+    if principal.role not in roles:
+        detail = f"this needs the role {' or '.join(roles)}; the token's is {principal.role}"
+        raise ProblemError(HTTPStatus.FORBIDDEN, "wrong-role", detail)
+    return principal
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise _unauthorized("this needs a header `Authorization: Bearer` with a token", _REALM)
+    return token.strip()
+
+
+def _unauthorized(detail: str, challenge: str) -> ProblemError:
+    headers = {"WWW-Authenticate": challenge}
+    return ProblemError(HTTPStatus.UNAUTHORIZED, "unauthorized", detail, headers=headers)
+
+
+def _check_media_type(request: Request) -> None:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    has_body = request.headers.get("content-length", "") not in ("", "0") or "transfer-encoding" in request.headers
+    if has_body and media_type != "application/json" and not media_type.endswith("+json"):
+        detail = "the body must be application/json"
+        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", detail)

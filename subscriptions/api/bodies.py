@@ -1,0 +1,192 @@
+"""The JSON of requests and answers, in the order of its keys."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+_MAX_LONG = 2**63 - 1
+_MAX_EVENT_CHARS = 250  # a topic name has at most 249
+_MAX_SUB_NAMESPACE_CHARS = 255
+
+WholeNumber = Annotated[int, Field(strict=True, ge=0, le=_MAX_LONG)]
+TargetText = Annotated[str, Field(min_length=1, max_length=2048, examples=["https://example.com/create-lead"])]
+# From one in a quarter of an hour to more than one endpoint takes.
+RatePerSecond = Annotated[float, Field(strict=True, ge=0.001, le=100_000, allow_inf_nan=False, examples=[10])]
+EventText = Annotated[str, Field(min_length=1, max_length=_MAX_EVENT_CHARS, examples=["lead.new"])]
+
+
+class _Request(BaseModel):
+    """A body that holds what it is said to hold, and nothing else: a misspelt key is an error, not a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    """A key that is left out is not the same as one with the default's value."""
+    schema.pop("default", None)
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class NewHookFields(_Request):
+    """Which event, to where."""
+
+    event: EventText
+    target: TargetText
+
+
+class NewHookBody(_Request):
+    """`POST /hooks`."""
+
+    hook: NewHookFields
+
+
+class HookChangeFields(_Request):
+    """What shall be another; what is left out stays as it is."""
+
+    target: TargetText = Field(default="", json_schema_extra=_without_default)  # empty where it was left out
+    rate_limit_per_second: RatePerSecond | None = Field(
+        default=None, description="null takes the limit away", json_schema_extra=_without_default
+    )
+
+
+class HookChangeBody(_Request):
+    """`PATCH /hooks/{id}`."""
+
+    hook: HookChangeFields
+
+
+class EnableBody(_Request):
+    """`POST /hooks/{id}/enable`: whether what the hook is owed is delivered, or what arrived before now skipped."""
+
+    backlog: Literal["resume", "skip"]
+
+
+class ClientFields(_Answer):
+    """The client."""
+
+    id: int
+
+
+class CreatedHookFields(_Answer):
+    """A new hook with its secret, which is shown here once."""
+
+    id: int
+    event: str
+    target: str
+    client: ClientFields
+    secret: str = Field(examples=["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"])
+
+
+class CreatedHookAnswer(_Answer):
+    """201 of `POST /hooks`."""
+
+    hook: CreatedHookFields
+
+
+class HookFields(_Answer):
+    """A hook, without its secret."""
+
+    id: int
+    event: str
+    target: str
+    client: ClientFields
+    state: Literal["enabled", "disabled"]
+    disabled_reason: Literal["requested", "gone", "failing"] | None
+    not_before_ms: int | None = Field(description="events that arrived before then are skipped")
+    rate_limit_per_second: float | None
+    created_at_ms: int
+    updated_at_ms: int
+
+
+class EffectiveHookFields(HookFields):
+    """A hook, and whether every router works by this very state of it."""
+
+    effective: bool
+
+
+class HookAnswer(_Answer):
+    """`GET /hooks/{id}`."""
+
+    hook: EffectiveHookFields
+
+
+class HooksAnswer(_Answer):
+    """`GET /hooks`: a page; `next_cursor` is null on the last one."""
+
+    hooks: list[HookFields]
+    next_cursor: str | None
+
+
+class ConceptFields(_Request):
+    """The resource an event is about; its namespace is the event's, and may be left out."""
+
+    id: WholeNumber
+    namespace: str | None = None
+    sub_namespace: Annotated[str, Field(max_length=_MAX_SUB_NAMESPACE_CHARS)] | None = None
+
+
+class EventBody(_Request):
+    """One event. With an `id` of the caller's, publishing it twice gives deliveries with the same `webhook-id`."""
+
+    event: EventText
+    client: WholeNumber
+    concept: ConceptFields
+    id: UUID | None = None
+    occurred_at_ms: WholeNumber | None = None
+
+
+def _shape(body: Any) -> str:  # noqa: ANN401  # whatever was sent
+    return "many events" if isinstance(body, list) else "one event"
+
+
+EventsBody = Annotated[
+    Annotated[EventBody, Tag("one event")] | Annotated[list[EventBody], Field(min_length=1), Tag("many events")],
+    Discriminator(_shape),
+]
+
+
+class ReceiptFields(_Answer):
+    """Where Kafka keeps an accepted event."""
+
+    id: UUID
+    topic: str
+    partition: int
+    offset: int
+
+
+class ReceiptAnswer(_Answer):
+    """202 of `POST /events` with one event."""
+
+    receipt: ReceiptFields
+
+
+class ReceiptsAnswer(_Answer):
+    """202 of `POST /events` with a list, in its order."""
+
+    receipts: list[ReceiptFields]
+
+
+class EventTypeFields(_Answer):
+    """One event of the catalogue."""
+
+    name: str
+    namespace: str
+
+
+class EventTypesAnswer(_Answer):
+    """`GET /event-types`."""
+
+    event_types: list[EventTypeFields]
+
+
+class HealthAnswer(_Answer):
+    """`GET /healthz` and `GET /readyz`; a check is `ok` or says what is wrong."""
+
+    status: Literal["ok", "ready", "not ready"]
+    checks: dict[str, str] = Field(default_factory=dict)

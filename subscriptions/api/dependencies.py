@@ -1,0 +1,58 @@
+"""What the API is given: every clock, client and policy comes from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TypeAlias
+
+from hookstream.schemas.catalogue import Catalogue
+from hookstream.subscriptions.changes import BrokerClock, EventPublisher, RouterProgress
+from hookstream.subscriptions.database import NowMs, Sessions
+from hookstream.subscriptions.secrets import SecretBox
+from hookstream.subscriptions.target_url import TargetPolicy
+
+ReadinessCheck: TypeAlias = Callable[[], str | None]
+"""None where the part is ready, else a sentence for the operator; called in a thread, and bounded in time by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsPage:
+    """What `/metrics` answers."""
+
+    content: bytes
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiLimits:
+    """What one request may ask for."""
+
+    max_body_bytes: int = 1024 * 1024
+    # The whole body is a few hundred kilobytes then, and its receipts arrive within one time-out.
+    max_events: int = 1000
+    publish_timeout_s: float = 10.0
+
+
+def _nobody_listens() -> None:
+    """For deployments whose relay runs elsewhere: it finds the change by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiDependencies:
+    """Everything that the API needs. `changed` is called after a row was committed, so that the relay wakes up."""
+
+    sessions: Sessions
+    secret_box: SecretBox
+    now_ms: NowMs
+    target_policy: TargetPolicy
+    catalogue: Catalogue
+    events: EventPublisher
+    router_progress: RouterProgress
+    broker_clock: BrokerClock
+    readiness: Mapping[str, ReadinessCheck]
+    metrics: Callable[[], MetricsPage]
+    changed: Callable[[], None] = _nobody_listens
+    monotonic_s: Callable[[], float] = monotonic
+    limits: ApiLimits = field(default_factory=ApiLimits)

@@ -1,0 +1,136 @@
+"""`POST /events` for platform services that have no Kafka client, and `GET /event-types` for everyone with a token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from fastapi import APIRouter
+
+from hookstream.schemas.codec import check_event
+from hookstream.schemas.errors import InvalidValueError, UnknownEventError
+from hookstream.schemas.event import ClientId, Concept, Event
+from hookstream.subscriptions.changes import PendingReceipt, Receipt
+from hookstream.subscriptions.errors import NotPublishedError
+from hookstream.subscriptions.models import Role
+
+from .authentication import route_for
+from .bodies import (
+    EventBody,
+    EventsBody,
+    EventTypeFields,
+    EventTypesAnswer,
+    ReceiptAnswer,
+    ReceiptFields,
+    ReceiptsAnswer,
+)
+from .dependencies import ApiDependencies
+from .openapi import BEARER, problems
+from .problems import Fault, ProblemError, invalid
+
+
+def event_routes(deps: ApiDependencies) -> APIRouter:
+    """Publishing."""
+    router = APIRouter(tags=["events"], route_class=route_for(deps.sessions, deps.now_ms, Role.PLATFORM))
+
+    @router.post(
+        "/events", status_code=HTTPStatus.ACCEPTED, responses=problems(400, 401, 403, 413, 415, 422, 503), **BEARER
+    )
+    def publish_events(body: EventsBody) -> ReceiptAnswer | ReceiptsAnswer:
+        """Publish one event, or a list. The answer comes when Kafka has acknowledged all of them.
+
+        Nothing is published where one of a list is not valid. Where Kafka takes only a part, the problem names the
+        rest; repeating the request with the same `id`s gives no second delivery with another `webhook-id`.
+        """
+        bodies = body if isinstance(body, list) else [body]
+        if len(bodies) > deps.limits.max_events:
+            raise invalid(Fault(pointer="#", detail=f"a list has at most {deps.limits.max_events} events"))
+        prefix = "#/{}" if isinstance(body, list) else "#"
+        events = _events(bodies, prefix, deps)
+        receipts = _publish(events, deps)
+        if isinstance(body, list):
+            return ReceiptsAnswer(receipts=receipts)
+        return ReceiptAnswer(receipt=receipts[0])
+
+    return router
+
+
+def event_type_routes(deps: ApiDependencies) -> APIRouter:
+    """The catalogue."""
+    router = APIRouter(tags=["events"], route_class=route_for(deps.sessions, deps.now_ms, *Role))
+
+    @router.get("/event-types", responses=problems(401, 403, 503), **BEARER)
+    def list_event_types() -> EventTypesAnswer:
+        """List the events that a hook can be registered for."""
+        names = deps.catalogue.event_names
+        return EventTypesAnswer(
+            event_types=[EventTypeFields(name=name, namespace=name.partition(".")[0]) for name in names]
+        )
+
+    return router
+
+
+def _events(bodies: Sequence[EventBody], prefix: str, deps: ApiDependencies) -> list[Event]:
+    """The events, all of them valid."""
+    events, faults = [], []
+    now_ms = deps.now_ms()
+    for index, body in enumerate(bodies):
+        try:
+            event = _event(body, deps, now_ms)
+            check_event(event)
+            events.append(event)
+        except UnknownEventError as exc:
+            faults.append(Fault(pointer=f"{prefix.format(index)}/event", detail=str(exc)))
+        except InvalidValueError as exc:
+            faults.append(Fault(pointer=prefix.format(index), detail=str(exc)))
+    if faults:
+        raise invalid(*faults)
+    return events
+
+
+def _event(body: EventBody, deps: ApiDependencies, now_ms: int) -> Event:
+    name = deps.catalogue.require(body.event)
+    namespace = name.partition(".")[0]
+    concept = Concept(
+        id=body.concept.id,
+        namespace=namespace if body.concept.namespace is None else body.concept.namespace,
+        sub_namespace=body.concept.sub_namespace,
+    )
+    occurred_at_ms = now_ms if body.occurred_at_ms is None else body.occurred_at_ms
+    known_id = {} if body.id is None else {"id": body.id}
+    return Event(name=name, client=ClientId(body.client), concept=concept, occurred_at_ms=occurred_at_ms, **known_id)
+
+
+def _publish(events: Sequence[Event], deps: ApiDependencies) -> list[ReceiptFields]:
+    """Hand all of them over, then wait for all of them under one deadline."""
+    deadline_s = deps.monotonic_s() + deps.limits.publish_timeout_s
+    pending: list[PendingReceipt | NotPublishedError] = []
+    for event in events:
+        try:
+            pending.append(deps.events.publish(event))
+        except NotPublishedError as exc:
+            pending.append(exc)
+    receipts: list[ReceiptFields] = []
+    failures: list[dict[str, object]] = []
+    for event, handed_over in zip(events, pending, strict=True):
+        try:
+            receipts.append(_receipt(event, _result(handed_over, deadline_s - deps.monotonic_s())))
+        except NotPublishedError as exc:
+            failures.append({"id": str(event.id), "detail": str(exc)})
+    if failures:
+        accepted = [receipt.model_dump(mode="json") for receipt in receipts]
+        detail = f"Kafka did not acknowledge {len(failures)} of {len(events)} events; try these again"
+        extra = {"receipts": accepted, "failures": failures}
+        headers = {"Retry-After": "1"}
+        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "not-published", detail, extra=extra, headers=headers)
+    return receipts
+
+
+def _result(handed_over: PendingReceipt | NotPublishedError, timeout_s: float) -> Receipt:
+    if isinstance(handed_over, NotPublishedError):
+        raise handed_over
+    return handed_over.result(max(0.0, timeout_s))
+
+
+def _receipt(event: Event, receipt: Receipt) -> ReceiptFields:
+    return ReceiptFields(id=event.id, topic=receipt.topic, partition=receipt.partition, offset=receipt.offset)

@@ -1,0 +1,247 @@
+"""`/hooks`: integrators see and change their client's hooks, operators every client's."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Annotated, cast
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+
+from hookstream.schemas.event import ClientId, EventName
+from hookstream.schemas.hook import HookId, HookState
+from hookstream.subscriptions.changes import StoredHook
+from hookstream.subscriptions.database import reading, transact
+from hookstream.subscriptions.models import Role
+from hookstream.subscriptions.registration import Registered, register_hook
+from hookstream.subscriptions.repository import HookChange, HookQuery, HookRepository, NewHook, RateLimit
+from hookstream.subscriptions.target_url import normalise_target
+
+from .authentication import principal_of, route_for
+from .bodies import (
+    ClientFields,
+    CreatedHookAnswer,
+    CreatedHookFields,
+    EffectiveHookFields,
+    EnableBody,
+    HookAnswer,
+    HookChangeBody,
+    HookChangeFields,
+    HookFields,
+    HooksAnswer,
+    NewHookBody,
+)
+from .dependencies import ApiDependencies
+from .openapi import BEARER, problems
+from .problems import Fault, ProblemError, invalid
+
+_MAX_LONG = 2**63 - 1
+_MAX_PAGE = 500
+_DEFAULT_PAGE = 100
+
+IdOfHook = Annotated[int, Path(ge=1, le=_MAX_LONG)]
+# Visible ASCII, and what a database index takes.
+IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
+
+
+def registration_routes(deps: ApiDependencies) -> APIRouter:
+    """`POST /hooks`, for integrators: a hook belongs to the client of the token that made it."""
+    router = APIRouter(tags=["hooks"], route_class=route_for(deps.sessions, deps.now_ms, Role.INTEGRATOR))
+
+    @router.post(
+        "/hooks", status_code=HTTPStatus.CREATED, responses=problems(400, 401, 403, 409, 413, 415, 422, 503), **BEARER
+    )
+    def create_hook(
+        body: NewHookBody, request: Request, response: Response, idempotency_key: IdempotencyKey = None
+    ) -> CreatedHookAnswer:
+        """Register the endpoint of one event. The secret that signs its deliveries is shown in this answer alone.
+
+        With an `Idempotency-Key`, the same body within 24 hours gets the first answer again, secret included.
+        """
+        principal = principal_of(request)
+        new = NewHook(
+            client=cast("ClientId", principal.client),
+            event=deps.catalogue.require(body.hook.event),
+            target=normalise_target(body.hook.target, deps.target_policy),
+        )
+        registered = register_hook(
+            deps.sessions,
+            deps.secret_box,
+            new,
+            actor=principal.actor,
+            now_ms=deps.now_ms,
+            idempotency_key=idempotency_key,
+        )
+        deps.changed()
+        response.headers["Location"] = f"/hooks/{registered.hook_id}"
+        response.headers["Cache-Control"] = "no-store"
+        if registered.repeated:
+            response.headers["Idempotent-Replayed"] = "true"
+        return _created(registered)
+
+    return router
+
+
+def hook_routes(deps: ApiDependencies) -> APIRouter:
+    """What is done with hooks that exist."""
+    routes = route_for(deps.sessions, deps.now_ms, Role.INTEGRATOR, Role.OPERATOR)
+    router = APIRouter(tags=["hooks"], route_class=routes)
+
+    @router.get("/hooks", responses=problems(401, 403, 422, 503), **BEARER)
+    def list_hooks(
+        request: Request,
+        *,
+        client: Annotated[int | None, Query(ge=0, le=_MAX_LONG, description="operators only; else the token's")] = None,
+        event: Annotated[str | None, Query(description="of this event alone")] = None,
+        limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = _DEFAULT_PAGE,
+        cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,
+    ) -> HooksAnswer:
+        """List hooks in the order of their creation."""
+        query = HookQuery(
+            client=_scope(request, client),
+            event=None if event is None else EventName(deps.catalogue.require(event)),
+            after=_position(cursor),
+            limit=limit + 1,
+        )
+        with reading(deps.sessions) as session:
+            found = HookRepository(session, "", deps.now_ms()).list(query)
+        page = found[:limit]
+        more = len(found) > limit
+        return HooksAnswer(
+            hooks=[_fields(hook) for hook in page],
+            next_cursor=_cursor(page[-1].hook.id) if more else None,
+        )
+
+    @router.get("/hooks/{hook_id}", responses=problems(401, 403, 404, 422, 503), **BEARER)
+    def get_hook(hook_id: IdOfHook, request: Request) -> HookAnswer:
+        """Show a hook. `effective` is true once every router works by it: later events will be delivered by it."""
+        return _shown(_read(request, deps, hook_id), deps)
+
+    @router.patch("/hooks/{hook_id}", responses=problems(400, 401, 403, 404, 413, 415, 422, 503), **BEARER)
+    def change_hook(hook_id: IdOfHook, body: HookChangeBody, request: Request) -> HookAnswer:
+        """Give a hook another target or rate limit. Its id, its secret and the order of its deliveries stay.
+
+        What is owed goes to the new target, once what is under way to the old one has ended.
+        """
+        change = _change(body.hook, deps)
+        stored = _write(request, deps, lambda hooks, client: hooks.change(hook_id, change, client=client))
+        return _shown(stored, deps)
+
+    @router.post("/hooks/{hook_id}/disable", responses=problems(401, 403, 404, 422, 503), **BEARER)
+    def disable_hook(hook_id: IdOfHook, request: Request) -> HookAnswer:
+        """Stop the deliveries of a hook. Events that arrive meanwhile are owed to it, for as long as Kafka has them."""
+        stored = _write(request, deps, lambda hooks, client: hooks.disable(hook_id, client=client))
+        return _shown(stored, deps)
+
+    @router.post("/hooks/{hook_id}/enable", responses=problems(400, 401, 403, 404, 413, 415, 422, 503), **BEARER)
+    def enable_hook(hook_id: IdOfHook, body: EnableBody, request: Request) -> HookAnswer:
+        """Deliver again, also where an endpoint was given up (410, or five days of failure).
+
+        `resume` delivers everything that is owed, in order; `skip` begins with what arrives from now on.
+        """
+        not_before_ms = None
+        if body.backlog == "skip":
+            _read(request, deps, hook_id)  # nobody asks Kafka for a hook that is not theirs
+            not_before_ms = deps.broker_clock.now_ms()
+        stored = _write(
+            request, deps, lambda hooks, client: hooks.enable(hook_id, client=client, not_before_ms=not_before_ms)
+        )
+        return _shown(stored, deps)
+
+    @router.delete(
+        "/hooks/{hook_id}", status_code=HTTPStatus.NO_CONTENT, responses=problems(401, 403, 404, 422, 503), **BEARER
+    )
+    def delete_hook(hook_id: IdOfHook, request: Request) -> Response:
+        """Delete a hook. Its deliveries that are still owed are cancelled."""
+        _write(request, deps, lambda hooks, client: hooks.delete(hook_id, client=client))
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    return router
+
+
+def _read(request: Request, deps: ApiDependencies, hook_id: int) -> StoredHook:
+    with reading(deps.sessions) as session:
+        return HookRepository(session, "", deps.now_ms()).get(hook_id, client=principal_of(request).client)
+
+
+def _write(
+    request: Request, deps: ApiDependencies, work: Callable[[HookRepository, ClientId | None], StoredHook]
+) -> StoredHook:
+    """Do `work` in a transaction, for the client whose hooks may be touched (None: any), and wake the relay."""
+    principal = principal_of(request)
+    stored = transact(
+        deps.sessions,
+        lambda session: work(HookRepository(session, principal.actor, deps.now_ms()), principal.client),
+    )
+    deps.changed()
+    return stored
+
+
+def _scope(request: Request, client: int | None) -> ClientId | None:
+    """Whose hooks may be listed; None is everyone's."""
+    own = principal_of(request).client
+    if own is not None and client not in (None, own):
+        detail = "the token is another client's; operators alone see every client"
+        raise ProblemError(HTTPStatus.FORBIDDEN, "foreign-client", detail)
+    return own if client is None else ClientId(client)
+
+
+def _cursor(hook_id: HookId) -> str:
+    return base64.urlsafe_b64encode(b"%d" % hook_id).decode().rstrip("=")
+
+
+def _position(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+        if not text.isdecimal() or int(text) > _MAX_LONG:
+            raise ValueError
+        return int(text)
+    except (binascii.Error, ValueError):
+        raise invalid(Fault(parameter="cursor", detail="is none that was given out")) from None
+
+
+def _change(fields: HookChangeFields, deps: ApiDependencies) -> HookChange:
+    """What was sent, judged as in a creation."""
+    return HookChange(
+        target=normalise_target(fields.target, deps.target_policy) if fields.target else None,
+        rate_limit=(
+            RateLimit(fields.rate_limit_per_second) if "rate_limit_per_second" in fields.model_fields_set else None
+        ),
+    )
+
+
+def _created(registered: Registered) -> CreatedHookAnswer:
+    return CreatedHookAnswer(
+        hook=CreatedHookFields(
+            id=registered.hook_id,
+            event=registered.event,
+            target=registered.target,
+            client=ClientFields(id=registered.client),
+            secret=registered.secret,
+        )
+    )
+
+
+def _shown(stored: StoredHook, deps: ApiDependencies) -> HookAnswer:
+    effective = stored.effective(deps.router_progress.committed_table_offset())
+    return HookAnswer(hook=EffectiveHookFields(**dict(_fields(stored)), effective=effective))
+
+
+def _fields(stored: StoredHook) -> HookFields:
+    hook = stored.hook
+    return HookFields(
+        id=hook.id,
+        event=hook.event,
+        target=hook.target,
+        client=ClientFields(id=hook.client),
+        state="enabled" if hook.state is HookState.ENABLED else "disabled",
+        disabled_reason=None if stored.disabled_reason is None else stored.disabled_reason.value,
+        not_before_ms=hook.not_before_ms or None,
+        rate_limit_per_second=hook.rate_limit_per_s,
+        created_at_ms=stored.created_at_ms,
+        updated_at_ms=stored.updated_at_ms,
+    )

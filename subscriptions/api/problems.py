@@ -1,0 +1,206 @@
+"""Every error as `application/problem+json`, without a word of what was sent.
+
+Source: RFC 9457. `type` is `urn:hookstream:problem:<kind>`; `errors` points into the body (RFC 6901, as a fragment) or
+names a parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import cast
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from hookstream.schemas.errors import InvalidValueError, UnknownEventError
+from hookstream.subscriptions.errors import (
+    BrokerClockError,
+    DatabaseError,
+    HookExistsError,
+    HookNotFoundError,
+    IdempotencyConflictError,
+    InvalidTargetError,
+    NotPublishedError,
+)
+
+MEDIA_TYPE = "application/problem+json"
+_RETRY_AFTER_S = "1"
+# Tags by which a union of bodies is told apart; they are no part of the body.
+BODY_TAGS = frozenset({"one event", "many events"})
+
+
+class Fault(BaseModel):
+    """One thing that is wrong with a request."""
+
+    pointer: str | None = Field(
+        default=None, description="where in the body, as a JSON pointer", examples=["#/hook/event"]
+    )
+    parameter: str | None = Field(default=None, description="which parameter or header", examples=["limit"])
+    detail: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str = Field(examples=["urn:hookstream:problem:hook-exists"])
+    title: str
+    status: int
+    detail: str
+    errors: list[Fault] | None = None
+
+
+class ProblemError(Exception):
+    """An answer that is a problem; `extra` are its extension members."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        kind: str,
+        detail: str,
+        *,
+        extra: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.detail = detail
+        self.extra = extra or {}
+        self.headers = headers or {}
+
+    def response(self) -> JSONResponse:
+        """The answer."""
+        body = {
+            "type": f"urn:hookstream:problem:{self.kind}",
+            "title": self.kind.replace("-", " "),
+            "status": self.status.value,
+            "detail": self.detail,
+            **self.extra,
+        }
+        return JSONResponse(body, self.status, headers=dict(self.headers), media_type=MEDIA_TYPE)
+
+
+def invalid(*faults: Fault) -> ProblemError:
+    """422 with what is wrong."""
+    errors = [fault.model_dump(exclude_none=True) for fault in faults]
+    detail = "; ".join(f"{fault.pointer or fault.parameter}: {fault.detail}" for fault in faults[:3])
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", detail, extra={"errors": errors})
+
+
+def problem_of(exc: Exception) -> ProblemError:  # noqa: C901, PLR0911  # a table, a row an error
+    """What an error of ours means to the one who asked."""
+    match exc:
+        case ProblemError():
+            return exc
+        case HookExistsError():
+            detail = f"hook {exc.hook_id} exists for this event; delete it first"
+            return ProblemError(HTTPStatus.CONFLICT, "hook-exists", detail, extra={"hook": {"id": exc.hook_id}})
+        case HookNotFoundError():
+            return ProblemError(HTTPStatus.NOT_FOUND, "hook-not-found", f"there is no hook {exc.hook_id}")
+        case InvalidTargetError():
+            return invalid(Fault(pointer="#/hook/target", detail=f"the target {exc}"))
+        case UnknownEventError():
+            return invalid(Fault(pointer="#/hook/event", detail=str(exc)))
+        case InvalidValueError():
+            return invalid(Fault(pointer="#", detail=str(exc)))
+        case IdempotencyConflictError():
+            fault = {"parameter": "Idempotency-Key", "detail": str(exc)}
+            kind = "idempotency-key-reused"
+            return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, kind, str(exc), extra={"errors": [fault]})
+        case DatabaseError():
+            return _unavailable("database-unavailable", str(exc))
+        case BrokerClockError():
+            return _unavailable("broker-clock-unavailable", str(exc))
+        case NotPublishedError():
+            return _unavailable("not-published", str(exc))
+        case _:
+            detail = "hookstream failed; the log of its process says how"
+            return ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", detail)
+
+
+def _unavailable(kind: str, detail: str) -> ProblemError:
+    headers = {"Retry-After": _RETRY_AFTER_S}
+    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, kind, detail, headers=headers)
+
+
+_TRANSLATED: Sequence[type[Exception]] = (
+    ProblemError,
+    HookExistsError,
+    HookNotFoundError,
+    InvalidTargetError,
+    UnknownEventError,
+    InvalidValueError,
+    IdempotencyConflictError,
+    DatabaseError,
+    NotPublishedError,
+    BrokerClockError,
+    Exception,
+)
+
+
+def install(app: FastAPI, routes: Sequence[APIRoute]) -> None:
+    """Answer every error of the app, whose routes these are, as a problem."""
+    app.state.api_routes = tuple(routes)
+    for kind in _TRANSLATED:
+        app.add_exception_handler(kind, _translated)
+    app.add_exception_handler(RequestValidationError, _not_valid)
+    app.add_exception_handler(HTTPException, _http)
+
+
+def _translated(request: Request, exc: Exception) -> Response:  # noqa: ARG001  # Starlette calls it so
+    return problem_of(exc).response()
+
+
+def _not_valid(request: Request, exc: Exception) -> Response:  # noqa: ARG001  # Starlette calls it so
+    errors = cast("RequestValidationError", exc).errors()
+    if any(error["type"] == "json_invalid" for error in errors):
+        return ProblemError(
+            HTTPStatus.BAD_REQUEST, "malformed-json", "the body is not JSON that can be read"
+        ).response()
+    return invalid(*(_fault(error["loc"], error["msg"]) for error in errors)).response()
+
+
+def _fault(location: Sequence[str | int], message: str) -> Fault:
+    place, *path = location
+    if place != "body":
+        return Fault(parameter=str(path[0]) if path else str(place), detail=message)
+    steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path if step not in BODY_TAGS]
+    return Fault(pointer="/".join(["#", *steps]), detail=message)
+
+
+def _http(request: Request, exc: Exception) -> Response:
+    """What the framework itself answers: no such route, no such method, a body that cannot be read."""
+    error = cast("HTTPException", exc)
+    status = HTTPStatus(error.status_code)
+    headers = dict(error.headers or {})
+    match status:
+        case HTTPStatus.NOT_FOUND:
+            return ProblemError(status, "no-such-route", "there is nothing at this path").response()
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_allowed(cast("FastAPI", request.app), request.url.path))
+            detail = f"this path takes {headers['Allow']}"
+            return ProblemError(status, "method-not-allowed", detail, headers=headers).response()
+        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return ProblemError(status, "body-too-large", str(error.detail)).response()
+        case HTTPStatus.BAD_REQUEST:
+            return ProblemError(
+                status, "malformed-json", "the body is not JSON that can be read", headers=headers
+            ).response()
+        case _:
+            kind = status.phrase.lower().replace(" ", "-")
+            return ProblemError(status, kind, str(error.detail), headers=headers).response()
+
+
+def _allowed(app: FastAPI, path: str) -> list[str]:
+    """Every method of the path: the framework names those of the first route alone."""
+    methods: set[str] = set()
+    for route in app.state.api_routes:
+        if route.path_regex.match(path):
+            methods |= route.methods
+    return sorted(methods)

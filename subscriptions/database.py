@@ -1,0 +1,170 @@
+"""One transaction at a time, on PostgreSQL or SQLite; no other module knows the difference, or SQLAlchemy's errors.
+
+Writers of one row come one after another on both: PostgreSQL locks the row that is selected for update; SQLite locks
+the file when a writing transaction begins (BEGIN IMMEDIATE), so that what was read cannot change before the write.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session, sessionmaker
+
+from .errors import DatabaseUnavailableError, SchemaRevisionError
+
+Sessions: TypeAlias = sessionmaker[Session]
+NowMs: TypeAlias = Callable[[], int]
+"""Wall time in Unix milliseconds."""
+
+_Result = TypeVar("_Result")
+
+_READ_ONLY = "hookstream_read_only"
+
+# A request rather fails with 503 than hangs behind a lock; the relay holds one for as long as Kafka takes.
+_LOCK_TIMEOUT_S = 10
+# A process suspended inside a transaction must not hold its rows for ever. Longer than any publish may take.
+_IDLE_IN_TRANSACTION_S = 60
+_CONNECT_TIMEOUT_S = 5
+# Two processes may insert the same row; one of them begins again and then sees it. Twice in a row is a defect.
+_ATTEMPTS = 5
+# PostgreSQL: undefined table, undefined column.
+_MISSING = frozenset({"42P01", "42703"})
+
+
+def open_database(url: str) -> Engine:
+    """An engine with the locking that this room relies on. No connection is made yet.
+
+    Raises:
+        DatabaseUnavailableError: the URL is none that SQLAlchemy understands; its text, which may hold a password,
+            is not repeated.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            return _sqlite(url)
+        return create_engine(
+            parsed,
+            pool_pre_ping=True,
+            hide_parameters=True,  # an error's text must not hold what was written
+            pool_timeout=_LOCK_TIMEOUT_S,
+            connect_args={
+                "connect_timeout": _CONNECT_TIMEOUT_S,
+                "options": f"-c lock_timeout={_LOCK_TIMEOUT_S}s"
+                f" -c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION_S}s",
+            },
+        )
+    except (SQLAlchemyError, ModuleNotFoundError) as exc:
+        msg = f"not a database URL that can be used ({type(exc).__name__}); wants postgresql+psycopg:// or sqlite:///"
+        raise DatabaseUnavailableError(msg) from None
+
+
+def _sqlite(url: str) -> Engine:
+    engine = create_engine(
+        url, hide_parameters=True, connect_args={"timeout": _LOCK_TIMEOUT_S, "check_same_thread": False}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # the driver begins nothing by itself
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")  # what was acknowledged survives a power cut
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        deferred = connection.get_execution_options().get(_READ_ONLY, False)
+        connection.exec_driver_sql("BEGIN" if deferred else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def open_sessions(engine: Engine) -> Sessions:
+    """Sessions on that engine, for `transact` and `reading`."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def transact(sessions: Sessions, work: Callable[[Session], _Result]) -> _Result:
+    """Run `work` in one writing transaction and commit it; run it again where it lost a race for a new row.
+
+    Raises:
+        DatabaseUnavailableError: no connection, or a lock was held for too long.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with translated(), sessions.begin() as session:
+                return work(session)
+        except IntegrityError:
+            if attempt == _ATTEMPTS:
+                raise
+    raise AssertionError  # pragma: no cover  # the loop returns or raises
+
+
+@contextmanager
+def reading(sessions: Sessions) -> Iterator[Session]:
+    """A transaction that writes nothing, and on SQLite waits for no writer."""
+    with translated(), sessions() as session:
+        session.connection(execution_options={_READ_ONLY: True})
+        yield session
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the driver's errors about connection, locks, time and schema into ours; others pass, for they are defects.
+
+    Raises:
+        DatabaseUnavailableError: instead of those; the driver's text stays out of it, for it may hold the query.
+        SchemaRevisionError: a table or column is missing.
+    """
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except PoolTimeoutError as exc:
+        msg = "no connection to the database became free in time"
+        raise DatabaseUnavailableError(msg) from exc
+    except DBAPIError as exc:
+        if _is_about_the_schema(exc):
+            msg = "the database lacks a table or column that this release needs: hookstream migrate"
+            raise SchemaRevisionError(msg) from exc
+        if not _is_about_the_server(exc):
+            raise
+        msg = f"the database did not answer ({type(exc.orig).__name__})"
+        raise DatabaseUnavailableError(msg) from exc
+
+
+def _is_about_the_schema(exc: DBAPIError) -> bool:
+    return getattr(exc.orig, "sqlstate", None) in _MISSING or str(exc.orig).startswith(
+        ("no such table", "no such column")
+    )
+
+
+def _is_about_the_server(exc: DBAPIError) -> bool:
+    """Connection lost or refused, lock not had, deadlock, server shutting down: `OperationalError` of both drivers."""
+    return exc.connection_invalidated or any(kind.__name__ == "OperationalError" for kind in type(exc.orig).__mro__)
+
+
+@contextmanager
+def connected(engine: Engine) -> Iterator[Connection]:
+    """A connection that writes nothing, for questions about the database itself.
+
+    Raises:
+        DatabaseUnavailableError: no connection.
+    """
+    with translated(), engine.connect().execution_options(**{_READ_ONLY: True}) as connection:
+        yield connection
+
+
+def check_database(engine: Engine) -> None:
+    """Ask the database for an answer.
+
+    Raises:
+        DatabaseUnavailableError: there was none.
+    """
+    with connected(engine) as connection:
+        connection.execute(text("SELECT 1"))

@@ -1,0 +1,108 @@
+"""What can go wrong between a request and the row it asks for.
+
+SubscriptionsError
+├── InvalidTargetError           a URL that no delivery can or may be sent to
+├── HookExistsError              the client has a hook for the event; names it
+├── HookNotFoundError            no such hook, or another client's
+├── IdempotencyConflictError     the key was used with another body
+├── TokenError
+│   ├── UnknownTokenError        never issued, or not even of our form
+│   ├── ExpiredTokenError
+│   └── RevokedTokenError
+├── SecretError
+│   ├── InvalidKeyError          a master key that is not base64 of 32 bytes, or no key at all
+│   ├── InvalidSecretError       a signing secret outside Standard Webhooks
+│   ├── UnknownKeyError          sealed under a master key that is not among ours
+│   └── TamperedError            not a ciphertext of ours, or one that belongs elsewhere
+├── DatabaseError
+│   ├── DatabaseUnavailableError no connection, no lock, no answer; nothing was written
+│   └── SchemaRevisionError      the database is at another schema revision than this release needs
+├── NotPublishedError            Kafka did not acknowledge; it may have the record all the same
+└── BrokerClockError             nobody can say what time it is where events arrive
+"""
+
+from __future__ import annotations
+
+
+class SubscriptionsError(Exception):
+    """Root of this room's errors."""
+
+
+class InvalidTargetError(SubscriptionsError):
+    """A URL that no delivery can or may be sent to; the message says why, without repeating it."""
+
+
+class HookExistsError(SubscriptionsError):
+    """The client has a hook for the event."""
+
+    def __init__(self, hook_id: int) -> None:
+        super().__init__(f"hook {hook_id} exists for this event")
+        self.hook_id = hook_id
+
+
+class HookNotFoundError(SubscriptionsError):
+    """No such hook, or another client's: the caller cannot tell which."""
+
+    def __init__(self, hook_id: int) -> None:
+        super().__init__(f"no hook {hook_id}")
+        self.hook_id = hook_id
+
+
+class IdempotencyConflictError(SubscriptionsError):
+    """The idempotency key was used with another body."""
+
+
+class TokenError(SubscriptionsError):
+    """A token that opens nothing."""
+
+
+class UnknownTokenError(TokenError):
+    """Never issued, or not even of our form."""
+
+
+class ExpiredTokenError(TokenError):
+    """Issued, and past its time."""
+
+
+class RevokedTokenError(TokenError):
+    """Issued, and withdrawn."""
+
+
+class SecretError(SubscriptionsError):
+    """What is sealed cannot be sealed or opened."""
+
+
+class InvalidKeyError(SecretError):
+    """A master key that is not base64 of 32 bytes, or no key at all."""
+
+
+class InvalidSecretError(SecretError):
+    """A signing secret outside what Standard Webhooks allows."""
+
+
+class UnknownKeyError(SecretError):
+    """Sealed under a master key that is not among ours."""
+
+
+class TamperedError(SecretError):
+    """Not a ciphertext of ours, or one that belongs to something else."""
+
+
+class DatabaseError(SubscriptionsError):
+    """The database does not serve us."""
+
+
+class DatabaseUnavailableError(DatabaseError):
+    """No connection, no lock, no answer. The transaction did not happen, unless the commit's answer was lost."""
+
+
+class SchemaRevisionError(DatabaseError):
+    """The database is at another schema revision than this release needs."""
+
+
+class NotPublishedError(SubscriptionsError):
+    """Kafka did not acknowledge in time; it may have the record all the same."""
+
+
+class BrokerClockError(SubscriptionsError):
+    """Nobody can say now what time it is where events arrive."""

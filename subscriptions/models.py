@@ -1,0 +1,177 @@
+"""The tables. Every change of them is a migration; a test compares both on PostgreSQL and SQLite.
+
+Times are wall time in Unix milliseconds. Ciphertexts are base64 in JSON, for both databases can read that.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+# Names are spelled out so that both databases, and every migration to come, call a constraint the same.
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+# SQLite numbers rows by itself only where the key is spelled INTEGER.
+_RowId = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class Role(StrEnum):
+    """What a token may do."""
+
+    INTEGRATOR = "integrator"  # hooks of one client
+    PLATFORM = "platform"  # publish events
+    OPERATOR = "operator"  # see and steer every client's hooks
+
+
+class DisabledReason(StrEnum):
+    """Why a hook is disabled."""
+
+    REQUESTED = "requested"  # through the API
+    GONE = "gone"  # its target answered 410
+    FAILING = "failing"  # nothing but failure for five days
+
+
+class Ciphertexts(TypeDecorator[tuple[bytes, ...]]):
+    """Sealed secrets, newest first."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[bytes, ...] | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """To the database."""
+        return None if value is None else json.dumps([base64.b64encode(item).decode() for item in value])
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[bytes, ...] | None:  # noqa: ARG002
+        """From the database."""
+        return None if value is None else tuple(base64.b64decode(item) for item in json.loads(value))
+
+
+class Base(DeclarativeBase):
+    """Root of the tables."""
+
+    metadata = MetaData(naming_convention=NAMING)
+
+
+class SlotRow(Base):
+    """What one client wants done with one event. The row outlives its hooks, so that `revision` never falls.
+
+    `revision` above `published_revision` is the outbox: the relay publishes the row and sets both equal.
+    `published_offset` is where the row stands in the `subscriptions` topic. `tombstoned` is set when the tombstone of
+    a deletion was published there, and cleared by every write.
+    """
+
+    __tablename__ = "slots"
+
+    client: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    event: Mapped[str] = mapped_column(Text, primary_key=True)
+    hook_id: Mapped[int] = mapped_column(BigInteger, unique=True)
+    target: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(16))
+    disabled_reason: Mapped[str | None] = mapped_column(String(16))
+    revision: Mapped[int] = mapped_column(BigInteger)
+    published_revision: Mapped[int] = mapped_column(BigInteger, default=0)
+    published_offset: Mapped[int | None] = mapped_column(BigInteger)
+    tombstoned: Mapped[bool] = mapped_column(Boolean, default=False)
+    secrets: Mapped[tuple[bytes, ...]] = mapped_column(Ciphertexts)
+    not_before_ms: Mapped[int] = mapped_column(BigInteger, default=0)
+    rate_limit_per_s: Mapped[float | None] = mapped_column(Float(53))
+    created_at_ms: Mapped[int] = mapped_column(BigInteger)
+    updated_at_ms: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        CheckConstraint("state IN ('enabled', 'disabled', 'deleted')", name="state"),
+        CheckConstraint("revision >= published_revision", name="revision"),
+        Index(
+            "ix_slots_pending",
+            "updated_at_ms",
+            postgresql_where=text("revision > published_revision"),
+            sqlite_where=text("revision > published_revision"),
+        ),
+        Index(
+            "ix_slots_tombstones",
+            "updated_at_ms",
+            postgresql_where=text("state = 'deleted' AND NOT tombstoned"),
+            sqlite_where=text("state = 'deleted' AND NOT tombstoned"),
+        ),
+    )
+
+
+class CounterRow(Base):
+    """A number that only grows. Its row is locked until the taker commits, so numbers appear in their order."""
+
+    __tablename__ = "counters"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    value: Mapped[int] = mapped_column(BigInteger)
+
+
+class TokenRow(Base):
+    """An API token, by its hash."""
+
+    __tablename__ = "tokens"
+
+    id: Mapped[int] = mapped_column(_RowId, primary_key=True)
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    role: Mapped[str] = mapped_column(String(16))
+    client: Mapped[int | None] = mapped_column(BigInteger)
+    name: Mapped[str] = mapped_column(String(200))
+    created_at_ms: Mapped[int] = mapped_column(BigInteger)
+    expires_at_ms: Mapped[int | None] = mapped_column(BigInteger)
+    revoked_at_ms: Mapped[int | None] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        CheckConstraint("role IN ('integrator', 'platform', 'operator')", name="role"),
+        CheckConstraint("(role = 'integrator') = (client IS NOT NULL)", name="client"),
+    )
+
+
+class IdempotencyRow(Base):
+    """The first answer to a creation, sealed, for it holds the secret."""
+
+    __tablename__ = "idempotency_keys"
+
+    client: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    request_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    answer: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at_ms: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class AuditRow(Base):
+    """Who did what to which hook, when; written in the transaction of the deed."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(_RowId, primary_key=True)
+    at_ms: Mapped[int] = mapped_column(BigInteger, index=True)
+    actor: Mapped[str] = mapped_column(String(250))
+    action: Mapped[str] = mapped_column(String(60))
+    client: Mapped[int | None] = mapped_column(BigInteger)
+    event: Mapped[str | None] = mapped_column(Text)
+    hook_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    detail: Mapped[Mapping[str, object]] = mapped_column(JSON)

@@ -1,0 +1,188 @@
+"""From slots to the `subscriptions` topic: what has to be written there, under whose lock, and what is remembered.
+
+A row is published while its slot is locked, until Kafka has acknowledged, so that of two writers the later one writes
+later. What a writer that lost its lock (suspended, cut off from the database) still writes afterwards is seen by every
+relay, which follows the topic, and the slot's row is written again behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from sqlalchemy import Select, select, tuple_
+from sqlalchemy.orm import Session
+
+from hookstream.schemas.hook import HookState, slot_key
+
+from .changes import ChangePublisher, hook_of
+from .database import Sessions, reading, transact
+from .models import SlotRow
+
+SlotId: TypeAlias = tuple[int, str]
+"""(client, event)."""
+
+UNREADABLE: Final = 0
+"""Revision of a record that cannot be decoded: below that of every slot."""
+
+_MAX_BIGINT = 2**63
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenRow:
+    """A record of the topic, as far as it matters here. `revision` is None for a tombstone."""
+
+    slot: SlotId
+    offset: int
+    revision: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What records of the topic say about it and about the database.
+
+    `suspects` stand behind a newer row of their slot, unless that one is just being written. `ahead` have a revision
+    that the database never reached, which is then an older one, restored from a backup.
+    """
+
+    suspects: tuple[SeenRow, ...]
+    ahead: tuple[SeenRow, ...]
+
+
+def parse_slot_key(key: bytes | None) -> SlotId | None:
+    """The slot of a record's key; None where it is no slot's."""
+    client, bar, event = (key or b"").decode(errors="replace").partition("|")
+    if not (bar and event and client.isascii() and client.isdecimal() and int(client) < _MAX_BIGINT):
+        return None
+    return int(client), event
+
+
+def publish_pending(sessions: Sessions, publisher: ChangePublisher, *, limit: int) -> int:
+    """Publish what was written since, oldest first; give the number of rows. Slots that another relay holds are its.
+
+    Raises:
+        NotPublishedError: Kafka did not acknowledge; all of them stay pending.
+        DatabaseUnavailableError: the same.
+    """
+    pending = select(SlotRow).where(SlotRow.revision > SlotRow.published_revision)
+    with reading(sessions) as session:
+        if session.scalar(pending.limit(1)) is None:
+            return 0
+    locked = pending.order_by(SlotRow.updated_at_ms).limit(limit).with_for_update(skip_locked=True)
+    return transact(sessions, lambda session: _publish(session.scalars(locked).all(), publisher))
+
+
+def publish_tombstones(sessions: Sessions, publisher: ChangePublisher, *, deleted_before_ms: int, limit: int) -> int:
+    """Write the tombstones of hooks that were deleted before then; give their number.
+
+    Raises:
+        NotPublishedError: Kafka did not acknowledge; they stay to be written.
+    """
+    due = (
+        select(SlotRow)
+        .where(SlotRow.state == HookState.DELETED, ~SlotRow.tombstoned)
+        .where(SlotRow.updated_at_ms < deleted_before_ms, SlotRow.revision == SlotRow.published_revision)
+        .limit(limit)
+    )
+    with reading(sessions) as session:
+        if session.scalar(due.limit(1)) is None:
+            return 0
+    locked = due.with_for_update(skip_locked=True)
+    return transact(sessions, lambda session: _bury(session.scalars(locked).all(), publisher))
+
+
+def judge(sessions: Sessions, seen: Sequence[SeenRow]) -> Judgement:
+    """Compare records that were read from the topic with the database, without a lock."""
+    slots = {row.slot for row in seen}
+    with reading(sessions) as session:
+        rows = {(row.client, row.event): row for row in session.scalars(_of_slots(slots))}
+    suspects, ahead = [], []
+    for record in seen:
+        row = rows.get(record.slot)
+        if record.revision is not None and record.revision > (0 if row is None else row.revision):
+            ahead.append(record)
+        elif row is not None and _stands_wrongly(record, row):
+            suspects.append(record)
+    return Judgement(suspects=tuple(suspects), ahead=tuple(ahead))
+
+
+def correct(sessions: Sessions, publisher: ChangePublisher, suspects: Sequence[SeenRow]) -> int:
+    """Write the slots' rows again behind those suspects that are still wrong once the slot is locked.
+
+    Whoever held the lock has by then remembered what it wrote. A pending slot is left: its row will be written behind
+    every record that was seen.
+
+    Raises:
+        NotPublishedError: Kafka did not acknowledge; call it again.
+    """
+    latest = {record.slot: record for record in sorted(suspects, key=lambda record: record.offset)}
+
+    def work(session: Session) -> int:
+        rows = session.scalars(_of_slots(latest).order_by(SlotRow.client, SlotRow.event).with_for_update()).all()
+        wrong = [
+            row
+            for row in rows
+            if row.revision == row.published_revision and _stands_wrongly(latest[row.client, row.event], row)
+        ]
+        _publish([row for row in wrong if not row.tombstoned], publisher)
+        _bury([row for row in wrong if row.tombstoned], publisher)
+        return len(wrong)
+
+    return transact(sessions, work) if latest else 0
+
+
+def publish_all(sessions: Sessions, publisher: ChangePublisher, *, batch: int) -> int:
+    """Publish every slot's row, in batches, whatever was published before; tombstoned ones have none. Give the number.
+
+    Raises:
+        NotPublishedError: Kafka did not acknowledge; call it again, from the start.
+    """
+    after: SlotId | None = (-1, "")
+    total = 0
+    while after is not None:
+
+        def work(session: Session, after: SlotId = after) -> tuple[int, SlotId | None]:
+            rows = session.scalars(_next_slots(after, batch)).all()
+            return _publish(rows, publisher), (rows[-1].client, rows[-1].event) if rows else None
+
+        count, after = transact(sessions, work)
+        total += count
+    return total
+
+
+def _next_slots(after: SlotId, limit: int) -> Select[SlotRow]:
+    key = tuple_(SlotRow.client, SlotRow.event)
+    found = select(SlotRow).where(key > after, ~SlotRow.tombstoned)
+    return found.order_by(SlotRow.client, SlotRow.event).limit(limit).with_for_update()
+
+
+def _stands_wrongly(record: SeenRow, row: SlotRow) -> bool:
+    """Whether a record behind the one that was published is another than the slot's present one."""
+    if row.published_offset is not None and record.offset <= row.published_offset:
+        return False
+    if record.revision is None:
+        return not row.tombstoned
+    return row.tombstoned or record.revision < row.revision
+
+
+def _publish(rows: Sequence[SlotRow], publisher: ChangePublisher) -> int:
+    if rows:
+        offsets = publisher.publish([hook_of(row) for row in rows])
+        for row, offset in zip(rows, offsets, strict=True):
+            row.published_revision = row.revision
+            row.published_offset = offset
+    return len(rows)
+
+
+def _bury(rows: Sequence[SlotRow], publisher: ChangePublisher) -> int:
+    if rows:
+        offsets = publisher.publish_tombstones([slot_key(row.client, row.event) for row in rows])
+        for row, offset in zip(rows, offsets, strict=True):
+            row.tombstoned = True
+            row.published_offset = offset
+    return len(rows)
+
+
+def _of_slots(slots: Iterable[SlotId]) -> Select[SlotRow]:
+    return select(SlotRow).where(tuple_(SlotRow.client, SlotRow.event).in_(list(slots)))

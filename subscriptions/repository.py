@@ -1,0 +1,231 @@
+"""Hooks in the database: every write locks its slot, raises its revision and is audited, in the caller's transaction.
+
+One slot per (client, event) holds at most one hook. Whoever locks the slot first goes first, in whatever process, and
+the next one sees the result: of two that race, the one that committed last has the higher revision, and its hook stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Select, select, update
+from sqlalchemy.orm import Session
+
+from hookstream.schemas.event import ClientId, EventName
+from hookstream.schemas.hook import HookId, HookNotice, HookState
+
+from .changes import StoredHook, stored_hook
+from .errors import HookExistsError, HookNotFoundError
+from .models import AuditRow, CounterRow, DisabledReason, SlotRow
+from .target_url import Target
+
+HOOK_ID_COUNTER = "hook_id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewHook:
+    """What an integrator asks for."""
+
+    client: ClientId
+    event: EventName
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """How many deliveries a second a hook takes; None is as many as its endpoint bears."""
+
+    per_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookChange:
+    """What is to be another than it was; None stays as it is."""
+
+    target: Target | None = None
+    rate_limit: RateLimit | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookQuery:
+    """Which hooks to list: those above `after`, at most `limit`, of one client and one event where these are set."""
+
+    client: ClientId | None
+    event: EventName | None = None
+    after: int = 0
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class HookRepository:
+    """The hooks, as one transaction sees and changes them. `actor` and `now_ms` go into what is written."""
+
+    session: Session
+    actor: str
+    now_ms: int
+
+    def create(self, new: NewHook, *, seal_secret: Callable[[HookId], bytes]) -> StoredHook:
+        """Put a hook into its slot. Its secret is sealed for the id that it gets.
+
+        Raises:
+            HookExistsError: the slot has one.
+            IntegrityError: another process made the slot at this moment; `transact` begins again and sees it.
+        """
+        row = self.session.get(SlotRow, (new.client, new.event), with_for_update=True)
+        if row is not None and row.state != HookState.DELETED:
+            raise HookExistsError(row.hook_id)
+        hook_id = next_hook_id(self.session)
+        if row is None:
+            row = SlotRow(client=new.client, event=new.event, revision=0, published_revision=0, tombstoned=False)
+            self.session.add(row)
+        row.hook_id = hook_id
+        row.target = new.target
+        row.state = HookState.ENABLED.value
+        row.disabled_reason = None
+        row.secrets = (seal_secret(hook_id),)
+        row.not_before_ms = 0
+        row.rate_limit_per_s = None
+        row.created_at_ms = self.now_ms
+        return self._written(row, "hook.create", {"target": new.target})
+
+    def get(self, hook_id: int, *, client: ClientId | None) -> StoredHook:
+        """Read a hook; `client` None sees every client's.
+
+        Raises:
+            HookNotFoundError: none, deleted, or another client's.
+        """
+        row = self.session.scalar(_living(hook_id, client))
+        if row is None:
+            raise HookNotFoundError(hook_id)
+        return stored_hook(row)
+
+    def list(self, query: HookQuery) -> Sequence[StoredHook]:
+        """Hooks in the order of their ids, which is that of their creation."""
+        found = (
+            select(SlotRow)
+            .where(SlotRow.state != HookState.DELETED, SlotRow.hook_id > query.after)
+            .order_by(SlotRow.hook_id)
+            .limit(query.limit)
+        )
+        if query.client is not None:
+            found = found.where(SlotRow.client == query.client)
+        if query.event is not None:
+            found = found.where(SlotRow.event == query.event)
+        return [stored_hook(row) for row in self.session.scalars(found)]
+
+    def change(self, hook_id: int, change: HookChange, *, client: ClientId | None) -> StoredHook:
+        """Give the hook another target or rate limit; its id, secrets and state stay.
+
+        What is as it was is not written: a request that is sent again changes nothing.
+
+        Raises:
+            HookNotFoundError: none, deleted, or another client's.
+        """
+        row = self._locked(hook_id, client)
+        detail: dict[str, object] = {}
+        if change.target is not None and change.target != row.target:
+            detail["target"] = row.target = change.target
+        if change.rate_limit is not None and change.rate_limit.per_s != row.rate_limit_per_s:
+            detail["rate_limit_per_s"] = row.rate_limit_per_s = change.rate_limit.per_s
+        return self._written(row, "hook.change", detail) if detail else stored_hook(row)
+
+    def disable(self, hook_id: int, *, client: ClientId | None) -> StoredHook:
+        """Deliver nothing more for the hook; what it is owed is kept. One that is disabled stays as it is.
+
+        Raises:
+            HookNotFoundError: none, deleted, or another client's.
+        """
+        row = self._locked(hook_id, client)
+        if row.state == HookState.DISABLED:
+            return stored_hook(row)
+        return self._disabled(row, DisabledReason.REQUESTED, {})
+
+    def disable_observed(self, notice: HookNotice, reason: DisabledReason) -> bool:
+        """Disable a hook as a worker has already done for itself; give whether the notice still held.
+
+        It does not where the slot has another row than the worker saw: the hook was changed, enabled, disabled,
+        deleted or replaced since, or this very notice was applied before.
+        """
+        row = self.session.get(SlotRow, (notice.client, notice.event), with_for_update=True)
+        seen = (notice.hook_id, notice.revision, HookState.ENABLED)
+        if row is None or (row.hook_id, row.revision, row.state) != seen:
+            return False
+        self._disabled(row, reason, {"observed_at_ms": notice.observed_at_ms})
+        return True
+
+    def enable(self, hook_id: int, *, client: ClientId | None, not_before_ms: int | None) -> StoredHook:
+        """Deliver for the hook again: everything it is owed, or nothing that arrived before then (the broker's time).
+
+        The revision rises for an enabled hook too: a worker may have disabled it for itself, under the present one,
+        and its notice may not have been read yet. The higher revision ends that, and makes the notice void.
+
+        Raises:
+            HookNotFoundError: none, deleted, or another client's.
+        """
+        row = self._locked(hook_id, client)
+        row.state = HookState.ENABLED.value
+        row.disabled_reason = None
+        if not_before_ms is None:
+            return self._written(row, "hook.enable", {"backlog": "resume"})
+        row.not_before_ms = max(row.not_before_ms, not_before_ms)  # what was skipped once stays so
+        return self._written(row, "hook.enable", {"backlog": "skip", "not_before_ms": row.not_before_ms})
+
+    def delete(self, hook_id: int, *, client: ClientId | None) -> StoredHook:
+        """Empty the hook's slot. The secrets go at once: nobody signs for a deleted hook.
+
+        Raises:
+            HookNotFoundError: none, deleted already, replaced, or another client's.
+        """
+        row = self._locked(hook_id, client)
+        row.state = HookState.DELETED.value
+        row.disabled_reason = None
+        row.secrets = ()
+        return self._written(row, "hook.delete", {})
+
+    def _disabled(self, row: SlotRow, reason: DisabledReason, detail: Mapping[str, object]) -> StoredHook:
+        row.state = HookState.DISABLED.value
+        row.disabled_reason = reason.value
+        return self._written(row, "hook.disable", {"reason": reason.value, **detail})
+
+    def _locked(self, hook_id: int, client: ClientId | None) -> SlotRow:
+        # PostgreSQL evaluates the condition again after it waited for the lock: a hook that was replaced in the
+        # meantime is not found, and its successor stays untouched.
+        row = self.session.scalar(_living(hook_id, client).with_for_update())
+        if row is None:
+            raise HookNotFoundError(hook_id)
+        return row
+
+    def _written(self, row: SlotRow, action: str, detail: Mapping[str, object]) -> StoredHook:
+        row.revision += 1
+        row.tombstoned = False
+        row.updated_at_ms = self.now_ms
+        audit = AuditRow(
+            at_ms=self.now_ms,
+            actor=self.actor,
+            action=action,
+            client=row.client,
+            event=row.event,
+            hook_id=row.hook_id,
+            detail={"revision": row.revision, **detail},
+        )
+        self.session.add(audit)
+        self.session.flush()
+        return stored_hook(row)
+
+
+def next_hook_id(session: Session) -> HookId:
+    """A number above all before it. A rolled back one was never seen by anyone, and may come again."""
+    taken = update(CounterRow).where(CounterRow.name == HOOK_ID_COUNTER).values(value=CounterRow.value + 1)
+    return HookId(session.scalars(taken.returning(CounterRow.value)).one())
+
+
+def lift_hook_ids(session: Session, highest: int) -> None:
+    """Let no hook get an id up to `highest`."""
+    lifted = update(CounterRow).where(CounterRow.name == HOOK_ID_COUNTER, CounterRow.value < highest)
+    session.execute(lifted.values(value=highest))
+
+
+def _living(hook_id: int, client: ClientId | None) -> Select[SlotRow]:
+    found = select(SlotRow).where(SlotRow.hook_id == hook_id, SlotRow.state != HookState.DELETED)
+    return found if client is None else found.where(SlotRow.client == client)

@@ -1,0 +1,142 @@
+"""Bringing the database above the `subscriptions` topic, after one of them was lost or restored.
+
+The topic was written from the database. Where it holds a revision that the database never reached, the database is an
+older one, from a backup, and the row of the topic is what was acknowledged last: it is taken over. A slot that was
+written since the restore (it is still pending: no relay publishes from a database that is behind) keeps that. In every
+case the slot's revision ends above all that was seen, so that what is published next is the newest everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import Session
+
+from hookstream.schemas.hook import Hook, HookState
+
+from .database import Sessions, transact
+from .models import AuditRow, SlotRow
+from .publication import SlotId
+from .repository import lift_hook_ids, next_hook_id
+
+_BATCH = 500
+_ACTION = "hook.resync"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiftReport:
+    """What a resync changed in the database.
+
+    `adopted` slots took over the topic's row. `closed` ones could not, for the database has given the hook's id to
+    another hook since it was restored: their slot is deleted, and the integrator has to register again.
+    """
+
+    seen: int
+    lifted: int
+    adopted: int
+    closed: tuple[SlotId, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Tally:
+    lifted: int = 0
+    adopted: int = 0
+
+
+def lift_above(sessions: Sessions, seen: Mapping[SlotId, Hook], *, actor: str, now_ms: int) -> LiftReport:
+    """Raise every slot's revision, and the hook ids, above what the topic holds: `seen` has its highest row per slot.
+
+    Idempotent; a second run after a crash goes on where the first one ended. The caller publishes every slot then.
+
+    Raises:
+        DatabaseUnavailableError: call it again.
+    """
+    tally = _Tally()
+    closed: list[SlotId] = []
+    hooks = [seen[slot] for slot in sorted(seen)]
+    transact(sessions, lambda session: lift_hook_ids(session, max((hook.id for hook in hooks), default=0)))
+    for start in range(0, len(hooks), _BATCH):
+        part = hooks[start : start + _BATCH]
+
+        def work(session: Session, part: Sequence[Hook] = part) -> tuple[_Tally, list[SlotId]]:
+            return _Lift(session, actor, now_ms).lift(part)
+
+        lifted, more = transact(sessions, work)
+        tally.lifted += lifted.lifted
+        tally.adopted += lifted.adopted
+        closed += more
+    return LiftReport(seen=len(hooks), lifted=tally.lifted, adopted=tally.adopted, closed=tuple(closed))
+
+
+@dataclass(frozen=True, slots=True)
+class _Lift:
+    """One transaction of it."""
+
+    session: Session
+    actor: str
+    now_ms: int
+
+    def lift(self, hooks: Sequence[Hook]) -> tuple[_Tally, list[SlotId]]:
+        tally = _Tally()
+        closed: list[SlotId] = []
+        rows = self._locked(hooks)
+        owners = self._owners(hooks)
+        for hook in hooks:
+            slot: SlotId = (hook.client, hook.event)
+            row = rows.get(slot)
+            if row is not None and hook.revision < row.revision:
+                continue
+            tally.lifted += 1
+            if row is None or (hook.revision > row.revision and row.revision == row.published_revision):
+                free = owners.get(hook.id, slot) == slot
+                row = self._adopt(row, hook, free=free)
+                tally.adopted += free
+                if not free and hook.state is not HookState.DELETED:
+                    closed.append(slot)
+            row.revision = hook.revision + 1
+            row.tombstoned = False
+            self._audit(row)
+        self.session.flush()
+        return tally, closed
+
+    def _locked(self, hooks: Sequence[Hook]) -> dict[SlotId, SlotRow]:
+        slots = tuple_(SlotRow.client, SlotRow.event).in_([(hook.client, hook.event) for hook in hooks])
+        found = select(SlotRow).where(slots).order_by(SlotRow.client, SlotRow.event).with_for_update()
+        return {(row.client, row.event): row for row in self.session.scalars(found)}
+
+    def _owners(self, hooks: Sequence[Hook]) -> dict[int, SlotId]:
+        """Who has the hooks' ids in this database."""
+        found = select(SlotRow.hook_id, SlotRow.client, SlotRow.event).where(
+            SlotRow.hook_id.in_([hook.id for hook in hooks])
+        )
+        return {hook_id: (client, event) for hook_id, client, event in self.session.execute(found)}
+
+    def _adopt(self, row: SlotRow | None, hook: Hook, *, free: bool) -> SlotRow:
+        hook_id = hook.id if free else next_hook_id(self.session)
+        if row is None:
+            row = SlotRow(client=hook.client, event=hook.event, published_revision=0, created_at_ms=self.now_ms)
+            self.session.add(row)
+        row.hook_id = hook_id
+        row.target = hook.target
+        row.state = hook.state.value if free else HookState.DELETED.value
+        row.disabled_reason = None
+        row.secrets = hook.secrets if free else ()
+        row.not_before_ms = hook.not_before_ms
+        row.rate_limit_per_s = hook.rate_limit_per_s
+        row.updated_at_ms = self.now_ms
+        return row
+
+    def _audit(self, row: SlotRow) -> None:
+        self.session.add(
+            AuditRow(
+                at_ms=self.now_ms,
+                actor=self.actor,
+                action=_ACTION,
+                client=row.client,
+                event=row.event,
+                hook_id=row.hook_id,
+                detail={"revision": row.revision, "state": row.state},
+            )
+        )

@@ -1,0 +1,164 @@
+"""API tokens: 256 random bits, kept as a hash, for one role, until they expire or are revoked."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+from dataclasses import dataclass, field
+from typing import Final, NewType
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from hookstream.schemas.event import ClientId
+
+from .errors import ExpiredTokenError, RevokedTokenError, UnknownTokenError
+from .models import Role, TokenRow
+from .secrets import RandomBytes
+
+TokenId = NewType("TokenId", int)
+
+# Scanners of repositories and logs find a leaked token by this.
+TOKEN_PREFIX: Final = "hookstream_"  # noqa: S105  # the prefix, not a token
+_TOKEN_BYTES = 32
+_MAX_NAME_CHARS = 200
+_TOKEN = re.compile(TOKEN_PREFIX + r"[A-Za-z0-9_-]{43}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who is asking: a token that was issued, has not expired and was not revoked."""
+
+    token_id: TokenId
+    role: Role
+    client: ClientId | None
+    name: str
+
+    @property
+    def actor(self) -> str:
+        """How the audit calls them."""
+        return f"token:{self.token_id}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenInfo:
+    """What can be told of a token: everything but itself. `expires_at_ms` is None for one that never does."""
+
+    id: TokenId
+    role: Role
+    client: ClientId | None
+    name: str
+    created_at_ms: int
+    expires_at_ms: int | None
+    revoked_at_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedToken:
+    """A new token, shown once."""
+
+    info: TokenInfo
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequest:
+    """What the operator asks for. An integrator's token names its client, no other does.
+
+    Raises:
+        ValueError: a client where there should be none, or the reverse; an empty or very long name.
+    """
+
+    role: Role
+    client: ClientId | None
+    name: str
+    expires_at_ms: int | None
+
+    def __post_init__(self) -> None:
+        """Check what the table would refuse with fewer words."""
+        if (self.role is Role.INTEGRATOR) != (self.client is not None):
+            msg = "an integrator's token needs a client, and no other role's has one"
+            raise ValueError(msg)
+        if self.client is not None and not 0 <= self.client < 2**63:
+            msg = "a client is an integer from 0 to 2^63-1"
+            raise ValueError(msg)
+        if not self.name.strip() or len(self.name) > _MAX_NAME_CHARS or not self.name.isprintable():
+            msg = f"a token has a name of at most {_MAX_NAME_CHARS} printable characters"
+            raise ValueError(msg)
+
+
+def issue_token(
+    session: Session, request: TokenRequest, *, now_ms: int, random_bytes: RandomBytes = os.urandom
+) -> IssuedToken:
+    """Make a token. Only its hash is stored: 256 random bits need no slow hash."""
+    token = TOKEN_PREFIX + base64.urlsafe_b64encode(random_bytes(_TOKEN_BYTES)).decode().rstrip("=")
+    row = TokenRow(
+        hash=_hash(token),
+        role=request.role.value,
+        client=request.client,
+        name=request.name,
+        created_at_ms=now_ms,
+        expires_at_ms=request.expires_at_ms,
+    )
+    session.add(row)
+    session.flush()
+    return IssuedToken(info=_info(row), token=token)
+
+
+def authenticate(session: Session, token: str, *, now_ms: int) -> Principal:
+    """Say who holds this token.
+
+    Raises:
+        UnknownTokenError: it was never issued.
+        ExpiredTokenError: its time is over.
+        RevokedTokenError: it was withdrawn.
+    """
+    if not _TOKEN.fullmatch(token):
+        raise UnknownTokenError
+    row = session.scalar(select(TokenRow).where(TokenRow.hash == _hash(token)))
+    if row is None:
+        raise UnknownTokenError
+    if row.revoked_at_ms is not None:
+        raise RevokedTokenError
+    if row.expires_at_ms is not None and row.expires_at_ms <= now_ms:
+        raise ExpiredTokenError
+    info = _info(row)
+    return Principal(token_id=info.id, role=info.role, client=info.client, name=info.name)
+
+
+def revoke_token(session: Session, token_id: int, *, now_ms: int) -> TokenInfo:
+    """Withdraw a token, from the next request on; a second time changes nothing.
+
+    Raises:
+        UnknownTokenError: no token of that id.
+    """
+    row = session.get(TokenRow, token_id, with_for_update=True)
+    if row is None:
+        raise UnknownTokenError
+    if row.revoked_at_ms is None:
+        row.revoked_at_ms = now_ms
+        session.flush()
+    return _info(row)
+
+
+def list_tokens(session: Session) -> list[TokenInfo]:
+    """Every token ever issued, oldest first."""
+    return [_info(row) for row in session.scalars(select(TokenRow).order_by(TokenRow.id))]
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _info(row: TokenRow) -> TokenInfo:
+    return TokenInfo(
+        id=TokenId(row.id),
+        role=Role(row.role),
+        client=None if row.client is None else ClientId(row.client),
+        name=row.name,
+        created_at_ms=row.created_at_ms,
+        expires_at_ms=row.expires_at_ms,
+        revoked_at_ms=row.revoked_at_ms,
+    )
