@@ -1,0 +1,56 @@
+"""The database of a deployment, for commands that work on it directly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from hookstream.processors.errors import SettingsError
+from hookstream.processors.settings import variable
+from hookstream.subscriptions.database import Sessions, open_database, open_sessions
+from hookstream.subscriptions.errors import DatabaseUnavailableError
+from hookstream.subscriptions.migrations import check_revision
+
+
+def engine_for(url: str) -> Engine:
+    """An engine; nothing is connected yet.
+
+    Raises:
+        SettingsError: the URL is none, or no driver for it is installed.
+    """
+    try:
+        return open_database(url)
+    except DatabaseUnavailableError as exc:
+        message = f"{variable('database_url')}: {exc}"
+        raise SettingsError(message) from exc
+
+
+def service_engine(url: str) -> Engine:
+    """An engine on a producing service's own database; nothing is connected yet.
+
+    Raises:
+        SettingsError: as above.
+    """
+    try:
+        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    except (SQLAlchemyError, ModuleNotFoundError) as exc:
+        message = f"{variable('database_url')}: not a database URL that can be used ({type(exc).__name__})"
+        raise SettingsError(message) from None
+
+
+@contextmanager
+def migrated_database(url: str) -> Iterator[Sessions]:
+    """Sessions on a database of this release's schema.
+
+    Raises:
+        DatabaseError: it does not answer, or is at another schema revision.
+    """
+    engine = engine_for(url)
+    try:
+        check_revision(engine)
+        yield open_sessions(engine)
+    finally:
+        engine.dispose()

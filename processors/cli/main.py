@@ -1,0 +1,98 @@
+"""The command `hookstream`: its groups, and what an error means to the shell.
+
+0: done. 1: it failed, with one line on stderr that says why. 2: called wrongly, or a setting is missing or wrong.
+
+What a command needs is imported when it runs, so that `--help` and a typing error answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from hookstream.processors.errors import ProcessorError, SettingsError
+from hookstream.producers.errors import ProducerConfigError, ProducerError
+from hookstream.schemas.errors import InvalidSchemaError, SchemaError
+from hookstream.subscriptions.errors import SubscriptionsError
+
+from . import demo, hooks, migrate, publish, roles, tokens, topics, up
+from .console import CommandError, complain
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+_EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="hookstream",
+    help="Webhooks delivered straight from the Kafka log. Settings are environment variables: docs/settings.md.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("hookstream"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version_: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    del version_  # its callback has done what there is to do
+
+
+app.command("demo", short_help="Every event on its whole way, in seconds.")(demo.demo)
+app.command("up", short_help="Everything in one process, for trying things out.")(up.up)
+app.add_typer(topics.app, name="topics", short_help="Make and check topics and schemas.")
+app.command("migrate", short_help="Bring the database to this release's schema.")(migrate.migrate)
+app.add_typer(tokens.app, name="token", short_help="Issue, list and revoke tokens of the API.")
+app.command("api", short_help="Role: the API, and the relay of its changes.")(roles.api)
+app.command("router", short_help="Role: joins events with hooks.")(roles.router)
+app.command("deliver", short_help="Role: posts deliveries to their targets.")(roles.deliver)
+app.command("outbox-relay", short_help="Role: sends the outbox of a service.")(roles.outbox_relay)
+app.command("publish", short_help="Publish one event, or a file of them.")(publish.publish)
+app.add_typer(hooks.app, name="hooks", short_help="See the hooks that are registered.")
+
+
+def main() -> None:
+    """Run the command line and end the process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command and give its exit code; every error that is no defect of ours becomes one line on stderr."""
+    try:
+        code = app(list(args) or ["--help"], prog_name="hookstream", standalone_mode=False)
+    except TyperException as exc:
+        return complain(_one_line(exc.format_message()) + _where_help_is(exc), exc.exit_code)
+    except (SettingsError, InvalidSchemaError, ProducerConfigError) as exc:
+        return complain(str(exc), EXIT_USAGE)
+    except (CommandError, ProcessorError, ProducerError, SchemaError, SubscriptionsError) as exc:
+        return complain(str(exc) or type(exc).__name__, EXIT_FAILED)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        sys.stdout = sys.stderr
+        return EXIT_FAILED
+    except (typer.Abort, KeyboardInterrupt):
+        return _EXIT_INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _where_help_is(exc: TyperException) -> str:
+    context = getattr(exc, "ctx", None)
+    return "" if context is None else f" (see `{context.command_path} --help`)"

@@ -1,0 +1,85 @@
+"""The parts that roles meet in: Kafka, the registry, and the settings that say what a deployment is like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+
+from hookstream.processors.delivery.address_guard import AddressGuard
+from hookstream.processors.kafka import KafkaConfig
+from hookstream.processors.settings import Settings
+from hookstream.processors.topic_specs import TopicSpec, topic_specs
+from hookstream.producers.config import SAFETY, ProducerConfig
+from hookstream.producers.event_producer import EventProducer
+from hookstream.producers.registry import SchemaRegistry
+from hookstream.schemas.catalogue import Catalogue
+from hookstream.schemas.topics import TopicNames
+from hookstream.subscriptions.secrets import MasterKey, SecretBox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What every role of one deployment shares."""
+
+    settings: Settings
+    kafka: KafkaConfig
+    registry: SchemaRegistry
+    topics: TopicNames
+    catalogue: Catalogue
+    allowed_target_networks: Sequence[IPv4Network | IPv6Network]
+
+    @property
+    def specs(self) -> tuple[TopicSpec, ...]:
+        """Every topic of the deployment."""
+        return topic_specs(self.topics, self.catalogue, self.settings.topic_limits())
+
+    @property
+    def guard(self) -> AddressGuard:
+        """Which addresses targets may have."""
+        return AddressGuard(self.allowed_target_networks)
+
+
+def real_parts(settings: Settings) -> Parts:
+    """Where the settings say that Kafka and the registry are; nothing is connected yet.
+
+    Raises:
+        SettingsError: they do not say it.
+    """
+    return Parts(
+        settings=settings,
+        kafka=settings.kafka(),
+        registry=SchemaRegistry(settings.registry_url()),
+        topics=settings.topics(),
+        catalogue=settings.catalogue(),
+        allowed_target_networks=settings.allowed_target_networks,
+    )
+
+
+def secret_box(key: bytes) -> SecretBox:
+    """What hooks' secrets are sealed and opened with."""
+    return SecretBox((MasterKey(key),))
+
+
+def event_producer(
+    parts: Parts, *, source: str, deadline_s: float = 30.0, message_timeout_s: float = 120.0
+) -> EventProducer:
+    """A producer of events; nothing is sent yet. `deadline_s`: how long a call waits for the registry, or for room.
+
+    Raises:
+        ProducerConfigError: the Kafka options do not fit.
+    """
+    # The promises' own keys are fixed; that a deployment repeats them for other clients is no contradiction.
+    options = {key: value for key, value in parts.kafka.options.items() if key not in SAFETY}
+    config = ProducerConfig(
+        bootstrap_servers=parts.kafka.bootstrap_servers,
+        schema_registry_url=parts.registry.url,
+        # What matters of its own log lines comes as an error of the call.
+        kafka_options={"message.max.bytes": parts.settings.max_event_bytes, "log_level": 0, **options},
+        topics=parts.topics,
+        source=source,
+        message_timeout_s=message_timeout_s,
+        queue_deadline_s=deadline_s,
+        registry_deadline_s=deadline_s,
+    )
+    return EventProducer(config, catalogue=parts.catalogue, registry=parts.registry)

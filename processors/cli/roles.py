@@ -1,0 +1,84 @@
+"""The roles: what runs for ever, each a process of its own, as many of each as you like."""
+
+from __future__ import annotations
+
+
+def api() -> None:
+    """Serve the API on API_HOST:API_PORT and relay its changes to Kafka.
+
+    Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL, _DATABASE_URL and _SECRET_KEY (or _FILE). What is
+    away is waited for; /readyz says what. /healthz and /metrics are on the same port.
+    """
+    from hookstream.processors.settings import Settings
+
+    from .api_role import run_api
+    from .database import engine_for
+    from .parts import real_parts, secret_box
+    from .process import listen, run_process
+
+    settings = Settings.read()
+    parts, box = real_parts(settings), secret_box(settings.key())
+    engine = engine_for(settings.database())
+    try:
+        with listen(settings.api_host, settings.api_port) as listener:
+            run_process(
+                "api", settings, lambda running: run_api(parts, engine, box, listener, running), with_health=False
+            )
+    finally:
+        engine.dispose()
+
+
+def router() -> None:
+    """Join events with hooks: read events.*, write who is owed each to deliveries.
+
+    Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS and _SCHEMA_REGISTRY_URL. /healthz, /readyz and /metrics are on
+    METRICS_PORT.
+    """
+    from hookstream.processors.settings import Settings
+
+    from .parts import real_parts
+    from .process import run_process
+    from .router_role import run_router
+
+    settings = Settings.read()
+    parts = real_parts(settings)
+    run_process("router", settings, lambda running: run_router(parts, running))
+
+
+def deliver() -> None:
+    """Post deliveries to their targets, in order per resource, and commit what is settled.
+
+    Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL and _SECRET_KEY (or _FILE). /healthz, /readyz and
+    /metrics are on METRICS_PORT.
+    """
+    from hookstream.processors.settings import Settings
+
+    from .deliver_role import http_config, run_deliver
+    from .parts import real_parts, secret_box
+    from .process import run_process
+
+    settings = Settings.read()
+    parts, box = real_parts(settings), secret_box(settings.key())
+    http_config(settings)  # a proxy that is none is said before anything starts
+    run_process("deliver", settings, lambda running: run_deliver(parts, box, running))
+
+
+def outbox_relay() -> None:
+    """Send what a producing service committed to its outbox; one relay works, others stand by.
+
+    Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL, and in _DATABASE_URL the service's own database,
+    which holds the table hookstream_outbox. /healthz, /readyz and /metrics are on METRICS_PORT.
+    """
+    from hookstream.processors.settings import Settings
+
+    from .database import service_engine
+    from .outbox_role import run_outbox_relay
+    from .parts import real_parts
+    from .process import run_process
+
+    settings = Settings.read()
+    parts, engine = real_parts(settings), service_engine(settings.database())
+    try:
+        run_process("outbox-relay", settings, lambda running: run_outbox_relay(parts, engine, running))
+    finally:
+        engine.dispose()

@@ -1,0 +1,36 @@
+"""Waiting for what is away, in commands that a person or a script runs once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from hookstream.processors import logs
+from hookstream.processors.lifecycle import RETRIABLE, StopSignal, until_available
+from hookstream.subscriptions.errors import DatabaseUnavailableError
+
+_T = TypeVar("_T")
+
+
+class WaitFor(Protocol):
+    """Tries until there is an answer, or the time is over."""
+
+    def __call__(self, what: str, attempt: Callable[[], _T], /) -> _T:
+        """Give the answer, or raise what the last attempt raised."""
+        ...
+
+
+def waiter(seconds: float) -> WaitFor:
+    """Wait for so long with each question; each failure meanwhile is a line on stderr."""
+    logs.configure(level="warning")
+
+    def wait_for(what: str, attempt: Callable[[], _T], /) -> _T:
+        return until_available(
+            what,
+            attempt,
+            stop=StopSignal(),
+            retriable=(*RETRIABLE, DatabaseUnavailableError),
+            give_up_after_s=seconds,
+        )
+
+    return wait_for

@@ -1,0 +1,1 @@
+"""The delivery engine: a sans-I/O core and the worker that drives it."""

@@ -1,0 +1,155 @@
+"""What an answer means for its record, its lane, its endpoint and its hook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hookstream.schemas.delivery import DeadLetterReason
+from hookstream.schemas.hook import NoticeKind
+
+from .isolation import Isolation
+from .lanes import LIVE, REPLAY, Endpoint, Post
+from .ledger import Ledger
+from .outcome import Outcome, Verdict
+from .retry_schedule import LaneClock, after_failure
+from .timers import Timers
+
+
+class Answers:
+    """Takes answers; each counts for what its request was sent under (rule R9)."""
+
+    def __init__(self, ledger: Ledger, timers: Timers, isolation: Isolation, random: Callable[[], float]) -> None:
+        """Work on a ledger."""
+        self._ledger = ledger
+        self._policy = ledger.policy
+        self._dispatcher = ledger.dispatcher
+        self._timers = timers
+        self._isolation = isolation
+        self._random = random
+
+    def answer(self, post: Post, outcome: Outcome, duration_s: float) -> None:
+        """Take the answer of a request that this engine sent; it counts for what it was sent under (rule R9)."""
+        self._land(post, duration_s)
+        pending, endpoint, hook = post.pending, post.endpoint, post.hook
+        ledger = self._ledger
+        stream = ledger.streams[pending.stream]
+        verdict = outcome.verdict
+        if verdict is Verdict.DELIVERED:
+            ended = endpoint.health.succeed(pending.resource, duration_s, endpoint.in_flight)
+            clocks = hook.backlogs[pending.stream].clocks
+            if clocks and clocks.pop(pending.resource, None) is not None:
+                ledger.changes += 1
+            ledger.settle(stream, pending.offset, hook, pending.resource)
+            if ended:
+                self._end_quarantine(endpoint)
+        else:
+            ledger.changes += 1
+            if post.probe:
+                endpoint.health.probed(ledger.now)
+            self._count_request(post)
+            if verdict is Verdict.GONE:
+                self._gone(post)
+            elif verdict is Verdict.BUSY:
+                self._busy(endpoint, outcome.retry_after_s)
+            else:
+                self._fail(post, rejected=verdict is Verdict.REJECTED)
+            if endpoint.health.sick:
+                self._isolation.await_probe(endpoint)
+            self._isolation.resettle(stream, pending)
+        self._offer_after(post)
+
+    def abandon(self, post: Post) -> None:
+        """Forget a request whose answer nobody waits for: its partition was revoked."""
+        self._land(post, 0.0)
+
+    def _land(self, post: Post, duration_s: float) -> None:
+        pending, endpoint, hook = post.pending, post.endpoint, post.hook
+        del self._ledger.streams[pending.stream].in_flight[pending.offset]
+        post.lane.in_flight = False
+        endpoint.in_flight -= 1
+        endpoint.client.in_flight -= 1
+        if post.probe:
+            endpoint.probing = False
+        hook.flying -= 1
+        self._dispatcher.answered(endpoint, duration_s)
+
+    def _offer_after(self, post: Post) -> None:
+        """Let everything that this request kept waiting have its turn."""
+        ledger, endpoint, lane, hook = self._ledger, post.endpoint, post.lane, post.hook
+        if lane.empty:
+            if endpoint.lanes.get(lane.resource) is lane:
+                del endpoint.lanes[lane.resource]
+        else:
+            ledger.offer(lane)
+        if endpoint.ready[LIVE]:
+            self._dispatcher.offer(endpoint, LIVE)
+        if endpoint.ready[REPLAY]:
+            self._dispatcher.offer(endpoint, REPLAY)
+        if not hook.flying and hook.endpoint is not None and hook.endpoint is not endpoint:
+            ledger.wake_lanes(hook.endpoint)
+        if endpoint.client.blocked:
+            freed = next(iter(endpoint.client.blocked))
+            del endpoint.client.blocked[freed]
+            ledger.wake(freed)
+
+    def _count_request(self, post: Post) -> None:
+        clocks = post.hook.backlogs[post.pending.stream].clocks
+        clock = clocks.get(post.pending.resource)
+        first = clock.first_failed_ms if clock and clock.first_failed_ms else self._ledger.wall_ms
+        clock = clock or LaneClock()
+        clocks[post.pending.resource] = LaneClock(clock.attempts, post.number, clock.due, clock.spent, first)
+
+    def _end_quarantine(self, endpoint: Endpoint) -> None:
+        endpoint.probe.restart()
+        self._ledger.probing_endpoints.pop(endpoint, None)
+        self._ledger.changes += 1
+        self._ledger.wake_lanes(endpoint)
+
+    def _gone(self, post: Post) -> None:
+        """410 disables the hook at once, unless its row has changed since the request was sent."""
+        hook = post.hook
+        row = hook.slot_row
+        if row is not None and row.id == hook.id and row.revision == post.row.revision:
+            self._isolation.disable(hook, row, NoticeKind.GONE)
+
+    def _busy(self, endpoint: Endpoint, retry_after_s: float | None) -> None:
+        """The whole endpoint waits; no attempt is spent."""
+        ledger = self._ledger
+        wait = endpoint.health.busy(retry_after_s, now=ledger.now, wall_ms=ledger.wall_ms)
+        self._timers.at(endpoint.health.quiet_until, lambda: ledger.wake_lanes(endpoint))
+        if wait > self._policy.near_s:
+            self._isolation.put_behind(endpoint, sick=False)
+
+    def _fail(self, post: Post, *, rejected: bool) -> None:
+        """Spend an attempt, open the breaker, or neither."""
+        pending, endpoint, hook, ledger = post.pending, post.endpoint, post.hook, self._ledger
+        health = endpoint.health
+        quarantined = health.sick
+        opens = health.fail(pending.resource, wall_ms=ledger.wall_ms)
+        if quarantined:
+            return
+        if opens:
+            self._isolation.put_behind(endpoint, sick=True)
+            return
+        if post.probe or hook.endpoint is not endpoint:
+            return
+        stream = ledger.streams[pending.stream]
+        clocks = hook.backlogs[pending.stream].clocks
+        clock = after_failure(
+            clocks[pending.resource],
+            rejected=rejected and health.blames_record(pending.resource),
+            now=ledger.now,
+            policy=self._policy,
+            random=self._random,
+        )
+        if clock is None:
+            clocks[pending.resource] = LaneClock(requests=post.number, spent=True)
+            self._isolation.bury(stream, pending, DeadLetterReason.SCHEDULE)
+            return
+        clocks[pending.resource] = clock
+        self._timers.at(clock.due, lambda: ledger.offer_resource(hook, pending.resource))
+        if pending.offset not in stream.unsettled or clock.due - ledger.now > self._policy.near_s:
+            self._isolation.park_lane(stream, endpoint, pending.resource)
+            cursor = hook.backlogs[pending.stream].exceptions.get(pending.resource)
+            if cursor is not None and clock.due - ledger.now > self._policy.near_s:
+                ledger.rewind_cursor(cursor)

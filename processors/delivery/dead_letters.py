@@ -1,0 +1,119 @@
+"""Dead letters: a record leaves the way only when Kafka has acknowledged that it is kept in `deliveries.dead`.
+
+A refused one is written again without the record's bytes (they are still at its position in the log), and then again
+and again: it is never dropped, and what it stands for stays owed. Belongs to the event loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from hookstream.schemas.delivery import DeadLetter, DeadLetterReason, Delivery
+
+from .record_writer import RecordWriter
+
+LAST_ANSWER_BYTES = 4096
+
+_FIRST_RETRY_S = 0.5
+_LAST_RETRY_S = 30.0
+
+log = structlog.get_logger("hookstream.deliver")
+
+
+class DeadLetters:
+    """Writes dead letters until Kafka has them."""
+
+    def __init__(self, writer: RecordWriter, topic: str, *, encode: Callable[[DeadLetter], bytes]) -> None:
+        """Write with a producer that is shared."""
+        self._writer = writer
+        self._topic = topic
+        self._encode = encode
+
+    def write(self, letter: DeadLetter, acknowledged: Callable[[], None], *, retry_s: float = _FIRST_RETRY_S) -> None:
+        """Write one; `acknowledged` is called in the loop, once, whenever that may be."""
+
+        def written(offset: int | None) -> None:
+            if offset is not None:
+                acknowledged()
+                return
+            again = bare(letter) if letter.record_value is not None else letter
+            later = min(2 * retry_s, _LAST_RETRY_S)
+            asyncio.get_running_loop().call_later(retry_s, lambda: self.write(again, acknowledged, retry_s=later))
+
+        key = None if letter.client is None else b"%d" % letter.client
+        self._writer.write(self._topic, key, self._encode(letter), written)
+
+
+def letter_of(  # noqa: PLR0913 - the record, and why
+    delivery: Delivery,
+    value: bytes,
+    *,
+    topic: str,
+    partition: int,
+    offset: int,
+    reason: DeadLetterReason,
+    died_at_ms: int,
+    last_status: int | None = None,
+    last_answer: bytes = b"",
+) -> DeadLetter:
+    """The dead letter of a delivery."""
+    return DeadLetter(
+        reason=reason,
+        detail=_DETAILS.get(reason, reason.value),
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        record_key=delivery.key,
+        record_value=value,
+        client=delivery.client,
+        hook_id=delivery.hook_id,
+        delivery_id=delivery.id,
+        died_at_ms=died_at_ms,
+        last_status=last_status,
+        last_answer=last_answer[:LAST_ANSWER_BYTES],
+    )
+
+
+def undecodable_letter(
+    key: bytes | None,
+    value: bytes | None,
+    *,
+    topic: str,
+    partition: int,
+    offset: int,
+    detail: str,
+    died_at_ms: int,
+) -> DeadLetter:
+    """The dead letter of a record that nobody can read; its key may still tell whose it was."""
+    client = (key or b"").decode(errors="replace")
+    return DeadLetter(
+        reason=DeadLetterReason.UNDECODABLE,
+        detail=detail,
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        record_key=key,
+        record_value=value,
+        client=int(client) if client.isascii() and client.isdigit() and len(client) < _LONG_DIGITS else None,  # type: ignore[arg-type]
+        hook_id=None,
+        delivery_id=None,
+        died_at_ms=died_at_ms,
+    )
+
+
+def bare(letter: DeadLetter) -> DeadLetter:
+    """The same without the record's bytes."""
+    left_out = len(letter.record_key or b"") + len(letter.record_value or b"")
+    return replace(letter, record_key=None, record_value=None, detail=f"{letter.detail}; {left_out} bytes left out")
+
+
+_LONG_DIGITS = 19  # fewer always fit into 64 bits
+_DETAILS = {
+    DeadLetterReason.SCHEDULE: "every attempt of the schedule failed",
+    DeadLetterReason.EXPIRED: "owed for longer than it may be",
+    DeadLetterReason.SKIPPED: "skipped by an operator",
+}

@@ -1,0 +1,137 @@
+"""How an endpoint is doing: breaker, quarantine, probes, Retry-After, adaptive concurrency, the five-day clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .policy import EnginePolicy
+
+_SMOOTHING = 0.1
+
+
+class EndpointHealth:
+    """What is known of one endpoint. Times are monotonic seconds, but for `failing_since_ms`, which is stored.
+
+    `sick`: quarantined, only probes are sent. `quiet_until`: the endpoint asked for silence (Retry-After).
+    """
+
+    __slots__ = (
+        "_policy",
+        "_random",
+        "busy_streak",
+        "failing",
+        "failing_since_ms",
+        "latency_s",
+        "limit",
+        "paused",
+        "probe_at",
+        "probes",
+        "quiet_until",
+        "resource",
+        "retried_at_ms",
+        "several_resources",
+        "sick",
+        "skip_before_ms",
+        "succeeded",
+    )
+
+    def __init__(self, policy: EnginePolicy, random: Callable[[], float]) -> None:
+        """Start healthy."""
+        self._policy = policy
+        self._random = random
+        self.sick = False
+        self.probe_at = 0.0
+        self.probes = 0  # failed ones since the quarantine began
+        self.quiet_until = 0.0
+        self.busy_streak = 0
+        self.failing: str | None = None  # the resource that failed, with no success of the endpoint since
+        self.failing_since_ms = 0
+        self.succeeded: str | None = None  # the resource of the last success
+        self.resource: str | None = None  # the first resource seen
+        self.several_resources = False
+        self.limit: float = policy.concurrency_start
+        self.latency_s = 0.0
+        self.paused = False  # an operator's wish: nothing is sent
+        self.skip_before_ms = 0  # an operator's wish: what arrived earlier goes to the dead letters
+        self.retried_at_ms = 0  # the last wish to try at once that was followed
+
+    def met(self, resource: str) -> None:
+        """Remember whether the endpoint has more than one resource: a single one may open the breaker alone."""
+        if self.resource is None:
+            self.resource = resource
+        elif resource != self.resource:
+            self.several_resources = True
+
+    def succeed(self, resource: str, duration_s: float, in_flight: int) -> bool:
+        """Note a 2xx; return whether it ended a quarantine."""
+        ended, self.sick = self.sick, False
+        self.failing, self.succeeded = None, resource
+        self.failing_since_ms = self.probes = self.busy_streak = 0
+        self.latency_s += (duration_s - self.latency_s) * _SMOOTHING
+        if duration_s > self._policy.concurrency_fast_s:
+            self.shrink()
+        elif in_flight + 1 >= self.limit < self._policy.concurrency_max:
+            self.limit = min(self.limit + 1 / self.limit * 4, self._policy.concurrency_max)
+        return ended
+
+    def fail(self, resource: str, *, wall_ms: int) -> bool:
+        """Note a failure; return whether it opens the breaker: two resources failed in a row, or the only one did."""
+        self.clock_failure(wall_ms)
+        if self.failing is None:
+            self.failing = resource
+        if self.sick:
+            return False
+        self.limit = max(self.limit / 2, 1.0)
+        return self.failing != resource or not self.several_resources
+
+    def blames_record(self, resource: str) -> bool:
+        """Whether a rejection is the record's own fault: the endpoint's other resources succeed."""
+        return self.succeeded is not None and self.several_resources and self.failing in (None, resource)
+
+    def clock_failure(self, wall_ms: int) -> None:
+        """Start the five-day clock, unless it runs."""
+        if not self.failing_since_ms:
+            self.failing_since_ms = wall_ms
+
+    def quarantine(self, now: float) -> None:
+        """Begin to probe."""
+        self.sick = True
+        self.probes = 0
+        self.probe_at = now + self._spread(self._policy.probe_first_s)
+
+    def probed(self, now: float) -> None:
+        """Set the next probe's time after one that did not succeed: steady for two minutes, then doubling."""
+        self.probes += 1
+        doublings = max(0, self.probes - self._policy.probe_steady_probes)
+        every = min(self._policy.probe_first_s * 2.0 ** min(doublings, 30), self._policy.probe_max_s)
+        self.probe_at = now + self._spread(every)
+
+    def busy(self, retry_after_s: float | None, *, now: float, wall_ms: int) -> float:
+        """Note a 429, or a 503 with Retry-After; return how long the whole endpoint waits."""
+        policy = self._policy
+        self.clock_failure(wall_ms)
+        if now >= self.quiet_until or not self.busy_streak:  # the answers to what was in flight are one refusal
+            self.busy_streak += 1
+        floor = min(policy.busy_first_s * 2.0 ** min(self.busy_streak - 1, 30), policy.busy_max_s)
+        wait = min(max(retry_after_s or 0.0, floor), policy.retry_after_max_s)
+        self.quiet_until = max(self.quiet_until, now + wait)
+        return wait
+
+    def shrink(self) -> None:
+        """Halve the concurrency: the endpoint answers slowly while others wait for a place."""
+        self.limit = max(self.limit / 2, 1.0)
+
+    def waits(self, now: float) -> bool:
+        """Whether nothing may be sent, or nothing but a probe."""
+        return self.sick or self.paused or now < self.quiet_until
+
+    def unremarkable(self, now: float) -> bool:
+        """Whether there is nothing to store."""
+        wishes = self.paused or self.skip_before_ms or self.retried_at_ms
+        return not (self.sick or self.failing_since_ms or self.busy_streak or self.quiet_until > now or wishes)
+
+    def _spread(self, seconds: float) -> float:
+        return seconds * (1 + self._policy.jitter * (2 * self._random() - 1))

@@ -1,0 +1,74 @@
+"""What can go wrong between a delivery and its target.
+
+DeliveryError
+├── TargetError                  a target URL that cannot be posted to
+│   └── TargetCredentialsError   user or password in the URL
+├── InvalidSecretError           a signing secret that is not `whsec_` and base64
+├── InvalidProxyError            an egress proxy URL that cannot be used
+└── AttemptError                 an attempt that ended before an answer; `result` is how it is recorded
+    ├── ResolveError             dns-failed
+    ├── BlockedAddressError      blocked: by the address guard or by the egress proxy; no connection was made
+    ├── ConnectError             connect-failed: refused, unreachable, or the egress proxy cannot reach it
+    ├── ConnectTimeoutError      timeout: no connection within the time for connecting
+    └── TlsError                 tls-failed: certificate, host name or protocol
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from hookstream.schemas.attempt import AttemptResult
+
+
+class DeliveryError(Exception):
+    """Root of the errors of delivering."""
+
+
+class TargetError(DeliveryError):
+    """A target URL that cannot be posted to. The message never repeats the URL: its query may hold a secret."""
+
+
+class TargetCredentialsError(TargetError):
+    """User or password in the URL."""
+
+
+class InvalidSecretError(DeliveryError):
+    """A signing secret that is not `whsec_` and base64. The message never repeats the secret."""
+
+
+class InvalidProxyError(DeliveryError):
+    """An egress proxy URL that cannot be used. The message never repeats the URL: it may hold a password."""
+
+
+class AttemptError(DeliveryError):
+    """An attempt that ended before an answer."""
+
+    result: ClassVar[AttemptResult] = AttemptResult.CONNECT_FAILED
+
+
+class ResolveError(AttemptError):
+    """The host has no address, or its name servers did not answer in time."""
+
+    result = AttemptResult.DNS_FAILED
+
+
+class BlockedAddressError(AttemptError):
+    """The host has an address that targets may not have."""
+
+    result = AttemptResult.BLOCKED
+
+
+class ConnectError(AttemptError):
+    """Refused, unreachable, or the egress proxy cannot reach it."""
+
+
+class ConnectTimeoutError(AttemptError):
+    """No connection within the time for connecting."""
+
+    result = AttemptResult.TIMEOUT
+
+
+class TlsError(AttemptError):
+    """Certificate, host name or protocol."""
+
+    result = AttemptResult.TLS_FAILED

@@ -1,0 +1,313 @@
+"""One connection to a target: writes a request, reads its answer, within limits that no server can stretch.
+
+The connection has no task and no future: the loop calls `data_received`, httptools parses, and the answer goes to the
+exchange's callback. What is read is bounded by construction:
+
+- the head, interim (1xx) answers included: 16 KiB, noticed within one more read of that size, and 100 headers;
+- the body: 20,000 bytes, then the connection is closed and the answer counts by its status;
+- what frames the body (chunk sizes, chunk extensions, trailers): 128 KiB;
+- time: `deadline`, which the pool's sweep compares with the clock.
+
+Bytes beyond the answer are never taken for the next one: the connection is closed. A connection that is not in a state
+known to be clean (undecided framing, unsent request bytes, old age) is closed too rather than reused.
+
+Source: RFC 9112 sections 6.3 (message body length), 9.3 (persistence), 9.6 (tear-down).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from hookstream.schemas.attempt import AttemptResult
+
+from .exchange import Answer, Exchange
+
+_FIRST_FINAL_STATUS = 200
+_FIRST_FAILURE_STATUS = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerLimits:
+    """How much of an answer is read, in bytes and headers."""
+
+    max_head_bytes: int = 16_384
+    max_headers: int = 100
+    max_body_bytes: int = 20_000
+    max_framing_bytes: int = 131_072
+
+
+class ConnectionOwner(Protocol):
+    """What a connection needs from the pool it belongs to."""
+
+    def release(self, connection: HttpConnection, now: float) -> None:
+        """Take back a connection that can carry another request."""
+
+    def forget(self, connection: HttpConnection) -> None:
+        """Take out a connection that can carry no more requests; called more than once."""
+
+    def repeat(self, exchange: Exchange) -> None:
+        """Make the request once more, on a fresh connection."""
+
+
+class HttpConnection(asyncio.BufferedProtocol):
+    """A connection that carries one exchange at a time. Belongs to the event loop's thread."""
+
+    __slots__ = (
+        "_body",
+        "_body_bytes",
+        "_buffer",
+        "_clock",
+        "_complete",
+        "_exchange",
+        "_feed",
+        "_headers",
+        "_in_body",
+        "_limits",
+        "_more_body",
+        "_owner",
+        "_parser",
+        "_received",
+        "_reusable",
+        "_served",
+        "_status",
+        "_transport",
+        "deadline",
+        "opened_at",
+        "origin",
+    )
+
+    def __init__(
+        self,
+        owner: ConnectionOwner,
+        origin: str,
+        *,
+        limits: AnswerLimits,
+        buffer: memoryview,
+        clock: Callable[[], float],
+    ) -> None:
+        """Make the protocol of a transport to come; `connection_made` follows. `buffer`: see `get_buffer`."""
+        self.origin = origin
+        self.opened_at = clock()
+        self.deadline = float("inf")
+        self._owner = owner
+        self._limits = limits
+        self._clock = clock
+        self._buffer = buffer
+        self._transport: asyncio.Transport | None = None
+        self._parser = HttpResponseParser(self)
+        self._feed = self._parser.feed_data
+        self._exchange: Exchange | None = None
+        self._served = 0
+        self._status = 0
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._body = b""
+        self._more_body = bytearray()
+        self._start_answer()
+
+    @property
+    def busy(self) -> bool:
+        """Whether an exchange is under way."""
+        return self._exchange is not None
+
+    @property
+    def closing(self) -> bool:
+        """Whether the server or we have ended the connection already."""
+        return self._transport is None or self._transport.is_closing()
+
+    def send(self, exchange: Exchange) -> None:
+        """Write the request; the exchange is answered later, never from within this call."""
+        self._exchange = exchange
+        exchange.connection = self
+        self.deadline = exchange.deadline
+        self._start_answer()
+        self._transport.write(exchange.request)  # type: ignore[union-attr]  # connected before it is handed out
+
+    def expire(self) -> None:
+        """End what is under way as a time-out, or close quietly if nothing is."""
+        if self._exchange is not None:
+            self._fail(AttemptResult.TIMEOUT)
+        else:
+            self.close()
+
+    def abandon(self) -> None:
+        """Drop the exchange without answering it, and the connection with it."""
+        self._exchange = None
+        self._abort()
+
+    def close(self) -> None:
+        """Close an idle connection in good order."""
+        self._owner.forget(self)
+        if self._transport is not None:
+            self._transport.close()
+
+    # The loop's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport: of the socket, or of the TLS session on top of it."""
+        self._transport = transport  # type: ignore[assignment]  # a stream's transport is always a Transport
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Lend the buffer that all connections share: it is read into and parsed within one turn of the loop."""
+        del sizehint  # TLS hints at one record; a larger buffer takes several
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Parse what arrived; the exchange is answered here as soon as its answer is complete."""
+        if self._exchange is None:
+            self._abort()  # an idle server that speaks is one whose next answer could not be told from this
+            return
+        self._received += nbytes
+        try:
+            self._feed(self._buffer[:nbytes])
+        except (HttpParserError, HttpParserUpgrade):
+            self._reusable = False
+            if not self._complete:
+                self._fail(AttemptResult.BROKEN_ANSWER)
+                return
+        if self._complete:
+            self._answer()
+        else:
+            self._check_limits()
+
+    def eof_received(self) -> None:
+        """End an answer that only the end of the connection delimits; the transport then closes itself."""
+        if self._exchange is None:
+            self._owner.forget(self)
+        elif self._in_body and not self._is_framed():
+            self._status = self._parser.get_status_code()
+            self._answer()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """End what is under way: repeat it if the server closed a kept connection without a word, else fail it."""
+        del error  # a reset and an orderly end differ in nothing that we do
+        self._owner.forget(self)
+        exchange = self._exchange
+        if exchange is None:
+            return
+        if self._served and not self._received:
+            # The server closed while idle and our request crossed it. It may still have been read: that makes it one
+            # more request of the same attempt, with the same webhook-id, which the receiver may already expect.
+            self._exchange = None
+            self._owner.repeat(exchange)
+        else:
+            self._fail(AttemptResult.BROKEN_ANSWER)
+
+    # httptools' callbacks
+
+    def on_message_begin(self) -> None:
+        """Refuse a second answer: one request has one answer."""
+        if self._complete:
+            self._reusable = False
+            raise HttpParserError("bytes after the answer")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; trailers count as headers, and are not kept."""
+        if not self._in_body:
+            self._headers.append((name, value))
+            if len(self._headers) > self._limits.max_headers:
+                raise HttpParserError("too many headers")
+
+    def on_headers_complete(self) -> None:
+        """Pass from head to body: from here on other limits hold."""
+        self._in_body = True
+
+    def on_body(self, part: bytes) -> None:
+        """Keep the body up to its limit, as it came: an encoded body stays encoded."""
+        if not self._body_bytes:
+            self._body = part  # all of it, nearly always
+        elif self._body_bytes <= self._limits.max_body_bytes:
+            self._more_body += part
+        self._body_bytes += len(part)
+
+    def on_message_complete(self) -> None:
+        """Note that the answer is whole, unless it is an interim one."""
+        self._status = self._parser.get_status_code()
+        if self._status < _FIRST_FINAL_STATUS:
+            self._in_body = False
+            self._headers.clear()
+            return
+        self._reusable = self._parser.should_keep_alive()
+        self._complete = True
+
+    # Parts of the above
+
+    def _start_answer(self) -> None:
+        self._received = 0
+        self._body_bytes = 0
+        self._in_body = False
+        self._complete = False
+        self._reusable = False
+        self._headers.clear()
+        self._body = b""
+        if self._more_body:
+            self._more_body = bytearray()
+
+    def _check_limits(self) -> None:
+        """Judge an answer that is not complete yet."""
+        limits = self._limits
+        if not self._in_body:
+            if self._received > limits.max_head_bytes:
+                self._fail(AttemptResult.BROKEN_ANSWER)
+        elif self._body_bytes > limits.max_body_bytes:
+            self._status = self._parser.get_status_code()
+            self._answer()
+        elif self._received - self._body_bytes > limits.max_head_bytes + limits.max_framing_bytes:
+            self._fail(AttemptResult.BROKEN_ANSWER)
+
+    def _is_framed(self) -> bool:
+        """Whether the head says how long the body is; only HTTP/1.0 servers and old proxies leave it to the end."""
+        return any(
+            name.lower() == b"content-length"
+            or (name.lower() == b"transfer-encoding" and value.lower().rstrip().endswith(b"chunked"))
+            for name, value in self._headers
+        )
+
+    def _answer(self) -> None:
+        """Give the connection back or close it, then tell the caller."""
+        exchange = self._exchange
+        transport = self._transport
+        if exchange is None or transport is None:
+            return
+        self._exchange = None
+        self._served += 1
+        now = self._clock()
+        status = self._status
+        body = self._body + self._more_body if self._more_body else self._body
+        retry_after = self._retry_after() if status >= _FIRST_FAILURE_STATUS else None
+        if self._reusable and not transport.is_closing() and not transport.get_write_buffer_size():
+            self._owner.release(self, now)
+        else:
+            self._abort()
+        exchange.finish(
+            Answer(
+                status,
+                None,
+                body[: self._limits.max_body_bytes],
+                retry_after,
+                now - exchange.started_at,
+            )
+        )
+
+    def _retry_after(self) -> str | None:
+        for name, value in self._headers:
+            if name.lower() == b"retry-after":
+                return value.decode("latin-1")
+        return None
+
+    def _fail(self, error: AttemptResult) -> None:
+        exchange = self._exchange
+        self._exchange = None
+        self._abort()
+        if exchange is not None:
+            exchange.fail(error, self._clock())
+
+    def _abort(self) -> None:
+        """Close at once, whatever is unread or unsent."""
+        self._owner.forget(self)
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,78 @@
+"""Records on their way from the poll thread to the event loop, and how many of them may wait. Sans-I/O.
+
+While more records wait than the loop takes in half a second, nothing is consumed. If that lasts, the partitions that
+hold most of them are paused, so that the others' records arrive: pausing throws away what librdkafka has fetched, so it
+is for a partition that stands still and not for one that flows.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
+
+MAX_WAITING_RECORDS = 10_000
+MAX_WAITING_BYTES = 16 * 1024 * 1024
+PAUSE_AFTER_S = 0.5
+
+TopicSide: TypeAlias = tuple[str, int]
+"""One partition of one topic."""
+
+
+class Inbox:
+    """Records of one partition of one topic: the poll thread appends, the loop takes, each writes its own counts."""
+
+    __slots__ = ("given", "given_bytes", "messages", "taken", "taken_bytes")
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.messages: deque[Message] = deque()
+        self.given = self.given_bytes = 0
+        self.taken = self.taken_bytes = 0
+
+
+class Inboxes(dict[TopicSide, Inbox]):
+    """Every inbox of the process, and the decision what to read. Belongs to the poll thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paused: set[TopicSide] = set()
+        self._full_since = 0.0
+
+    def full(self, now: float) -> bool:
+        """Whether nothing more should be consumed now."""
+        records = size = 0
+        for inbox in self.values():
+            records += inbox.given - inbox.taken
+            size += inbox.given_bytes - inbox.taken_bytes
+        full = records >= MAX_WAITING_RECORDS or size >= MAX_WAITING_BYTES
+        if not full:
+            self._full_since = 0.0
+        elif not self._full_since:
+            self._full_since = now
+        return full
+
+    def to_pause(self, now: float) -> set[TopicSide] | None:
+        """While full: what to pause before reading on; None while it is too early for that."""
+        if now - self._full_since < PAUSE_AFTER_S:
+            return None
+        heavy = MAX_WAITING_RECORDS // (2 * max(1, len(self)))
+        heavy_bytes = MAX_WAITING_BYTES // (2 * max(1, len(self)))
+        return {
+            side
+            for side, inbox in self.items()
+            if side not in self.paused
+            and (inbox.given - inbox.taken >= heavy or inbox.given_bytes - inbox.taken_bytes >= heavy_bytes)
+        }
+
+    def to_resume(self) -> set[TopicSide]:
+        """What was paused and is nearly empty."""
+        light = MAX_WAITING_RECORDS // (16 * max(1, len(self)))
+        return {side for side in self.paused if side in self and self[side].given - self[side].taken <= light}
+
+    def drop(self, side: TopicSide) -> bool:
+        """Forget an inbox; says whether there was one."""
+        self.paused.discard(side)
+        return self.pop(side, None) is not None

@@ -1,0 +1,159 @@
+"""What keeps a stranger's trouble away from others: quarantine, parked lanes, held hooks, dead letters.
+
+Each of these moves takes records out of the window, so that nobody waits for them; what they owe is then served, or
+waited for, through cursors.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from hookstream.schemas.delivery import DeadLetterReason
+from hookstream.schemas.hook import NoticeKind
+
+from .lanes import LIVE, Endpoint, HookRow, Pending, StreamIndex, TrackedHook
+from .ledger import Ledger, Standing, Stream
+from .timers import Timers
+
+
+class Effects(Protocol):
+    """What the engine asks the worker to do beside requests."""
+
+    def bury(self, stream: StreamIndex, pending: Pending, reason: DeadLetterReason) -> None:
+        """Produce a dead letter; `Engine.buried` when Kafka has acknowledged it, and not before."""
+        ...
+
+    def notify(self, hook: TrackedHook, row: HookRow, kind: NoticeKind) -> None:
+        """Tell the API's process about a hook; repeated until the row shows it."""
+        ...
+
+    def stale(self, hook: TrackedHook) -> None:
+        """Alert: the table does not know a hook that the router knew, and its deliveries went behind a cursor."""
+        ...
+
+
+class Isolation:
+    """The moves, on one ledger."""
+
+    def __init__(self, ledger: Ledger, timers: Timers, effects: Effects) -> None:
+        """Work on a ledger; `effects` are the worker's."""
+        self._ledger = ledger
+        self._policy = ledger.policy
+        self._timers = timers
+        self._effects = effects
+
+    def relieve(self, stream: Stream, oldest: Pending) -> None:
+        """Put the lane that holds the oldest record of a full window behind a cursor, whatever it waits for."""
+        hook = oldest.hook
+        if hook.endpoint is None or self._ledger.standing(oldest.delivery, hook, stream.index) is Standing.WAIT:
+            self.give_up_waiting(hook, stream)
+        else:
+            self.park_lane(stream, hook.endpoint, oldest.resource)
+        if oldest.in_window:  # its endpoint was held, or at its bound of resource cursors
+            self._ledger.open_cursor(hook, stream)
+
+    def give_up_waiting(self, hook: TrackedHook, stream: Stream) -> None:
+        """A hook that the table does not know goes behind a cursor; somebody should look why."""
+        self._effects.stale(hook)
+        self._ledger.open_cursor(hook, stream)
+
+    def notify(self, hook: TrackedHook, row: HookRow) -> None:
+        """Tell the API's process once more that a hook is disabled."""
+        self._effects.notify(hook, row, hook.notice_kind)
+
+    def put_behind(self, endpoint: Endpoint, *, sick: bool) -> None:
+        """Serve an endpoint through cursors: all of its hooks that the window holds go now, the others when met."""
+        ledger, health = self._ledger, endpoint.health
+        if sick:
+            health.quarantine(ledger.now)
+            self._seed_probes(endpoint)
+        for stream in ledger.streams:
+            endpoint.behind[stream.index] = True
+            for hook in list(endpoint.hooks.values()):
+                if hook.backlogs[stream.index].unsettled():
+                    ledger.open_cursor(hook, stream)
+        ledger.changes += 1
+        if health.waits(ledger.now):
+            ledger.rewind(endpoint.hooks.values())
+        if sick:
+            self.await_probe(endpoint)
+
+    def lag(self, endpoint: Endpoint, stream: Stream) -> None:
+        """An endpoint holds a large share of the window and does not flow: it goes behind cursors, without blame."""
+        held = (next(iter(hook.backlogs[stream.index].window.values()), None) for hook in endpoint.hooks.values())
+        oldest = min((pending.read_at for pending in held if pending is not None), default=self._ledger.now)
+        if self._ledger.now - oldest >= self._policy.lagging_s:
+            self.put_behind(endpoint, sick=False)
+
+    def _seed_probes(self, endpoint: Endpoint) -> None:
+        """The window's heads are the first to probe with, unless a cursor owes something below them."""
+        endpoint.probe.restart()
+        streams = self._ledger.streams
+        if any(hook.id in stream.owing for hook in endpoint.hooks.values() for stream in streams):
+            return
+        heads: dict[str, Pending] = {}
+        for hook in endpoint.hooks.values():
+            for pending in hook.backlogs[LIVE].unsettled():
+                known = heads.get(pending.resource)
+                if known is None and len(heads) >= self._policy.probe_candidates:
+                    continue
+                if known is None or pending.offset < known.offset:
+                    heads[pending.resource] = pending
+        endpoint.probe.heads.extend(sorted(heads.values()))
+        endpoint.probe.seen.update(heads)
+        endpoint.probe.found = bool(heads)
+
+    def await_probe(self, endpoint: Endpoint) -> None:
+        """Give a quarantined endpoint its turn when its next probe is due."""
+        health = endpoint.health
+        due = max(health.probe_at, health.quiet_until)
+        self._timers.at(due, lambda: self._ledger.wake(endpoint))
+
+    def park_lane(self, stream: Stream, endpoint: Endpoint, resource: str) -> None:
+        """Put one lane behind resource cursors: every hook with records of it in the window, or a cursor that may."""
+        ledger = self._ledger
+        hooks = list(endpoint.hooks.values())
+        parked = {r for hook in hooks for r in hook.backlogs[stream.index].exceptions} - {resource}
+        if len(parked) >= self._policy.max_resource_cursors:
+            self.put_behind(endpoint, sick=not endpoint.health.sick)
+            return
+        for hook in hooks:
+            backlog = hook.backlogs[stream.index]
+            if (backlog.cursor is not None or backlog.unsettled(resource)) and not ledger.held(hook):
+                ledger.open_cursor(hook, stream, resource)
+        ledger.touched[endpoint] = None
+
+    def disable(self, hook: TrackedHook, row: HookRow, kind: NoticeKind) -> None:
+        """Send nothing of a hook from now on, and say so, until its row has a higher revision."""
+        hook.disabled_under = row.revision
+        hook.notice_kind = kind
+        hook.notice_at = self._ledger.now + self._policy.notice_every_s
+        self.hold(hook)
+        self._effects.notify(hook, row, kind)
+
+    def hold(self, hook: TrackedHook) -> None:
+        """Owe everything of a hook by cursors until it is enabled again."""
+        ledger = self._ledger
+        for stream in ledger.streams:
+            if hook.backlogs[stream.index].unsettled():
+                ledger.open_cursor(hook, stream)
+        ledger.rewind([hook])
+        ledger.changes += 1
+
+    def bury(self, stream: Stream, pending: Pending, reason: DeadLetterReason) -> None:
+        """Produce a dead letter; until Kafka acknowledges it, the record stays the head of its lane (rule R7)."""
+        if pending.offset not in stream.dying:
+            stream.dying[pending.offset] = reason
+            self._effects.bury(stream.index, pending, reason)
+
+    def resettle(self, stream: Stream, pending: Pending) -> None:
+        """Settle what was cancelled or skipped while it was in flight."""
+        standing = self._ledger.standing(pending.delivery, pending.hook, stream.index)
+        if standing in (Standing.CANCELLED, Standing.SKIPPED):
+            self.settle_unsent(stream, pending, standing)
+
+    def settle_unsent(self, stream: Stream, pending: Pending, standing: Standing) -> None:
+        """Settle a record that the table cancels or skips, unless it is in flight: its answer settles it then."""
+        if pending.offset not in stream.in_flight:
+            self._ledger.count(standing)
+            self._ledger.settle(stream, pending.offset, pending.hook, pending.resource)

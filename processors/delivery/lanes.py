@@ -1,0 +1,294 @@
+"""What the engine holds in memory: pending deliveries, lanes, endpoints, clients, and the hooks they belong to.
+
+Lane = (endpoint, resource): one request in flight, its head is the lowest offset. These are plain mutable records; the
+rules that move them are in `engine.py`, `catch_up.py` and `hand_over.py`.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import deque
+from typing import TYPE_CHECKING, NewType, Protocol
+
+from hookstream.schemas.hook import NoticeKind
+
+from .endpoint_health import EndpointHealth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hookstream.schemas.delivery import Delivery
+    from hookstream.schemas.hook import HookState
+
+    from .cursors import Backlog
+    from .policy import EnginePolicy
+
+StreamIndex = NewType("StreamIndex", int)
+LIVE = StreamIndex(0)
+REPLAY = StreamIndex(1)
+
+
+class HookRow(Protocol):
+    """What the engine reads of a row of the subscriptions table; `hookstream.schemas.hook.Hook` is one."""
+
+    @property
+    def id(self) -> int: ...  # noqa: D102
+    @property
+    def client(self) -> int: ...  # noqa: D102
+    @property
+    def event(self) -> str: ...  # noqa: D102
+    @property
+    def target(self) -> str: ...  # noqa: D102
+    @property
+    def state(self) -> HookState: ...  # noqa: D102
+    @property
+    def revision(self) -> int: ...  # noqa: D102
+    @property
+    def not_before_ms(self) -> int: ...  # noqa: D102
+    @property
+    def rate_limit_per_s(self) -> float | None: ...  # noqa: D102
+
+
+class Pending:
+    """One delivery that is not settled, in the window or in a cursor's buffer."""
+
+    __slots__ = ("delivery", "hook", "in_window", "lane", "offset", "read_at", "resource", "row", "size", "stream")
+
+    def __init__(
+        self, stream: StreamIndex, offset: int, delivery: Delivery, hook: TrackedHook, size: int, read_at: float
+    ) -> None:
+        """Hold a delivery that was just read."""
+        self.stream = stream
+        self.offset = offset
+        self.delivery = delivery
+        self.hook = hook
+        self.resource = delivery.resource
+        self.size = size
+        self.read_at = read_at
+        self.lane: Lane | None = None
+        self.row: HookRow | None = None  # the row under which it was found sendable; another row is looked at again
+        self.in_window = True
+
+    def __lt__(self, other: Pending) -> bool:
+        """Order by offset."""
+        return self.offset < other.offset
+
+
+class Lane:
+    """One resource of one endpoint. `windows` and `buffers` are ordered by offset, one list a stream."""
+
+    __slots__ = ("buffers", "endpoint", "in_flight", "queued", "resource", "windows")
+
+    def __init__(self, endpoint: Endpoint, resource: str) -> None:
+        """Start empty."""
+        self.endpoint = endpoint
+        self.resource = resource
+        self.in_flight = False
+        self.queued = [False, False]  # stands among the endpoint's ready lanes, a flag a stream
+        self.windows: tuple[list[Pending], list[Pending]] = ([], [])
+        self.buffers: tuple[list[Pending], list[Pending]] = ([], [])
+
+    @property
+    def empty(self) -> bool:
+        """Whether the lane may be forgotten."""
+        return not (self.in_flight or self.windows[0] or self.buffers[0] or self.windows[1] or self.buffers[1])
+
+    def add_to_window(self, pending: Pending) -> None:
+        """Queue in offset order; appending is the rule, inserting follows a hand-over or a retarget."""
+        pending.lane = self
+        queue = self.windows[pending.stream]
+        if queue and pending.offset < queue[-1].offset:
+            insort(queue, pending)
+        else:
+            queue.append(pending)
+
+    def add_to_buffer(self, pending: Pending) -> None:
+        """Queue what catch-up read, in offset order over all cursors of the lane."""
+        pending.lane = self
+        insort(self.buffers[pending.stream], pending)
+
+    def remove(self, pending: Pending) -> None:
+        """Take a pending delivery out, wherever it stands."""
+        queue = (self.windows if pending.in_window else self.buffers)[pending.stream]
+        if queue and queue[0] is pending:
+            del queue[0]
+        elif pending in queue:
+            queue.remove(pending)
+
+
+class Client:
+    """One client: the bound on what is in flight to all of its endpoints."""
+
+    __slots__ = ("blocked", "in_flight")
+
+    def __init__(self) -> None:
+        """Start with nothing in flight."""
+        self.in_flight = 0
+        self.blocked: dict[Endpoint, None] = {}  # ready, but the client is at its bound; in the order of their turns
+
+
+class Endpoint:
+    """One (client, target), served by one engine: its lanes, its health, its place in the round robin."""
+
+    __slots__ = (
+        "behind",
+        "client",
+        "client_id",
+        "dispatched",
+        "engine",
+        "health",
+        "hooks",
+        "in_flight",
+        "lanes",
+        "probe",
+        "probing",
+        "ready",
+        "target",
+        "window_counts",
+    )
+
+    def __init__(
+        self,
+        engine: Dispatches,
+        client_id: int,
+        target: str,
+        client: Client,
+        policy: EnginePolicy,
+        random: Callable[[], float],
+    ) -> None:
+        """Start healthy, with nothing to send."""
+        self.engine = engine
+        self.client_id = client_id
+        self.target = target
+        self.client = client
+        self.health = EndpointHealth(policy, random)
+        self.lanes: dict[str, Lane] = {}
+        self.hooks: dict[int, TrackedHook] = {}
+        self.ready: tuple[deque[Lane], deque[Lane]] = (deque(), deque())
+        self.dispatched = [False, False]  # whether it stands in the round robin, a flag a stream
+        self.in_flight = 0
+        self.window_counts = [0, 0]
+        self.behind = [False, False]  # its hooks are served through cursors
+        self.probe = ProbeWalk()
+        self.probing = False  # a probe is in flight
+
+    def lane(self, resource: str) -> Lane:
+        """Return the lane of a resource, made on first use."""
+        lane = self.lanes.get(resource)
+        if lane is None:
+            lane = self.lanes[resource] = Lane(self, resource)
+        return lane
+
+
+class Dispatches(Protocol):
+    """What the round robin asks of an endpoint's engine."""
+
+    def take(self, endpoint: Endpoint, stream: StreamIndex) -> Post | None:
+        """Return the next request of a ready endpoint, or None."""
+        ...
+
+    def abandon(self, post: Post) -> None:
+        """Forget a request that was taken and is not sent."""
+        ...
+
+
+class ProbeWalk:
+    """The turn of the probes over the heads of a quarantined endpoint's lanes, found by reading what its cursors owe.
+
+    `heads` take turns; `tried` counts the turns since the last reading. A reading (`wanted`) goes on where the last
+    one ended, a place a stream in `scans`, and collects the heads of lanes that it has not `seen` in this round in
+    `fresh`, which then replace `heads`. A round that is through and `replaced` heads is followed by one from the start.
+    """
+
+    __slots__ = ("found", "fresh", "heads", "replaced", "scans", "seen", "stream", "tried", "wanted")
+
+    def __init__(self) -> None:
+        """Start the first round."""
+        self.restart()
+
+    def restart(self) -> None:
+        """Start a round with nothing known."""
+        self.heads: deque[Pending] = deque()
+        self.begin_round()
+
+    def begin_round(self) -> None:
+        """Read from the beginning again; the known heads keep their turns until others are found."""
+        self.fresh: list[Pending] = []
+        self.seen: set[str] = set()
+        self.scans: list[int | None] = [None, None]
+        self.stream = LIVE
+        self.wanted = False
+        self.found = False  # whether this round met anything that is owed
+        self.replaced = False
+        self.tried = 0
+
+    def want(self) -> None:
+        """Ask for a reading."""
+        self.wanted = True
+        self.stream = LIVE
+
+    def refresh(self) -> None:
+        """End a reading: what it found takes the turns."""
+        if self.fresh:
+            self.replaced = self.replaced or bool(self.heads)
+            self.heads = deque(self.fresh)
+            self.fresh = []
+        self.wanted = False
+        self.tried = 0
+
+
+class TrackedHook:
+    """A hook of which the engine holds something: pending deliveries, cursors, clocks, a disable."""
+
+    __slots__ = (
+        "backlogs",
+        "disabled_under",
+        "endpoint",
+        "flying",
+        "flying_to",
+        "id",
+        "notice_at",
+        "notice_kind",
+        "refilled_at",
+        "row",
+        "slot",
+        "slot_row",
+        "throttled",
+        "tokens",
+    )
+
+    def __init__(self, hook_id: int, slot: tuple[int, str], backlogs: tuple[Backlog, Backlog]) -> None:
+        """Hold nothing yet."""
+        self.id = hook_id
+        self.slot = slot
+        self.slot_row: HookRow | None = None  # the newest row of the slot, perhaps another hook's
+        self.row: HookRow | None = None  # the newest row that shows this hook
+        self.endpoint: Endpoint | None = None
+        self.backlogs = backlogs
+        self.disabled_under: int | None = None  # revision of the row under which a 410 or the five days struck
+        self.notice_at = 0.0
+        self.notice_kind = NoticeKind.GONE
+        self.flying = 0
+        self.flying_to: Endpoint | None = None
+        self.tokens = 1.0
+        self.refilled_at = 0.0
+        self.throttled: dict[Lane, None] = {}  # lanes that wait for a token
+
+
+class Post:
+    """One HTTP request to make, and what has to be remembered until its answer."""
+
+    __slots__ = ("endpoint", "hook", "lane", "number", "pending", "probe", "row", "sent_at")
+
+    def __init__(
+        self, pending: Pending, hook: TrackedHook, lane: Lane, row: HookRow, number: int, *, probe: bool, sent_at: float
+    ) -> None:
+        """Decide on a request; `number` is that of the attempt, from 1."""
+        self.pending = pending
+        self.hook = hook
+        self.lane = lane
+        self.endpoint = lane.endpoint
+        self.row = row
+        self.number = number
+        self.probe = probe
+        self.sent_at = sent_at

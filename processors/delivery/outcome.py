@@ -1,0 +1,86 @@
+"""What an answer means: the outcome policy as pure functions, decided once, for everything that follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from enum import Enum
+
+from hookstream.schemas.attempt import AttemptResult
+
+_REJECTED = frozenset({400, 404, 405, 413, 415, 422})
+_GONE = 410
+_TOO_MANY = 429
+_UNAVAILABLE = 503
+
+
+class Verdict(Enum):
+    """What the engine does about an answer."""
+
+    DELIVERED = "delivered"
+    GONE = "gone"  # the hook is disabled
+    BUSY = "busy"  # the whole endpoint waits
+    REJECTED = "rejected"  # a failure that may be the record's own fault
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One answer, judged. `retry_after_s` is what a busy endpoint asked for, None where it named no time."""
+
+    verdict: Verdict
+    retry_after_s: float | None = None
+
+
+DELIVERED = Outcome(Verdict.DELIVERED)
+GONE = Outcome(Verdict.GONE)
+REJECTED = Outcome(Verdict.REJECTED)
+FAILED = Outcome(Verdict.FAILED)
+
+
+def result_of(status: int, *, retry_after: bool) -> AttemptResult:
+    """Classify a status line."""
+    if 200 <= status < 300:  # noqa: PLR2004 - HTTP status classes
+        return AttemptResult.DELIVERED
+    if status == _GONE:
+        return AttemptResult.GONE
+    if status == _TOO_MANY or (status == _UNAVAILABLE and retry_after):
+        return AttemptResult.BUSY
+    if status in _REJECTED:
+        return AttemptResult.REJECTED
+    if 300 <= status < 400:  # noqa: PLR2004
+        return AttemptResult.REDIRECTED
+    return AttemptResult.ERROR_STATUS
+
+
+def outcome_of(result: AttemptResult, retry_after: str | None, *, wall_s: float) -> Outcome:
+    """Decide what the engine does about one attempt. `wall_s` is Unix time, for a Retry-After that is a date."""
+    if result is AttemptResult.DELIVERED:
+        return DELIVERED
+    if result is AttemptResult.GONE:
+        return GONE
+    if result is AttemptResult.BUSY:
+        return Outcome(Verdict.BUSY, parse_retry_after(retry_after, wall_s=wall_s))
+    if result is AttemptResult.REJECTED:
+        return REJECTED
+    return FAILED
+
+
+def parse_retry_after(header: str | None, *, wall_s: float) -> float | None:
+    """Read Retry-After, seconds or an HTTP date; None where it is absent or says nothing.
+
+    Source: RFC 9110, section 10.2.3.
+    """
+    if header is None:
+        return None
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, date.timestamp() - wall_s)

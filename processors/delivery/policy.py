@@ -1,0 +1,85 @@
+"""The numbers the engine decides by, in one value, so that a simulation can shrink them and a deployment tune a few."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MINUTE_S = 60.0
+HOUR_S = 60 * MINUTE_S
+DAY_S = 24 * HOUR_S
+
+# Standard Webhooks' example schedule: 3 days and 3.5 hours from the first attempt to the dead letter.
+FULL_SCHEDULE_S = (
+    5.0,
+    5 * MINUTE_S,
+    30 * MINUTE_S,
+    2 * HOUR_S,
+    5 * HOUR_S,
+    10 * HOUR_S,
+    14 * HOUR_S,
+    20 * HOUR_S,
+    24 * HOUR_S,
+)
+# For answers that blame the record while the endpoint's other resources succeed: 35 minutes in all.
+SHORT_SCHEDULE_S = (5.0, 5 * MINUTE_S, 30 * MINUTE_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnginePolicy:
+    """What the engine of one partition decides by. Durations in seconds, sizes in records or bytes."""
+
+    # The window: what lies between the committed offset and the main lane's position.
+    window_records: int = 10_000
+    window_bytes: int = 16 * 1024 * 1024
+    # A healthy backlog is not read further ahead than this, a little more than two clients may have in flight: every
+    # record read ahead is a wait for whoever comes next. A window whose oldest record is younger than `young_s` is
+    # flowing, not stuck, so reading waits for it instead of moving lanes behind cursors.
+    read_ahead_records: int = 300
+    young_s: float = 0.25
+
+    # An endpoint that holds this share of the window, with its oldest record older than `lagging_s`, is lagging.
+    lagging_share: float = 0.25
+    lagging_s: float = 1.0
+
+    # A retry this near stays in the window; a later one leaves it behind a cursor.
+    near_s: float = 30.0
+    # A record newer than the table waits this long in the window before its hook goes behind a cursor.
+    stale_wait_s: float = 5.0
+
+    buffer_records: int = 256  # of a hook's cursor
+    resource_buffer_records: int = 16  # of a resource's cursor
+    max_resource_cursors: int = 256  # on one endpoint
+    tail_records: int = 1_024  # read by the main lane and kept while cursors catch up, so that they can meet it
+    probe_candidates: int = 64  # heads of distinct lanes read at a time
+    probe_resources: int = 10_000  # remembered in one walk, then it starts again
+
+    probe_first_s: float = 5.0  # every 5 s for two minutes, then doubling to 5 min
+    probe_steady_probes: int = 24
+    probe_max_s: float = 5 * MINUTE_S
+    jitter: float = 0.2
+
+    full_schedule_s: tuple[float, ...] = FULL_SCHEDULE_S
+    short_schedule_s: tuple[float, ...] = SHORT_SCHEDULE_S
+
+    busy_first_s: float = 1.0
+    busy_max_s: float = 5 * MINUTE_S
+    retry_after_max_s: float = HOUR_S
+
+    concurrency_start: int = 8
+    concurrency_max: int = 64
+    concurrency_fast_s: float = 1.0
+    client_in_flight: int = 128
+    process_in_flight: int = 4_096
+
+    expire_after_s: float = 6 * DAY_S
+    disable_after_s: float = 5 * DAY_S
+    notice_every_s: float = MINUTE_S
+
+    def __post_init__(self) -> None:
+        """Refuse numbers with which the engine could not keep its promises."""
+        if not 0 < self.read_ahead_records <= self.window_records:
+            message = "read_ahead_records must lie between 1 and window_records"
+            raise ValueError(message)
+        if self.buffer_records >= self.window_records:
+            message = "a cursor's buffer must fit into the window, or hand-over never happens"
+            raise ValueError(message)

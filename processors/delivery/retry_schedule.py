@@ -1,0 +1,50 @@
+"""When a failed delivery is tried again: the schedule, its jitter, and the clock of one resource of one hook."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .policy import EnginePolicy
+
+
+@dataclass(frozen=True, slots=True)
+class LaneClock:
+    """What is remembered of the head of one resource of one hook between its attempts.
+
+    `attempts` were spent on the schedule; `requests` counts every HTTP request, probes too, and numbers the next one.
+    `due` is monotonic seconds. `spent` belongs to the resource, not to its head: the schedule ran out once, so each
+    following record gets one attempt until one succeeds.
+    """
+
+    attempts: int = 0
+    requests: int = 0
+    due: float = 0.0
+    spent: bool = False
+    first_failed_ms: int = 0
+
+    def due_at(self, due: float) -> LaneClock:
+        """The same clock, due at another time."""
+        return replace(self, due=due)
+
+
+FRESH = LaneClock()
+
+
+def after_failure(
+    clock: LaneClock, *, rejected: bool, now: float, policy: EnginePolicy, random: Callable[[], float]
+) -> LaneClock | None:
+    """Return the clock after one more spent attempt, or None when the schedule ran out: dead letter.
+
+    `rejected`: the answer blames the record while the endpoint's other resources succeed (short schedule).
+    `random` returns a number in [0, 1); it spreads each delay by ±`policy.jitter`.
+    """
+    schedule = policy.short_schedule_s if rejected else policy.full_schedule_s
+    attempts = clock.attempts + 1
+    if clock.spent or attempts > len(schedule):
+        return None
+    delay = schedule[attempts - 1] * (1 + policy.jitter * (2 * random() - 1))
+    return LaneClock(attempts, clock.requests, now + delay, spent=False, first_failed_ms=clock.first_failed_ms)

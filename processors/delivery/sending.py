@@ -1,0 +1,198 @@
+"""Whose record goes next: the head of a lane, the probe of a quarantined endpoint, and what holds one back."""
+
+from __future__ import annotations
+
+from hookstream.schemas.delivery import DeadLetterReason
+
+from .isolation import Isolation
+from .lanes import LIVE, REPLAY, Endpoint, HookRow, Lane, Pending, Post, StreamIndex, TrackedHook
+from .ledger import Ledger, Standing, Stream
+from .timers import Timers
+
+_REPLAY_RECHECK_S = 0.2
+
+
+class Sending:
+    """Chooses requests; whatever a lane waits for offers it again."""
+
+    def __init__(self, ledger: Ledger, timers: Timers, isolation: Isolation) -> None:
+        """Work on a ledger."""
+        self._ledger = ledger
+        self._policy = ledger.policy
+        self._timers = timers
+        self._isolation = isolation
+
+    def take(self, endpoint: Endpoint, stream: StreamIndex) -> Post | None:
+        """Return the next request of an endpoint whose turn it is, or None; what it waits for brings it back."""
+        health, client, now = endpoint.health, endpoint.client, self._ledger.now
+        if client.in_flight >= self._policy.client_in_flight:
+            client.blocked[endpoint] = None
+            return None
+        if health.paused or now < health.quiet_until:
+            return None
+        if health.sick:
+            return self._take_probe(endpoint)
+        if endpoint.in_flight >= health.limit:
+            return None
+        ready = endpoint.ready[stream]
+        while ready:
+            lane = ready.popleft()
+            lane.queued[stream] = False
+            if lane.in_flight:
+                continue
+            found = self._head(lane, stream)
+            if found is not None:
+                return self._send(found[0], lane, found[1], probe=False)
+        return None
+
+    def _head(self, lane: Lane, stream: StreamIndex) -> tuple[Pending, HookRow] | None:
+        """The record of a lane that may be sent now: the lowest that is owed, else the lowest in the window."""
+        buffered = lane.buffers[stream]
+        if buffered and self._scanned_past(lane, stream, buffered[0].offset):
+            row = self._may_send(buffered[0], lane)
+            if row is not None:
+                return buffered[0], row
+        queue = lane.windows[stream]
+        if queue:
+            head = queue[0]
+            row = self._may_send(head, lane)
+            if row is not None:
+                return head, row
+        return None
+
+    def _scanned_past(self, lane: Lane, stream: StreamIndex, offset: int) -> bool:
+        """Whether no cursor of the endpoint can hold a lower record of this lane that it has not read yet (rule R3)."""
+        for hook in lane.endpoint.hooks.values():
+            cursor = hook.backlogs[stream].owner(lane.resource)
+            if cursor is not None and cursor.scan <= offset and not self._ledger.held(hook):
+                return False
+        return True
+
+    def _may_send(self, pending: Pending, lane: Lane) -> HookRow | None:
+        """Return the row to send under, or None; whatever is waited for offers the lane again."""
+        hook, stream, ledger = pending.hook, pending.stream, self._ledger
+        if hook.flying and hook.flying_to is not lane.endpoint:
+            return None  # a retarget is a barrier: the answer of the last request to the old target lifts it
+        held = ledger.streams[stream]
+        clocks = hook.backlogs[stream].clocks
+        early = clocks and (clock := clocks.get(pending.resource)) is not None and clock.due > ledger.now
+        if early or (held.dying and pending.offset in held.dying):
+            return None
+        if pending.delivery.arrived_ms < lane.endpoint.health.skip_before_ms:
+            self._isolation.bury(held, pending, DeadLetterReason.SKIPPED)
+            return None
+        row = self._sendable_row(pending, held)
+        if row is None or (stream == REPLAY and not self._replayable(pending, lane)):
+            return None
+        if row.rate_limit_per_s is not None and not self._within_rate(hook, row.rate_limit_per_s, lane):
+            return None
+        return row
+
+    def _sendable_row(self, pending: Pending, stream: Stream) -> HookRow | None:
+        """Compare with the table once more: rows change while records wait."""
+        delivery, hook, ledger = pending.delivery, pending.hook, self._ledger
+        if pending.row is not None and pending.row is hook.slot_row and hook.disabled_under is None:
+            return pending.row
+        standing = ledger.standing(delivery, hook, stream.index)
+        if standing is Standing.SEND:
+            return hook.slot_row
+        if standing in (Standing.CANCELLED, Standing.SKIPPED):
+            lane = pending.lane
+            self._isolation.settle_unsent(stream, pending, standing)
+            if lane is not None:
+                ledger.offer(lane)
+        elif standing is Standing.HELD:
+            self._isolation.hold(hook)
+        return None
+
+    def _replayable(self, pending: Pending, lane: Lane) -> bool:
+        """Rule R12: a first delivery is never overtaken by a replay."""
+        live = self._ledger.streams[LIVE]
+        backlog = pending.hook.backlogs[LIVE]
+        if (
+            live.position >= pending.delivery.live_end
+            and backlog.owner(pending.resource) is None
+            and not any(waiting.hook is pending.hook for waiting in lane.windows[LIVE])
+        ):
+            return True
+        self._timers.at(self._ledger.now + _REPLAY_RECHECK_S, lambda: self._ledger.offer(lane))
+        return False
+
+    def _within_rate(self, hook: TrackedHook, rate: float, lane: Lane) -> bool:
+        """Take a token of the hook's bucket (one second deep), or wait in line for the next."""
+        now = self._ledger.now
+        hook.tokens = min(max(rate, 1.0), hook.tokens + (now - hook.refilled_at) * rate)
+        hook.refilled_at = now
+        if hook.tokens >= 1.0:
+            hook.tokens -= 1.0
+            return True
+        hook.throttled[lane] = None
+        if len(hook.throttled) == 1:
+            self._timers.at(now + (1.0 - hook.tokens) / rate, lambda: self._release(hook))
+        return False
+
+    def _release(self, hook: TrackedHook) -> None:
+        lanes = list(hook.throttled)
+        hook.throttled.clear()
+        for lane in lanes:
+            self._ledger.offer(lane)
+
+    def _take_probe(self, endpoint: Endpoint) -> Post | None:
+        """Return the next probe of a quarantined endpoint, if one is due: a real head, of another lane each time."""
+        health, walk, ledger = endpoint.health, endpoint.probe, self._ledger
+        if endpoint.probing or ledger.now < health.probe_at:
+            return None
+        if walk.tried < len(walk.heads) or not self._walk_on(endpoint):
+            for _ in range(len(walk.heads)):
+                head = walk.heads.popleft()
+                row = self._probe_row(endpoint, head)
+                if row is None:
+                    continue
+                walk.heads.append(head)
+                lane = endpoint.lane(head.resource)
+                if lane.in_flight or (head.stream == REPLAY and not self._replayable(head, lane)):
+                    continue
+                walk.tried += 1
+                endpoint.probing = True
+                return self._send(head, lane, row, probe=True)
+        if not walk.wanted:
+            walk.want()
+            ledger.probing_endpoints[endpoint] = None
+        return None
+
+    def _walk_on(self, endpoint: Endpoint) -> bool:
+        """Every known head had its turn: whether there are others to be read first."""
+        walk, streams = endpoint.probe, self._ledger.streams
+        return walk.replaced or any(
+            scan is None or scan < stream.position for scan, stream in zip(walk.scans, streams, strict=True)
+        )
+
+    def _probe_row(self, endpoint: Endpoint, head: Pending) -> HookRow | None:
+        """The row to probe under, None if the record is no longer owed to this endpoint or may not be sent."""
+        hook, stream = head.hook, self._ledger.streams[head.stream]
+        cursor = hook.backlogs[head.stream].owner(head.resource)
+        if (
+            cursor is None
+            or head.offset < cursor.next
+            or head.offset in cursor.settled
+            or hook.endpoint is not endpoint
+        ):
+            return None
+        if head.delivery.arrived_ms < endpoint.health.skip_before_ms:
+            self._isolation.bury(stream, head, DeadLetterReason.SKIPPED)
+        if head.offset in stream.dying or (hook.flying and hook.flying_to is not endpoint):
+            return None
+        return self._sendable_row(head, stream)
+
+    def _send(self, pending: Pending, lane: Lane, row: HookRow, *, probe: bool) -> Post:
+        hook, endpoint = pending.hook, lane.endpoint
+        backlog = hook.backlogs[pending.stream]
+        number = backlog.clocks[pending.resource].requests + 1 if pending.resource in backlog.clocks else 1
+        post = Post(pending, hook, lane, row, number, probe=probe, sent_at=self._ledger.now)
+        self._ledger.streams[pending.stream].in_flight[pending.offset] = post
+        lane.in_flight = True
+        endpoint.in_flight += 1
+        endpoint.client.in_flight += 1
+        hook.flying += 1
+        hook.flying_to = endpoint
+        return post

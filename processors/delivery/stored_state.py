@@ -1,0 +1,173 @@
+"""From a ledger to the state that a commit points to, and back into the ledger of the next owner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hookstream.schemas.control import target_digest
+from hookstream.schemas.hook import HookState, NoticeKind
+
+from .cursors import Cursor
+from .lanes import LIVE, REPLAY, Endpoint, TrackedHook
+from .ledger import Ledger, Stream
+from .partition_state import (
+    PartitionState,
+    StoredClock,
+    StoredCursor,
+    StoredDisable,
+    StoredHealth,
+)
+from .retry_schedule import LaneClock
+from .timers import Timers
+
+
+def stored(ledger: Ledger, stream: Stream) -> PartitionState:
+    """The state of one stream as values; times become wall time."""
+
+    def wall(due: float) -> int:
+        return ledger.wall_ms + int((due - ledger.now) * 1000) if due > ledger.now else 0
+
+    cursors, clocks, disables = [], [], []
+    for hook in ledger.hooks.values():
+        client, event = hook.slot
+        backlog = hook.backlogs[stream.index]
+        for cursor in backlog.cursors():
+            cursor.trim()
+            cursors.append(
+                StoredCursor(
+                    hook.id,
+                    client,
+                    event,
+                    cursor.resource,
+                    cursor.next,
+                    tuple(sorted(cursor.settled)),
+                    cursor.oldest_ms,
+                )
+            )
+        for resource, clock in backlog.clocks.items():
+            if clock.spent or backlog.owner(resource) is not None:
+                clocks.append(
+                    StoredClock(
+                        hook.id,
+                        client,
+                        event,
+                        resource,
+                        clock.attempts,
+                        clock.requests,
+                        wall(clock.due),
+                        clock.spent,
+                        clock.first_failed_ms,
+                    )
+                )
+        if stream.index == LIVE and hook.disabled_under is not None:
+            disables.append(
+                StoredDisable(hook.id, client, event, hook.disabled_under, hook.notice_kind is NoticeKind.FAILING)
+            )
+    health = []
+    for endpoint in ledger.endpoints.values():
+        state, behind = endpoint.health, endpoint.behind[stream.index]
+        if behind or (stream.index == LIVE and not state.unremarkable(ledger.now)):
+            health.append(
+                StoredHealth(
+                    endpoint.client_id,
+                    target_digest(endpoint.target),
+                    state.sick,
+                    behind,
+                    wall(state.quiet_until),
+                    state.failing_since_ms,
+                    state.busy_streak,
+                    wall(state.probe_at) if state.sick else 0,
+                    state.probes,
+                    state.retried_at_ms,
+                )
+            )
+    return PartitionState(tuple(cursors), tuple(clocks), tuple(disables), tuple(health))
+
+
+class Restoration:
+    """Puts a stored state back into a ledger that has just started."""
+
+    def __init__(self, ledger: Ledger, timers: Timers) -> None:
+        """Work on a ledger that has just been made."""
+        self._ledger = ledger
+        self._timers = timers
+        self._health: dict[tuple[int, bytes], list[StoredHealth | None]] = {}
+        ledger.preparations.append(self._restore_health)
+
+    def restore(self, states: Sequence[PartitionState]) -> None:
+        """Put back the states of both streams; what the table cancels by now stays away."""
+        ledger = self._ledger
+        for stream, state in zip(ledger.streams, states, strict=True):
+            for health in state.health:
+                self._health.setdefault((health.client, health.target_digest), [None, None])[stream.index] = health
+        for stream, state in zip(ledger.streams, states, strict=True):
+            for cursor in state.cursors:
+                self._restore_cursor(stream, cursor)
+            for disable in state.disables:
+                self._restore_disable(disable)
+            for clock in state.clocks:
+                self._restore_clock(stream, clock)
+
+    def _restore_cursor(self, stream: Stream, found: StoredCursor) -> None:
+        hook = self._hook(found.hook_id, found.client, found.event)
+        if hook is None:
+            return
+        cursor = Cursor(found.next_offset, set(found.settled), found.resource, oldest_ms=found.oldest_ms)
+        self._ledger.adopt_cursor(hook, stream, cursor)
+        if hook.endpoint is not None:
+            self._ledger.touched[hook.endpoint] = None
+
+    def _restore_disable(self, found: StoredDisable) -> None:
+        hook = self._hook(found.hook_id, found.client, found.event)
+        if hook is None:
+            return
+        row = hook.row
+        if row is None or row.revision <= found.revision or row.state is not HookState.ENABLED:
+            hook.disabled_under = found.revision
+            hook.notice_kind = NoticeKind.FAILING if found.failing else NoticeKind.GONE
+
+    def _restore_clock(self, stream: Stream, found: StoredClock) -> None:
+        hook = self._hook(found.hook_id, found.client, found.event)
+        if hook is None:
+            return
+        due = self._due(found.due_ms)
+        hook.backlogs[stream.index].clocks[found.resource] = LaneClock(
+            found.attempts, found.requests, due, found.spent, found.first_failed_ms
+        )
+        self._wake_at(due, hook, found.resource)
+
+    def _wake_at(self, due: float, hook: TrackedHook, resource: str) -> None:
+        self._timers.at(due, lambda: self._ledger.offer_resource(hook, resource))
+
+    def _hook(self, hook_id: int, client: int, event: str) -> TrackedHook | None:
+        """The hook, unless the table says by now that it is deleted or replaced."""
+        hook = self._ledger.hook(hook_id, (client, event))
+        row = hook.slot_row
+        gone = row is not None and (row.state is HookState.DELETED if row.id == hook_id else hook_id < row.id)
+        return None if gone else hook
+
+    def _due(self, wall_ms: int) -> float:
+        ledger = self._ledger
+        return ledger.now + max(0, wall_ms - ledger.wall_ms) / 1000 if wall_ms else 0.0
+
+    def _restore_health(self, endpoint: Endpoint) -> None:
+        found = self._health.pop((endpoint.client_id, target_digest(endpoint.target)), None)
+        if found is None:
+            return
+        for stream, of_stream in zip(self._ledger.streams, found, strict=True):
+            if of_stream is not None:
+                endpoint.behind[stream.index] = of_stream.behind
+        live = found[LIVE]
+        if live is None:
+            return
+        health = endpoint.health
+        health.sick = live.sick
+        endpoint.behind[REPLAY] = endpoint.behind[REPLAY] or live.sick
+        health.quiet_until = self._due(live.quiet_until_ms)
+        health.failing_since_ms = live.failing_since_ms
+        health.busy_streak = live.busy_streak
+        health.probe_at = self._due(live.probe_at_ms)
+        health.probes = live.probes
+        health.retried_at_ms = live.retried_at_ms
+        for due in (health.quiet_until, health.probe_at):
+            self._timers.at(max(due, self._ledger.now), lambda: self._ledger.wake_lanes(endpoint))

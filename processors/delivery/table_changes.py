@@ -1,0 +1,93 @@
+"""Following the subscriptions table while records wait: deleted, replaced, retargeted, disabled and enabled hooks."""
+
+from __future__ import annotations
+
+from hookstream.schemas.hook import HookState
+
+from .isolation import Isolation
+from .lanes import Endpoint, HookRow, TrackedHook
+from .ledger import Ledger
+
+
+class TableChanges:
+    """Applies rows to what a ledger holds of their hooks."""
+
+    def __init__(self, ledger: Ledger, isolation: Isolation) -> None:
+        """Work on a ledger."""
+        self._ledger = ledger
+        self._isolation = isolation
+
+    def row_changed(self, client: int, event: str) -> None:
+        """Follow a change of one slot of the table, which holds the new row already."""
+        hooks = self._ledger.slots.get((client, event))
+        if not hooks:
+            return
+        row = self._ledger.table.get(client, event)
+        if row is None:
+            return
+        self._ledger.changes += 1
+        for hook in list(hooks.values()):
+            hook.slot_row = row
+            if row.id != hook.id and (hook.row is None or row.revision < hook.row.revision):
+                continue  # an older hook of the slot: it says nothing of this one
+            if (row.id != hook.id and hook.row is not None) or row.state is HookState.DELETED:
+                self._drop(hook)
+            elif row.id == hook.id:
+                self._follow(hook, row)
+            self._resettle_window(hook)
+
+    def _drop(self, hook: TrackedHook) -> None:
+        """A deleted or replaced hook's cursors, disable and clocks go with it; its records cancel themselves."""
+        ledger = self._ledger
+        ledger.rewind([hook])
+        for stream in ledger.streams:
+            for cursor in hook.backlogs[stream.index].cursors():
+                ledger.drop_cursor(hook, stream, cursor)
+            hook.backlogs[stream.index].clocks.clear()
+        hook.disabled_under = None
+        if hook.endpoint is not None:
+            ledger.touched[hook.endpoint] = None
+
+    def _follow(self, hook: TrackedHook, row: HookRow) -> None:
+        """Take a newer row of the same hook over: target, state, limits."""
+        ledger = self._ledger
+        hook.row = row
+        if hook.disabled_under is not None and row.revision > hook.disabled_under and row.state is HookState.ENABLED:
+            hook.disabled_under = None
+            if hook.endpoint is not None:
+                hook.endpoint.health.failing_since_ms = 0
+        if hook.endpoint is None or hook.endpoint.target != row.target:
+            self._retarget(hook, ledger.endpoint(hook.slot[0], row.target))
+        if ledger.held(hook):
+            self._isolation.hold(hook)
+        elif hook.endpoint is not None:
+            # What it owes may lie below what the probes' walk has passed: the walk begins again.
+            hook.endpoint.probe.restart()
+            ledger.probing_endpoints.pop(hook.endpoint, None)
+            ledger.rewind([hook])
+            ledger.touched[hook.endpoint] = None
+            ledger.wake_lanes(hook.endpoint)
+
+    def _retarget(self, hook: TrackedHook, endpoint: Endpoint) -> None:
+        """Move what waits to the lanes of the new endpoint; what is in flight to the old one is a barrier."""
+        ledger = self._ledger
+        ledger.rewind([hook])
+        if hook.endpoint is not None:
+            ledger.touched[hook.endpoint] = None
+        ledger.attach(hook, endpoint)
+        for stream in ledger.streams:
+            waiting = hook.backlogs[stream.index].unsettled()
+            for pending in waiting:
+                ledger.leave_lane(pending)
+                ledger.queue(stream, pending, endpoint)
+                endpoint.health.met(pending.resource)
+            if waiting and endpoint.behind[stream.index]:
+                ledger.open_cursor(hook, stream)
+
+    def _resettle_window(self, hook: TrackedHook) -> None:
+        """Settle what the new row cancels or skips, in the window and in the buffers."""
+        for stream in self._ledger.streams:
+            backlog = hook.backlogs[stream.index]
+            buffered = [pending for cursor in backlog.cursors() for pending in cursor.buffer.values()]
+            for pending in [*backlog.unsettled(), *buffered]:
+                self._isolation.resettle(stream, pending)

@@ -1,0 +1,71 @@
+"""Following the operators' wishes for endpoints: pause, skip, try now."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from hookstream.schemas.control import EndpointWish, target_digest
+
+from .isolation import Isolation
+from .lanes import Endpoint
+from .ledger import Ledger
+
+
+class WishTable(Protocol):
+    """The worker's copy of the `control` topic."""
+
+    def get(self, client: int, target_digest: bytes) -> EndpointWish | None:
+        """Return the present wish for an endpoint."""
+        ...
+
+
+class Wishes:
+    """Applies wishes to endpoints. Each is absolute: applying it twice changes nothing."""
+
+    def __init__(self, ledger: Ledger, isolation: Isolation, table: WishTable | None) -> None:
+        """Work on a ledger; an endpoint is given its wish when it is made."""
+        self._ledger = ledger
+        self._isolation = isolation
+        self._table = table
+        if table is not None:
+            ledger.preparations.append(self.follow)
+
+    def changed(self, client: int, digest: bytes) -> None:
+        """Follow a wish that has just changed in the table."""
+        for endpoint in list(self._ledger.endpoints.values()):
+            if endpoint.client_id == client and target_digest(endpoint.target) == digest:
+                self.follow(endpoint)
+
+    def follow(self, endpoint: Endpoint) -> None:
+        """Make an endpoint as it is wished."""
+        if self._table is None:
+            return
+        wish = self._table.get(endpoint.client_id, target_digest(endpoint.target))
+        if wish is None:
+            return
+        health, ledger = endpoint.health, self._ledger
+        health.skip_before_ms = max(health.skip_before_ms, wish.skip_before_ms)
+        if wish.retry_at_ms > health.retried_at_ms:
+            health.retried_at_ms = wish.retry_at_ms
+            self._try_now(endpoint)
+        if wish.paused:
+            health.paused = True
+            self._isolation.put_behind(endpoint, sick=False)
+        elif health.paused:
+            health.paused = False
+            ledger.touched[endpoint] = None
+            if health.sick:
+                self._isolation.await_probe(endpoint)
+        ledger.changes += 1
+        ledger.wake_lanes(endpoint)
+
+    def _try_now(self, endpoint: Endpoint) -> None:
+        """Nothing waits for a time any more: neither the endpoint nor one of its resources."""
+        health, now = endpoint.health, self._ledger.now
+        health.quiet_until = 0.0
+        health.probe_at = min(health.probe_at, now)
+        for hook in endpoint.hooks.values():
+            for backlog in hook.backlogs:
+                for resource, clock in backlog.clocks.items():
+                    backlog.clocks[resource] = clock.due_at(min(clock.due, now))
+        self._ledger.touched[endpoint] = None

@@ -1,0 +1,211 @@
+"""How a role starts, says how it is, and stops.
+
+Start: parts that are away are waited for, aloud and without end; readiness is false meanwhile, and nothing crash-loops.
+Stop: the first SIGTERM or SIGINT asks, the second forces.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import FrameType
+from typing import TypeVar
+
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity.stop import stop_base, stop_never
+
+from hookstream.producers.errors import RegistryUnavailableError
+
+from .errors import KafkaUnavailableError, StoppedError
+from .metrics import Metrics
+
+_T = TypeVar("_T")
+RETRIABLE: tuple[type[Exception], ...] = (KafkaUnavailableError, RegistryUnavailableError)
+
+_FIRST_WAIT_S = 0.2
+_LONGEST_WAIT_S = 5.0
+_REQUEST_TIMEOUT_S = 10
+
+log = structlog.get_logger("hookstream.lifecycle")
+
+
+class StopSignal:
+    """A wish to stop, which loops look at and waits end by. May be used from any thread."""
+
+    def __init__(self) -> None:
+        """Nobody asked yet."""
+        self._asked = threading.Event()
+
+    @property
+    def asked(self) -> bool:
+        """Whether somebody asked."""
+        return self._asked.is_set()
+
+    def ask(self) -> None:
+        """Ask to stop."""
+        self._asked.set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep, at most until somebody asks; says whether somebody did."""
+        return self._asked.wait(timeout_s)
+
+    def catch_signals(self, *, notify: Callable[[], None] | None = None) -> None:
+        """Let SIGTERM and SIGINT ask, and the second one end the process at once. Main thread only.
+
+        `notify` is called in the signal handler after the first, for a loop that has to be woken.
+        """
+
+        def handle(number: int, _frame: FrameType | None) -> None:
+            if self.asked:
+                os._exit(128 + number)  # forced: no more goodbyes
+            self.ask()
+            if notify is not None:
+                notify()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, handle)
+
+
+class Health:
+    """Whether this process should be given work, and why not. May be used from any thread."""
+
+    def __init__(self, *unready: str) -> None:
+        """Name the parts that are not ready from the start."""
+        self._reasons = dict.fromkeys(unready, "starting")
+        self._lock = threading.Lock()
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Parts that are not ready, with the reason. Empty: ready."""
+        with self._lock:
+            return dict(self._reasons)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every part is ready."""
+        return not self._reasons
+
+    def up(self, part: str) -> None:
+        """Part is ready."""
+        with self._lock:
+            self._reasons.pop(part, None)
+
+    def down(self, part: str, reason: str) -> None:
+        """Part is not ready; the reason is shown to whoever asks `/readyz`."""
+        with self._lock:
+            self._reasons[part] = reason
+
+
+def until_available(
+    what: str,
+    attempt: Callable[[], _T],
+    *,
+    stop: StopSignal,
+    health: Health | None = None,
+    retriable: tuple[type[Exception], ...] = RETRIABLE,
+    give_up_after_s: float | None = None,
+    sleep: Callable[[float], None] | None = None,
+) -> _T:
+    """Try until `attempt` gives an answer; each failure is one line of log, and the reason in `health`.
+
+    `sleep` does something useful for so long instead of sleeping; it has to look at `stop` itself.
+
+    Raises:
+        StoppedError: somebody asked to stop.
+        Exception: what `attempt` raised, if it is not retriable, or if `give_up_after_s` is over.
+    """
+
+    def complain(state: RetryCallState) -> None:
+        failure = state.outcome.exception() if state.outcome is not None else None
+        log.warning("waiting", what=what, reason=str(failure), attempt=state.attempt_number)
+        if health is not None:
+            health.down(what, str(failure))
+
+    def wait(seconds: float) -> None:
+        if stop.wait(seconds):
+            message = f"asked to stop while waiting for {what}"
+            raise StoppedError(message)
+
+    limit: stop_base = stop_never if give_up_after_s is None else stop_after_delay(give_up_after_s)
+    retrying = Retrying(
+        retry=retry_if_exception_type(retriable),
+        wait=wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
+        stop=limit,
+        sleep=wait if sleep is None else sleep,
+        before_sleep=complain,
+        reraise=True,
+    )
+    answer: _T = retrying(attempt)
+    if health is not None:
+        health.up(what)
+    return answer
+
+
+class HealthServer:
+    """`/healthz`, `/readyz` and `/metrics` for roles without an API, in a thread of its own."""
+
+    def __init__(self, *, host: str, port: int, health: Health, metrics: Metrics) -> None:
+        """Bind; port 0 takes a free one, see `port`.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        handler = _handler(health, metrics)
+        self._server = ThreadingHTTPServer((host, port), handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._server.server_address[1]
+
+    def start(self) -> None:
+        """Answer from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Answer no more."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
+
+def _handler(health: Health, metrics: Metrics) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = _REQUEST_TIMEOUT_S
+        server_version = "hookstream"
+        sys_version = ""
+
+        def do_GET(self) -> None:  # the name that http.server looks for
+            path = self.path.partition("?")[0]
+            if path == "/healthz":
+                self._answer(HTTPStatus.OK, b"alive\n")
+            elif path == "/readyz":
+                reasons = health.reasons
+                lines = [f"{part}: {reason}\n" for part, reason in reasons.items()] or ["ready\n"]
+                status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+                self._answer(status, "".join(lines).encode())
+            elif path == "/metrics":
+                self._answer(HTTPStatus.OK, metrics.render(), CONTENT_TYPE_LATEST)
+            else:
+                self._answer(HTTPStatus.NOT_FOUND, b"there are /healthz, /readyz and /metrics\n")
+
+        def _answer(self, status: HTTPStatus, body: bytes, content_type: str = "text/plain; charset=utf-8") -> None:
+            self.send_response(status)
+            self.send_header("content-type", content_type)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_args: object) -> None:
+            """Say nothing: steady state is silent."""
+
+    return Handler

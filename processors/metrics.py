@@ -1,0 +1,132 @@
+"""What is counted, by the names that dashboards and alerts use.
+
+The hot path adds to plain numbers; Prometheus asks for them through one collector. Each number has one writing thread.
+Labels are bounded: a value that is not announced here is a `KeyError`, not a new time series.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from hookstream.schemas.attempt import AttemptResult
+from hookstream.schemas.delivery import DeadLetterReason
+
+HELP: Mapping[str, str] = {
+    # Deliveries that ended, by outcome; what is merely owed is not among them.
+    "hookstream_deliveries_total": "Deliveries settled, by outcome",
+    # HTTP requests, by how they ended.
+    "hookstream_attempts_total": "HTTP requests made, by result",
+    # From the event's own time to the 2xx: what an integrator feels. Replays are not observed.
+    "hookstream_delivery_seconds": "Time from the event to its delivery",
+    # From dispatch to the end of the answer.
+    "hookstream_attempt_seconds": "Duration of HTTP requests",
+    # Requests on their way now.
+    "hookstream_inflight": "HTTP requests in flight",
+    # Records between the committed offset and the reading position, of those that fit. At 1 reading stops.
+    "hookstream_window_used_ratio": "Share of a partition's window that is in use",
+    # Backlogs that left the window: endpoints that are sick or slow, retries that are far away.
+    "hookstream_cursors": "Cursors that are open",
+    # How late the most patient integrator is served. Alert well below the retention.
+    "hookstream_owed_oldest_seconds": "Age of the oldest record that is owed",
+    # At 4,095 the broker refuses commits.
+    "hookstream_commit_metadata_bytes": "Size of the metadata of the last commit, largest partition",
+    # Every one of these waits for somebody to look.
+    "hookstream_dead_letters_total": "Records written to the dead letters, by reason",
+    # Lost: the broker's retention was faster than we. Must be zero.
+    "hookstream_expired_total": "Records that the broker deleted before they were read",
+    # Events read by the router: most are wanted by nobody.
+    "hookstream_routed_total": "Events read by the router, by result",
+    # Hooks that this process knows, and how far it has read their topic.
+    "hookstream_table_offset": "Next offset to be read of the subscriptions topic",
+}
+
+OUTCOMES = ("delivered", "cancelled", "skipped", "dead-lettered")
+ROUTED = ("routed", "unwanted", "dead-lettered")
+
+# A delivery takes 2 ms when all is well, and days when an endpoint is down.
+_DELIVERY_BUCKETS_S = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3600, 86400)
+# A request is given up after 15 s.
+_ATTEMPT_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15)
+
+
+class Histogram:
+    """Counts of observations up to each bound: 0.3 µs an observation."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Iterable[float]) -> None:
+        """Count nothing yet; `bounds` ascend."""
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(self.bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one observation."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def family(self, name: str) -> HistogramMetricFamily:
+        """Give it to Prometheus, whose buckets are cumulative."""
+        buckets: list[tuple[str, float]] = []
+        so_far = 0
+        for bound, count in zip((*map(str, map(float, self.bounds)), "+Inf"), self.counts, strict=True):
+            so_far += count
+            buckets.append((bound, so_far))
+        return HistogramMetricFamily(name, HELP[name], buckets=buckets, sum_value=self.total)
+
+
+class Metrics:
+    """Every number of one process. Add to the fields; `render` is what `/metrics` answers."""
+
+    def __init__(self) -> None:
+        """Start at zero, with every label that there will be: an alert on a rate needs the zero before the one."""
+        self.deliveries = dict.fromkeys(OUTCOMES, 0)
+        self.attempts: dict[str, int] = dict.fromkeys(map(str, AttemptResult), 0)
+        self.dead_letters: dict[str, int] = dict.fromkeys(map(str, DeadLetterReason), 0)
+        self.routed = dict.fromkeys(ROUTED, 0)
+        self.expired = 0
+        self.delivery_seconds = Histogram(_DELIVERY_BUCKETS_S)
+        self.attempt_seconds = Histogram(_ATTEMPT_BUCKETS_S)
+        self.inflight = 0
+        self.cursors = 0
+        self.owed_oldest_seconds = 0.0
+        self.commit_metadata_bytes = 0
+        self.table_offset = 0
+        self.window_used_ratio: dict[int, float] = {}
+        """By partition; take a partition out when it is revoked."""
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def render(self) -> bytes:
+        """Everything, in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the numbers to Prometheus."""
+        yield _counter("hookstream_deliveries_total", "outcome", self.deliveries)
+        yield _counter("hookstream_attempts_total", "result", self.attempts)
+        yield _counter("hookstream_dead_letters_total", "reason", self.dead_letters)
+        yield _counter("hookstream_routed_total", "result", self.routed)
+        yield CounterMetricFamily("hookstream_expired_total", HELP["hookstream_expired_total"], value=self.expired)
+        yield self.delivery_seconds.family("hookstream_delivery_seconds")
+        yield self.attempt_seconds.family("hookstream_attempt_seconds")
+        for name in ("inflight", "cursors", "owed_oldest_seconds", "commit_metadata_bytes", "table_offset"):
+            full_name = f"hookstream_{name}"
+            yield GaugeMetricFamily(full_name, HELP[full_name], value=getattr(self, name))
+        ratio = "hookstream_window_used_ratio"
+        window = GaugeMetricFamily(ratio, HELP[ratio], labels=["partition"])
+        for partition, used in dict(self.window_used_ratio).items():
+            window.add_metric([str(partition)], used)
+        yield window
+
+
+def _counter(name: str, label: str, counts: Mapping[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, HELP[name], labels=[label])
+    for value, count in dict(counts).items():
+        family.add_metric([value], count)
+    return family

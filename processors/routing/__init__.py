@@ -1,0 +1,1 @@
+"""The router: joins domain events with the subscriptions table and produces deliveries."""

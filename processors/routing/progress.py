@@ -1,0 +1,85 @@
+"""How far every router has read the subscriptions topic, as committed to their group: what `effective` means."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+
+import structlog
+from confluent_kafka import Consumer, TopicPartition
+
+from hookstream.processors.errors import ProcessorError
+from hookstream.processors.kafka import REQUEST_TIMEOUT_S, KafkaConfig, group_consumer_config, make_consumer, translated
+from hookstream.processors.topics import topic_ids
+from hookstream.schemas.catalogue import Catalogue
+from hookstream.schemas.topics import TopicNames
+
+from .commit_note import CommitNote
+
+# Clients poll for `effective`; the routers commit it once a second.
+_FRESH_FOR_S = 0.25
+
+log = structlog.get_logger("hookstream.router")
+
+
+class CommittedProgress:
+    """Asks the routers' group, without joining it. May be used from any thread."""
+
+    def __init__(self, kafka: KafkaConfig, topics: TopicNames, catalogue: Catalogue) -> None:
+        """Prepare; nothing is connected yet."""
+        self._kafka = kafka
+        self._topics = topics
+        self._sources = [topics.events(namespace) for namespace in catalogue.namespaces]
+        self._consumer: Consumer | None = None
+        self._lock = threading.Lock()
+        self._asked_at = float("-inf")
+        self._answer: int | None = None
+
+    def committed_table_offset(self) -> int | None:
+        """The lowest offset of `subscriptions` that a router partition has yet to read; events routed later know more.
+
+        None where a partition has committed none or belongs to an earlier `subscriptions` topic, or where Kafka does
+        not answer. At most a quarter of a second old.
+        """
+        with self._lock:
+            if time.monotonic() - self._asked_at >= _FRESH_FOR_S:
+                try:
+                    self._answer = self._ask()
+                except ProcessorError as exc:
+                    log.warning("the routers' progress cannot be told", reason=str(exc))
+                    self._answer = None
+                self._asked_at = time.monotonic()
+            return self._answer
+
+    def close(self) -> None:
+        """Disconnect. Calling it twice is harmless."""
+        with self._lock:
+            if self._consumer is not None:
+                self._consumer.close()
+                self._consumer = None
+
+    def _ask(self) -> int | None:
+        if self._consumer is None:
+            self._consumer = make_consumer(group_consumer_config(self._kafka, group=self._topics.router_group))
+        table = self._topics.subscriptions
+        table_id = topic_ids(self._kafka, [table])[table]
+        with translated("cannot read the routers' offsets"):
+            partitions = [tp for topic in self._sources for tp in _partitions(self._consumer, topic)]
+            committed = self._consumer.committed(partitions, timeout=REQUEST_TIMEOUT_S)
+        return _lowest(committed, table_id)
+
+
+def _partitions(consumer: Consumer, topic: str) -> Iterable[TopicPartition]:
+    metadata = consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic]
+    return [TopicPartition(topic, partition) for partition in metadata.partitions]
+
+
+def _lowest(committed: Iterable[TopicPartition], table_id: str | None) -> int | None:
+    lowest: int | None = None
+    for tp in committed:
+        note = CommitNote.decode(tp.metadata) if tp.offset >= 0 else None
+        if note is None or note.table_topic_id != table_id:
+            return None
+        lowest = note.table_offset if lowest is None else min(lowest, note.table_offset)
+    return lowest

@@ -1,0 +1,270 @@
+"""The environment, read once and checked whole: the only reader of it. Names and defaults are in `docs/settings.md`.
+
+Everything else is handed frozen values that the methods here build; a value that is missing is complained about when
+somebody needs it, with the name of its variable. No message ever holds a value.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias, TypeVar
+
+import orjson
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from hookstream.schemas.catalogue import Catalogue
+from hookstream.schemas.topics import TopicNames
+
+from .delivery.policy import DAY_S, EnginePolicy
+from .errors import SettingsError
+from .kafka import GroupProtocol, KafkaConfig
+from .topic_specs import TopicLimits
+
+PREFIX = "HOOKSTREAM_"
+KEY_BYTES = 32
+
+Network: TypeAlias = IPv4Network | IPv6Network
+_T = TypeVar("_T")
+
+
+def _options(value: object) -> object:
+    """Check options of librdkafka: a JSON object of strings, numbers and booleans."""
+    if not isinstance(value, str):
+        return value
+    try:
+        options = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        raise ValueError("wants a JSON object of librdkafka options") from None
+    if not isinstance(options, dict) or not all(isinstance(v, str | int | float | bool) for v in options.values()):
+        raise ValueError("wants a JSON object of librdkafka options, each a string, a number or a boolean")
+    return {key: str(v).lower() if isinstance(v, bool) else str(v) for key, v in options.items()}
+
+
+def _networks(value: object) -> object:
+    """CIDRs, separated by commas."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+    except ValueError:
+        raise ValueError(
+            "wants networks such as 10.1.0.0/16,fd00::/8, without host bits, separated by commas"
+        ) from None
+
+
+def _key(value: SecretStr | None) -> SecretStr | None:
+    """A key: base64 of 32 bytes, in either alphabet."""
+    if value is not None:
+        _key_bytes(value)
+    return value
+
+
+def _key_bytes(value: SecretStr) -> bytes:
+    text = value.get_secret_value().strip().replace("-", "+").replace("_", "/")
+    try:
+        key = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise ValueError(_KEY_WANTED) from None
+    if len(key) != KEY_BYTES:
+        raise ValueError(_KEY_WANTED)
+    return key
+
+
+_KEY_WANTED = f"wants base64 of {KEY_BYTES} bytes, such as `openssl rand -base64 {KEY_BYTES}` prints"
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Days = Annotated[float, Field(gt=0, le=365)]
+
+
+class Settings(BaseSettings):
+    """Every setting of a deployment. An empty variable counts as not set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    # Kafka
+    kafka_bootstrap_servers: str | None = None
+    kafka_options: Annotated[dict[str, str], NoDecode, BeforeValidator(_options)] = Field(default={}, repr=False)
+    kafka_group_protocol: GroupProtocol = GroupProtocol.CONSUMER
+    schema_registry_url: str | None = Field(default=None, repr=False)  # may hold a password
+    topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,100}$")
+    schema_dir: Path | None = None
+
+    # topics
+    partitions: int = Field(default=12, ge=1, le=10_000)
+    replication_factor: int = Field(default=-1, ge=-1, le=100)
+    max_event_bytes: int = Field(default=1_048_576, ge=1024, le=100 * 1024 * 1024)
+    event_retention_days: Days = 7.0
+    dead_letter_retention_days: Days = 30.0
+    attempt_retention_days: Days = 3.0
+
+    # database and secrets
+    database_url: SecretStr | None = None
+    secret_key: Annotated[SecretStr | None, AfterValidator(_key)] = None
+    secret_key_file: Path | None = None
+
+    # the API, and its clients
+    api_host: str = "127.0.0.1"
+    api_port: Port = 8080
+    api_url: str = "http://127.0.0.1:8080"
+    api_token: SecretStr | None = None
+    metrics_port: Port = 9400
+
+    # targets
+    allowed_target_networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
+    require_https: bool = False
+    egress_proxy: SecretStr | None = None  # may hold a password
+
+    # delivery policy
+    connect_timeout_s: float = Field(default=5.0, gt=0, le=60)
+    attempt_timeout_s: float = Field(default=15.0, gt=0, le=300)
+    max_in_flight: int = Field(default=4096, ge=1)
+    max_in_flight_per_client: int = Field(default=128, ge=1)
+    max_in_flight_per_endpoint: int = Field(default=64, ge=1)
+    window_records: int = Field(default=10_000, ge=1_000, le=10_000)
+    expire_after_days: Days = 6.0
+    disable_after_days: Days = 5.0
+
+    # the process
+    stop_timeout_s: float = Field(default=20.0, gt=0, le=600)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = "auto"
+
+    @model_validator(mode="after")
+    def _agree(self) -> Settings:
+        """Refuse settings that contradict each other."""
+        if self.secret_key is not None and self.secret_key_file is not None:
+            raise ValueError("SECRET_KEY and SECRET_KEY_FILE are both set; set one")
+        if self.connect_timeout_s > self.attempt_timeout_s:
+            raise ValueError("CONNECT_TIMEOUT_S is longer than ATTEMPT_TIMEOUT_S, which it is part of")
+        if self.expire_after_days >= self.event_retention_days:
+            raise ValueError("EXPIRE_AFTER_DAYS must be less than EVENT_RETENTION_DAYS: later there is nothing to move")
+        return self
+
+    @classmethod
+    def read(cls) -> Settings:
+        """Read the environment.
+
+        Raises:
+            SettingsError: one line that names each variable that is wrong, and never its value.
+        """
+        try:
+            return cls()
+        except ValidationError as exc:
+            raise SettingsError("; ".join(_complaints(exc))) from None
+
+    def kafka(self) -> KafkaConfig:
+        """Where Kafka is.
+
+        Raises:
+            SettingsError: KAFKA_BOOTSTRAP_SERVERS is not set. The embedded broker serves `demo` and `up` only.
+        """
+        servers = _required(self.kafka_bootstrap_servers, "KAFKA_BOOTSTRAP_SERVERS")
+        return KafkaConfig(
+            bootstrap_servers=servers, options=self.kafka_options, group_protocol=self.kafka_group_protocol
+        )
+
+    def registry_url(self) -> str:
+        """URL of the schema registry.
+
+        Raises:
+            SettingsError: SCHEMA_REGISTRY_URL is not set.
+        """
+        return _required(self.schema_registry_url, "SCHEMA_REGISTRY_URL")
+
+    def database(self) -> str:
+        """SQLAlchemy URL of the database; it may hold a password.
+
+        Raises:
+            SettingsError: DATABASE_URL is not set.
+        """
+        return _required(self.database_url, "DATABASE_URL").get_secret_value()
+
+    def key(self) -> bytes:
+        """The 32 bytes that the hooks' secrets are encrypted with.
+
+        Raises:
+            SettingsError: neither SECRET_KEY nor SECRET_KEY_FILE is set, or the file holds no key.
+        """
+        if self.secret_key_file is None:
+            return _key_bytes(_required(self.secret_key, "SECRET_KEY"))
+        try:
+            return _key_bytes(SecretStr(self.secret_key_file.read_text()))
+        except OSError as exc:
+            message = f"{PREFIX}SECRET_KEY_FILE: cannot read the file: {exc.strerror}"
+            raise SettingsError(message) from exc
+        except ValueError as exc:  # UnicodeDecodeError too
+            message = f"{PREFIX}SECRET_KEY_FILE: {_KEY_WANTED}"
+            raise SettingsError(message) from exc
+
+    def token(self) -> str:
+        """The bearer token that the CLI uses.
+
+        Raises:
+            SettingsError: API_TOKEN is not set.
+        """
+        return _required(self.api_token, "API_TOKEN").get_secret_value()
+
+    def proxy(self) -> str | None:
+        """URL of the egress proxy, if there is one; it may hold a password."""
+        return None if self.egress_proxy is None else self.egress_proxy.get_secret_value()
+
+    def topics(self) -> TopicNames:
+        """Names of topics and groups."""
+        return TopicNames(self.topic_prefix)
+
+    def catalogue(self) -> Catalogue:
+        """The catalogue of events: the deployment's own, or the shipped one.
+
+        Raises:
+            InvalidSchemaError: the deployment's folder is not one.
+        """
+        return Catalogue.shipped() if self.schema_dir is None else Catalogue.from_directory(self.schema_dir)
+
+    def topic_limits(self) -> TopicLimits:
+        """How `topics create` makes topics."""
+        return TopicLimits(
+            partitions=self.partitions,
+            replication_factor=self.replication_factor,
+            max_event_bytes=self.max_event_bytes,
+            event_retention_days=self.event_retention_days,
+            dead_letter_retention_days=self.dead_letter_retention_days,
+            attempt_retention_days=self.attempt_retention_days,
+        )
+
+    def engine_policy(self) -> EnginePolicy:
+        """What the delivery engine decides by."""
+        return EnginePolicy(
+            window_records=self.window_records,
+            concurrency_max=self.max_in_flight_per_endpoint,
+            client_in_flight=self.max_in_flight_per_client,
+            process_in_flight=self.max_in_flight,
+            expire_after_s=self.expire_after_days * DAY_S,
+            disable_after_s=self.disable_after_days * DAY_S,
+        )
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    return f"{PREFIX}{field.upper()}"
+
+
+def _required(value: _T | None, name: str) -> _T:
+    if value is None:
+        message = f"{PREFIX}{name} is not set"
+        raise SettingsError(message)
+    return value
+
+
+def _complaints(error: ValidationError) -> list[str]:
+    found = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        text = problem["msg"].removeprefix("Value error, ")
+        place = variable(str(problem["loc"][0])) if problem["loc"] else PREFIX.removesuffix("_")
+        found.append(f"{place}: {text}")
+    return found
