@@ -1,0 +1,74 @@
+"""The OpenAPI document against the API itself: what schemathesis can think of is answered as documented."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    ignored_auth,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+    use_after_free,
+)
+
+from hookstream.subscriptions.models import Role
+from tests.support.subscriptions_api import Api
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from schemathesis.schemas import APIOperation
+
+# Not among them is the rejection of everything invalid: to schemathesis a query parameter that nobody declared is
+# invalid, and an API ignores those. What is wrong with a body is asked for one by one in `test_api.py`.
+CHECKS = (
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    unsupported_method,
+    use_after_free,
+    ignored_auth,
+)
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    made = Api(f"sqlite:///{tmp_path_factory.mktemp('schema') / 'hookstream.sqlite3'}")
+    yield made
+    made.close()
+
+
+def test_every_route_answers_as_documented(api: Api) -> None:
+    """No input makes a server error, or an answer whose status, type or shape is not in the OpenAPI document."""
+    schema = schemathesis.openapi.from_asgi("/openapi.json", api.app)
+    platform, integrator = api.token(Role.PLATFORM), api.token(Role.INTEGRATOR, 434)
+    checked = []
+    for found in schema.get_all_operations():
+        assert isinstance(found, Ok)
+        operation = found.ok()
+        token = platform if operation.path == "/events" else integrator
+        _check(operation, {"Authorization": f"Bearer {token}"})
+        checked.append(operation.label)
+    assert len(checked) == 12, checked
+
+
+def _check(operation: APIOperation[Any, Any, Any, Any], headers: dict[str, str]) -> None:
+    valid, invalid = (operation.as_strategy(generation_mode=mode) for mode in GenerationMode)
+
+    @given(case=valid | invalid)
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    def answers_as_documented(case: schemathesis.Case[Any]) -> None:
+        case.call_and_validate(headers=headers, checks=list(CHECKS))
+
+    answers_as_documented()

@@ -1,0 +1,98 @@
+"""The outbox relay as a process of its own, with PostgreSQL and a real broker, killed in the middle of its work."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import islice
+
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from sqlalchemy import create_engine, func, select
+from sqlalchemy.orm import Session
+
+from hookstream.producers.outbox import OUTBOX, create_tables, enqueue
+from hookstream.schemas.topics import TopicNames
+from tests.support.kafka_broker import Kafka
+from tests.support.processes import Processes
+from tests.support.values import an_event
+from tests.support.wait import eventually
+
+RELAY = """
+import sys, threading
+from sqlalchemy import create_engine
+from hookstream.processors.operations.outbox_relay import OutboxRelay
+from hookstream.producers.config import ProducerConfig
+from hookstream.producers.event_producer import EventProducer
+from hookstream.producers.registry import SchemaRegistry
+from hookstream.schemas.catalogue import Catalogue
+from hookstream.schemas.topics import TopicNames
+
+database, servers, prefix = sys.argv[1:]
+topics = TopicNames(prefix)
+registry = SchemaRegistry("mock://relay")
+for subject, text in Catalogue.shipped().subjects(topics).items():
+    registry.register(subject, text)
+config = ProducerConfig(bootstrap_servers=servers, schema_registry_url="mock://relay", topics=topics)
+with EventProducer(config, registry=registry) as producer:
+    OutboxRelay(create_engine(database), producer, batch_rows=40).run(threading.Event())
+"""
+EVENTS, RESOURCES, BATCH = 1200, 9, 40
+DEADLINE_S = 60.0
+
+
+def test_kill_9_loses_nothing_and_keeps_the_order(
+    database_url: str, kafka: Kafka, topics: TopicNames, processes: Processes
+) -> None:
+    """Of a relay killed twice at work every event is in the log, in order per resource; a kill repeats one batch."""
+    topic = topics.events("lead")
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    admin.create_topics([NewTopic(topic, 3, 1)])[topic].result(DEADLINE_S)
+    engine = create_engine(database_url)
+    create_tables(engine)
+    events = [an_event("lead.updated", concept=n % RESOURCES) for n in range(EVENTS)]
+    with Session(engine) as session, session.begin():
+        for event in events:
+            enqueue(session, event)
+
+    def left() -> int:
+        with engine.connect() as connection:
+            return connection.execute(select(func.count()).select_from(OUTBOX)).scalar_one()
+
+    def is_down_to(floor: int) -> bool:
+        return left() <= floor
+
+    kills = 0
+    for floor in (800, 400, 0):
+        relay = processes.python("-c", RELAY, database_url, kafka.bootstrap_servers, topics.prefix, name="relay")
+        eventually(partial(is_down_to, floor), DEADLINE_S, every_s=0.002)
+        kills += left() > 0
+        relay.kill()
+    engine.dispose()
+    assert kills == 2
+
+    log = read(kafka.bootstrap_servers, topic)
+    first = list(dict.fromkeys(log))
+    assert set(first) == {str(event.id) for event in events}
+    resource_of = {str(event.id): event.concept.id for event in events}
+    for resource in range(RESOURCES):
+        expected = [str(event.id) for event in islice(events, resource, None, RESOURCES)]
+        assert [event_id for event_id in first if resource_of[event_id] == resource] == expected
+    assert len(log) - len(first) <= kills * BATCH
+
+
+def read(servers: str, topic: str) -> list[str]:
+    """Give the event ids of a topic, each partition in its order."""
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": "reader", "enable.auto.commit": False})
+    ids: list[str] = []
+    for partition in range(3):
+        _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=DEADLINE_S)
+        consumer.assign([TopicPartition(topic, partition, 0)])
+        count = len(ids)
+        while len(ids) - count < end:
+            for record in consumer.consume(500, 0.2):
+                assert record.error() is None
+                event_id = dict(record.headers() or [])["ce_id"]
+                assert isinstance(event_id, bytes)
+                ids.append(event_id.decode())
+    consumer.close()
+    return ids

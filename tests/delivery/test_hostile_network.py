@@ -1,0 +1,153 @@
+"""Promise: the network is hostile, and it changes nothing: no answer but a 2xx counts, and nobody else notices."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from contextlib import AsyncExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import trustme
+
+from hookstream.schemas.attempt import AttemptResult
+from tests.support.hostile_server import answering, endless, hostile_server, silent
+from tests.support.targets import OK, Reply
+from tests.support.wait import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.support.delivery_world import DeliveryWorld
+    from tests.support.hostile_server import Behaviour, Conversation, HostileServer
+    from tests.support.processes import Processes
+
+SECRET = "token=hunter2"
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+async def one_byte_of_head_at_a_time(conversation: Conversation) -> None:
+    """Never finish the head."""
+    await conversation.request()
+    await conversation.send(HEAD)
+    while True:
+        await conversation.send(b"x")
+        await asyncio.sleep(0.05)
+
+
+async def reset_in_the_body(conversation: Conversation) -> None:
+    """Promise a body and break off."""
+    await conversation.request()
+    await conversation.send(HEAD + b"content-length: 1000\r\n\r\nhalf")
+    conversation.reset()
+
+
+CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
+BEHAVIOURS: Mapping[str, Behaviour] = {
+    "endless-head": endless(HEAD, b"x-more: " + b"y" * 1000 + b"\r\n"),
+    "slow-head": one_byte_of_head_at_a_time,
+    "hang": silent,
+    "reset": reset_in_the_body,
+    "bad-chunks": answering(CHUNKED + b"zz\r\nnonsense", keep_open=False),
+    "no-http": answering(b"SSH-2.0-OpenSSH_9.6\r\n", keep_open=False),
+}
+
+
+@contextmanager
+def hostile_servers(certificate: trustme.LeafCert) -> Iterator[Mapping[str, HostileServer]]:
+    """One server for each behaviour, and one whose certificate nobody vouches for, in a thread of their own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="hostile", daemon=True)
+    thread.start()
+    stack = AsyncExitStack()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+
+    async def enter() -> dict[str, HostileServer]:
+        entered = {name: await stack.enter_async_context(hostile_server(b)) for name, b in BEHAVIOURS.items()}
+        ok = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        entered["self-signed"] = await stack.enter_async_context(hostile_server(ok, context=context))
+        return entered
+
+    try:
+        yield asyncio.run_coroutine_threadsafe(enter(), loop).result(10)
+    finally:
+        asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def test_every_way_to_misbehave_ends_in_a_retry_and_hurts_nobody(world: DeliveryWorld, processes: Processes) -> None:
+    """Targets that hang, drip, reset, babble or lie get nothing counted as delivered, and their neighbours get all.
+
+    What they are owed arrives when their hooks point elsewhere. No log line holds the query of a target.
+    """
+    with hostile_servers(trustme.CA().issue_cert("127.0.0.1")) as servers:
+        names = list(servers)
+        hooks = [world.hook(n, n, servers[name].url(f"/hook?{SECRET}")) for n, name in enumerate(names, 1)]
+        good = world.hook(99, 99, world.targets.url("good"))
+        world.publish(*hooks, good)
+        worker = world.spawn(processes, attempt_timeout_s=1.0, connect_timeout_s=1.0)
+        for hook in hooks:
+            world.send(hook, range(5), partition=0)
+        ours = world.send(good, range(300), partition=0)
+        world.wait_all(30, of=ours)
+        eventually(lambda: world.commit_of()[0] == 5 * len(hooks) + 300, 30, describe="what is hostile is owed")
+        assert all(server.accepted for name, server in servers.items() if name != "self-signed")
+    results = {(attempt.hook_id, attempt.result) for attempt in world.attempts()}
+    assert {hook_id for hook_id, result in results if result is AttemptResult.DELIVERED} == {good.id}
+    assert (hooks[names.index("self-signed")].id, AttemptResult.TLS_FAILED) in results
+    assert (hooks[names.index("hang")].id, AttemptResult.TIMEOUT) in results
+    assert SECRET not in worker.log_text()
+
+    world.publish(*(world.hook(h.id, h.client, world.targets.url(f"moved{h.id}"), revision=2) for h in hooks))
+    world.check_promises(30)
+
+
+def test_a_redirect_is_a_failure_and_never_followed(world: DeliveryWorld) -> None:
+    """A redirect, to wherever, is an answer like any other failure: nobody is asked there."""
+    (hook,) = world.hooks("moved")
+    trap = world.targets.url("trap")
+    world.targets.answer = lambda seen: Reply(302, {"location": trap}) if seen.path == "/moved" else OK
+    world.start()
+    world.send(hook, range(10), partition=0)
+    eventually(lambda: world.commit_of()[0] == 10, 20, describe="they are owed")
+    eventually(lambda: len(world.targets.to("moved")) >= 3, 20)
+    assert not world.targets.to("trap")
+    assert AttemptResult.REDIRECTED in {attempt.result for attempt in world.attempts()}
+    world.targets.answer = lambda _seen: OK
+    assert world.check_promises(20) == 0
+
+
+class Rebinding:
+    """A name server that gives a public address first and a private one from then on."""
+
+    def __init__(self) -> None:
+        self.private = False
+        self.asked = 0
+
+    async def resolve(self, host: str) -> tuple[str, ...]:
+        """Resolve."""
+        self.asked += 1
+        assert host == "rebinding.example"
+        return ("10.0.0.1",) if self.private else ("127.0.0.1",)
+
+
+def test_a_name_that_turns_private_is_blocked(world: DeliveryWorld) -> None:
+    """A target whose name moves to a private address after it was accepted is not connected to; it is owed."""
+    resolver = Rebinding()
+    hook = world.hook(1, 1, f"http://rebinding.example:{world.targets.port}/one")
+    world.publish(hook)
+    worker = world.start(resolver=resolver)
+    world.wait_all(30, of=world.send(hook, [1], partition=0))
+    worker.stop()
+    resolver.private = True
+    world.start(resolver=resolver)
+    world.send(hook, range(5), partition=0)
+    eventually(lambda: world.commit_of()[0] == 6, 20, describe="they are owed")
+    assert len(world.targets.requests) == 1
+    blocked = [attempt for attempt in world.attempts() if attempt.result is AttemptResult.BLOCKED]
+    assert blocked
+    resolver.private = False
+    assert world.check_promises(20) == 0

@@ -1,0 +1,133 @@
+"""Promise: nobody waits for a stranger, whatever an endpoint, a resource or a rate does, in the same partition."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from hookstream.schemas.delivery import DeadLetterReason
+from tests.support.targets import HANG, OK, Reply
+from tests.support.wait import eventually
+
+if TYPE_CHECKING:
+    from tests.support.delivery_world import DeliveryWorld
+
+# A window that a single endpoint of these tests would fill several times over.
+SMALL_WINDOW = {
+    "window_records": 200,
+    "read_ahead_records": 100,
+    "buffer_records": 32,
+    "resource_buffer_records": 4,
+    "tail_records": 64,
+    "probe_first_s": 0.4,
+}
+MANY = 600
+
+
+def test_a_hanging_endpoint_holds_up_nobody(world: DeliveryWorld) -> None:
+    """While an endpoint swallows requests and never answers, its neighbours in the partition get everything."""
+    bad, good = world.hooks("bad", "good")
+    world.targets.answer = lambda seen: HANG if seen.path == "/bad" else OK
+    world.start(policy=SMALL_WINDOW, drain_timeout_s=0.3, attempt_timeout_s=60.0)
+    world.send(bad, [n % 20 for n in range(MANY)], partition=0)
+    ours = world.send(good, range(MANY), partition=0)
+    world.wait_all(20, of=ours)
+    assert world.targets.held >= 1
+    assert not world.targets.accepted_by("bad")
+
+
+def test_a_failing_endpoint_holds_up_nobody(world: DeliveryWorld) -> None:
+    """While an endpoint answers 503, its neighbours in the partition get everything, and it is hardly asked."""
+    bad, good = world.hooks("bad", "good")
+    world.targets.answer = lambda seen: Reply(503) if seen.path == "/bad" else OK
+    world.start(policy=SMALL_WINDOW)
+    world.send(bad, [n % 20 for n in range(MANY)], partition=0)
+    ours = world.send(good, range(MANY), partition=0)
+    world.wait_all(20, of=ours)
+    assert len(world.targets.to("bad")) <= 60
+    world.targets.answer = lambda _seen: OK
+    assert world.check_promises() == 0
+
+
+def test_a_slow_endpoint_lags_alone(world: DeliveryWorld) -> None:
+    """An endpoint that takes its time falls behind by itself, and still gets everything in order."""
+    slow, good = world.hooks("slow", "good")
+    world.targets.answer = lambda seen: Reply(204, after_s=0.3) if seen.path == "/slow" else OK
+    world.start(policy=SMALL_WINDOW | {"concurrency_max": 8})
+    theirs = world.send(slow, range(200), partition=0)
+    ours = world.send(good, range(MANY), partition=0)
+    world.wait_all(20, of=ours)
+    assert len(world.targets.accepted_by("slow")) < len(theirs)
+    assert world.check_promises() == 0
+
+
+def test_a_rate_limited_hook_lags_alone_and_keeps_its_rate(world: DeliveryWorld) -> None:
+    """A hook of 40 deliveries a second gets no more than that, whatever waits for it, and nobody else is slower."""
+    rate, behind = 40, 120
+    limited = world.hook(1, 1, world.targets.url("limited"), rate_limit_per_s=float(rate))
+    good = world.hook(2, 2, world.targets.url("good"))
+    world.publish(limited, good)
+    world.start(policy=SMALL_WINDOW)
+    world.send(limited, range(behind), partition=0)
+    ours = world.send(good, range(MANY), partition=0)
+    world.wait_all(20, of=ours)
+    assert len(world.targets.accepted_by("limited")) < behind
+    assert world.check_promises() == 0
+    times = [seen.at for seen in world.targets.to("limited")]
+    for first, at in enumerate(times):
+        within = sum(1 for other in times[first:] if other <= at + 1.0)
+        assert within <= 2 * rate, "one second's worth in advance, and no more"
+    assert times[-1] - times[0] >= (behind - 2 * rate) / rate
+
+
+def test_a_poison_resource_ends_in_the_dead_letters_and_the_others_flow(world: DeliveryWorld) -> None:
+    """One resource that is always answered 422 is given up after the short schedule; the others never wait."""
+    (hook,) = world.hooks("one")
+    world.targets.answer = lambda seen: Reply(422) if seen.concept == 0 else OK
+    world.start(policy=SMALL_WINDOW | {"short_schedule_s": [0.3, 0.3, 0.3], "jitter": 0.0})
+    world.send(hook, [1, 2, 3], partition=0)
+    world.wait_all(20)
+    poison = world.send(hook, [0], partition=0)[0]
+    others = world.send(hook, [1 + n % 20 for n in range(MANY)], partition=0)
+    world.wait_all(20, of=others)
+    eventually(world.dead_letters, 20, describe="a dead letter")
+    (letter,) = world.dead_letters()
+    assert (letter.delivery_id, letter.reason, letter.last_status) == (poison.id, DeadLetterReason.SCHEDULE, 422)
+    assert [seen.attempt for seen in world.targets.to("one") if seen.id == poison.id] == [1, 2, 3, 4]
+
+    world.targets.answer = lambda _seen: OK
+    world.send(hook, [0, 0], partition=0)
+    world.wait_all(20, of=world.sent[-2:])
+    world.check_order()
+
+
+def test_a_spent_resource_gets_one_attempt_a_record_until_one_succeeds(world: DeliveryWorld) -> None:
+    """Once a resource has used up its schedule its next records do not run through it again."""
+    (hook,) = world.hooks("one")
+    world.targets.answer = lambda seen: Reply(422) if seen.concept == 0 else OK
+    world.start(policy=SMALL_WINDOW | {"short_schedule_s": [0.1, 0.1], "jitter": 0.0})
+    world.send(hook, [1, 2], partition=0)
+    world.wait_all(20)
+    first, second, third = world.send(hook, [0, 0, 0], partition=0)
+    eventually(lambda: len(world.dead_letters()) == 3, 20, describe="three dead letters")
+    made = [seen.id for seen in world.targets.to("one")]
+    assert [made.count(delivery.id) for delivery in (first, second, third)] == [3, 1, 1]
+
+
+def test_many_dead_endpoints_do_not_add_up(world: DeliveryWorld) -> None:
+    """With half of sixty endpoints dead or hanging, the other half gets everything while they are."""
+    names = [f"{kind}{n}" for n in range(15) for kind in ("good", "fine", "dead", "hang")]
+    hooks = world.hooks(*names)
+    broken = {"dead": Reply(500), "hang": HANG}
+    world.targets.answer = lambda seen: broken.get(seen.path[1:5], OK)
+    world.start(drain_timeout_s=0.3, attempt_timeout_s=60.0)
+    began = time.monotonic()
+    for _ in range(10):
+        for hook in hooks:
+            world.sent += (made := [world.delivery(hook, concept) for concept in range(3)])
+            for delivery in made:
+                world.produce_bytes(delivery.key, world.encode(delivery))
+    world.producer.flush(30)
+    healthy = {hook.id for hook, name in zip(hooks, names, strict=True) if name[:4] in ("good", "fine")}
+    world.wait_all(30, of=[delivery for delivery in world.sent if delivery.hook_id in healthy])
+    assert time.monotonic() - began < 15, "no healthy delivery waited for a hanging request's time-out"

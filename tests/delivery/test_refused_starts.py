@@ -1,0 +1,158 @@
+"""Promise: where a commit, a log and a state contradict each other, a worker refuses to guess and names the command."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import NewPartitions
+
+from hookstream.processors.delivery.commit_metadata import encode_metadata
+from hookstream.processors.errors import StartRefusedError
+from hookstream.processors.topic_specs import TopicLimits, topic_specs
+from hookstream.processors.topics import create_topics
+from tests.support.deployment import Deployment
+from tests.support.kafka_broker import admin
+from tests.support.targets import OK, Reply
+from tests.support.wait import eventually
+
+if TYPE_CHECKING:
+    from hookstream.schemas.topics import TopicNames
+    from tests.support.delivery_world import DeliveryWorld
+    from tests.support.kafka_broker import Kafka
+    from tests.support.processes import Processes
+
+
+@pytest.fixture
+def owing(world: DeliveryWorld) -> DeliveryWorld:
+    """Twenty deliveries are owed by a state, the offset has passed them, and no worker runs."""
+    (hook,) = world.hooks("one")
+    world.targets.answer = lambda _seen: Reply(500)
+    world.send(hook, range(20), partition=0)
+    worker = world.start()
+    eventually(lambda: world.commit_of()[0] == 20, 30, describe="everything is owed by a state")
+    worker.stop()
+    world.targets.answer = lambda _seen: OK
+    return world
+
+
+def refusal(world: DeliveryWorld) -> str:
+    """The one line with which a worker does not start."""
+    asked = len(world.targets.requests)
+    error = world.start(ready=False).wait_ended(60)
+    assert isinstance(error, StartRefusedError), error
+    line = str(error)
+    assert "\n" not in line
+    assert f"{world.topics.deliveries}:0" in line
+    assert "hookstream recover --keep-owed" in line
+    assert "--forget" in line
+    assert len(world.targets.requests) == asked, "nothing is sent"
+    return line
+
+
+def test_offsets_that_an_operator_reset(owing: DeliveryWorld) -> None:
+    """An offset without our metadata, while a state owes, is refused: it says nothing of what is owed below it."""
+    owing.alter_offset(TopicPartition(owing.topics.deliveries, 0, 20))
+    assert "owed by a state" in refusal(owing)
+
+
+def test_offsets_that_expired(owing: DeliveryWorld) -> None:
+    """A group without offsets, while a state owes, is refused: it would begin anew, or lose what is owed."""
+    group = owing.topics.deliver_group
+    eventually(lambda: deleted(owing, group), 20, describe="the group is deleted")
+    assert "no offset" in refusal(owing)
+
+
+def deleted(world: DeliveryWorld, group: str) -> bool:
+    """Delete a group; false while it has members."""
+    client = admin(world.config.bootstrap_servers)
+    try:
+        client.delete_consumer_groups([group])[group].result(20)
+    except Exception:  # noqa: BLE001 - it is not empty yet
+        return False
+    return True
+
+
+def test_a_topic_that_was_made_anew(owing: DeliveryWorld) -> None:
+    """Commits of an earlier topic of the same name are refused: their offsets mean other records, or none."""
+    client = admin(owing.config.bootstrap_servers)
+    owing.producer.flush(10)
+    client.delete_topics([owing.topics.deliveries], operation_timeout=20)[owing.topics.deliveries].result(30)
+    specs = topic_specs(owing.topics, owing.catalogue, TopicLimits(partitions=owing.config.partitions))
+    wanted = [spec for spec in specs if spec.name == owing.topics.deliveries]
+
+    def made() -> bool:
+        create_topics(owing.config.kafka, wanted)
+        return owing.topics.deliveries in client.list_topics(timeout=5).topics
+
+    eventually(made, 20)
+    consumer_sees = client.list_topics(owing.topics.deliveries, timeout=5).topics[owing.topics.deliveries]
+    assert len(consumer_sees.partitions) == owing.config.partitions
+    line = refusal(owing)
+    assert "another cluster, or of an earlier topic" in line or "no offset" in line
+
+
+def test_a_commit_of_another_cluster(owing: DeliveryWorld) -> None:
+    """Metadata of another cluster, as a mirror brings it along, is refused."""
+    offset, metadata = owing.commit_of()
+    assert metadata is not None
+    foreign = encode_metadata(replace(metadata, log_digest=b"elsewher"))
+    owing.alter_offset(TopicPartition(owing.topics.deliveries, 0, offset, foreign))
+    assert "another cluster" in refusal(owing)
+
+
+@pytest.mark.parametrize("metadata", ["9.AAAA", "written by somebody else", "1.!!!"])
+def test_metadata_that_is_not_ours(owing: DeliveryWorld, metadata: str) -> None:
+    """Metadata of a later release, of another program, or damaged is refused."""
+    owing.alter_offset(TopicPartition(owing.topics.deliveries, 0, 20, metadata))
+    assert "metadata" in refusal(owing)
+
+
+def test_a_state_that_is_not_there(owing: DeliveryWorld) -> None:
+    """A commit that points to a state which the topic does not hold is refused."""
+    offset, metadata = owing.commit_of()
+    assert metadata is not None
+    assert metadata.pointer is not None
+    nowhere = encode_metadata(replace(metadata, pointer=replace(metadata.pointer, id=b"nowhere!")))
+    owing.alter_offset(TopicPartition(owing.topics.deliveries, 0, offset, nowhere))
+    assert "is not in its topic" in refusal(owing)
+
+
+def test_the_same_worker_goes_on_where_nothing_contradicts(owing: DeliveryWorld) -> None:
+    """Without any of that, what is owed arrives: the refusals above are about what was done to the offsets."""
+    owing.start()
+    assert owing.check_promises() == 0
+
+
+def test_the_role_says_one_line_and_ends(
+    kafka: Kafka, registry_url: str, sqlite_url: str, topics: TopicNames, processes: Processes
+) -> None:
+    """`hookstream deliver` ends with code 1 and one line, for foreign commits and for a changed partition count."""
+    deployment = Deployment(kafka.bootstrap_servers, registry_url, sqlite_url, topics, processes)
+    made = deployment.run("topics", "create")
+    assert made.code == 0, made.err
+    commit_as_a_stranger(kafka.bootstrap_servers, topics)
+    role = deployment.role("deliver")
+    assert role.process.wait(60) == 1
+    lines = [line for line in role.process.log_text().splitlines() if line.startswith("hookstream: ")]
+    assert len(lines) == 1
+    assert "hookstream recover --keep-owed" in lines[0]
+
+    client = admin(kafka.bootstrap_servers)
+    client.create_partitions([NewPartitions(topics.deliveries, 5)])[topics.deliveries].result(20)
+    role = deployment.role("deliver")
+    assert role.process.wait(60) == 1
+    (line,) = [line for line in role.process.log_text().splitlines() if line.startswith("hookstream: ")]
+    assert "partitions" in line
+    assert topics.deliveries in line
+
+
+def commit_as_a_stranger(bootstrap_servers: str, topics: TopicNames) -> None:
+    """Commit with metadata that is not ours."""
+    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": topics.deliver_group})
+    try:
+        consumer.commit(offsets=[TopicPartition(topics.deliveries, 0, 0, "a stranger")], asynchronous=False)
+    finally:
+        consumer.close()

@@ -1,0 +1,130 @@
+"""Promise: workers may join, leave, die and sleep under load; nothing is lost, and hardly anything comes twice."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hookstream.processors.errors import KafkaRefusedError
+from tests.support.delivery_world import QUICK_PROBES
+from tests.support.targets import OK, Reply, Seen
+from tests.support.wait import eventually
+
+if TYPE_CHECKING:
+    from tests.support.delivery_world import DeliveryWorld
+    from tests.support.processes import Processes
+
+KIP_848: dict[str, Any] = {"group_protocol": "consumer"}
+CLASSIC: dict[str, Any] = {
+    "group_protocol": "classic",
+    "kafka_options": {"session.timeout.ms": "6000", "heartbeat.interval.ms": "1000"},
+}
+NAMES = ("one", "two", "three", "four", "five", "six")
+REPEATED_BY_A_KILL = 150
+
+
+@pytest.mark.parametrize("group", [KIP_848, CLASSIC], ids=["kip-848", "classic"])
+def test_workers_that_join_and_leave_repeat_nothing(world: DeliveryWorld, group: dict[str, Any]) -> None:
+    """A worker that joins under load takes partitions over, one that leaves gives them away; nothing comes twice."""
+    with world.under_load(world.hooks(*NAMES)):
+        first = world.start(**group)
+        world.wait_accepted(200)
+        second = world.start(**group)
+        eventually(lambda: second.metrics.deliveries["delivered"] > 50, 40, describe="the second delivers, too")
+        third = world.start(**group)
+        eventually(lambda: third.metrics.deliveries["delivered"] > 50, 40, describe="the third delivers, too")
+        first.stop()
+        world.wait_accepted(200)
+        third.stop()
+        world.wait_accepted(200)
+    assert world.check_promises() == 0
+
+
+@pytest.mark.parametrize("group", [KIP_848, CLASSIC], ids=["kip-848", "classic"])
+def test_a_killed_worker_s_partitions_are_taken_over(
+    world: DeliveryWorld, processes: Processes, group: dict[str, Any]
+) -> None:
+    """A worker that joins and is killed under load is followed by the other, with what it owed, and few repetitions."""
+    hooks = world.hooks(*NAMES)
+    world.targets.answer = lambda seen: Reply(503) if seen.path == "/two" else OK
+    with world.under_load(hooks):
+        first = world.start(**group)
+        world.wait_accepted(100)
+        second = world.spawn(processes, **group)
+        eventually(lambda: "partition taken over" in second.log_text(), 40)
+        world.wait_accepted(300)
+        second.kill()
+        owned = len(first.worker._deliveries.partitions)
+        eventually(lambda: len(first.worker._deliveries.partitions) > owned, 40)
+        world.targets.answer = lambda _seen: OK
+    assert world.check_promises() <= REPEATED_BY_A_KILL
+
+
+def test_an_assignor_that_separates_deliveries_from_their_replays_is_refused(world: DeliveryWorld) -> None:
+    """Cooperative-sticky would give partition p of two topics to two workers: a worker says so and does not start."""
+    options = {"partition.assignment.strategy": "cooperative-sticky"}
+    error = world.start(ready=False, group_protocol="classic", kafka_options=options).wait_ended()
+    assert isinstance(error, KafkaRefusedError)
+    assert "range" in str(error)
+
+
+def test_attempts_are_counted_across_a_kill(world: DeliveryWorld, processes: Processes) -> None:
+    """A delivery that failed twice is tried for the third time after a kill -9, and when its schedule says so."""
+    (hook,) = world.hooks("one")
+    world.targets.answer = lambda seen: Reply(422) if seen.concept == 0 else OK
+    policy = {"short_schedule_s": [0.2, 40.0, 40.0], "jitter": 0.0, **QUICK_PROBES}
+    worker = world.spawn(processes, policy=policy)
+    world.send(hook, [1, 2], partition=0)
+    world.wait_all(30)
+    poison = world.send(hook, [0], partition=0)[0]
+    eventually(lambda: [seen.attempt for seen in poisoned(world, poison.id)] == [1, 2], 30)
+    eventually(lambda: world.commit_of()[0] == 3, 20, describe="its lane left the window behind a cursor")
+    worker.kill()
+
+    world.targets.answer = lambda _seen: OK
+    world.start(policy=policy)
+    world.send(hook, [1], partition=0)
+    world.wait_all(30, of=world.sent[3:])
+    assert len(poisoned(world, poison.id)) == 2, "it is not due yet"
+    metadata = world.commit_of()[1]
+    assert metadata is not None
+    eventually(lambda: [seen.attempt for seen in poisoned(world, poison.id)] == [1, 2, 3], 60)
+
+
+def poisoned(world: DeliveryWorld, delivery_id: str) -> list[Seen]:
+    """Every request that was made of one delivery."""
+    return [seen for seen in list(world.targets.requests) if seen.id == delivery_id]
+
+
+def test_a_suspended_worker_that_wakes_up_sends_nothing(world: DeliveryWorld, processes: Processes) -> None:
+    """A worker that sleeps past its session wakes up fenced: it sends nothing of what is another's, its state is void.
+
+    It falls asleep with a full window, requests on their way, and a state that owes.
+    """
+    hooks = world.hooks("slow", "dead")
+    world.targets.answer = lambda seen: Reply(503) if seen.path == "/dead" else Reply(204, after_s=0.2)
+    sleeper = world.spawn(processes, fenced_after_s=4.0)
+    world.send(hooks[1], range(20), partition=0)
+    eventually(lambda: world.commit_of()[1] and world.commit_of()[1].pointer, 30)  # type: ignore[union-attr]
+    world.send(hooks[0], range(300), partition=0)
+    world.wait_accepted(20)
+    sleeper.pause()
+
+    world.targets.answer = lambda _seen: OK
+    world.start()
+    world.wait_all(60)
+    eventually(lambda: world.commit_of()[0] == 320 and world.commit_of()[1].pointer is None, 30)  # type: ignore[union-attr]
+    made = len(world.targets.requests)
+    sleeper.resume()
+    sleeper.wait_until(lambda: "partitions were lost" in sleeper.log_text(), 40, what="it hears that it lost them")
+    assert not threading.Event().wait(2), "long enough for what it should not do"
+    assert len(world.targets.requests) == made
+    offset, metadata = world.commit_of()
+    assert (offset, metadata.pointer if metadata else "") == (320, None)
+    world.check_order()
+
+    world.send(hooks[0], range(10), partition=0)
+    world.wait_all(30)
+    assert sleeper.running

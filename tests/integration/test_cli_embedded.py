@@ -1,0 +1,181 @@
+"""`hookstream demo` and `hookstream up`, as somebody meets them who has nothing but a clone."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hookstream.processors.cli.up_run import commands
+from tests.support.deployment import HOOKSTREAM, START_S, Caller, hookstream
+from tests.support.processes import Process, accepts_connections, clean_environment, free_port
+from tests.support.receiver import Receiver
+from tests.support.repository import ROOT
+from tests.support.wait import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+README = (ROOT / "README.md").read_text()
+DELIVERIES = 23 * 2 * 2
+# Changes one thing in the process of the demo before it starts.
+PLANTED = """
+import sys
+from hookstream.processors.cli import demo_run, main
+demo_run._ARRIVED_WITHIN_S = 3.0
+{bug}
+sys.exit(main.run(["demo"]))
+"""
+BUGS = {
+    "signature: no signature is right": """
+from hookstream.processors.delivery.signing import Signer
+sign = Signer.sign
+Signer.sign = lambda self, id, at, body: sign(self, id, at, body + b" ")
+""",
+    "1 of 92 deliveries did not arrive": """
+from hookstream.processors.routing.router import Router
+deliver, routed = Router._deliver, []
+Router._deliver = lambda self, *args: routed.append(1) if not routed else deliver(self, *args)
+""",
+    "is not what was sent": """
+from hookstream.processors.delivery import worker
+decoder = worker.delivery_decoder
+def forgetful(schemas):
+    decode = decoder(schemas)
+    def changed(data):
+        delivery = decode(data)
+        delivery.sub_namespace = "villa"
+        return delivery
+    return changed
+worker.delivery_decoder = forgetful
+""",
+}
+
+
+def block(name: str) -> str:
+    """The code block of the README whose first line is `# name`."""
+    found = re.search(rf"```sh\n# {name}\n(.*?)```", README, re.DOTALL)
+    assert found, name
+    return found[1]
+
+
+def test_the_demo_delivers_every_event_and_says_so() -> None:
+    done = hookstream("demo")
+    assert done.code == 0, done.out + done.err
+    lines = done.out.splitlines()
+    assert sum("signature ok" in line for line in lines) == DELIVERIES
+    assert f"{DELIVERIES} deliveries of 23 events: all here, in order per resource, signatures valid" in lines
+    assert done.err == ""
+
+
+def test_the_demo_reports_to_programs_and_takes_another_domain(tmp_path: Path) -> None:
+    schema = json.loads((ROOT / "schemas/avro/lead.avsc").read_text())
+    text = json.dumps(schema).replace("lead", "parcel")
+    (tmp_path / "parcel.avsc").write_text(text)
+    done = hookstream("demo", "--json", env={"HOOKSTREAM_SCHEMA_DIR": str(tmp_path)})
+    assert done.code == 0, done.out + done.err
+    report = done.json()
+    assert report["problems"] == []
+    assert report["events"] == 5
+    assert report["deliveries"] == 20
+    assert report["seconds"] > 0
+
+
+@pytest.mark.parametrize("says", BUGS)
+def test_the_demo_fails_when_a_promise_is_broken(says: str) -> None:
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", PLANTED.format(bug=BUGS[says])],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert says in done.stdout
+    assert done.stderr.splitlines()[-1].startswith("hookstream: the demo failed:")
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Callable[[int], Process]]:
+    """Start `hookstream up` in a folder of the test's own, on that port."""
+    started: list[Process] = []
+
+    def start(port: int) -> Process:
+        log = tmp_path / f"up-{len(started)}.log"
+        process = Process([HOOKSTREAM, "up", "--port", str(port)], log=log, env=clean_environment(), cwd=tmp_path)
+        started.append(process)
+        process.wait_until(lambda: "Ctrl-C stops it." in process.log_text(), START_S, what="up")
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+def test_the_readme_is_what_up_prints() -> None:
+    assert block("client").strip() == "\n".join(commands(".hookstream/tokens", "http://127.0.0.1:8080"))
+
+
+def test_the_commands_of_the_readme_deliver_an_event(up: Callable[[int], Process], tmp_path: Path) -> None:
+    port, endpoint_port = free_port(), free_port()
+
+    def shell(name: str) -> list[str]:
+        script = block(name).replace(":8080", f":{port}").replace(":9000", f":{endpoint_port}")
+        return ["bash", "-euc", script.replace("9000)", f"{endpoint_port})")]
+
+    up(port)
+    endpoint = Process(shell("endpoint"), log=tmp_path / "endpoint.log", env=clean_environment(), cwd=tmp_path)
+    try:
+        endpoint.wait_until(lambda: accepts_connections(endpoint_port), START_S, what="the endpoint")
+        done = run_shell(shell("client"), tmp_path)
+        assert '"secret":"whsec_' in done
+        line = eventually(endpoint.log_text, START_S)
+    finally:
+        endpoint.kill()
+    printed = re.search(r"^msg_… (.*)$", README, re.MULTILINE)
+    assert printed
+    assert re.fullmatch(rf"msg_[0-9a-f]+ {re.escape(printed[1])}", line.strip())
+
+
+def run_shell(command: list[str], folder: Path) -> str:
+    """What a shell's commands print; all of them succeed."""
+    return subprocess.run(  # noqa: S603
+        command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=True, timeout=99
+    ).stdout
+
+
+def test_up_keeps_hooks_and_tokens_in_a_folder_that_is_nobody_elses(
+    up: Callable[[int], Process], tmp_path: Path
+) -> None:
+    port = free_port()
+    first = up(port)
+    home = tmp_path / ".hookstream"
+    assert home.stat().st_mode & 0o777 == 0o700
+    for name in ("secret.key", "tokens"):
+        assert (home / name).stat().st_mode & 0o777 == 0o600
+    tokens = dict(line.removeprefix("export ").split("=", 1) for line in (home / "tokens").read_text().splitlines())
+    assert set(tokens) == {"INTEGRATOR_TOKEN", "PLATFORM_TOKEN", "OPERATOR_TOKEN"}
+    assert all(token in first.log_text() for token in tokens.values())
+    assert "do not outlive this process" in first.log_text()
+
+    second = hookstream("up", "--port", "0", "--folder", str(home))
+    assert (second.code, second.err) == (1, f"hookstream: another `hookstream up` works in {home}\n")
+
+    url = f"http://127.0.0.1:{port}"
+    caller, platform = Caller(url, tokens["INTEGRATOR_TOKEN"]), Caller(url, tokens["PLATFORM_TOKEN"])
+    with Receiver() as receiver:
+        made = caller.register("lead.new", receiver.url("leads"))
+        assert first.terminate(30) == 0, first.log_tail()
+        again = up(port)
+        assert tokens["OPERATOR_TOKEN"] not in again.log_text()
+        caller.wait_effective(made["id"])
+        event = {"event": "lead.new", "client": 434, "concept": {"id": 17}}
+        assert platform("POST", "/events", event).status_code == 202
+        eventually(lambda: [request.path for request in receiver.accepted()] == ["/leads"], START_S)
+        assert again.terminate(30) == 0, again.log_tail()

@@ -1,0 +1,99 @@
+"""A delivery worker as a process of its own, with everything that a failure needs to be short: run as a script."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hookstream.processors.delivery import committing, delivery_loop
+from hookstream.processors.delivery.connection_pool import PoolLimits
+from hookstream.processors.delivery.http_client import HttpClientConfig
+from hookstream.processors.delivery.worker import DeliveryWorker, WorkerConfig
+from hookstream.processors.kafka import GroupProtocol, KafkaConfig
+from hookstream.processors.lifecycle import Health, StopSignal
+from hookstream.processors.logs import configure
+from hookstream.processors.metrics import Metrics
+from hookstream.processors.operations.embedded import embedded_registry
+from hookstream.schemas.catalogue import Catalogue
+from tests.support.delivery_stage import LOOPBACK, StageConfig, policy_of
+
+if TYPE_CHECKING:
+    from hookstream.processors.delivery.resolver import Resolver
+    from hookstream.producers.registry import SchemaRegistry
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings(StageConfig):
+    """A stage's settings, librdkafka's own keys, and the time-outs of requests.
+
+    `fenced_after_s`: how long a process may be silent and still send; works in a process of its own only.
+    """
+
+    kafka_options: dict[str, str] = field(default_factory=dict)
+    connect_timeout_s: float = 5.0
+    attempt_timeout_s: float = 15.0
+    fenced_after_s: float = 30.0
+
+    @property
+    def kafka(self) -> KafkaConfig:
+        """How the worker reaches Kafka."""
+        return KafkaConfig(
+            bootstrap_servers=self.bootstrap_servers,
+            options=self.kafka_options,
+            group_protocol=GroupProtocol(self.group_protocol),
+        )
+
+
+def build_worker(
+    settings: WorkerSettings,
+    registry: SchemaRegistry,
+    *,
+    stop: StopSignal,
+    health: Health,
+    metrics: Metrics,
+    resolver: Resolver | None = None,
+) -> DeliveryWorker:
+    """Build the role's worker."""
+    config = WorkerConfig(
+        kafka=settings.kafka,
+        topics=settings.topics,
+        catalogue=Catalogue.shipped(),
+        policy=policy_of(settings.policy),
+        http=HttpClientConfig(
+            connect_timeout_s=settings.connect_timeout_s,
+            total_timeout_s=settings.attempt_timeout_s,
+            pool=PoolLimits(max_idle_per_origin=1024, max_idle=1024),
+        ),
+        allowed_target_networks=LOOPBACK,
+        drain_timeout_s=settings.drain_timeout_s,
+    )
+    return DeliveryWorker(
+        config, registry, settings.secrets, stop=stop, health=health, metrics=metrics, resolver=resolver
+    )
+
+
+def main() -> None:
+    """Deliver until SIGTERM; the log says `worker is ready` once."""
+    settings = WorkerSettings(**json.loads(sys.argv[1]))
+    configure(level="info", form="json")
+    # The broker's session time-out is 45 s by default and 6 s in tests, so what has to be shorter is shorter here, too.
+    committing.FENCED_AFTER_S = delivery_loop._AWAY_S = settings.fenced_after_s
+    registry = embedded_registry(Catalogue.shipped(), settings.topics)  # in the same order: the same ids
+    stop, health, metrics = StopSignal(), Health(), Metrics()
+    stop.catch_signals()
+
+    def announce() -> None:
+        while not health.ready:
+            time.sleep(0.01)
+        print("worker is ready", flush=True)  # noqa: T201  # the test reads it
+
+    threading.Thread(target=announce, daemon=True).start()
+    build_worker(settings, registry, stop=stop, health=health, metrics=metrics).run()
+
+
+if __name__ == "__main__":
+    main()

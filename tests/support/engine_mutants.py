@@ -1,0 +1,512 @@
+"""Bugs to plant in the engine, each of which the judge has to find, and the way to plant them.
+
+A mutant is a list of edits of the shipped source: (file, text that stands there once, text to put in its place). So the
+engine carries no switches for its tests, and a refactoring that moves a decision has to move its mutant along.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import hookstream.processors.delivery as shipped
+from tests.support.engine_world import Kit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Edit = tuple[str, str, str]
+
+_MODULES = (
+    "policy",
+    "tracker",
+    "retry_schedule",
+    "outcome",
+    "endpoint_health",
+    "lanes",
+    "cursors",
+    "partition_state",
+    "timers",
+    "dispatcher",
+    "ledger",
+    "isolation",
+    "stored_state",
+    "wishes",
+    "sending",
+    "answers",
+    "table_changes",
+    "catch_up",
+    "engine",
+)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One planted bug: what it does, and how."""
+
+    meaning: str
+    edits: tuple[Edit, ...]
+
+
+def _mutant(meaning: str, *edits: Edit) -> Mutant:
+    return Mutant(meaning, edits)
+
+
+MUTANTS = {
+    "cursor_off_by_one": _mutant(
+        "a cursor starts one above its oldest record",
+        (
+            "ledger",
+            "            start = mine[0].offset if mine else stream.position\n",
+            "            start = mine[0].offset + 1 if mine else stream.position\n",
+        ),
+    ),
+    "lane_ignores_cursor": _mutant(
+        "the main lane does not skip what a cursor owes",
+        (
+            "engine",
+            "(cursor := hook.backlogs[stream_index].owner(delivery.resource)) is not None:",
+            "(cursor := None) is not None:",
+        ),
+    ),
+    "dispatch_past_cursor": _mutant(
+        "catch-up sends any buffered record, not the lane's head",
+        (
+            "sending",
+            ("self._may_send(buffered[0], lane)\n            if row is not None:\n                return buffered[0]"),
+            (
+                "self._may_send(buffered[-1], lane)\n"
+                "            if row is not None:\n"
+                "                return buffered[-1]"
+            ),
+        ),
+    ),
+    "merge_ignores_scan": _mutant(
+        "a lane does not wait for the scan of another cursor of the endpoint",
+        (
+            "sending",
+            "cursor.scan <= offset and not self._ledger.held(hook)",
+            "cursor.scan <= offset and False",
+        ),
+    ),
+    "early_handover": _mutant(
+        "hand-over two records before the scan meets the main position",
+        (
+            "catch_up",
+            "cursor.scan >= position for",
+            "cursor.scan >= position - 2 for",
+        ),
+    ),
+    "handover_while_rereading": _mutant(
+        "hand-over although the main lane still skips what the restored commit calls settled",
+        (
+            "catch_up",
+            "endpoint.health.waits(ledger.now) or stream.position < stream.reread.end:",
+            "endpoint.health.waits(ledger.now):",
+        ),
+    ),
+    "handover_hook_alone": _mutant(
+        "a hook of an endpoint behind hands over without the others",
+        (
+            "catch_up",
+            ("        if endpoint.behind[stream.index]:\n            return [hooks] if hooks else []\n"),
+            "        endpoint.behind[stream.index] = False\n",
+        ),
+    ),
+    "handover_drops_buffer": _mutant(
+        "hand-over forgets what is buffered",
+        (
+            "ledger",
+            ("            endpoint = hook.endpoint\n            self.leave_lane(pending)\n"),
+            ("            endpoint = hook.endpoint\n            self.leave_lane(pending)\n            continue\n"),
+        ),
+    ),
+    "settle_before_dead_letter_ack": _mutant(
+        "a dead letter settles when produced",
+        (
+            "isolation",
+            "            self._effects.bury(stream.index, pending, reason)\n",
+            (
+                "            self._effects.bury(stream.index, pending, reason)\n"
+                "            self._ledger.settle(stream, pending.offset, pending.hook, pending.resource)\n"
+                "            stream.dying[pending.offset] = reason\n"
+            ),
+        ),
+    ),
+    "lane_passes_dead_letter": _mutant(
+        "the next record goes while the dead letter is not acknowledged",
+        (
+            "sending",
+            "            head = queue[0]\n",
+            (
+                "            dying = self._ledger.streams[stream].dying\n"
+                "            head = next((p for p in queue if p.offset not in dying), queue[0])\n"
+            ),
+        ),
+        (
+            "sending",
+            "        buffered = lane.buffers[stream]\n",
+            (
+                "        dying = self._ledger.streams[stream].dying\n"
+                "        buffered = [p for p in lane.buffers[stream] if p.offset not in dying]\n"
+            ),
+        ),
+    ),
+    "forget_resource_exception": _mutant(
+        "a quarantine forgets the endpoint's resource cursors",
+        (
+            "ledger",
+            "            start = mine[0].offset if mine else stream.position\n",
+            (
+                "            start = mine[0].offset if mine else stream.position\n"
+                "            for cursor in list(backlog.exceptions.values()) if resource is None else []:\n"
+                "                self.rewind_cursor(cursor)\n"
+                "                self.drop_cursor(hook, stream, cursor)\n"
+            ),
+        ),
+    ),
+    "quarantine_moves_down": _mutant(
+        "a quarantine starts at the lowest resource cursor, which it swallows",
+        (
+            "ledger",
+            "            start = mine[0].offset if mine else stream.position\n",
+            (
+                "            start = mine[0].offset if mine else stream.position\n"
+                "            for cursor in list(backlog.exceptions.values()) if resource is None else []:\n"
+                "                start = min(start, cursor.next)\n"
+                "                self.rewind_cursor(cursor)\n"
+                "                self.drop_cursor(hook, stream, cursor)\n"
+            ),
+        ),
+    ),
+    "breaker_counts_one_resource": _mutant(
+        "one failing resource opens the breaker",
+        (
+            "endpoint_health",
+            "        return self.failing != resource or not self.several_resources\n",
+            "        return True\n",
+        ),
+    ),
+    "no_retarget_barrier": _mutant(
+        "the new endpoint is used while the old one is in flight",
+        (
+            "sending",
+            "        if hook.flying and hook.flying_to is not lane.endpoint:\n",
+            "        if False:\n",
+        ),
+    ),
+    "absent_means_deleted": _mutant(
+        "a hook the table does not know is cancelled",
+        (
+            "ledger",
+            "        if row is None or row.revision < delivery.hook_revision:\n",
+            (
+                "        if row is None:\n"
+                "            return Standing.CANCELLED\n"
+                "        if row.revision < delivery.hook_revision:\n"
+            ),
+        ),
+    ),
+    "id_before_revision": _mutant(
+        "another hook id cancels, even in an older row",
+        (
+            "ledger",
+            "        if row is None or row.revision < delivery.hook_revision:\n",
+            (
+                "        if row is not None and row.id != delivery.hook_id:\n"
+                "            return Standing.CANCELLED\n"
+                "        if row is None or row.revision < delivery.hook_revision:\n"
+            ),
+        ),
+    ),
+    "probe_spends_attempt": _mutant(
+        "a failed probe spends an attempt",
+        (
+            "answers",
+            ("        if quarantined:\n            return\n"),
+            ("        if quarantined and not post.probe:\n            return\n"),
+        ),
+        (
+            "answers",
+            "        if post.probe or hook.endpoint is not endpoint:\n",
+            "        if hook.endpoint is not endpoint:\n",
+        ),
+    ),
+    "probe_head_only": _mutant(
+        "probes always take the same record",
+        (
+            "sending",
+            "                walk.heads.append(head)\n",
+            "                walk.heads.appendleft(head)\n",
+        ),
+        (
+            "sending",
+            "                walk.tried += 1\n",
+            "",
+        ),
+    ),
+    "probe_from_buffer": _mutant(
+        "probes take only what catch-up happens to have buffered",
+        (
+            "catch_up",
+            "        if scan is None or offset < scan or resource in walk.seen:\n",
+            (
+                "        owner = hook.backlogs[self._stream.index].owner(resource)\n"
+                "        if scan is None or owner is None or offset not in owner.buffer or resource in walk.seen:\n"
+            ),
+        ),
+    ),
+    "probe_walk_goes_on_after_a_change": _mutant(
+        "the probes' walk does not begin again when a hook below it comes back",
+        (
+            "table_changes",
+            ("            hook.endpoint.probe.restart()\n            ledger.probing"),
+            "            ledger.probing",
+        ),
+    ),
+    "skip_repeated_after_restart": _mutant(
+        "a start skips what arrived before now, not before not_before",
+        (
+            "ledger",
+            "        if delivery.arrived_ms < row.not_before_ms and stream == LIVE:\n",
+            (
+                "        born = self.__dict__.setdefault('born', self.wall_ms)\n"
+                "        if row.not_before_ms and delivery.arrived_ms < born and stream == LIVE:\n"
+            ),
+        ),
+    ),
+    "retry_after_ignored": _mutant(
+        "Retry-After is an ordinary failure",
+        (
+            "answers",
+            "            elif verdict is Verdict.BUSY:\n",
+            "            elif False:\n",
+        ),
+    ),
+    "gone_counts_for_present_row": _mutant(
+        "a 410 disables under the row at answer time",
+        (
+            "answers",
+            "row.id == hook.id and row.revision == post.row.revision:",
+            "row.id == hook.id:",
+        ),
+    ),
+    "full_window_waits_for_flight": _mutant(
+        "a full window waits for the request that holds its head",
+        (
+            "engine",
+            "        self._isolation.relieve(held, oldest)\n",
+            "        if oldest.offset not in held.in_flight:\n            self._isolation.relieve(held, oldest)\n",
+        ),
+    ),
+    "quarantine_keeps_sending": _mutant(
+        "catch-up goes on in a quarantine",
+        (
+            "sending",
+            ("        if health.sick:\n            return self._take_probe(endpoint)\n"),
+            "",
+        ),
+        (
+            "endpoint_health",
+            "        return self.sick or self.paused or now < self.quiet_until\n",
+            "        return self.paused or now < self.quiet_until\n",
+        ),
+    ),
+    "replay_ignores_owed": _mutant(
+        "a replay goes although its resource is owed",
+        (
+            "sending",
+            (
+                "            and backlog.owner(pending.resource) is None\n"
+                "            and not any(waiting.hook is pending.hook for waiting in lane.windows[LIVE])\n"
+            ),
+            "",
+        ),
+    ),
+    "replay_ignores_unread": _mutant(
+        "a replay does not wait for the live position",
+        (
+            "sending",
+            ("            live.position >= pending.delivery.live_end\n            and "),
+            "            ",
+        ),
+    ),
+    "settled_forgotten": _mutant(
+        "what a resource cursor settled is forgotten when it goes",
+        (
+            "ledger",
+            (
+                "        backlog.remember(offset, resource, lowest=stream.position - self.policy.window_records)\n"
+                "        if stream.dying:"
+            ),
+            "        if stream.dying:",
+        ),
+    ),
+    "state_newer_than_offset": _mutant(
+        "the offset of a commit ignores the lowest unsettled record",
+        (
+            "tracker",
+            ("        base = self.base\n        end ="),
+            ("        base = min(self.base + 1, self.position)\n        end ="),
+        ),
+    ),
+    "rate_limit_ignored": _mutant(
+        "a hook's rate limit is not kept",
+        (
+            "sending",
+            "        if hook.tokens >= 1.0:\n",
+            "        if True:\n",
+        ),
+    ),
+    "concurrency_ignored": _mutant(
+        "an endpoint's concurrency limit is not kept",
+        (
+            "sending",
+            "        if endpoint.in_flight >= health.limit:\n",
+            "        if False:\n",
+        ),
+    ),
+    "disabled_after_any_failure": _mutant(
+        "the five-day clock strikes at once",
+        (
+            "engine",
+            "ledger.wall_ms - since > policy.disable_after_s * 1000",
+            "ledger.wall_ms - since > 0",
+        ),
+    ),
+    "five_days_forgotten": _mutant(
+        "the five-day clock never strikes",
+        (
+            "engine",
+            "ledger.wall_ms - since > policy.disable_after_s * 1000",
+            "False",
+        ),
+    ),
+    "success_keeps_five_day_clock": _mutant(
+        "a success does not stop the five-day clock",
+        (
+            "endpoint_health",
+            "        self.failing_since_ms = self.probes = self.busy_streak = 0\n",
+            "        self.probes = self.busy_streak = 0\n",
+        ),
+    ),
+    "expiry_unseen": _mutant(
+        "what is too old is settled without a dead letter",
+        (
+            "isolation",
+            "            self._effects.bury(stream.index, pending, reason)\n",
+            (
+                "            if reason is DeadLetterReason.EXPIRED:\n"
+                "                self._ledger.settle(stream, pending.offset, pending.hook, pending.resource)\n"
+                "                return\n"
+                "            self._effects.bury(stream.index, pending, reason)\n"
+            ),
+        ),
+    ),
+    "retention_uncounted": _mutant(
+        "what retention passes is not counted",
+        (
+            "catch_up",
+            "                    lost += low - cursor.scan\n",
+            "",
+        ),
+    ),
+    "replay_state_is_live_state": _mutant(
+        "a replay's commit points to the cursors of the live stream",
+        (
+            "stored_state",
+            (
+                "        backlog = hook.backlogs[stream.index]\n"
+                "        for cursor in backlog.cursors():\n"
+                "            cursor.trim()\n"
+            ),
+            (
+                "        backlog = hook.backlogs[LIVE]\n"
+                "        for cursor in backlog.cursors():\n"
+                "            cursor.trim()\n"
+            ),
+        ),
+    ),
+    "disable_forgotten_by_state": _mutant(
+        "a disable does not outlive the process",
+        ("stored_state", "            hook.disabled_under = found.revision\n", "            return\n"),
+    ),
+    "pause_ignored_by_probes": _mutant(
+        "a paused endpoint is probed",
+        (
+            "sending",
+            "        if health.paused or now < health.quiet_until:\n",
+            "        if (health.paused and not health.sick) or now < health.quiet_until:\n",
+        ),
+    ),
+    "pause_ignored": _mutant(
+        "a pause changes nothing",
+        ("wishes", "            health.paused = True\n", ""),
+    ),
+    "skip_ignored_behind_cursors": _mutant(
+        "what an operator skipped is sent when catch-up or a probe comes to it",
+        (
+            "sending",
+            "        if pending.delivery.arrived_ms < lane.endpoint.health.skip_before_ms:\n",
+            "        if pending.in_window and pending.delivery.arrived_ms < lane.endpoint.health.skip_before_ms:\n",
+        ),
+        (
+            "catch_up",
+            "        if hook.endpoint is not None and arrived_ms < hook.endpoint.health.skip_before_ms:\n",
+            "        if False:\n",
+        ),
+    ),
+    "resume_forgets_the_lanes": _mutant(
+        "an endpoint that is resumed stays behind",
+        (
+            "wishes",
+            "            health.paused = False\n            ledger.touched[endpoint] = None\n",
+            "            ledger.touched[endpoint] = None\n",
+        ),
+    ),
+}
+
+
+def plant(mutant: Mutant, name: str, folder: Path) -> Kit:
+    """Copy the engine with the bug in it, and load the copy beside the shipped one.
+
+    Raises: AssertionError if a text to replace does not stand exactly once in its file.
+    """
+    source = Path(str(shipped.__file__)).parent
+    package = f"planted_{name}"
+    home = folder / package
+    home.mkdir()
+    (home / "__init__.py").write_text("")
+    texts = {module: (source / f"{module}.py").read_text() for module in _MODULES}
+    for module, old, new in mutant.edits:
+        found = texts[module].count(old)
+        assert found == 1, f"{name}: the text to replace stands {found} times in {module}.py:\n{old}"
+        texts[module] = texts[module].replace(old, new)
+    for module, text in texts.items():
+        (home / f"{module}.py").write_text(text)
+    return _load(package, home)
+
+
+def _load(package: str, home: Path) -> Kit:
+    spec = importlib.util.spec_from_file_location(package, home / "__init__.py", submodule_search_locations=[str(home)])
+    assert spec is not None
+    assert spec.loader is not None
+    root = importlib.util.module_from_spec(spec)
+    sys.modules[package] = root
+    spec.loader.exec_module(root)
+    return Kit(**dict(_kit_modules(package)))
+
+
+def _kit_modules(package: str) -> Iterator[tuple[str, ModuleType]]:
+    for field in Kit.__dataclass_fields__:
+        yield field, importlib.import_module(f"{package}.{field}")
+
+
+def forget(name: str) -> None:
+    """Unload a planted copy."""
+    for module in [m for m in sys.modules if m.split(".")[0] == f"planted_{name}"]:
+        del sys.modules[module]

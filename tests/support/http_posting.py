@@ -1,0 +1,91 @@
+"""An HTTP client for tests: short times, loopback allowed, and `post` as something to wait for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from hookstream.processors.delivery.address_guard import AddressGuard
+from hookstream.processors.delivery.connection_pool import PoolLimits
+from hookstream.processors.delivery.errors import ResolveError
+from hookstream.processors.delivery.http_client import Answer, HttpClient, HttpClientConfig, parse_target
+from hookstream.processors.delivery.resolver import Resolver
+
+LOOPBACK = AddressGuard([ip_network("127.0.0.0/8"), ip_network("::1/128")])
+SHORT = HttpClientConfig(
+    connect_timeout_s=2.0, total_timeout_s=5.0, pool=PoolLimits(sweep_interval_s=0.01, idle_timeout_s=5.0)
+)
+BODY = b'{"event":"lead.new"}'
+HEADERS = b"content-type: application/json\r\nwebhook-id: msg_1\r\n"
+
+
+class TableResolver:
+    """Resolves from a table and counts how often each name was asked."""
+
+    def __init__(self, table: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        self.table = dict(table or {"target.example": ("127.0.0.1",)})
+        self.asked: list[str] = []
+
+    async def resolve(self, host: str) -> tuple[str, ...]:
+        """Answer from the table; a name that is not in it has no address."""
+        self.asked.append(host)
+        if host not in self.table:
+            raise ResolveError(host)
+        return self.table[host]
+
+
+@asynccontextmanager
+async def http_client(
+    config: HttpClientConfig = SHORT,
+    *,
+    guard: AddressGuard = LOOPBACK,
+    resolver: Resolver | None = None,
+    total_timeout_s: float | None = None,
+    ca_file: Path | None = None,
+) -> AsyncIterator[HttpClient]:
+    """Open a client for the length of the block."""
+    if total_timeout_s is not None:
+        config = replace(config, total_timeout_s=total_timeout_s)
+    if ca_file is not None:
+        config = replace(config, ca_file=ca_file)
+    client = HttpClient(config, guard, TableResolver() if resolver is None else resolver)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def post(client: HttpClient, url: str, body: bytes = BODY, headers: bytes = HEADERS) -> Answer:
+    """Make one request and wait for its answer; a second call of `done` fails the test."""
+    answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    client.post(parse_target(url), headers, body, answered.set_result)
+    assert not answered.done(), "done was called within post"
+    async with asyncio.timeout(20):
+        return await answered
+
+
+async def until(condition: Callable[[], bool], deadline_s: float = 5.0) -> None:
+    """Give the loop turns until the condition holds."""
+    async with asyncio.timeout(deadline_s):
+        while not condition():  # noqa: ASYNC110 (what is waited for has no event: sockets closing, counts)
+            await asyncio.sleep(0.001)
+
+
+def run(main: Coroutine[Any, Any, None], loop: str) -> None:
+    """Run a test's coroutine on one of the two loops; an error that only the loop sees fails the test."""
+    unseen: list[dict[str, Any]] = []
+
+    async def watched() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
+        await main
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop if loop == "uvloop" else None) as runner:
+        runner.run(watched())
+    assert not unseen

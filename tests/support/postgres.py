@@ -1,0 +1,200 @@
+"""A real PostgreSQL server of our own, and fresh databases on any server."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import URL, make_url
+
+from tests.support.machine import IMAGES, Part
+from tests.support.processes import free_port
+from tests.support.runners import ContainerRunner, ProcessRunner, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "max_connections": "200",
+    # A test's data has to survive a killed server, not a killed machine. (Without synchronous_commit it would not:
+    # a commit of the last half second dies with the server.)
+    "fsync": "off",
+    "full_page_writes": "off",
+}
+_SUPERUSER = "hookstream"
+
+
+class Postgres(Protocol):
+    """A server of a test's own. Address and data survive every one of these."""
+
+    @property
+    def url(self) -> str:
+        """Its maintenance database, as an SQLAlchemy URL; `new_database(url)` makes one for a test."""
+
+    def start(self) -> None:
+        """Start on the same data; returns when it answers."""
+
+    def stop(self) -> None:
+        """End every connection and shut down in order."""
+
+    def kill(self) -> None:
+        """Crash it."""
+
+
+class PostgresServer:
+    """`initdb` and `postgres` from one folder of binaries, as an unprivileged user where we are root."""
+
+    def __init__(self, binaries: Path) -> None:
+        """Make the data directory; nothing is started yet."""
+        self.port = free_port()
+        self._binaries = binaries
+        self._user = _unprivileged_user()
+        # Not below pytest's directory, which is closed to other users.
+        self._directory = Path(tempfile.mkdtemp(prefix="hookstream-postgres-"))
+        self._data = self._directory / "data"
+        if self._user is not None:
+            os.chown(self._directory, self._user, -1)
+        self._initialise()
+        argv: list[str | Path] = [binaries / "postgres", "-D", self._data]
+        for name, value in {**SETTINGS, "port": str(self.port), "unix_socket_directories": ""}.items():
+            argv += ["-c", f"{name}={value}"]
+        # SIGINT ends connections and writes data; SIGQUIT is a crash, in every one of its processes at once.
+        self._runner = ProcessRunner(
+            argv,
+            log=self._directory / "postgres.log",
+            cwd=self._directory,
+            user=self._user,
+            stop_by=signal.SIGINT,
+            kill_by=signal.SIGQUIT,
+        )
+
+    @property
+    def url(self) -> str:
+        """Its maintenance database, as an SQLAlchemy URL."""
+        return f"postgresql+psycopg://{_SUPERUSER}@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def log(self) -> Path:
+        """Where its output goes."""
+        return self._runner.log
+
+    def start(self) -> None:
+        """Start on the same data; returns when it answers."""
+        self._runner.start()
+        wait_until(self._runner, lambda: answers(self.url), 30.0, what="a connection")
+
+    def stop(self) -> None:
+        """End every connection and shut down in order."""
+        self._runner.stop()
+
+    def kill(self) -> None:
+        """Crash it: the next start recovers from the log."""
+        self._runner.kill()
+
+    def close(self) -> None:
+        """End it for good and remove its data."""
+        self._runner.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _initialise(self) -> None:
+        argv = [str(self._binaries / "initdb"), "-D", str(self._data), "-U", _SUPERUSER, "-A", "trust"]
+        done = subprocess.run(  # noqa: S603
+            [*argv, "-E", "UTF8", "--no-locale", "--no-sync"],
+            user=self._user,
+            cwd=self._directory,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            message = f"initdb failed:\n{done.stdout}{done.stderr}"
+            raise RuntimeError(message)
+
+
+class PostgresContainer:
+    """PostgreSQL in a container."""
+
+    def __init__(self, directory: Path) -> None:
+        """Prepare a server on a random port; nothing is started yet."""
+        port = free_port()
+        command = ["postgres"]
+        for name, value in {**SETTINGS, "port": str(port)}.items():
+            command += ["-c", f"{name}={value}"]
+        env = {"POSTGRES_USER": _SUPERUSER, "POSTGRES_HOST_AUTH_METHOD": "trust"}
+        self.url = f"postgresql+psycopg://{_SUPERUSER}@127.0.0.1:{port}/postgres"
+        self._runner = ContainerRunner(IMAGES[Part.POSTGRES], log=directory / "postgres.log", env=env, command=command)
+
+    @property
+    def log(self) -> Path:
+        """Where its output goes."""
+        return self._runner.log
+
+    def start(self) -> None:
+        """Start on the same data; returns when it answers."""
+        self._runner.start()
+        wait_until(self._runner, lambda: answers(self.url), 60.0, what="a connection")
+
+    def stop(self) -> None:
+        """End every connection and shut down in order."""
+        self._runner.stop()
+
+    def kill(self) -> None:
+        """Crash it: the next start recovers from the log."""
+        self._runner.kill()
+
+    def close(self) -> None:
+        """End it for good."""
+        self._runner.close()
+
+
+def answers(url: str) -> bool:
+    """Whether a connection can be made."""
+    try:
+        connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def connect(url: str) -> psycopg.Connection:
+    """Open a psycopg connection in autocommit mode to an SQLAlchemy URL."""
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    return psycopg.connect(plain, autocommit=True, connect_timeout=5)
+
+
+def new_database(server_url: str) -> Iterator[str]:
+    """Yield the SQLAlchemy URL of a fresh database, dropped afterwards with whoever is still connected."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    url: URL = make_url(server_url).set(drivername="postgresql+psycopg")
+    _execute(server_url, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    try:
+        yield url.set(database=name).render_as_string(hide_password=False)
+    finally:
+        _execute(server_url, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _execute(url: str, statement: sql.Composed) -> None:
+    with connect(url) as connection:
+        connection.execute(statement)
+
+
+def _unprivileged_user() -> int | None:
+    """`initdb` refuses root; None where we are somebody else anyway."""
+    if os.getuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name).pw_uid
+        except KeyError:
+            continue
+    return 65534

@@ -1,0 +1,175 @@
+"""The relay of hooks with real parts, in this process or, hurt in a chosen way, in one of its own.
+
+As a program: `python subscription_relay.py MODE BOOTSTRAP TOPIC DATABASE_URL`, where MODE is one of `MODES`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from hookstream.processors.kafka import KafkaConfig
+from hookstream.processors.operations.change_relay import ChangeRelay, RelayConfig
+from hookstream.processors.operations.subscription_resync import ResyncReport, resync
+from hookstream.processors.operations.subscription_writer import SubscriptionWriter
+from hookstream.processors.routing.table_reader import TableReader
+from hookstream.processors.topic_specs import TopicLimits, topic_specs
+from hookstream.processors.topics import create_topics
+from hookstream.schemas.catalogue import Catalogue, InternalSchema
+from hookstream.schemas.codec import subscription_decoder, subscription_encoder
+from hookstream.schemas.hook import Hook, ResyncMark
+from hookstream.subscriptions.database import Sessions, open_database, open_sessions
+from tests.support.subscriptions_api import Api
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hookstream.processors.routing.table_reader import TableBatch
+    from hookstream.schemas.topics import TopicNames
+
+SCHEMA_ID = 1
+ENCODE = subscription_encoder(SCHEMA_ID)
+DECODE = subscription_decoder(lambda _: InternalSchema.SUBSCRIPTION.text)
+
+
+def now_ms() -> int:
+    """Wall time."""
+    return time.time_ns() // 1_000_000
+
+
+Record = tuple[int, bytes | None, Hook | ResyncMark | None]
+
+
+@dataclass
+class Topic:
+    """The `subscriptions` topic of a test."""
+
+    kafka: KafkaConfig
+    name: str
+
+    @classmethod
+    def make(cls, bootstrap_servers: str, names: TopicNames) -> Topic:
+        """Make the topic as a deployment does."""
+        kafka = KafkaConfig(bootstrap_servers=bootstrap_servers)
+        specs = topic_specs(names, Catalogue.shipped(), TopicLimits())
+        create_topics(kafka, [spec for spec in specs if spec.name == names.subscriptions], replication_factor=1)
+        return cls(kafka, names.subscriptions)
+
+    def writer(self) -> SubscriptionWriter:
+        """Write to it as the relay does."""
+        return SubscriptionWriter(self.kafka, self.name, encode=ENCODE)
+
+    def reader(self, deliver: Callable[[TableBatch], None]) -> TableReader:
+        """Read it as the relay does."""
+        return TableReader(self.kafka, self.name, decode=DECODE, deliver=deliver)
+
+    def records(self) -> list[Record]:
+        """Everything that is in it now."""
+        found: list[Record] = []
+        reader = self.reader(lambda batch: found.extend(batch.records))  # type: ignore[arg-type]  # all are readable
+        reader.open()
+        try:
+            ends = time.monotonic() + 20
+            while not reader.loaded:
+                assert time.monotonic() < ends, "the topic was not read to its end"
+                reader.step(0.2)
+        finally:
+            reader.close()
+        return found
+
+    def table(self) -> dict[bytes | None, Hook | ResyncMark | None]:
+        """What compaction would leave."""
+        return {key: row for _, key, row in self.records()}
+
+    def relay(self, sessions: Sessions, writer: SubscriptionWriter | None = None, **config: float) -> ChangeRelay:
+        """Make a relay to it."""
+        return ChangeRelay(
+            sessions,
+            writer or self.writer(),
+            self.reader,
+            now_ms=now_ms,
+            config=RelayConfig(poll_interval_s=0.01, retry_after_s=0.05, **config),  # type: ignore[arg-type]
+        )
+
+    def resync(self, sessions: Sessions) -> ResyncReport:
+        """Resync as the command does."""
+        with self.writer() as writer:
+            return resync(sessions, writer, self.reader, actor="test", now_ms=now_ms)
+
+
+class DyingBeforeWriter(SubscriptionWriter):
+    """kill -9 between the commit of a change and its publication."""
+
+    def publish(self, hooks: Sequence[Hook]) -> Sequence[int]:
+        """Die."""
+        os.kill(os.getpid(), signal.SIGKILL)
+        return super().publish(hooks)
+
+
+class DyingAfterWriter(SubscriptionWriter):
+    """kill -9 between the acknowledgement of Kafka and the commit that remembers it."""
+
+    def publish(self, hooks: Sequence[Hook]) -> Sequence[int]:
+        """Publish and die."""
+        super().publish(hooks)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return ()
+
+
+class SuspendedWriter(SubscriptionWriter):
+    """Suspended with the slot's lock in hand, until the test resumes the process."""
+
+    def publish(self, hooks: Sequence[Hook]) -> Sequence[int]:
+        """Stop, later publish."""
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return super().publish(hooks)
+
+
+MODES = {
+    "dies-before": DyingBeforeWriter,
+    "dies-after": DyingAfterWriter,
+    "suspended": SuspendedWriter,
+    "races": SubscriptionWriter,
+}
+ROUNDS = 25
+
+
+def _races(topic: Topic, database_url: str) -> None:
+    """An API process with its relay: deletes and re-creates one client's hook, round after round."""
+    api = Api(database_url)
+    caller = api.integrator(434)
+    stop = threading.Event()
+    relay = threading.Thread(target=topic.relay(api.sessions).run, args=(stop,))
+    with ExitStack() as stack:
+        relay.start()
+        stack.callback(relay.join)
+        stack.callback(stop.set)
+        for _ in range(ROUNDS):
+            for hook in caller("GET", "/hooks").json()["hooks"]:
+                assert caller("DELETE", f"/hooks/{hook['id']}").status_code in (204, 404)
+            assert caller.create().status_code in (201, 409)
+
+
+def main(mode: str, bootstrap_servers: str, topic_name: str, database_url: str) -> None:
+    """Run one relay, hurt as `mode` says."""
+    topic = Topic(KafkaConfig(bootstrap_servers=bootstrap_servers), topic_name)
+    if mode == "races":
+        _races(topic, database_url)
+        return
+    sessions = open_sessions(open_database(database_url))
+    writer = MODES[mode](topic.kafka, topic.name, encode=ENCODE)
+    topic.relay(sessions, writer).run(threading.Event())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,204 @@
+"""The API on a database of the test's own, with fakes for what Kafka does."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fastapi.testclient import TestClient
+
+from hookstream.schemas.catalogue import Catalogue
+from hookstream.schemas.event import ClientId, Event
+from hookstream.subscriptions.api import ApiDependencies, MetricsPage, create_app
+from hookstream.subscriptions.changes import Receipt
+from hookstream.subscriptions.database import Sessions, open_database, open_sessions, transact
+from hookstream.subscriptions.errors import BrokerClockError, NotPublishedError
+from hookstream.subscriptions.migrations import migrate
+from hookstream.subscriptions.models import Role
+from hookstream.subscriptions.secrets import MasterKey, SecretBox
+from hookstream.subscriptions.target_url import IpAddress, TargetPolicy
+from hookstream.subscriptions.tokens import TokenRequest, issue_token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sqlalchemy import Engine
+
+BOX = SecretBox((MasterKey(b"k" * 32),))
+TARGET = "https://example.com/create-lead.php"
+
+
+class PublicAddresses:
+    """Permits what the whole internet can reach."""
+
+    def permits(self, ip: IpAddress, /) -> bool:
+        """Whether the address is global."""
+        return ip.is_global
+
+
+@dataclass
+class TestClock:
+    """Wall time that stands still until it is told to go on."""
+
+    __test__ = False
+    now_ms: int = 1_700_000_000_000
+
+    def __call__(self) -> int:
+        """Unix milliseconds."""
+        return self.now_ms
+
+
+class Answer(Protocol):
+    """An HTTP answer, whichever client the framework's test client is made of."""
+
+    @property
+    def status_code(self) -> int:
+        """The status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers."""
+        ...
+
+    @property
+    def content(self) -> bytes:
+        """The body."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        ...
+
+    def json(self) -> Any:  # whatever JSON holds
+        """The body as JSON."""
+        ...
+
+
+@dataclass
+class FakeReceipt:
+    """A delivery report that has come, or never will."""
+
+    receipt: Receipt | None
+
+    def result(self, timeout: float | None = None) -> Receipt:  # noqa: ARG002  # as the Protocol has it
+        """Give the report."""
+        if self.receipt is None:
+            msg = "no delivery report in time"
+            raise NotPublishedError(msg)
+        return self.receipt
+
+
+@dataclass
+class FakeEvents:
+    """Kafka, as `POST /events` sees it; `refused` events get no delivery report."""
+
+    published: list[Event] = field(default_factory=list)
+    refused: set[int] = field(default_factory=set)
+    offsets: Iterator[int] = field(default_factory=itertools.count)
+
+    def publish(self, event: Event) -> FakeReceipt:
+        """Take an event."""
+        if event.concept.id in self.refused:
+            return FakeReceipt(None)
+        self.published.append(event)
+        topic = f"events.{event.concept.namespace}"
+        return FakeReceipt(Receipt(topic=topic, partition=0, offset=next(self.offsets)))
+
+
+@dataclass
+class FakeProgress:
+    """Where the routers are."""
+
+    offset: int | None = None
+
+    def committed_table_offset(self) -> int | None:
+        """The offset as set."""
+        return self.offset
+
+
+@dataclass
+class FakeBrokerClock:
+    """The clock of a broker that is some seconds ahead; None where it cannot be told."""
+
+    ms: int | None = 1_700_000_005_000
+
+    def now_ms(self) -> int:
+        """The time as set."""
+        if self.ms is None:
+            msg = "the broker's clock cannot be told: no acknowledgement"
+            raise BrokerClockError(msg)
+        return self.ms
+
+
+class Api:
+    """The API, callable without a socket, and everything that stands around it."""
+
+    def __init__(self, database_url: str, **changes: object) -> None:
+        migrate(database_url)
+        self.engine: Engine = open_database(database_url)
+        self.sessions: Sessions = open_sessions(self.engine)
+        self.clock = TestClock()
+        self.events = FakeEvents()
+        self.progress = FakeProgress()
+        self.broker_clock = FakeBrokerClock()
+        self.trouble: dict[str, str | None] = {"database": None}
+        self.changes: list[None] = []
+        deps = ApiDependencies(
+            sessions=self.sessions,
+            secret_box=BOX,
+            now_ms=self.clock,
+            target_policy=TargetPolicy(addresses=PublicAddresses()),
+            catalogue=Catalogue.shipped(),
+            events=self.events,
+            router_progress=self.progress,
+            broker_clock=self.broker_clock,
+            readiness={"database": lambda: self.trouble["database"]},
+            metrics=lambda: MetricsPage(content=b"hookstream_up 1\n", content_type="text/plain; version=0.0.4"),
+            changed=lambda: self.changes.append(None),
+        )
+        self.app = create_app(replace(deps, **changes))  # type: ignore[arg-type]  # fields of the test's choice
+        self.http = TestClient(self.app, raise_server_exceptions=False)
+
+    def token(self, role: Role, client: int | None = None, *, expires_at_ms: int | None = None) -> str:
+        """Issue a token."""
+        request = TokenRequest(
+            role=role, client=None if client is None else ClientId(client), name="test", expires_at_ms=expires_at_ms
+        )
+        return transact(self.sessions, lambda s: issue_token(s, request, now_ms=self.clock())).token
+
+    def integrator(self, client: int) -> Caller:
+        """A client's own program."""
+        return Caller(self.http, self.token(Role.INTEGRATOR, client))
+
+    def operator(self) -> Caller:
+        """An operator."""
+        return Caller(self.http, self.token(Role.OPERATOR))
+
+    def platform(self) -> Caller:
+        """A platform service."""
+        return Caller(self.http, self.token(Role.PLATFORM))
+
+    def close(self) -> None:
+        """Let the database go."""
+        self.http.close()
+        self.engine.dispose()
+
+
+@dataclass
+class Caller:
+    """Someone with a token."""
+
+    http: TestClient
+    token: str
+
+    def __call__(self, method: str, path: str, json: object = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """Send a request with the token."""
+        with_token = {"Authorization": f"Bearer {self.token}", **(headers or {})}
+        return self.http.request(method, path, json=json, headers=with_token)
+
+    def create(self, event: str = "lead.new", target: str = TARGET, **headers: str) -> Answer:
+        """Register a hook."""
+        return self("POST", "/hooks", {"hook": {"event": event, "target": target}}, headers)

@@ -1,0 +1,251 @@
+"""When a worker commits, and when it must not send because it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from hookstream.processors.delivery import committing as committing_module
+from hookstream.processors.delivery.commit_metadata import decode_metadata, log_digest, table_digest
+from hookstream.processors.delivery.commit_state import StreamCommits
+from hookstream.processors.delivery.committing import FENCED_AFTER_S, CommitParts, Committing
+from hookstream.processors.delivery.partition_start import LogIdentity
+from hookstream.processors.delivery.partition_state import EMPTY_STATE, PartitionState, Snapshot, StoredCursor
+from hookstream.processors.delivery.state_codec import StateKey, decode_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from confluent_kafka import TopicPartition
+
+IDENTITY = LogIdentity(log_digest("c", "t"), table_digest("s"))
+OWING = PartitionState((StoredCursor(7, 1, "a", None, 0, (), 0),))
+
+
+class View:
+    def __init__(self) -> None:
+        self.offset, self.state = 0, EMPTY_STATE
+
+    def progress(self) -> tuple[int, bytes]:
+        return self.offset, b""
+
+    def cursors(self) -> list[tuple[int, str | None]]:
+        return [(cursor.hook_id, cursor.resource) for cursor in self.state.cursors]
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(self.offset, b"", self.state)
+
+
+class Bench:
+    """One partition, and a Kafka that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.woken: list[float] = []
+        self.sent: list[tuple[list[TopicPartition], Callable[[str | None], None]]] = []
+        self.written: list[tuple[bytes | None, bytes | None, Callable[[int | None], None]]] = []
+        self.views = (View(), View())
+        self.part: Any = SimpleNamespace(
+            index=3,
+            gone=False,
+            progress=0,
+            begun_at=0.0,
+            committed=asyncio.Event(),
+            commits=(StreamCommits(offset=0), StreamCommits(offset=0)),
+            views=self.views,
+        )
+        parts = CommitParts(
+            topics=("deliveries", "deliveries.replay"),
+            state_topic="delivery-state",
+            identities=(IDENTITY, IDENTITY),
+            writer=SimpleNamespace(write=self._write),  # type: ignore[arg-type]
+            send=lambda offsets, committed: self.sent.append((offsets, committed)),
+            table_offset=lambda: 11,
+            wake=lambda: self.woken.append(self.now),
+        )
+        self.committing = Committing(parts, lambda: self.now)
+        self.committing.own([self.part])  # type: ignore[list-item]
+
+    def is_fenced(self) -> bool:
+        return self.committing.fenced
+
+    def _write(self, topic: str, key: bytes, value: bytes | None, written: Any, *, partition: int) -> None:
+        assert (topic, partition) == ("delivery-state", 3)
+        self.written.append((key, value, written))
+
+    def deliver(self, records: int = 1) -> None:
+        self.views[0].offset += records
+        self.part.progress += records
+        self.committing.soon()
+
+    async def tick(self) -> None:
+        """Have the tick of the committing's timer now."""
+        self.committing.close()
+        self.committing._tick()
+        await asyncio.sleep(0)
+
+    async def answer(self, failure: str | None = None) -> list[TopicPartition]:
+        offsets, committed = self.sent.pop(0)
+        committed(failure)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return offsets
+
+
+def test_fifty_settlements_are_committed_at_once_and_few_after_a_second() -> None:
+    async def run() -> None:
+        bench = Bench()
+        bench.part.begun_at = bench.now
+        bench.deliver(49)
+        await bench.tick()
+        assert not bench.sent
+        bench.deliver(1)
+        await bench.tick()
+        (live,) = await bench.answer()
+        assert (live.topic, live.partition, live.offset) == ("deliveries", 3, 50)
+        found = decode_metadata(live.metadata)
+        assert found is not None
+        assert (found.table_offset, found.log_digest) == (11, IDENTITY.log_digest)
+        bench.deliver(1)
+        await bench.tick()
+        assert not bench.sent
+        bench.now += 1.0
+        await bench.tick()
+        assert (await bench.answer())[0].offset == 51
+
+    asyncio.run(run())
+
+
+def test_one_request_is_under_way_at_a_time() -> None:
+    async def run() -> None:
+        bench = Bench()
+        bench.deliver(60)
+        await bench.tick()
+        bench.deliver(60)
+        await bench.tick()
+        assert len(bench.sent) == 1
+        assert (await bench.answer())[0].offset == 60
+        await bench.tick()
+        assert (await bench.answer())[0].offset == 120
+
+    asyncio.run(run())
+
+
+def test_a_state_is_acknowledged_before_the_commit_that_points_to_it() -> None:
+    async def run() -> None:
+        bench = Bench()
+        bench.views[0].state = OWING
+        bench.deliver(60)
+        await bench.tick()
+        assert not bench.sent
+        ((key, value, written),) = bench.written
+        state_key = StateKey.decode(key)
+        assert state_key is not None
+        assert (state_key.topic, state_key.partition) == ("deliveries", 3)
+        assert value is not None
+        assert decode_state(value) == OWING
+        written(77)
+        (live,) = await bench.answer()
+        found = decode_metadata(live.metadata)
+        assert found is not None
+        assert found.pointer is not None
+        assert (found.pointer.id, found.pointer.first_offset) == (state_key.state_id, 77)
+
+    asyncio.run(run())
+
+
+def test_a_replaced_state_is_buried_an_hour_after_the_commit_that_replaced_it() -> None:
+    async def run() -> None:
+        bench = Bench()
+        bench.views[0].state = OWING
+        bench.deliver(60)
+        await bench.tick()
+        key, _, written = bench.written.pop()
+        written(77)
+        await bench.answer()
+        bench.views[0].state = EMPTY_STATE
+        bench.now += 2.0
+        bench.deliver(60)
+        await bench.tick()
+        await bench.answer()
+        bench.now += committing_module._TOMBSTONE_AFTER_S - 1
+        bench.committing.bury_tombstones()
+        assert not bench.written
+        bench.now += 2
+        bench.committing.bury_tombstones()
+        bench.committing.bury_tombstones()
+        assert [(k, v) for k, v, _ in bench.written] == [(key, None)]
+
+    asyncio.run(run())
+
+
+def test_half_a_minute_without_a_successful_commit_stops_dispatch_until_one_succeeds() -> None:
+    async def run() -> None:
+        bench = Bench()
+        bench.deliver(60)
+        await bench.tick()
+        bench.now += FENCED_AFTER_S - 1
+        assert not bench.is_fenced()
+        await bench.answer("unknown member")
+        bench.now += 2
+        assert bench.is_fenced(), "failing is not succeeding"
+        await bench.tick()
+        await bench.answer()
+        assert not bench.is_fenced()
+
+    asyncio.run(run())
+
+
+def test_an_idle_worker_is_not_fenced() -> None:
+    async def run() -> None:
+        bench = Bench()
+        bench.deliver(60)
+        await bench.tick()
+        await bench.answer()
+        bench.now += 3600
+        assert not bench.is_fenced()
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_was_suspended_proves_that_it_still_owns_before_it_sends() -> None:
+    async def run() -> None:
+        bench = Bench()
+        bench.committing.prove()
+        assert bench.committing.fenced
+        await bench.tick()
+        assert {tp.topic for tp in await bench.answer()} == {"deliveries", "deliveries.replay"}
+        assert not bench.is_fenced()
+
+    asyncio.run(run())
+
+
+def test_giving_away_writes_the_last_state_and_returns_the_last_commits() -> None:
+    async def run() -> None:
+        bench = Bench()
+        bench.deliver(60)
+        await bench.tick()
+        bench.views[0].state = OWING
+        bench.deliver(3)
+        giving = asyncio.ensure_future(bench.committing.last_commits(bench.part, bench.now + 5))
+        await asyncio.sleep(0)
+        _, _, written = bench.written.pop()
+        written(5)
+        (live,) = await giving
+        assert live.offset == 63
+        found = decode_metadata(live.metadata)
+        assert found is not None
+        assert found.pointer is not None
+
+    asyncio.run(run())
+
+
+def test_giving_away_does_not_wait_for_ever_for_a_state() -> None:
+    async def run() -> None:
+        bench = Bench()
+        bench.views[0].state = OWING
+        bench.deliver(3)
+        assert await bench.committing.last_commits(bench.part, bench.now + 0.05) == []
+
+    asyncio.run(run())

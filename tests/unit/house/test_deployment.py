@@ -1,0 +1,131 @@
+"""`docker-compose.yml` and `Dockerfile` say what the code understands and both versions of Compose read; no secrets."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from hookstream.processors.cli.main import app
+from hookstream.processors.settings import Settings, variable
+from tests.support.machine import IMAGES, Part
+from tests.support.repository import ROOMS, ROOT
+
+ROLES = ("api", "router", "deliver")
+ONE_SHOTS = {"migrate": ["migrate"], "topics": ["topics", "create"]}
+THIRD_PARTIES = {"kafka": Part.KAFKA, "registry": Part.REGISTRY, "postgres": Part.POSTGRES}
+# What docker-compose 1.29 knows of the parts that we use; it refuses a key it does not know.
+KEYS_OF_A_SERVICE = {
+    "build", "command", "depends_on", "environment", "healthcheck", "image", "init", "ports", "read_only", "restart",
+    "stop_grace_period", "tmpfs", "volumes",
+}  # fmt: skip
+KEYS_OF_A_HEALTHCHECK = {"test", "interval", "timeout", "retries", "start_period"}
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    """Parse the file."""
+    parsed: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return parsed
+
+
+@pytest.fixture(scope="module")
+def services(compose: dict[str, Any]) -> dict[str, Any]:
+    """Return its services."""
+    found: dict[str, Any] = compose["services"]
+    return found
+
+
+def test_only_keys_that_both_versions_know_are_used(compose: dict[str, Any], services: dict[str, Any]) -> None:
+    assert {key for key in compose if not key.startswith("x-")} == {"services", "volumes"}
+    for service in services.values():
+        assert set(service) <= KEYS_OF_A_SERVICE
+        assert set(service.get("healthcheck", {})) <= KEYS_OF_A_HEALTHCHECK
+        for needed in service.get("depends_on", {}).values():
+            assert set(needed) == {"condition"}
+
+
+def test_every_setting_exists(services: dict[str, Any]) -> None:
+    known = {variable(field) for field in Settings.model_fields}
+    used = {name for service in services.values() for name in service["environment"] if name.startswith("HOOKSTREAM_")}
+    assert used - known == set()
+    assert used
+
+
+def test_every_setting_that_a_role_cannot_do_without_is_there(services: dict[str, Any]) -> None:
+    needs = {
+        "migrate": {"DATABASE_URL"},
+        "topics": {"KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL"},
+        "api": {"KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL", "DATABASE_URL", "SECRET_KEY"},
+        "router": {"KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL"},
+        "deliver": {"KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL", "SECRET_KEY"},
+    }
+    assert set(needs) == set(ROLES) | set(ONE_SHOTS)
+    for name, settings in needs.items():
+        given = {key.removeprefix("HOOKSTREAM_") for key in services[name]["environment"]}
+        assert settings <= given, name
+
+
+def test_services_are_the_third_parties_the_one_shots_and_the_roles(services: dict[str, Any]) -> None:
+    assert set(services) == {*THIRD_PARTIES, *ONE_SHOTS, *ROLES}
+    for name in ROLES:
+        assert services[name]["command"] == [name]
+    for name, command in ONE_SHOTS.items():
+        assert services[name]["command"] == command
+        assert services[name]["restart"] == "no"
+
+
+@pytest.mark.parametrize("command", [*([role] for role in ROLES), *ONE_SHOTS.values()])
+def test_every_command_is_one_of_the_command_line(command: list[str]) -> None:
+    found: Any = typer.main.get_command(app)
+    for word in command:
+        assert word in found.commands
+        found = found.commands[word]
+
+
+@pytest.mark.parametrize(("name", "part"), THIRD_PARTIES.items())
+def test_third_parties_have_the_versions_that_the_tests_run_with(
+    services: dict[str, Any], name: str, part: Part
+) -> None:
+    assert services[name]["image"] == f"${{{name.upper()}_IMAGE:-{IMAGES[part]}}}"
+
+
+def test_what_stays_up_says_when_it_is_ready(services: dict[str, Any]) -> None:
+    for name in set(services) - set(ONE_SHOTS):
+        assert services[name]["healthcheck"]["test"][0] == "CMD", name
+
+
+def test_roles_start_after_the_tables_and_the_topics_are_there(services: dict[str, Any]) -> None:
+    for name in ROLES:
+        assert services[name]["depends_on"] == {
+            "migrate": {"condition": "service_completed_successfully"},
+            "topics": {"condition": "service_completed_successfully"},
+        }
+    for service in services.values():
+        assert set(service.get("depends_on", {})) <= set(services)
+
+
+def test_nothing_is_published_beyond_this_machine_and_workers_can_be_many(services: dict[str, Any]) -> None:
+    for service in services.values():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+    assert "ports" not in services["deliver"]
+
+
+def test_no_secret_is_written_down(services: dict[str, Any]) -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    for service in services.values():
+        for name, value in service["environment"].items():
+            if re.search("SECRET|PASSWORD|TOKEN", name):
+                assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), name
+    assert not re.search(r"://\w+:(?!\$\{)[^@/\s]+@", text)
+
+
+def test_the_image_holds_every_room_and_runs_as_nobody() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    last_stage = lines[max(n for n, line in enumerate(lines) if line.startswith("FROM ")) :]
+    assert "USER 10001:10001" in last_stage
+    admitted = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"}
+    assert set(ROOMS) | {"pyproject.toml", "requirements-dev.lock", "README.md", "LICENSE"} == admitted

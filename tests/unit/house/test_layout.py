@@ -1,0 +1,61 @@
+"""The rooms on disk, in `pyproject.toml` and in the rules agree."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.support.repository import ROOMS, ROOT, kept_files, project, python_files
+
+
+def test_every_package_on_disk_is_packaged_and_nothing_else() -> None:
+    on_disk = {path.parent for path in kept_files(*ROOMS) if path.name == "__init__.py"}
+    assert {f"hookstream.{'.'.join(folder.parts)}" for folder in on_disk} == set(
+        project()["tool"]["setuptools"]["packages"]
+    )
+
+
+def test_no_python_file_of_a_room_lies_outside_a_package() -> None:
+    strays = [path for path in python_files(*ROOMS) if not (ROOT / path.parent / "__init__.py").exists()]
+    assert strays == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_says_what_it_is_and_is_typed(room: str) -> None:
+    assert ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text()))
+    assert (ROOT / room / "py.typed").exists()
+
+
+def test_every_kind_of_data_file_in_a_room_is_packaged() -> None:
+    patterns = project()["tool"]["setuptools"]["package-data"]["*"]
+    packages = [Path(*name.split(".")[1:]) for name in project()["tool"]["setuptools"]["packages"]]
+    packaged = {path.relative_to(ROOT) for folder in packages for p in patterns for path in (ROOT / folder).glob(p)}
+    data = {path for path in kept_files(*ROOMS) if path.suffix != ".py"}
+    assert data - packaged == set()
+
+
+def test_names_of_test_files_are_unique() -> None:
+    names = Counter(path.name for path in python_files("tests") if path.name.startswith("test_"))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_what_promises_are_tested_is_said_in_a_sentence() -> None:
+    silent = [
+        f"{path}:{node.name}"
+        for path in python_files("tests/contract", "tests/delivery")
+        for node in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and not ast.get_docstring(node)
+    ]
+    assert silent == []
+
+
+def test_the_lock_file_names_no_host_and_every_package_has_a_hash() -> None:
+    lock = (ROOT / "requirements-dev.lock").read_text()
+    assert "://" not in lock
+    starts = [line for line in lock.splitlines() if line and not line.startswith((" ", "#"))]
+    assert [line for line in starts if not line.endswith("\\")] == []

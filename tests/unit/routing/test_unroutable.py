@@ -1,0 +1,56 @@
+"""Dead letters of records that cannot be routed."""
+
+from __future__ import annotations
+
+import pytest
+from confluent_kafka import Message
+
+from hookstream.processors.routing.assignment import SourcePartition
+from hookstream.processors.routing.unroutable import bare, letter_for
+from hookstream.schemas.delivery import DeadLetter, DeadLetterReason
+from hookstream.schemas.event import Event
+
+
+def refuse(_data: bytes | None) -> Event:
+    raise NotImplementedError
+
+
+def letter(key: bytes | None, value: bytes | None = b"bytes") -> DeadLetter:
+    part = SourcePartition(topic="events.lead", partition=3, topic_id=None, decode=refuse, next_offset=0, done_offset=0)
+    message = Message(topic="events.lead", partition=3, offset=8, key=key, value=value)
+    return letter_for(part, message, reason=DeadLetterReason.UNDECODABLE, detail="why", now_ms=5)
+
+
+def test_the_whole_record_is_kept_with_its_position_and_the_reason() -> None:
+    found = letter(b"434|7")
+    assert (found.topic, found.partition, found.offset) == ("events.lead", 3, 8)
+    assert (found.record_key, found.record_value) == (b"434|7", b"bytes")
+    assert (found.reason, found.detail, found.died_at_ms) == (DeadLetterReason.UNDECODABLE, "why", 5)
+
+
+@pytest.mark.parametrize(
+    ("key", "client"),
+    [
+        (b"434|7", 434),
+        (b"434", 434),
+        (None, None),
+        (b"", None),
+        (b"|7", None),
+        (b"-1|7", None),
+        (b"x|7", None),
+        (b"\xff|7", None),
+        (b"9223372036854775807|7", 2**63 - 1),
+        (b"9223372036854775808|7", None),
+        ("²|7".encode(), None),
+    ],
+)
+def test_the_client_is_told_where_the_key_tells_it(key: bytes | None, client: int | None) -> None:
+    assert letter(key).client == client
+
+
+def test_a_bare_letter_says_what_it_left_out() -> None:
+    found = bare(letter(b"434|7"))
+    assert found.record_key is None
+    assert found.record_value is None
+    assert found.detail == "why; 10 bytes left out"
+    assert found.offset == 8

@@ -1,0 +1,207 @@
+"""The catalogue of events: what ships, what a foreign folder gives, and which folders are refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import fastavro
+import pytest
+
+from hookstream.schemas.catalogue import Catalogue, InternalSchema, subject
+from hookstream.schemas.codec import event_decoder, event_encoder
+from hookstream.schemas.errors import InvalidSchemaError, UnknownEventError
+from hookstream.schemas.event import ClientId, Concept, Event
+from hookstream.schemas.topics import TopicNames
+from tests.support.values import Schemas
+
+Schema: TypeAlias = dict[str, Any]
+
+SEED = {
+    "lead": "new assigned status updated deleted",
+    "landlord": "new assigned updated deleted",
+    "property": "new deleted assigned status state",
+    "user": "new updated deleted",
+    "transaction": "new won lost updated deleted",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one usable schema: orders of a shop."""
+    (tmp_path / "order.avsc").write_text(json.dumps(order()))
+    return tmp_path
+
+
+def order() -> Schema:
+    symbol = {"type": "enum", "name": "Symbol", "symbols": ["placed", "shipped"]}
+    concept_fields = [
+        {"name": "id", "type": "long"},
+        {"name": "sub_namespace", "type": ["null", "string"], "default": None},
+    ]
+    return {
+        "type": "record",
+        "name": "OrderEvent",
+        "namespace": "shop",
+        "fields": [
+            {"name": "client", "type": "long"},
+            {"name": "event", "type": symbol},
+            {"name": "id", "type": "string"},
+            {"name": "concept", "type": {"type": "record", "name": "Concept", "fields": concept_fields}},
+            {"name": "occurred_at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+            {"name": "tags", "type": {"type": "array", "items": "string"}, "default": []},
+        ],
+    }
+
+
+def test_the_shipped_events_are_the_seed_s_and_property_updated() -> None:
+    seed = {f"{namespace}.{symbol}" for namespace, symbols in SEED.items() for symbol in symbols.split()}
+    assert len(seed) == 22
+    assert set(Catalogue.shipped().event_names) == seed | {"property.updated"}
+
+
+def test_namespaces_are_sorted() -> None:
+    assert Catalogue.shipped().namespaces == ("landlord", "lead", "property", "transaction", "user")
+
+
+def test_a_known_name_is_given_back() -> None:
+    catalogue = Catalogue.shipped()
+    assert catalogue.require("lead.new") == "lead.new"
+    assert "lead.new" in catalogue
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("lead.updatd", "did you mean lead.updated"),
+        ("lead", "did you mean lead"),
+        ("zzz", "namespaces are landlord, lead"),
+        ("", "namespaces are"),
+        ("lead.new ", "did you mean lead.new"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_ones(name: str, hint: str) -> None:
+    with pytest.raises(UnknownEventError, match=re.escape(hint)):
+        Catalogue.shipped().require(name)
+    assert name not in Catalogue.shipped()
+
+
+def test_a_name_that_goes_on_for_ever_does_not_fill_the_log() -> None:
+    with pytest.raises(UnknownEventError) as caught:
+        Catalogue.shipped().require("x" * 100_000)
+    assert len(str(caught.value)) < 300
+
+
+def test_an_unknown_namespace_has_no_schema() -> None:
+    with pytest.raises(UnknownEventError, match="namespaces are"):
+        Catalogue.shipped().schema_text("order")
+
+
+@pytest.mark.parametrize("namespace", Catalogue.shipped().namespaces)
+def test_shipped_schemas_are_avro_and_documented_to_the_last_field(namespace: str) -> None:
+    schema = json.loads(Catalogue.shipped().schema_text(namespace))
+    fastavro.parse_schema(schema)
+    fields = {field["name"]: field for field in schema["fields"]}
+    assert list(fields) == ["id", "event", "client", "concept", "occurred_at"]
+    assert fields["id"]["type"] == {"type": "string", "logicalType": "uuid"}
+    assert fields["occurred_at"]["type"] == {"type": "long", "logicalType": "timestamp-millis"}
+    assert all(field["doc"] for field in fields.values())
+    assert schema["doc"]
+
+
+@pytest.mark.parametrize("schema", InternalSchema)
+def test_internal_schemas_are_avro(schema: InternalSchema) -> None:
+    fastavro.parse_schema(json.loads(schema.text))
+
+
+def test_every_topic_with_records_has_a_subject() -> None:
+    catalogue, topics = Catalogue.shipped(), TopicNames("eu.")
+    subjects = catalogue.subjects(topics)
+    assert subjects["eu.events.lead-value"] == catalogue.schema_text("lead")
+    assert subjects["eu.deliveries-value"] == subjects["eu.deliveries.replay-value"] == InternalSchema.DELIVERY.text
+    internal = {topics.subscriptions, topics.attempts, topics.dead_letters, topics.hook_notices}
+    assert {subject(topic) for topic in internal} < set(subjects)
+    assert len(subjects) == 5 + 6
+
+
+def test_another_domain_needs_nothing_but_its_folder(folder: Path) -> None:
+    catalogue = Catalogue.from_directory(folder)
+    assert catalogue.event_names == ("order.placed", "order.shipped")
+    event = Event(
+        name=catalogue.require("order.shipped"),
+        client=ClientId(1),
+        concept=Concept(id=7, namespace="order", sub_namespace="gift"),
+        occurred_at_ms=1,
+    )
+    decode = event_decoder(catalogue, "order", Schemas({3: catalogue.schema_text("order")}))
+    assert decode(event_encoder(catalogue, "order", 3)(event)) == event
+
+
+def test_the_shipped_folder_can_be_read_as_a_foreign_one() -> None:
+    folder = Path(__file__).parents[3] / "schemas" / "avro"
+    assert Catalogue.from_directory(folder) == Catalogue.shipped()
+
+
+def field(schema: Schema, name: str) -> Schema:
+    found: Schema = next(f for f in schema["fields"] if f["name"] == name)
+    return found
+
+
+def without(name: str) -> Callable[[Schema], None]:
+    def change(schema: Schema) -> None:
+        schema["fields"] = [f for f in schema["fields"] if f["name"] != name]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (without("event"), "wants a field event"),
+        (without("concept"), "wants a field concept"),
+        (without("client"), "wants a field client of type long"),
+        (lambda s: field(s, "client").update(type="string"), "wants a field client of type long"),
+        (lambda s: field(s, "event").update(type="string"), "wants a field event of type enum"),
+        (lambda s: field(s, "event")["type"].update(default="placed"), "must have no default"),
+        (lambda s: field(s, "tags").pop("default"), "field tags is none of an event's"),
+        (lambda s: field(s, "concept")["type"]["fields"].pop(), "concept: wants a field sub_namespace"),
+        (lambda s: s.update(type="nonsense"), "not an Avro schema"),
+        (lambda s: s.pop("fields"), "wants a field id"),
+    ],
+)
+def test_a_schema_that_cannot_carry_events_is_refused(
+    folder: Path, change: Callable[[Schema], object], complaint: str
+) -> None:
+    schema = order()
+    change(schema)
+    (folder / "order.avsc").write_text(json.dumps(schema))
+    with pytest.raises(InvalidSchemaError, match=complaint):
+        Catalogue.from_directory(folder)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '"long"', "null", "7"])
+def test_a_file_that_is_no_record_is_refused(folder: Path, content: str) -> None:
+    (folder / "order.avsc").write_text(content)
+    with pytest.raises(InvalidSchemaError, match="order"):
+        Catalogue.from_directory(folder)
+
+
+@pytest.mark.parametrize("name", ["with.dot", "1st", "spa ce"])
+def test_a_file_name_that_cannot_be_a_namespace_is_refused(folder: Path, name: str) -> None:
+    (folder / "order.avsc").rename(folder / f"{name}.avsc")
+    with pytest.raises(InvalidSchemaError, match="namespace"):
+        Catalogue.from_directory(folder)
+
+
+def test_a_folder_without_schemas_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("nothing")
+    with pytest.raises(InvalidSchemaError, match=r"no \.avsc"):
+        Catalogue.from_directory(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSchemaError, match="cannot read"):
+        Catalogue.from_directory(tmp_path / "nowhere")

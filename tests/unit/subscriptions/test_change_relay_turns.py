@@ -1,0 +1,344 @@
+"""The relay's decisions, with a topic in memory: what is written, what is put right, when nothing may be written."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import update
+
+from hookstream.processors.errors import ExpiredRecordsError, KafkaUnavailableError
+from hookstream.processors.operations.change_relay import ChangeRelay, RelayConfig
+from hookstream.processors.operations.subscription_resync import resync
+from hookstream.processors.routing.table_reader import UNREADABLE, TableBatch
+from hookstream.schemas.event import ClientId
+from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook, HookState, ResyncMark, Revision
+from hookstream.subscriptions.database import transact
+from hookstream.subscriptions.errors import NotPublishedError
+from hookstream.subscriptions.models import SlotRow
+from hookstream.subscriptions.publication import parse_slot_key, publish_pending
+from tests.support.subscriptions_api import Api
+from tests.support.wait import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEY = b"434|lead.new"
+
+
+@dataclass
+class MemoryTopic:
+    """A topic, and both sides of it. `before_ack` runs when records were written and are not acknowledged yet."""
+
+    records: list[tuple[int, bytes | None, object]] = field(default_factory=list)
+    away: bool = False
+    before_ack: Callable[[], None] = lambda: None
+    expired: bool = False
+
+    def append(self, key: bytes, row: object) -> int:
+        """Write a record as anyone may."""
+        self.records.append((len(self.records), key, row))
+        return len(self.records) - 1
+
+    def publish(self, hooks: Sequence[Hook]) -> Sequence[int]:
+        """Write rows."""
+        return self._write([(hook.key, hook) for hook in hooks])
+
+    def publish_tombstones(self, keys: Sequence[bytes]) -> Sequence[int]:
+        """Write tombstones."""
+        return self._write([(key, None) for key in keys])
+
+    def publish_mark(self, mark: ResyncMark) -> int:
+        """Write an end mark."""
+        return self._write([(RESYNC_MARK_KEY, mark)])[0]
+
+    def _write(self, records: Sequence[tuple[bytes, object]]) -> Sequence[int]:
+        if self.away:
+            raise NotPublishedError
+        offsets = [self.append(key, row) for key, row in records]
+        self.before_ack()
+        return offsets
+
+    def reader(self, deliver: Callable[[TableBatch], None]) -> MemoryReader:
+        """Read it from its start."""
+        return MemoryReader(self, deliver)
+
+    def rows(self) -> list[tuple[int, HookState] | None]:
+        """Revision and state of each record of the test's slot."""
+        return [
+            (row.revision, row.state) if isinstance(row, Hook) else None for _, key, row in self.records if key == KEY
+        ]
+
+
+@dataclass
+class MemoryReader:
+    """Reads two records a step, as the real one reads batches."""
+
+    topic: MemoryTopic
+    deliver: Callable[[TableBatch], None]
+    topic_id: str | None = "topic-id"
+    position: int = 0
+    end: int = 0
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the past was read."""
+        return self.position >= self.end
+
+    def open(self) -> None:
+        """Look where the end is."""
+        if self.topic.away:
+            raise KafkaUnavailableError
+        self.end = len(self.topic.records)
+
+    def step(self, timeout_s: float) -> int:  # noqa: ARG002  # as the Protocol has it
+        """Read."""
+        if self.topic.expired:
+            self.topic.expired = False
+            raise ExpiredRecordsError
+        batch = self.topic.records[self.position : self.position + 2]
+        self.position += len(batch)
+        if batch:
+            self.deliver(TableBatch(batch, self.position))  # type: ignore[arg-type]  # rows of the test's choice
+        return len(batch)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+@pytest.fixture
+def api(sqlite_url: str) -> Iterator[Api]:
+    made = Api(sqlite_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def topic() -> MemoryTopic:
+    return MemoryTopic()
+
+
+def relay_of(api: Api, topic: MemoryTopic) -> ChangeRelay:
+    """Make a relay that does everything in each turn."""
+    config = RelayConfig(batch_rows=3, housekeeping_every_s=0.0, poll_interval_s=0.01, retry_after_s=0.01)
+    return ChangeRelay(api.sessions, topic, topic.reader, now_ms=api.clock, config=config)
+
+
+def create(api: Api, event: str = "lead.new") -> int:
+    """Create a hook."""
+    hook_id: int = api.integrator(434).create(event=event).json()["hook"]["id"]
+    return hook_id
+
+
+def delete(api: Api, hook_id: int) -> None:
+    """Delete a hook."""
+    assert api.integrator(434)("DELETE", f"/hooks/{hook_id}").status_code == 204
+
+
+def test_changes_are_published_in_batches_and_once(api: Api, topic: MemoryTopic) -> None:
+    for event in ("new", "assigned", "status", "updated"):
+        create(api, f"lead.{event}")
+    relay = relay_of(api, topic)
+    assert [relay.run_once().published for _ in range(3)] == [3, 1, 0]
+    assert len({key for _, key, _ in topic.records}) == len(topic.records) == 4
+
+
+def test_what_kafka_refuses_stays_pending(api: Api, topic: MemoryTopic) -> None:
+    create(api)
+    relay = relay_of(api, topic)
+    relay.run_once()
+    topic.away = True
+    delete(api, 1)
+    with pytest.raises(NotPublishedError):
+        relay.run_once()
+    topic.away = False
+    assert relay.run_once().published == 1
+    assert topic.rows() == [(1, HookState.ENABLED), (2, HookState.DELETED)]
+
+
+def test_an_older_row_behind_the_newest_is_put_right_once(api: Api, topic: MemoryTopic) -> None:
+    hook_id = create(api)
+    relay, other = relay_of(api, topic), relay_of(api, topic)
+    relay.run_once()
+    late = topic.records[0][2]
+    delete(api, hook_id)
+    relay.run_once()
+    topic.append(KEY, late)
+    assert relay.run_once().corrected == 1
+    assert [relay.run_once().corrected, other.run_once().corrected] == [0, 0]
+    assert topic.rows()[-2:] == [(1, HookState.ENABLED), (2, HookState.DELETED)]
+
+
+def test_a_late_row_is_put_right_after_a_restart(api: Api, topic: MemoryTopic) -> None:
+    hook_id = create(api)
+    relay_of(api, topic).run_once()
+    late = topic.records[0][2]
+    delete(api, hook_id)
+    relay_of(api, topic).run_once()
+    topic.append(KEY, late)
+    assert relay_of(api, topic).run_once().corrected == 1
+    assert topic.rows()[-1] == (2, HookState.DELETED)
+
+
+def test_a_pending_slot_needs_no_correction(api: Api, topic: MemoryTopic) -> None:
+    hook_id = create(api)
+    relay = relay_of(api, topic)
+    relay.run_once()
+    delete(api, hook_id)
+    topic.append(KEY, topic.records[0][2])
+    turn = relay.run_once()
+    assert (turn.corrected, turn.published) == (0, 1)
+    assert topic.rows()[-1] == (2, HookState.DELETED)
+
+
+def test_a_late_tombstone_does_not_hide_the_row(api: Api, topic: MemoryTopic) -> None:
+    create(api)
+    relay = relay_of(api, topic)
+    relay.run_once()
+    topic.append(KEY, None)
+    assert relay.run_once().corrected == 1
+    assert topic.rows() == [(1, HookState.ENABLED), None, (1, HookState.ENABLED)]
+
+
+def test_a_late_row_behind_a_tombstone_is_buried_again(api: Api, topic: MemoryTopic) -> None:
+    hook_id = create(api)
+    relay = relay_of(api, topic)
+    relay.run_once()
+    late = topic.records[0][2]
+    delete(api, hook_id)
+    relay.run_once()
+    api.clock.now_ms += 41 * 24 * 3600 * 1000
+    assert relay.run_once().buried == 1
+    topic.append(KEY, late)
+    assert relay.run_once().corrected == 1
+    assert topic.rows()[-3:] == [None, (1, HookState.ENABLED), None]
+
+
+def test_an_unreadable_record_is_written_over(api: Api, topic: MemoryTopic) -> None:
+    create(api)
+    relay = relay_of(api, topic)
+    relay.run_once()
+    topic.append(KEY, UNREADABLE)
+    assert relay.run_once().corrected == 1
+    assert topic.rows()[-1] == (1, HookState.ENABLED)
+
+
+def test_nothing_is_written_from_a_database_that_is_behind(api: Api, topic: MemoryTopic) -> None:
+    create(api)
+    relay_of(api, topic).run_once()
+    row = topic.records[0][2]
+    assert isinstance(row, Hook)
+    topic.append(KEY, replace(row, revision=Revision(5)))
+    topic.append(KEY, row)  # late, and not to be touched now
+    create(api, "lead.status")
+    relay = relay_of(api, topic)
+    relay.run_once()
+    assert [relay.run_once().behind for _ in range(3)] == [True] * 3
+    assert len(topic.records) == 3
+    transact(api.sessions, lambda session: session.execute(update(SlotRow).values(revision=6)))
+    turn = relay.run_once()
+    assert (turn.behind, turn.published) == (False, 2)
+
+
+def test_a_hook_that_the_database_never_knew_means_that_it_is_behind(api: Api, topic: MemoryTopic) -> None:
+    create(api)
+    relay_of(api, topic).run_once()
+    row = topic.records[0][2]
+    assert isinstance(row, Hook)
+    topic.append(b"435|lead.new", replace(row, client=ClientId(435)))
+    relay = relay_of(api, topic)
+    assert relay.run_once().behind
+
+
+def test_the_whole_past_is_read_before_anything_is_written(api: Api, topic: MemoryTopic) -> None:
+    create(api)
+    for _ in range(5):
+        topic.append(b"no slot", None)
+    relay = relay_of(api, topic)
+    turns = [relay.run_once() for _ in range(3)]
+    assert [turn.loading for turn in turns] == [True, True, False]
+    assert [turn.published for turn in turns] == [0, 0, 1]
+
+
+def test_a_topic_that_was_cut_is_read_again_from_its_start(api: Api, topic: MemoryTopic) -> None:
+    create(api)
+    relay = relay_of(api, topic)
+    relay.run_once()
+    topic.expired = True
+    with pytest.raises(KafkaUnavailableError):
+        relay.run_once()
+    delete(api, 1)
+    assert relay.run_once().published == 1
+
+
+def test_two_relays_publish_a_row_in_turn(api: Api, topic: MemoryTopic) -> None:
+    """While one holds the slots, the other waits or passes them, and finds them published."""
+    create(api)
+    published: list[int] = []
+    other = threading.Thread(target=lambda: published.append(publish_pending(api.sessions, topic, limit=10)))
+    topic.before_ack = other.start
+    assert relay_of(api, topic).run_once().published == 1
+    topic.before_ack = lambda: None
+    other.join(10)
+    assert published == [0]
+    assert topic.rows() == [(1, HookState.ENABLED)]
+
+
+def test_running_tells_what_is_wrong_until_it_is_not(api: Api, topic: MemoryTopic) -> None:
+    topic.away = True
+    create(api)
+    relay, stop = relay_of(api, topic), threading.Event()
+    assert relay.trouble() is not None
+    thread = threading.Thread(target=relay.run, args=(stop,))
+    thread.start()
+    try:
+        eventually(lambda: relay.trouble() != "the relay has not started")
+        topic.away = False
+        eventually(lambda: relay.trouble() is None)
+        delete(api, 1)
+        relay.wake()
+        eventually(lambda: topic.rows()[-1:] == [(2, HookState.DELETED)])
+    finally:
+        stop.set()
+        thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_resync_that_ends_early_leaves_no_mark(api: Api, topic: MemoryTopic) -> None:
+    create(api)
+
+    def fail() -> None:
+        raise NotPublishedError
+
+    topic.before_ack = fail
+    with pytest.raises(NotPublishedError):
+        resync(api.sessions, topic, topic.reader, actor="test", now_ms=api.clock)
+    assert [key for _, key, _ in topic.records] == [KEY]
+    topic.before_ack = lambda: None
+    report = resync(api.sessions, topic, topic.reader, actor="test", now_ms=api.clock)
+    assert topic.records[report.mark_offset][1] == RESYNC_MARK_KEY
+    assert topic.rows() == [(1, HookState.ENABLED), (2, HookState.ENABLED)]
+
+
+@pytest.mark.parametrize(
+    ("key", "slot"),
+    [
+        (b"434|lead.new", (434, "lead.new")),
+        (b"0|a|b", (0, "a|b")),
+        (None, None),
+        (b"", None),
+        (b"434", None),
+        (b"434|", None),
+        (b"|lead.new", None),
+        (b"-1|lead.new", None),
+        ("٤٣٤|lead.new".encode(), None),
+        (b"9223372036854775808|lead.new", None),
+        (b"\xff|x", None),
+        (RESYNC_MARK_KEY, None),
+    ],
+)
+def test_the_slot_of_a_key(key: bytes | None, slot: tuple[int, str] | None) -> None:
+    assert parse_slot_key(key) == slot
