@@ -1,0 +1,158 @@
+"""The engine alone: CPU per delivery of reading, choosing, answering and the commit's snapshot, without any I/O.
+
+Ten healthy endpoints with 500 resources each in one partition; every answer is a 2xx. `--profile` prints where one run
+spends its time instead of measuring.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import pstats
+import random
+import time
+from typing import TYPE_CHECKING
+
+from benchmarks.figures import Figure, median_of
+from benchmarks.running import Size, arguments, main
+from hookstream.processors.delivery.dispatcher import Dispatcher
+from hookstream.processors.delivery.engine import LIVE, Engine, StreamStart
+from hookstream.processors.delivery.lanes import HookRow, Pending, Post, StreamIndex, TrackedHook
+from hookstream.processors.delivery.outcome import DELIVERED
+from hookstream.processors.delivery.partition_state import EMPTY_STATE
+from hookstream.processors.delivery.policy import EnginePolicy
+from hookstream.processors.delivery.tracker import SettledSet
+from hookstream.schemas.delivery import DeadLetterReason, Delivery, DeliveryId
+from hookstream.schemas.event import ClientId, EventName
+from hookstream.schemas.hook import Hook, HookId, HookState, NoticeKind, Revision
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+ENDPOINTS, RESOURCES = 10, 500
+BATCH = 200
+SIZES = (
+    Size("records", 200_000, 20_000, "deliveries a run"),
+    Size("rounds", 3, 1, "runs; the median counts"),
+)
+EVENT = EventName("property.updated")
+
+
+class Table(dict[int, Hook]):
+    """The hooks of the benchmark, one a client."""
+
+    def get(self, client: int, _event: object = None) -> Hook | None:  # type: ignore[override]
+        """The row of a slot."""
+        return self[client]
+
+
+class NoEffects:
+    """A healthy partition asks for nothing beside requests."""
+
+    def bury(self, stream: StreamIndex, pending: Pending, reason: DeadLetterReason) -> None:
+        """Unexpected here."""
+        raise AssertionError(stream, pending.offset, reason)
+
+    def notify(self, hook: TrackedHook, row: HookRow, kind: NoticeKind) -> None:
+        """Unexpected here."""
+        raise AssertionError(hook.id, row.revision, kind)
+
+    def stale(self, hook: TrackedHook) -> None:
+        """Unexpected here."""
+        raise AssertionError(hook.id)
+
+
+def deliveries(count: int) -> list[Delivery]:
+    """A log of deliveries, resources at random."""
+    chance = random.Random(1)  # noqa: S311 - a repeatable load
+    return [
+        Delivery(
+            id=DeliveryId(f"msg_{n}"),
+            event=EVENT,
+            client=ClientId(n % ENDPOINTS),
+            concept_id=chance.randrange(RESOURCES),
+            namespace="property",
+            sub_namespace=None,
+            occurred_at_ms=0,
+            hook_id=HookId(n % ENDPOINTS + 1),
+            hook_revision=Revision(1),
+            source_topic="events.property",
+            source_partition=0,
+            source_offset=n,
+            arrived_ms=1,
+        )
+        for n in range(count)
+    ]
+
+
+def run(log: list[Delivery]) -> float:
+    """Deliver the log; return CPU microseconds per delivery."""
+    table = Table()
+    for client in range(ENDPOINTS):
+        table[client] = Hook(
+            id=HookId(client + 1),
+            client=ClientId(client),
+            event=EVENT,
+            target=f"http://target/{client}",
+            state=HookState.ENABLED,
+            revision=Revision(1),
+            secrets=(),
+        )
+    policy = EnginePolicy()
+    dispatcher = Dispatcher(policy)
+    start = StreamStart(0, SettledSet(), EMPTY_STATE)
+    engine = Engine(
+        policy=policy,
+        table=table,
+        dispatcher=dispatcher,
+        effects=NoEffects(),
+        decode=lambda _value: log[0],
+        random=random.random,
+        starts=(start, start),
+        now=0.0,
+        wall_ms=1,
+    )
+    flying: list[Post] = []
+    position, turn = 0, 0
+    began = time.process_time()
+    while position < len(log) or flying:
+        turn += 1
+        engine.advance(turn / 1000, turn)
+        for _ in range(min(engine.room(LIVE), BATCH, len(log) - position)):
+            engine.read(LIVE, position, log[position], 150)
+            position += 1
+        while (post := dispatcher.next()) is not None:
+            flying.append(post)
+        for post in flying:
+            engine.answer(post, DELIVERED, 0.001)
+        flying.clear()
+        engine.end_turn()
+        if turn % 50 == 0:
+            engine.snapshot(LIVE)
+    return (time.process_time() - began) / len(log) * 1e6
+
+
+def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str]]:
+    """Some runs; the median counts."""
+    log = deliveries(options.records)
+    rounds = [run(log) for _ in range(options.rounds)]
+    return [Figure(name="CPU", value=median_of(rounds, float), unit="µs/delivery")], []
+
+
+def show_profile(records: int) -> None:
+    """Print where one run spends its time."""
+    profile = cProfile.Profile()
+    profile.runcall(run, deliveries(records))
+    pstats.Stats(profile).sort_stats("tottime").print_stats(25)
+
+
+def _more(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--profile", action="store_true", help="print where one run spends its time instead")
+
+
+if __name__ == "__main__":
+    chosen = arguments(__doc__, SIZES, more=_more)
+    if chosen.profile:
+        show_profile(chosen.records)
+    else:
+        main("engine", chosen, lambda: measure(chosen))

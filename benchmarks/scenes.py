@@ -1,0 +1,95 @@
+"""What several benchmarks do with a stack: run a load through it, and empty a backlog."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks.stack import READY_WITHIN_S, NotMeasuredError, until
+from benchmarks.usage import cpu_seconds, peak_mib
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from benchmarks.stack import Load, Received, Stack
+    from tests.support.processes import Process
+
+_GIVE_UP_S = 240.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emptied:
+    """A backlog that was delivered. `cpu_us` is of the process that did it, per delivery, from the first receipt on."""
+
+    counted: Received
+    cpu_us: float
+    mib: float
+
+
+def empty(stack: Stack, records: int, start: Callable[[], Process]) -> Emptied:
+    """Start whoever delivers, and wait until everything has arrived."""
+    stack.receiver.reset()
+    process = start()
+    until(lambda: stack.receiver.stats().received > 0, READY_WITHIN_S, what="a first delivery")
+    first, cpu = stack.receiver.stats().received, cpu_seconds(process.pid)
+    ends = time.monotonic() + _GIVE_UP_S
+    while (counted := stack.receiver.stats()).distinct < records:
+        if not process.running or time.monotonic() > ends:
+            raise NotMeasuredError(process.complaint(f"{counted.distinct} of {records} delivered"))
+        time.sleep(0.05)
+    cpu = cpu_seconds(process.pid) - cpu
+    return Emptied(counted=counted, cpu_us=cpu / max(1, counted.received - first) * 1e6, mib=peak_mib(process.pid))
+
+
+def warm_load(
+    stack: Stack, kind: str, clients: Sequence[int], *, rate_per_s: float, seconds: float, resources: int = 500
+) -> Load:
+    """A load whose warm-up has gone the whole way, with the receiver's counts at zero; it waits for `go`."""
+    stack.receiver.reset()
+    load = stack.start_load(kind, clients, int(rate_per_s * seconds), rate_per_s=rate_per_s, resources=resources)
+    load.process.wait_until(lambda: "warm" in load.process.log_text(), READY_WITHIN_S, what="warm")
+    until(lambda: stack.receiver.stats().distinct >= len(clients), READY_WITHIN_S, what="the warm-up delivered")
+    stack.receiver.reset()
+    return load
+
+
+def healthy_run(
+    stack: Stack, kind: str, clients: Sequence[int], *, rate_per_s: float, seconds: float, of: Sequence[int]
+) -> Received:
+    """Run a load while everybody is well; what the clients `of` received: the yardstick of the run that follows.
+
+    The first third of the time is not counted: compilers, connections and limits warm up then, and a yardstick that
+    holds their slowness would forgive too much.
+    """
+    load = warm_load(stack, kind, clients, rate_per_s=rate_per_s, seconds=seconds)
+    load.go()
+    time.sleep(seconds / 3)
+    stack.receiver.reset()
+    load.wait(seconds + 60)
+    settle(stack, of)
+    return stack.receiver.stats(only=of)
+
+
+def settle(stack: Stack, of: Sequence[int], *, quiet_s: float = 1.0) -> None:
+    """Wait until these clients have received nothing for a while."""
+    before, since = -1, time.monotonic()
+    while time.monotonic() - since < quiet_s:
+        now = stack.receiver.stats(only=of).received
+        if now != before:
+            before, since = now, time.monotonic()
+        time.sleep(0.1)
+
+
+def wait_received(stack: Stack, clients: Sequence[int], distinct: int, deadline_s: float) -> float:
+    """Wait until these clients have received so much, or for the deadline; the seconds that it took."""
+    began = time.monotonic()
+    while stack.receiver.stats(only=clients).distinct < distinct and time.monotonic() - began < deadline_s:
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+def shared(records: int, clients: Sequence[int], of: Sequence[int]) -> int:
+    """How many of a load's records go to the clients `of`: they take turns."""
+    whole, rest = divmod(records, len(clients))
+    return sum(whole + (position < rest) for position, client in enumerate(clients) if client in set(of))

@@ -1,0 +1,100 @@
+"""The delivery worker alone, beside Confluent's parallel-consumer: `python -m benchmarks.worker [--quick]`.
+
+The records are in the log before the clock starts: 12 partitions, 10 targets with 500 resources each, all healthy,
+attempt records on. The worker is a process of its own, so is the receiver, and both share the machine with the broker.
+Seconds are counted from the first receipt to the last; CPU is the worker's own, from the first receipt on; memory is
+its peak. The peer does the same with the same number of records, round by round. `--profile FILE` writes a cProfile of
+the worker's main thread (it slows it down by half) in a single round without the peer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks import parallel_consumer
+from benchmarks.figures import Figure, median_of
+from benchmarks.load import BODIES, DELIVERIES
+from benchmarks.running import Size, arguments, main
+from benchmarks.scenes import Emptied, empty
+from benchmarks.stack import Stack, broker
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+TARGETS = range(1, 11)
+BUFFER = 50_000
+BAR_RATIO = 1.5
+BAR_CPU_US = 50.0
+BAR_MIB = 150.0
+SIZES = (
+    Size("records", 100_000, 10_000, "deliveries a round"),
+    Size("rounds", 3, 1, "rounds; the median counts"),
+)
+
+
+def own_round(servers: str, records: int, profile: str | None = None) -> Emptied:
+    """Let hookstream's worker deliver everything once."""
+    with Stack(servers) as stack:
+        stack.publish_hooks(TARGETS)
+        stack.fill(DELIVERIES, TARGETS, records)
+        found = empty(stack, records, lambda: stack.role("deliver", profile=profile).process)
+        stack.processes.started[-1].terminate(60.0)
+        return found
+
+
+def peer_round(servers: str, records: int, buffer: int) -> Emptied:
+    """Let parallel-consumer deliver the same once."""
+    with Stack(servers) as stack:
+        stack.make_bodies_topic()
+        stack.fill(BODIES, TARGETS, records)
+        return empty(stack, records, lambda: parallel_consumer.start(stack, buffer=buffer))
+
+
+def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str]]:
+    """All rounds, ours and theirs in turn."""
+    reason = "parallel-consumer left out" if options.no_peer or options.profile else parallel_consumer.missing()
+    rounds = 1 if options.profile else options.rounds
+    own: list[Emptied] = []
+    plain: list[Emptied] = []
+    buffered: list[Emptied] = []
+    with broker() as servers:
+        for _ in range(rounds):
+            own.append(own_round(servers, options.records, options.profile))
+            if reason is None:
+                plain.append(peer_round(servers, options.records, 0))
+                buffered.append(peer_round(servers, options.records, BUFFER))
+    rate = median_of(own, lambda each: each.counted.rate)
+    figures = [
+        Figure(name="rate", value=rate, unit="/s"),
+        Figure(name="CPU", value=median_of(own, lambda each: each.cpu_us), unit="µs/delivery", at_most=BAR_CPU_US),
+        Figure(name="memory", value=median_of(own, lambda each: each.mib), unit="MiB", at_most=BAR_MIB),
+        Figure(name="duplicates", value=sum(each.counted.duplicates for each in own)),
+        Figure(name="out of order", value=sum(each.counted.out_of_order for each in own), at_most=0),
+    ]
+    if reason is not None:
+        return figures, [reason]
+    figures[1:1] = [
+        Figure(name="ratio", value=median_of(list(zip(own, plain, strict=True)), _ratio), unit="x", at_least=BAR_RATIO)
+    ]
+    for name, theirs in (("parallel-consumer", plain), (f"parallel-consumer buffer {BUFFER}", buffered)):
+        figures += [
+            Figure(name=f"{name} rate", value=median_of(theirs, lambda each: each.counted.rate), unit="/s"),
+            Figure(name=f"{name} CPU", value=median_of(theirs, lambda each: each.cpu_us), unit="µs/delivery"),
+            Figure(name=f"{name} memory", value=median_of(theirs, lambda each: each.mib), unit="MiB"),
+        ]
+    return figures, []
+
+
+def _ratio(pair: tuple[Emptied, Emptied]) -> float:
+    return pair[0].counted.rate / pair[1].counted.rate
+
+
+def _more(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--no-peer", action="store_true", help="leave parallel-consumer out")
+    parser.add_argument("--profile", help="a file for a cProfile of the worker's main thread")
+
+
+if __name__ == "__main__":
+    chosen = arguments(__doc__, SIZES, more=_more)
+    main("worker", chosen, lambda: measure(chosen))
