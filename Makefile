@@ -1,0 +1,103 @@
+# hookstream: everything is set up by the targets themselves. Needs Python >= 3.11, make, and for real parts either a
+# Docker engine or Java >= 17 with Maven. `make PYTHON=python3.12 test` chooses an interpreter.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+UV ?= $(shell command -v uv 2>/dev/null)
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+PYTEST_ARGS ?=
+ROOMS := schemas producers subscriptions processors
+SOURCES := $(ROOMS) tests $(wildcard benchmarks)
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types imports unit contract integration delivery bench up down format lock clean
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## events to endpoints in one process, nothing else needed
+	@$(BIN)/hookstream demo
+
+test: check ## check, then everything on real parts (Kafka, PostgreSQL, registry)
+	$(BIN)/python -m pytest tests/contract tests/integration tests/delivery $(PYTEST_ARGS)
+
+check: lint types imports unit ## lint, types, import directions, unit tests
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)
+	@mkdir -p build/types/hookstream
+	@for room in $(ROOMS); do ln -sfn ../../../$$room build/types/hookstream/$$room; done
+	$(BIN)/mypy build/types/hookstream $(filter-out $(ROOMS),$(SOURCES))
+
+imports: $(INSTALLED)
+	$(BIN)/lint-imports --no-logo
+
+unit: $(INSTALLED) ## pure tests, seconds in all
+	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+contract: $(INSTALLED) ## one suite per Protocol, on the fake and on the real thing
+	$(BIN)/python -m pytest tests/contract $(PYTEST_ARGS)
+
+integration: $(INSTALLED) ## each part with real Kafka, PostgreSQL, registry
+	$(BIN)/python -m pytest tests/integration $(PYTEST_ARGS)
+
+delivery: $(INSTALLED) ## the whole pipeline, a file per promise and per failure
+	$(BIN)/python -m pytest tests/delivery $(PYTEST_ARGS)
+
+bench: $(INSTALLED) ## every benchmark; `make bench-NAME` runs one, BENCH_ARGS=--quick a small one
+	$(BIN)/python -m benchmarks $(if $(BENCH_ARGS),-- $(BENCH_ARGS))
+
+bench-%: $(INSTALLED)
+	$(BIN)/python -m benchmarks $* $(if $(BENCH_ARGS),-- $(BENCH_ARGS))
+
+up: .env ## Kafka, registry, PostgreSQL and every role in containers (writes .env with fresh secrets)
+	$(COMPOSE) up --build --detach
+
+down: ## stop them; their data stays in volumes
+	$(COMPOSE) down
+
+format: $(INSTALLED) ## format the code and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## write requirements-dev.lock anew from the ranges in pyproject.toml (needs uv)
+	$(or $(UV),uv) pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header --no-emit-package hookstream --upgrade \
+	  --output-file requirements-dev.lock
+
+clean: ## remove what can be made again, but not the fetched jars in .cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+# Secrets of this machine's own; a deployment brings its own from where it keeps them.
+.env:
+	@umask 077; { echo "HOOKSTREAM_SECRET_KEY=$$(head -c 32 /dev/urandom | base64)"; \
+	  echo "POSTGRES_PASSWORD=$$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')"; } > $@
+	@echo "wrote .env with new secrets"
+
+# Any Python from 3.11 on: the one asked for, else the first that is new enough.
+$(VENV)/pyvenv.cfg:
+	@python=; for candidate in $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python); do \
+	  if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "hookstream needs Python 3.11 or newer; found $$($(or $(PYTHON),python3) --version 2>&1)." >&2; \
+	  echo "Install one, or name it: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; \
+	fi; \
+	echo "making $(VENV) with $$($$python --version)"; $$python -m venv $(VENV)
+
+# Where uv is at hand it is quicker; pip does the same.
+$(INSTALLED): requirements-dev.lock pyproject.toml $(VENV)/pyvenv.cfg
+ifneq ($(UV),)
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements-dev.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+else
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
+	PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+endif
+	@touch $@
