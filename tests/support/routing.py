@@ -168,8 +168,19 @@ class RoutingWorld:
             "HOOKSTREAM_STOP_TIMEOUT_S": "5",
         }
 
+    def schema_id(self, topic: str) -> int:
+        """The id of the schema of a topic's values."""
+        return self._ids[subject(topic)]
+
     def arrived(self) -> list[Arrived]:
         """Everything in `deliveries`, each partition in its order."""
+        return self._deliveries(self.topics.deliveries)
+
+    def replayed(self) -> list[Arrived]:
+        """Everything in `deliveries.replay`, each partition in its order."""
+        return self._deliveries(self.topics.replays)
+
+    def _deliveries(self, topic: str) -> list[Arrived]:
         decode = delivery_decoder(self.registry.schema_text_by_id)
         return [
             Arrived(
@@ -178,7 +189,7 @@ class RoutingWorld:
                 offset=message.offset() or 0,
                 headers={str(name): value for name, value in list(message.headers() or ()) if isinstance(value, bytes)},
             )
-            for message in self._read(self.topics.deliveries)
+            for message in self._read(topic)
         ]
 
     def dead(self) -> list[DeadLetter]:

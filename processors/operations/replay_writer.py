@@ -1,0 +1,187 @@
+"""Writes deliveries to `deliveries.replay`, and says so when Kafka has acknowledged them: replays, resends and pings.
+
+A record carries the end that its client's partition of `deliveries` has at this moment. The worker holds it until its
+live position has passed that, so a first delivery is never overtaken.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import NoReturn, Self
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+
+from hookstream.processors.errors import KafkaUnavailableError, ProduceFailedError, StoppedError
+from hookstream.processors.kafka import (
+    REQUEST_TIMEOUT_S,
+    KafkaConfig,
+    end_offset,
+    kafka_error,
+    make_consumer,
+    make_producer,
+    producer_config,
+    reader_config,
+    translated,
+)
+from hookstream.processors.lifecycle import StopSignal
+from hookstream.producers.murmur2 import partition_of
+from hookstream.schemas.delivery import Delivery
+from hookstream.schemas.topics import TopicNames
+
+# Somebody waits for the answer of a request.
+ANSWER_WITHIN_S = 5.0
+# The report of a record that timed out comes a little after its time.
+_REPORT_GRACE_S = 1.0
+_TURN_S = 0.05
+
+
+class ReplayWriter:
+    """Writes batches, each acknowledged whole before `write` returns. Any thread; batches come one after the other."""
+
+    def __init__(
+        self,
+        kafka: KafkaConfig,
+        topics: TopicNames,
+        *,
+        encode: Callable[[Delivery], bytes],
+        acknowledged_within_s: float | None = ANSWER_WITHIN_S,
+    ) -> None:
+        """Prepare; nothing is connected yet. `acknowledged_within_s` None waits for as long as the broker is away."""
+        self._kafka = kafka
+        self._live, self._topic = topics.deliveries, topics.replays
+        self._encode = encode
+        self._within_s = acknowledged_within_s
+        timeout_ms = 0 if acknowledged_within_s is None else round(acknowledged_within_s * 1000)
+        self._config = producer_config(kafka, message_timeout_ms=timeout_ms)
+        # What is behind a failed record fails with it: a batch that is written again is in order.
+        self._config["enable.gapless.guarantee"] = True
+        self._lock = threading.Lock()
+        self._producer: Producer | None = None
+        self._lookup: Consumer | None = None
+        self._partitions = 0
+
+    def write(self, deliveries: Sequence[Delivery], *, job: str, stop: StopSignal | None = None) -> None:
+        """Write deliveries in their order, as part of `job`, and return when Kafka has acknowledged every one.
+
+        Raises:
+            KafkaUnavailableError: no answer in time; some may be in the topic all the same.
+            ProduceFailedError: Kafka refuses one.
+            StoppedError: asked to stop first; some may be in the topic.
+        """
+        with self._lock:
+            try:
+                self._write(deliveries, job, stop)
+            except Exception:
+                self._abandon()
+                raise
+
+    def close(self) -> None:
+        """Disconnect. Nothing waits in it: every call waits for its own reports. Calling it twice is harmless."""
+        with self._lock:
+            self._abandon()
+
+    def __enter__(self) -> Self:
+        """Use as a context: closed at its end."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        """Close."""
+        self.close()
+
+    def _write(self, deliveries: Sequence[Delivery], job: str, stop: StopSignal | None) -> None:
+        ends = self._live_ends(delivery.key for delivery in deliveries)
+        producer = self._producer = self._producer or make_producer(self._config)
+        reports = _Reports(self._topic, len(deliveries), self._within_s, stop)
+        for delivery in deliveries:
+            partition = partition_of(delivery.key, self._partitions)
+            value = self._encode(replace(delivery, replay=job, live_end=ends[partition]))
+            while not self._handed_over(producer, delivery.key, value, partition, reports):
+                reports.wait(producer)
+        while reports.awaited:
+            reports.wait(producer)
+
+    def _handed_over(self, producer: Producer, key: bytes, value: bytes, partition: int, reports: _Reports) -> bool:
+        """Give the record to the producer; False if its queue is full."""
+        try:
+            producer.produce(self._topic, value, key, partition, on_delivery=reports.take)
+        except BufferError:
+            return False
+        except KafkaException as exc:
+            reports.fail(exc.args[0])
+        return True
+
+    def _live_ends(self, keys: Iterable[bytes]) -> dict[int, int]:
+        """The end of every partition of `deliveries` that these keys are in."""
+        consumer = self._lookup = self._lookup or make_consumer(reader_config(self._kafka))
+        if not self._partitions:
+            doing = f"cannot look {self._live} up"
+            with translated(doing):
+                found = consumer.list_topics(self._live, timeout=REQUEST_TIMEOUT_S).topics[self._live]
+            if found.error is not None:
+                raise kafka_error(found.error, doing)
+            self._partitions = len(found.partitions)
+        partitions = {partition_of(key, self._partitions) for key in set(keys)}
+        return {partition: end_offset(consumer, self._live, partition) for partition in partitions}
+
+    def _abandon(self) -> None:
+        """Drop what is unsent, and begin anew next time: the producer may have failed for good."""
+        if self._producer is not None:
+            self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+            self._producer = None
+        if self._lookup is not None:
+            self._lookup.close()
+            self._lookup = None
+        self._partitions = 0
+
+
+class _Reports:
+    """The delivery reports of one batch."""
+
+    def __init__(self, topic: str, records: int, within_s: float | None, stop: StopSignal | None) -> None:
+        self.awaited = records
+        self._topic = topic
+        self._stop = stop
+        self._ends = None if within_s is None else time.monotonic() + within_s + _REPORT_GRACE_S
+        self._failure: KafkaError | None = None
+
+    def take(self, error: KafkaError | None, _message: Message) -> None:
+        """Take one report."""
+        if error is None:
+            self.awaited -= 1
+        elif self._failure is None:
+            self._failure = error
+
+    def wait(self, producer: Producer) -> None:
+        """Serve reports for a moment.
+
+        Raises:
+            KafkaUnavailableError, ProduceFailedError, StoppedError: as `write`.
+        """
+        producer.poll(_TURN_S)
+        if self._failure is not None:
+            self.fail(self._failure)
+        if self._stop is not None and self._stop.asked:
+            message = f"asked to stop before {self._topic} acknowledged"
+            raise StoppedError(message)
+        if self._ends is not None and self.awaited and time.monotonic() >= self._ends:
+            message = f"{self._topic} did not acknowledge in time"
+            raise KafkaUnavailableError(message)
+
+    def fail(self, error: KafkaError) -> NoReturn:
+        """Say what a failed report means.
+
+        Raises:
+            KafkaUnavailableError: the broker is away.
+            ProduceFailedError: it said no.
+        """
+        message = f"{self._topic} did not acknowledge: {error.str()} ({error.name()})"
+        if error.code() in _AWAY:
+            raise KafkaUnavailableError(message)
+        raise ProduceFailedError(message)
+
+
+_AWAY = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError._GAPLESS_GUARANTEE, KafkaError._TIMED_OUT})
