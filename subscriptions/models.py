@@ -24,6 +24,7 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -175,3 +176,73 @@ class AuditRow(Base):
     event: Mapped[str | None] = mapped_column(Text)
     hook_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
     detail: Mapped[Mapping[str, object]] = mapped_column(JSON)
+
+
+class AttemptRow(Base):
+    """One HTTP request of one delivery. `id` is the order in which rows were written, which is roughly that of time.
+
+    An attempt is told by its delivery, by the record of `deliveries` or `deliveries.replay` that it was made for, and
+    by its start and number: its own position in `attempts` would not do, for offsets begin again with a new topic.
+    `replay` is empty on live ones. `logged_at_ms` is the append time of its record, which retention goes by.
+    """
+
+    __tablename__ = "attempts"
+
+    id: Mapped[int] = mapped_column(_RowId, primary_key=True)
+    delivery_id: Mapped[str] = mapped_column(Text)
+    hook_id: Mapped[int] = mapped_column(BigInteger)
+    hook_revision: Mapped[int] = mapped_column(BigInteger)
+    client: Mapped[int] = mapped_column(BigInteger)
+    event: Mapped[str] = mapped_column(Text)
+    namespace: Mapped[str] = mapped_column(Text)
+    concept_id: Mapped[int] = mapped_column(BigInteger)
+    delivery_partition: Mapped[int] = mapped_column(Integer)
+    delivery_offset: Mapped[int] = mapped_column(BigInteger)
+    number: Mapped[int] = mapped_column(Integer)
+    probe: Mapped[bool] = mapped_column(Boolean)
+    replay: Mapped[str] = mapped_column(Text)
+    started_at_ms: Mapped[int] = mapped_column(BigInteger)
+    duration_ms: Mapped[float] = mapped_column(Float(53))
+    result: Mapped[str] = mapped_column(String(20))
+    status: Mapped[int | None] = mapped_column(Integer)
+    answer: Mapped[bytes] = mapped_column(LargeBinary)
+    logged_at_ms: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        UniqueConstraint(
+            "delivery_id",
+            "started_at_ms",
+            "number",
+            "delivery_partition",
+            "delivery_offset",
+            "replay",
+            name="uq_attempts_identity",
+        ),
+        Index("ix_attempts_hook", "hook_id", "started_at_ms", "id"),
+        # Most attempts succeed, and most questions are about those that did not.
+        Index(
+            "ix_attempts_hook_failures",
+            "hook_id",
+            "started_at_ms",
+            "id",
+            postgresql_where=text("result <> 'delivered'"),
+            sqlite_where=text("result <> 'delivered'"),
+        ),
+    )
+
+
+class AttemptLogRow(Base):
+    """How far a partition of `attempts` is in the table, written in the transaction of the attempts themselves.
+
+    Everything that was appended to the partition from `covers_from_ms` on, and stands below `next_offset`, is there.
+    `appended_at_ms` is the append time of the last record below it, None before the first. `topic_id` is None where
+    Kafka has no topic ids.
+    """
+
+    __tablename__ = "attempt_log"
+
+    partition: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    topic_id: Mapped[str | None] = mapped_column(String(40))
+    next_offset: Mapped[int] = mapped_column(BigInteger)
+    appended_at_ms: Mapped[int | None] = mapped_column(BigInteger)
+    covers_from_ms: Mapped[int] = mapped_column(BigInteger)

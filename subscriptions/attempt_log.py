@@ -1,0 +1,222 @@
+"""The attempt log: what became of every HTTP request, as far as the log has been read.
+
+An attempt is written once, however often its record is read. How far each partition of `attempts` has been applied is
+written in the same transaction, so that the two never disagree, and whoever has to be sure can ask first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Select, case, delete, func, select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import Session
+
+from hookstream.schemas.attempt import Attempt, AttemptResult
+from hookstream.schemas.delivery import DeliveryId
+from hookstream.schemas.event import ClientId, EventName
+from hookstream.schemas.hook import HookId, Revision
+
+from .models import AttemptLogRow, AttemptRow
+
+# Spelled as the partial index is, so that both databases see that it serves.
+_FAILED: Final = text("result <> 'delivered'")
+_IDENTITY: Final = (
+    "delivery_id",
+    "started_at_ms",
+    "number",
+    "delivery_partition",
+    "delivery_offset",
+    "replay",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedAttempt:
+    """An attempt, and when its record was appended to the log. `row_id` is its row's, 0 while it has none."""
+
+    attempt: Attempt
+    logged_at_ms: int
+    row_id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogProgress:
+    """How far one partition of `attempts` is in the table, and since when it is there without a gap.
+
+    Every record below `next_offset` that was appended at or after `covers_from_ms` has its row.
+    """
+
+    partition: int
+    topic_id: str | None
+    next_offset: int
+    appended_at_ms: int | None
+    covers_from_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PagePosition:
+    """The last row of a page: the next one begins behind it."""
+
+    started_at_ms: int
+    row_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptQuery:
+    """Which attempts to list, the newest first; what is None does not matter.
+
+    `failed` are those that were answered by anything but 2xx. Times are those of the attempts' starts, from the first
+    on and before the second.
+    """
+
+    hook_id: HookId | None = None
+    delivery_id: DeliveryId | None = None
+    result: AttemptResult | None = None
+    failed: bool = False
+    from_ms: int | None = None
+    to_ms: int | None = None
+    after: PagePosition | None = None
+    limit: int = 50
+
+
+def write_attempts(session: Session, attempts: Sequence[LoggedAttempt], progress: Sequence[LogProgress]) -> None:
+    """Write what was read, and how far that is. What is there already stays, and progress never goes back.
+
+    Progress under another topic's id replaces what there is: its offsets have nothing to do with ours.
+    """
+    if attempts:
+        session.execute(_insertion(session), [_values(logged) for logged in attempts])
+    known = {row.partition: row for row in session.scalars(_locked_progress([each.partition for each in progress]))}
+    for found in progress:
+        row = known.get(found.partition)
+        if row is None:
+            row = AttemptLogRow(partition=found.partition)
+            session.add(row)
+        elif row.topic_id == found.topic_id and row.next_offset > found.next_offset:
+            continue
+        row.topic_id = found.topic_id
+        row.next_offset = found.next_offset
+        row.appended_at_ms = found.appended_at_ms
+        row.covers_from_ms = max(row.covers_from_ms or 0, found.covers_from_ms)
+    session.flush()
+
+
+def log_progress(session: Session) -> Mapping[int, LogProgress]:
+    """How far each partition is; one that is missing was never read."""
+    return {
+        row.partition: LogProgress(
+            partition=row.partition,
+            topic_id=row.topic_id,
+            next_offset=row.next_offset,
+            appended_at_ms=row.appended_at_ms,
+            covers_from_ms=row.covers_from_ms,
+        )
+        for row in session.scalars(select(AttemptLogRow).order_by(AttemptLogRow.partition))
+    }
+
+
+def list_attempts(session: Session, query: AttemptQuery) -> list[LoggedAttempt]:
+    """Attempts, the newest first."""
+    found = select(AttemptRow).order_by(AttemptRow.started_at_ms.desc(), AttemptRow.id.desc()).limit(query.limit)
+    if query.hook_id is not None:
+        found = found.where(AttemptRow.hook_id == query.hook_id)
+    if query.delivery_id is not None:
+        found = found.where(AttemptRow.delivery_id == query.delivery_id)
+    if query.failed or query.result not in (None, AttemptResult.DELIVERED):
+        found = found.where(_FAILED)
+    if query.result is not None:
+        found = found.where(AttemptRow.result == query.result.value)
+    if query.from_ms is not None:
+        found = found.where(AttemptRow.started_at_ms >= query.from_ms)
+    if query.to_ms is not None:
+        found = found.where(AttemptRow.started_at_ms < query.to_ms)
+    if query.after is not None:
+        position = (query.after.started_at_ms, query.after.row_id)
+        found = found.where(tuple_(AttemptRow.started_at_ms, AttemptRow.id) < position)
+    return [_logged(row) for row in session.scalars(found)]
+
+
+def were_delivered(session: Session, ids: Collection[DeliveryId]) -> Mapping[DeliveryId, bool]:
+    """Which of these deliveries were attempted, and whether an attempt was answered 2xx. A few hundred at once."""
+    delivered = func.max(case((AttemptRow.result == AttemptResult.DELIVERED.value, 1), else_=0))
+    found = select(AttemptRow.delivery_id, delivered).where(AttemptRow.delivery_id.in_(ids))
+    rows = session.execute(found.group_by(AttemptRow.delivery_id))
+    return {DeliveryId(delivery_id): bool(success) for delivery_id, success in rows}
+
+
+def delete_attempts(session: Session, *, before_ms: int, limit: int) -> int:
+    """Delete attempts that were logged before then, oldest first, looking at so many; give their number.
+
+    It goes by the order in which rows were written, and needs no index for that: rows of a partition that was read
+    late go when what was written before them goes. Progress says from when on the log is whole, before anything goes.
+    """
+    oldest = select(AttemptRow.id, AttemptRow.logged_at_ms).order_by(AttemptRow.id).limit(limit)
+    old = [row_id for row_id, logged_at_ms in session.execute(oldest) if logged_at_ms < before_ms]
+    if not old:
+        return 0
+    lifted = update(AttemptLogRow).where(AttemptLogRow.covers_from_ms < before_ms).values(covers_from_ms=before_ms)
+    session.execute(lifted)
+    session.execute(delete(AttemptRow).where(AttemptRow.id.in_(old)))
+    return len(old)
+
+
+def _locked_progress(partitions: Sequence[int]) -> Select[AttemptLogRow]:
+    # In one order, so that two processes that overlap for a moment wait for each other and not in a circle.
+    wanted = select(AttemptLogRow).where(AttemptLogRow.partition.in_(partitions))
+    return wanted.order_by(AttemptLogRow.partition).with_for_update()
+
+
+def _insertion(session: Session) -> Any:  # noqa: ANN401  # the two dialects' classes have no common one that is typed
+    insert = postgresql_insert if session.get_bind().dialect.name == "postgresql" else sqlite_insert
+    return insert(AttemptRow).on_conflict_do_nothing(index_elements=_IDENTITY)
+
+
+def _values(logged: LoggedAttempt) -> dict[str, object]:
+    attempt = logged.attempt
+    return {
+        "delivery_id": attempt.delivery_id,
+        "hook_id": attempt.hook_id,
+        "hook_revision": attempt.hook_revision,
+        "client": attempt.client,
+        "event": attempt.event,
+        "namespace": attempt.namespace,
+        "concept_id": attempt.concept_id,
+        "delivery_partition": attempt.partition,
+        "delivery_offset": attempt.offset,
+        "number": attempt.number,
+        "probe": attempt.probe,
+        "replay": attempt.replay or "",
+        "started_at_ms": attempt.started_at_ms,
+        "duration_ms": attempt.duration_ms,
+        "result": attempt.result.value,
+        "status": attempt.status,
+        "answer": attempt.answer,
+        "logged_at_ms": logged.logged_at_ms,
+    }
+
+
+def _logged(row: AttemptRow) -> LoggedAttempt:
+    attempt = Attempt(
+        delivery_id=DeliveryId(row.delivery_id),
+        hook_id=HookId(row.hook_id),
+        hook_revision=Revision(row.hook_revision),
+        client=ClientId(row.client),
+        event=EventName(row.event),
+        namespace=row.namespace,
+        concept_id=row.concept_id,
+        partition=row.delivery_partition,
+        offset=row.delivery_offset,
+        number=row.number,
+        probe=row.probe,
+        replay=row.replay or None,
+        started_at_ms=row.started_at_ms,
+        duration_ms=row.duration_ms,
+        result=AttemptResult(row.result),
+        status=row.status,
+        answer=row.answer,
+    )
+    return LoggedAttempt(attempt, row.logged_at_ms, row.id)
