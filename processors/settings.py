@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, TypeVar
@@ -63,6 +64,17 @@ def _key(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _keys(value: SecretStr | None) -> SecretStr | None:
+    """Keys, separated by commas."""
+    if value is not None:
+        _keys_bytes(value)
+    return value
+
+
+def _keys_bytes(value: SecretStr) -> tuple[bytes, ...]:
+    return tuple(_key_bytes(SecretStr(part)) for part in value.get_secret_value().split(",") if part.strip())
+
+
 def _key_bytes(value: SecretStr) -> bytes:
     text = value.get_secret_value().strip().replace("-", "+").replace("_", "/")
     try:
@@ -107,6 +119,8 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     secret_key: Annotated[SecretStr | None, AfterValidator(_key)] = None
     secret_key_file: Path | None = None
+    secret_key_previous: Annotated[SecretStr | None, AfterValidator(_keys)] = None
+    secret_key_previous_file: Path | None = None
 
     # the API, and its clients
     api_host: str = "127.0.0.1"
@@ -140,6 +154,8 @@ class Settings(BaseSettings):
         """Refuse settings that contradict each other."""
         if self.secret_key is not None and self.secret_key_file is not None:
             raise ValueError("SECRET_KEY and SECRET_KEY_FILE are both set; set one")
+        if self.secret_key_previous is not None and self.secret_key_previous_file is not None:
+            raise ValueError("SECRET_KEY_PREVIOUS and SECRET_KEY_PREVIOUS_FILE are both set; set one")
         if self.connect_timeout_s > self.attempt_timeout_s:
             raise ValueError("CONNECT_TIMEOUT_S is longer than ATTEMPT_TIMEOUT_S, which it is part of")
         if self.expire_after_days >= self.event_retention_days:
@@ -193,14 +209,19 @@ class Settings(BaseSettings):
         """
         if self.secret_key_file is None:
             return _key_bytes(_required(self.secret_key, "SECRET_KEY"))
-        try:
-            return _key_bytes(SecretStr(self.secret_key_file.read_text()))
-        except OSError as exc:
-            message = f"{PREFIX}SECRET_KEY_FILE: cannot read the file: {exc.strerror}"
-            raise SettingsError(message) from exc
-        except ValueError as exc:  # UnicodeDecodeError too
-            message = f"{PREFIX}SECRET_KEY_FILE: {_KEY_WANTED}"
-            raise SettingsError(message) from exc
+        return _from_file(self.secret_key_file, "SECRET_KEY_FILE", _key_bytes)
+
+    def keys(self) -> tuple[bytes, ...]:
+        """The key that encrypts, then those that only decrypt: what was encrypted before a rotation, or will be after.
+
+        Raises:
+            SettingsError: there is none, or a file holds none.
+        """
+        if self.secret_key_previous_file is not None:
+            more = _from_file(self.secret_key_previous_file, "SECRET_KEY_PREVIOUS_FILE", _keys_bytes)
+        else:
+            more = () if self.secret_key_previous is None else _keys_bytes(self.secret_key_previous)
+        return (self.key(), *more)
 
     def token(self) -> str:
         """The bearer token that the CLI uses.
@@ -259,6 +280,17 @@ def _required(value: _T | None, name: str) -> _T:
         message = f"{PREFIX}{name} is not set"
         raise SettingsError(message)
     return value
+
+
+def _from_file(path: Path, name: str, read: Callable[[SecretStr], _T]) -> _T:
+    try:
+        return read(SecretStr(path.read_text()))
+    except OSError as exc:
+        message = f"{PREFIX}{name}: cannot read the file: {exc.strerror}"
+        raise SettingsError(message) from exc
+    except ValueError as exc:  # UnicodeDecodeError too
+        message = f"{PREFIX}{name}: {_KEY_WANTED}"
+        raise SettingsError(message) from exc
 
 
 def _complaints(error: ValidationError) -> list[str]:

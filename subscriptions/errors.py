@@ -4,6 +4,7 @@ SubscriptionsError
 ├── InvalidTargetError           a URL that no delivery can or may be sent to
 ├── HookExistsError              the client has a hook for the event; names it
 ├── HookNotFoundError            no such hook, or another client's
+├── TooManySecretsError          as many old secrets are still in use as a hook may have
 ├── IdempotencyConflictError     the key was used with another body
 ├── TokenError
 │   ├── UnknownTokenError        never issued, or not even of our form
@@ -46,6 +47,15 @@ class HookNotFoundError(SubscriptionsError):
     def __init__(self, hook_id: int) -> None:
         super().__init__(f"no hook {hook_id}")
         self.hook_id = hook_id
+
+
+class TooManySecretsError(SubscriptionsError):
+    """As many old secrets are still in use as a hook may have; the oldest ones end at `until_ms`."""
+
+    def __init__(self, hook_id: int, until_ms: int) -> None:
+        super().__init__(f"hook {hook_id} has as many secrets as it may have")
+        self.hook_id = hook_id
+        self.until_ms = until_ms
 
 
 class IdempotencyConflictError(SubscriptionsError):

@@ -83,7 +83,8 @@ class SlotRow(Base):
 
     `revision` above `published_revision` is the outbox: the relay publishes the row and sets both equal.
     `published_offset` is where the row stands in the `subscriptions` topic. `tombstoned` is set when the tombstone of
-    a deletion was published there, and cleared by every write.
+    a deletion was published there, and cleared by every write. All secrets but the first are dropped at
+    `old_secrets_until_ms`.
     """
 
     __tablename__ = "slots"
@@ -99,6 +100,7 @@ class SlotRow(Base):
     published_offset: Mapped[int | None] = mapped_column(BigInteger)
     tombstoned: Mapped[bool] = mapped_column(Boolean, default=False)
     secrets: Mapped[tuple[bytes, ...]] = mapped_column(Ciphertexts)
+    old_secrets_until_ms: Mapped[int | None] = mapped_column(BigInteger)
     not_before_ms: Mapped[int] = mapped_column(BigInteger, default=0)
     rate_limit_per_s: Mapped[float | None] = mapped_column(Float(53))
     created_at_ms: Mapped[int] = mapped_column(BigInteger)
@@ -118,6 +120,12 @@ class SlotRow(Base):
             "updated_at_ms",
             postgresql_where=text("state = 'deleted' AND NOT tombstoned"),
             sqlite_where=text("state = 'deleted' AND NOT tombstoned"),
+        ),
+        Index(
+            "ix_slots_old_secrets",
+            "old_secrets_until_ms",
+            postgresql_where=text("old_secrets_until_ms IS NOT NULL"),
+            sqlite_where=text("old_secrets_until_ms IS NOT NULL"),
         ),
     )
 

@@ -13,14 +13,17 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from hookstream.schemas.event import ClientId, EventName
-from hookstream.schemas.hook import HookId, HookNotice, HookState
+from hookstream.schemas.hook import Hook, HookId, HookNotice, HookState
 
-from .changes import StoredHook, stored_hook
-from .errors import HookExistsError, HookNotFoundError
+from .changes import StoredHook, hook_of, stored_hook
+from .errors import HookExistsError, HookNotFoundError, TooManySecretsError
 from .models import AuditRow, CounterRow, DisabledReason, SlotRow
 from .target_url import Target
 
 HOOK_ID_COUNTER = "hook_id"
+
+# Each is a signature more in every request: 48 bytes of header.
+MAX_SECRETS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,7 @@ class HookRepository:
         row.state = HookState.ENABLED.value
         row.disabled_reason = None
         row.secrets = (seal_secret(hook_id),)
+        row.old_secrets_until_ms = None
         row.not_before_ms = 0
         row.rate_limit_per_s = None
         row.created_at_ms = self.now_ms
@@ -181,7 +185,46 @@ class HookRepository:
         row.state = HookState.DELETED.value
         row.disabled_reason = None
         row.secrets = ()
+        row.old_secrets_until_ms = None
         return self._written(row, "hook.delete", {})
+
+    def rotate_secret(
+        self, hook_id: int, *, client: ClientId | None, seal_secret: Callable[[Hook], bytes], old_until_ms: int
+    ) -> StoredHook:
+        """Give the hook a new secret; until then it is signed with the old ones too. None is dropped before its time.
+
+        Raises:
+            HookNotFoundError: none, deleted, or another client's.
+            TooManySecretsError: it was rotated again and again while the first ones were in use.
+        """
+        row = self._locked(hook_id, client)
+        if len(row.secrets) >= MAX_SECRETS:
+            raise TooManySecretsError(hook_id, row.old_secrets_until_ms or self.now_ms)
+        row.secrets = (seal_secret(hook_of(row)), *row.secrets)
+        row.old_secrets_until_ms = old_until_ms
+        return self._written(row, "hook.secret.rotate", {"secrets": len(row.secrets), "old_until_ms": old_until_ms})
+
+    def drop_old_secrets(self, *, limit: int) -> int:
+        """Sign with the newest secret alone where the old ones' time is over; give the number of hooks."""
+        due = select(SlotRow).where(SlotRow.old_secrets_until_ms <= self.now_ms).limit(limit)
+        rows = self.session.scalars(due.with_for_update(skip_locked=True)).all()
+        for row in rows:
+            row.secrets = row.secrets[:1]
+            row.old_secrets_until_ms = None
+            self._written(row, "hook.secret.drop", {})
+        return len(rows)
+
+    def replace_secrets(self, slot: tuple[int, str], reseal: Callable[[Hook], tuple[bytes, ...]]) -> bool:
+        """Write the same secrets as other ciphertexts; give whether there was anything to write."""
+        row = self.session.get(SlotRow, slot, with_for_update=True)
+        if row is None:
+            return False
+        secrets = reseal(hook_of(row))
+        if secrets == row.secrets:
+            return False
+        row.secrets = secrets
+        self._written(row, "hook.secret.reseal", {})
+        return True
 
     def _disabled(self, row: SlotRow, reason: DisabledReason, detail: Mapping[str, object]) -> StoredHook:
         row.state = HookState.DISABLED.value

@@ -20,6 +20,7 @@ from .database import Sessions, transact
 from .models import AuditRow, SlotRow
 from .publication import SlotId
 from .repository import lift_hook_ids, next_hook_id
+from .secret_rotation import SECRET_OVERLAP_MS
 
 _BATCH = 500
 _ACTION = "hook.resync"
@@ -123,6 +124,8 @@ class _Lift:
         row.state = hook.state.value if free else HookState.DELETED.value
         row.disabled_reason = None
         row.secrets = hook.secrets if free else ()
+        # The topic does not say when the old ones end: nobody is cut off early.
+        row.old_secrets_until_ms = self.now_ms + SECRET_OVERLAP_MS if len(row.secrets) > 1 else None
         row.not_before_ms = hook.not_before_ms
         row.rate_limit_per_s = hook.rate_limit_per_s
         row.updated_at_ms = self.now_ms

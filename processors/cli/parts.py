@@ -56,9 +56,9 @@ def real_parts(settings: Settings) -> Parts:
     )
 
 
-def secret_box(key: bytes) -> SecretBox:
-    """What hooks' secrets are sealed and opened with."""
-    return SecretBox((MasterKey(key),))
+def secret_box(*keys: bytes) -> SecretBox:
+    """What hooks' secrets are sealed with (the first key), and opened with (any of them)."""
+    return SecretBox(tuple(map(MasterKey, keys)))
 
 
 def event_producer(

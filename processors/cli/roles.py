@@ -17,7 +17,7 @@ def api() -> None:
     from .process import listen, run_process
 
     settings = Settings.read()
-    parts, box = real_parts(settings), secret_box(settings.key())
+    parts, box = real_parts(settings), secret_box(*settings.keys())
     engine = engine_for(settings.database())
     try:
         with listen(settings.api_host, settings.api_port) as listener:
@@ -58,7 +58,7 @@ def deliver() -> None:
     from .process import run_process
 
     settings = Settings.read()
-    parts, box = real_parts(settings), secret_box(settings.key())
+    parts, box = real_parts(settings), secret_box(*settings.keys())
     http_config(settings)  # a proxy that is none is said before anything starts
     run_process("deliver", settings, lambda running: run_deliver(parts, box, running))
 

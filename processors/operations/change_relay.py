@@ -9,7 +9,7 @@ One turn does, in an order that matters:
 3. A record that stands behind a newer row of its slot was written by a relay that had lost its lock: the slot's row is
    written again.
 4. Publish what is pending, each row under its slot's lock until Kafka has acknowledged it, then commit.
-5. Now and then: tombstones of hooks deleted 40 days ago, and idempotency keys past their day.
+5. Now and then: tombstones of hooks deleted 40 days ago, idempotency keys past their day, and old secrets past theirs.
 
 kill -9 anywhere loses nothing: what was not committed as published is pending, and is published again under the same
 revision. Any number of relays may run; a slot is published by the one that locks it.
@@ -32,6 +32,7 @@ from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook
 from hookstream.subscriptions.changes import ChangePublisher
 from hookstream.subscriptions.database import NowMs, Sessions, transact
 from hookstream.subscriptions.errors import DatabaseError, NotPublishedError
+from hookstream.subscriptions.idempotency import purge_idempotency_keys
 from hookstream.subscriptions.publication import (
     UNREADABLE,
     SeenRow,
@@ -42,7 +43,7 @@ from hookstream.subscriptions.publication import (
     publish_pending,
     publish_tombstones,
 )
-from hookstream.subscriptions.registration import purge_idempotency_keys
+from hookstream.subscriptions.secret_rotation import drop_old_secrets
 
 _DAY_MS = 24 * 3600 * 1000
 # A reader that was away for longer than this has to be told of the deletion by the row, not by its absence.
@@ -252,13 +253,14 @@ class ChangeRelay:
             return 0
         now_ms = self._now_ms()
         transact(self._sessions, lambda session: purge_idempotency_keys(session, now_ms=now_ms))
+        dropped = drop_old_secrets(self._sessions, now_ms=now_ms, limit=self._config.batch_rows)
         buried = publish_tombstones(
             self._sessions,
             self._publisher,
             deleted_before_ms=now_ms - _TOMBSTONE_AFTER_MS,
             limit=self._config.batch_rows,
         )
-        if buried < self._config.batch_rows:
+        if max(buried, dropped) < self._config.batch_rows:
             self._housekeeping_at = monotonic() + self._config.housekeeping_every_s
         return buried
 

@@ -89,6 +89,18 @@ class CreatedHookAnswer(_Answer):
     hook: CreatedHookFields
 
 
+class RotatedHookFields(CreatedHookFields):
+    """A hook with its new secret, which is shown here once; the old ones sign beside it until then."""
+
+    old_secrets_until_ms: int
+
+
+class RotatedHookAnswer(_Answer):
+    """`POST /hooks/{id}/secret/rotate`."""
+
+    hook: RotatedHookFields
+
+
 class HookFields(_Answer):
     """A hook, without its secret."""
 

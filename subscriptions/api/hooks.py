@@ -17,6 +17,7 @@ from hookstream.subscriptions.database import reading, transact
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.registration import Registered, register_hook
 from hookstream.subscriptions.repository import HookChange, HookQuery, HookRepository, NewHook, RateLimit
+from hookstream.subscriptions.secret_rotation import Rotated, RotationRequest, rotate_secret
 from hookstream.subscriptions.target_url import normalise_target
 
 from .authentication import principal_of, route_for
@@ -32,6 +33,8 @@ from .bodies import (
     HookFields,
     HooksAnswer,
     NewHookBody,
+    RotatedHookAnswer,
+    RotatedHookFields,
 )
 from .dependencies import ApiDependencies
 from .openapi import BEARER, problems
@@ -150,6 +153,30 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
         )
         return _shown(stored, deps)
 
+    @router.post("/hooks/{hook_id}/secret/rotate", responses=problems(401, 403, 404, 409, 422, 503), **BEARER)
+    def rotate_hook_secret(
+        hook_id: IdOfHook, request: Request, response: Response, idempotency_key: IdempotencyKey = None
+    ) -> RotatedHookAnswer:
+        """Give a hook a new secret, which is shown in this answer alone.
+
+        For 24 hours every delivery is signed with the old secret too (Standard Webhooks: several signatures, separated
+        by spaces), so that a receiver changes over when it likes. With an `Idempotency-Key`, the same request within 24
+        hours gets the first answer again, secret included.
+        """
+        principal = principal_of(request)
+        rotated = rotate_secret(
+            deps.sessions,
+            deps.secret_box,
+            RotationRequest(hook_id=hook_id, client=principal.client, idempotency_key=idempotency_key),
+            actor=principal.actor,
+            now_ms=deps.now_ms,
+        )
+        deps.changed()
+        response.headers["Cache-Control"] = "no-store"
+        if rotated.repeated:
+            response.headers["Idempotent-Replayed"] = "true"
+        return _rotated(rotated)
+
     @router.delete(
         "/hooks/{hook_id}", status_code=HTTPStatus.NO_CONTENT, responses=problems(401, 403, 404, 422, 503), **BEARER
     )
@@ -211,6 +238,20 @@ def _change(fields: HookChangeFields, deps: ApiDependencies) -> HookChange:
         rate_limit=(
             RateLimit(fields.rate_limit_per_second) if "rate_limit_per_second" in fields.model_fields_set else None
         ),
+    )
+
+
+def _rotated(rotated: Rotated) -> RotatedHookAnswer:
+    hook = rotated.stored.hook
+    return RotatedHookAnswer(
+        hook=RotatedHookFields(
+            id=hook.id,
+            event=hook.event,
+            target=hook.target,
+            client=ClientFields(id=hook.client),
+            secret=rotated.secret,
+            old_secrets_until_ms=rotated.old_until_ms,
+        )
     )
 
 

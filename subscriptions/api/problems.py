@@ -27,6 +27,7 @@ from hookstream.subscriptions.errors import (
     IdempotencyConflictError,
     InvalidTargetError,
     NotPublishedError,
+    TooManySecretsError,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -103,6 +104,10 @@ def problem_of(exc: Exception) -> ProblemError:  # noqa: C901, PLR0911  # a tabl
             return ProblemError(HTTPStatus.CONFLICT, "hook-exists", detail, extra={"hook": {"id": exc.hook_id}})
         case HookNotFoundError():
             return ProblemError(HTTPStatus.NOT_FOUND, "hook-not-found", f"there is no hook {exc.hook_id}")
+        case TooManySecretsError():
+            detail = f"{exc}; the old ones are dropped when their day is over"
+            extra = {"old_secrets_until_ms": exc.until_ms}
+            return ProblemError(HTTPStatus.CONFLICT, "too-many-secrets", detail, extra=extra)
         case InvalidTargetError():
             return invalid(Fault(pointer="#/hook/target", detail=f"the target {exc}"))
         case UnknownEventError():
@@ -133,6 +138,7 @@ _TRANSLATED: Sequence[type[Exception]] = (
     ProblemError,
     HookExistsError,
     HookNotFoundError,
+    TooManySecretsError,
     InvalidTargetError,
     UnknownEventError,
     InvalidValueError,

@@ -22,9 +22,10 @@ from hookstream.subscriptions.errors import (
     RevokedTokenError,
     UnknownTokenError,
 )
+from hookstream.subscriptions.idempotency import purge_idempotency_keys
 from hookstream.subscriptions.migrations import migrate
 from hookstream.subscriptions.models import AuditRow, CounterRow, IdempotencyRow, Role, SlotRow, TokenRow
-from hookstream.subscriptions.registration import Registered, purge_idempotency_keys, register_hook
+from hookstream.subscriptions.registration import Registered, register_hook
 from hookstream.subscriptions.repository import HookQuery, HookRepository, NewHook, lift_hook_ids
 from hookstream.subscriptions.secrets import SigningSecret, hook_context
 from hookstream.subscriptions.target_url import Target

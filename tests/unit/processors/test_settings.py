@@ -84,6 +84,7 @@ def test_what_is_missing_is_named_when_it_is_needed(field: str, needs: object) -
         ("KAFKA_OPTIONS", '{"a": {"b": "SENTINEL"}}'),
         ("SECRET_KEY", "SENTINEL"),
         ("SECRET_KEY", base64.b64encode(b"SENTINEL").decode()),
+        ("SECRET_KEY_PREVIOUS", f"{KEY},SENTINEL"),
         ("ALLOWED_TARGET_NETWORKS", "SENTINEL/8"),
         ("ALLOWED_TARGET_NETWORKS", "10.1.2.3/8"),
         ("TOPIC_PREFIX", "SENTINEL/"),
@@ -193,3 +194,17 @@ def test_the_documented_defaults_are_the_defaults() -> None:
             assert shown == str(default).lower(), name
         else:
             assert shown == str(default), name
+
+
+def test_previous_keys_decrypt_behind_the_one_that_encrypts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    old, older = bytes(32), b"x" * 32
+    texts = ", ".join(base64.b64encode(key).decode() for key in (old, older))
+    assert read(monkeypatch, SECRET_KEY=KEY).keys() == (bytes(range(32)),)
+    assert read(monkeypatch, SECRET_KEY_PREVIOUS=texts).keys() == (bytes(range(32)), old, older)
+    with pytest.raises(SettingsError, match="both set"):
+        read(monkeypatch, SECRET_KEY_PREVIOUS_FILE=str(tmp_path / "keys"))
+    monkeypatch.delenv(f"{PREFIX}SECRET_KEY_PREVIOUS")
+    with pytest.raises(SettingsError, match="SECRET_KEY_PREVIOUS_FILE: cannot read the file"):
+        Settings.read().keys()
+    (tmp_path / "keys").write_text(f"{texts}\n")
+    assert Settings.read().keys() == (bytes(range(32)), old, older)

@@ -1,0 +1,101 @@
+"""A new secret for a hook, while receivers still check with the old one.
+
+For a day both sign every delivery, newest first; then the relay drops the old one. An answer that was lost costs
+nothing: the old secret is still in use, and with an `Idempotency-Key` the same answer can be had again.
+
+Source: Standard Webhooks 1.0, "Signature scheme" (several signatures, separated by spaces, for rotation without
+downtime).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from hookstream.schemas.event import ClientId
+from hookstream.schemas.hook import Hook
+
+from .changes import StoredHook
+from .database import NowMs, Sessions, reading, transact
+from .idempotency import answer_context, claim_key
+from .models import SlotRow
+from .repository import HookRepository
+from .secrets import SecretBox, SigningSecret, hook_context
+
+SECRET_OVERLAP_MS = 24 * 3600 * 1000
+_ACTOR = "relay"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotated:
+    """The answer to a rotation. `repeated` where an earlier request made the secret."""
+
+    stored: StoredHook
+    old_until_ms: int
+    secret: str = field(repr=False)
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationRequest:
+    """Whose secret; `client` None may be any client's."""
+
+    hook_id: int
+    client: ClientId | None
+    idempotency_key: str | None
+
+
+def rotate_secret(sessions: Sessions, box: SecretBox, wanted: RotationRequest, *, actor: str, now_ms: NowMs) -> Rotated:
+    """Make a new secret, or give the first answer again.
+
+    Raises:
+        HookNotFoundError: none, deleted, or another client's.
+        TooManySecretsError: rotated again and again within a day.
+        IdempotencyConflictError: the key came with another request before.
+        DatabaseUnavailableError: nothing was written.
+    """
+
+    def work(session: Session) -> Rotated:
+        now = now_ms()
+        hooks = HookRepository(session, actor, now)
+        key = wanted.idempotency_key
+        if key is None:
+            return _rotate(hooks, box, wanted)
+        owner = hooks.get(wanted.hook_id, client=wanted.client)
+        claim = claim_key(session, owner.hook.client, key, ["secret.rotate", wanted.hook_id], now_ms=now)
+        context = answer_context(owner.hook.client, key)
+        if claim.answer:
+            secret, old_until_ms = json.loads(box.open(claim.answer, context=context))
+            stored = hooks.get(wanted.hook_id, client=wanted.client)
+            return Rotated(stored=stored, old_until_ms=old_until_ms, secret=secret, repeated=True)
+        rotated = _rotate(hooks, box, wanted)
+        claim.answer = box.seal(json.dumps([rotated.secret, rotated.old_until_ms]).encode(), context=context)
+        return rotated
+
+    return transact(sessions, work)
+
+
+def drop_old_secrets(sessions: Sessions, *, now_ms: int, limit: int) -> int:
+    """Drop the old secrets whose time is over; give the number of hooks.
+
+    Raises:
+        DatabaseUnavailableError: call it again.
+    """
+    with reading(sessions) as session:
+        if session.scalar(select(SlotRow.hook_id).where(SlotRow.old_secrets_until_ms <= now_ms).limit(1)) is None:
+            return 0
+    return transact(sessions, lambda session: HookRepository(session, _ACTOR, now_ms).drop_old_secrets(limit=limit))
+
+
+def _rotate(hooks: HookRepository, box: SecretBox, wanted: RotationRequest) -> Rotated:
+    secret = SigningSecret.new()
+
+    def seal(hook: Hook) -> bytes:
+        return box.seal(secret.key, context=hook_context(hook.client, hook.event, hook.id))
+
+    old_until_ms = hooks.now_ms + SECRET_OVERLAP_MS
+    stored = hooks.rotate_secret(wanted.hook_id, client=wanted.client, seal_secret=seal, old_until_ms=old_until_ms)
+    return Rotated(stored=stored, old_until_ms=old_until_ms, secret=secret.reveal())
