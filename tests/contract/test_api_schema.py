@@ -60,7 +60,8 @@ def test_every_route_answers_as_documented(api: Api) -> None:
         token = platform if operation.path == "/events" else integrator
         _check(operation, {"Authorization": f"Bearer {token}"})
         checked.append(operation.label)
-    assert len(checked) == 12, checked
+    documented = api.app.openapi()["paths"]
+    assert len(checked) == sum(map(len, documented.values())) >= 13, checked
 
 
 def _check(operation: APIOperation[Any, Any, Any, Any], headers: dict[str, str]) -> None:
