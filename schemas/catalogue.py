@@ -33,6 +33,7 @@ class InternalSchema(StrEnum):
     ATTEMPT = "attempt"
     DEAD_LETTER = "dead_letter"
     NOTICE = "notice"
+    CONTROL = "control"
 
     @property
     def text(self) -> str:
@@ -139,6 +140,7 @@ class Catalogue:
             topics.dead_letters: InternalSchema.DEAD_LETTER.text,
             topics.attempts: InternalSchema.ATTEMPT.text,
             topics.hook_notices: InternalSchema.NOTICE.text,
+            topics.control: InternalSchema.CONTROL.text,
         }
         return {subject(topic): text for topic, text in by_topic.items()}
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from .attempt import Attempt, AttemptResult
 from .catalogue import Catalogue, InternalSchema
+from .control import EndpointWish, SkippedDelivery
 from .delivery import DeadLetter, DeadLetterReason, Delivery
 from .errors import InvalidValueError, UndecodableError
 from .event import Concept, Event, EventName
@@ -136,6 +137,7 @@ def delivery_encoder(schema_id: int) -> Callable[[Delivery], bytes]:
                 "arrived_ms": delivery.arrived_ms,
                 "replay": delivery.replay,
                 "live_end": delivery.live_end,
+                "replayed_at_ms": delivery.replayed_at_ms,
             }
         )
 
@@ -262,6 +264,52 @@ def notice_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None], Ho
         record, _ = read(data)
         record["kind"] = kind_of(record["kind"])
         return HookNotice(**record)
+
+    return decode
+
+
+def wish_encoder(schema_id: int) -> Callable[[EndpointWish], bytes]:
+    """Encode operators' wishes."""
+    write = record_writer(InternalSchema.CONTROL.text, schema_id)
+
+    def encode(wish: EndpointWish) -> bytes:
+        return write(
+            {
+                "client": wish.client,
+                "target_digest": wish.target_digest,
+                "paused": wish.paused,
+                "skip_before_ms": wish.skip_before_ms,
+                "retry_at_ms": wish.retry_at_ms,
+                "skipped": [
+                    {
+                        "delivery_id": skip.delivery_id,
+                        "at_ms": skip.at_ms,
+                        "asked_by": skip.asked_by,
+                        "reason": skip.reason,
+                    }
+                    for skip in wish.skipped
+                ],
+                "asked_by": wish.asked_by,
+                "reason": wish.reason,
+                "drained_by": wish.drained_by,
+                "drain_reason": wish.drain_reason,
+                "revision": wish.revision,
+            }
+        )
+
+    return encode
+
+
+def wish_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None], EndpointWish | None]:
+    """Decode what the control topic holds: a wish, or None for a tombstone."""
+    read = record_reader(InternalSchema.CONTROL.text, writer_schemas)
+
+    def decode(data: bytes | None) -> EndpointWish | None:
+        if data is None:
+            return None
+        record, _ = read(data)
+        record["skipped"] = tuple(SkippedDelivery(**skip) for skip in record["skipped"])
+        return EndpointWish(**record)
 
     return decode
 

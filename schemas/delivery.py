@@ -27,7 +27,8 @@ class Delivery:
 
     A plain slots class, not frozen: a frozen one costs a microsecond more on the hot path. Treat it as a value.
     `arrived_ms` is the source record's append time (broker clock), which `not_before` of a hook and replay windows
-    compare with. `live_end` is set on replays only: the end offset of this partition of `deliveries` at the time.
+    compare with. Set on replays only: `live_end`, the end offset of this partition of `deliveries` at the time, and
+    `replayed_at_ms`, when it was asked for.
     """
 
     id: DeliveryId
@@ -45,6 +46,12 @@ class Delivery:
     arrived_ms: int
     replay: str | None = None
     live_end: int = 0
+    replayed_at_ms: int = 0
+
+    @property
+    def owed_since_ms(self) -> int:
+        """Since when it is owed: a replay since it was asked for, however old its event is."""
+        return self.replayed_at_ms or self.arrived_ms
 
     @property
     def key(self) -> bytes:

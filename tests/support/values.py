@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from hookstream.schemas.attempt import Attempt, AttemptResult
+from hookstream.schemas.control import EndpointWish, SkippedDelivery
 from hookstream.schemas.delivery import DeadLetter, DeadLetterReason, Delivery, DeliveryId
 from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.event import ClientId, Concept, Event, EventName
@@ -51,6 +52,20 @@ DELIVERY = Delivery(
     arrived_ms=OCCURRED_AT_MS + 5,
     replay="job-1",
     live_end=77,
+    replayed_at_ms=OCCURRED_AT_MS + 9,
+)
+WISH = EndpointWish(
+    client=ClientId(9999),
+    target_digest=bytes.fromhex("0123456789abcdef"),
+    paused=True,
+    skip_before_ms=OCCURRED_AT_MS,
+    retry_at_ms=OCCURRED_AT_MS + 1,
+    skipped=(SkippedDelivery(delivery_id=DELIVERY_ID, at_ms=OCCURRED_AT_MS, asked_by="token 3", reason="poison"),),
+    asked_by="token 5",
+    reason="it melts",
+    drained_by="token 4",
+    drain_reason="too old",
+    revision=7,
 )
 ATTEMPT = Attempt(
     delivery_id=DELIVERY_ID,

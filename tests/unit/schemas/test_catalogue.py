@@ -122,9 +122,9 @@ def test_every_topic_with_records_has_a_subject() -> None:
     subjects = catalogue.subjects(topics)
     assert subjects["eu.events.lead-value"] == catalogue.schema_text("lead")
     assert subjects["eu.deliveries-value"] == subjects["eu.deliveries.replay-value"] == InternalSchema.DELIVERY.text
-    internal = {topics.subscriptions, topics.attempts, topics.dead_letters, topics.hook_notices}
+    internal = {topics.subscriptions, topics.attempts, topics.dead_letters, topics.hook_notices, topics.control}
     assert {subject(topic) for topic in internal} < set(subjects)
-    assert len(subjects) == 5 + 6
+    assert len(subjects) == 5 + 7
 
 
 def test_another_domain_needs_nothing_but_its_folder(folder: Path) -> None:

@@ -24,7 +24,7 @@ from tests.support import values
 from tests.support.values import Schemas
 
 CATALOGUE = Catalogue.shipped()
-PROPERTY, SUBSCRIPTION, DELIVERY, ATTEMPT, DEAD_LETTER, NOTICE = range(1, 7)
+PROPERTY, SUBSCRIPTION, DELIVERY, ATTEMPT, DEAD_LETTER, NOTICE, CONTROL = range(1, 8)
 SCHEMAS = Schemas(
     {
         PROPERTY: CATALOGUE.schema_text("property"),
@@ -33,6 +33,7 @@ SCHEMAS = Schemas(
         ATTEMPT: InternalSchema.ATTEMPT.text,
         DEAD_LETTER: InternalSchema.DEAD_LETTER.text,
         NOTICE: InternalSchema.NOTICE.text,
+        CONTROL: InternalSchema.CONTROL.text,
     }
 )
 GOLDEN = json.loads((Path(__file__).parents[2] / "vectors" / "avro_golden.json").read_text())["records"]
@@ -49,6 +50,7 @@ CASES: dict[str, tuple[object, Callable[[Any], bytes], Callable[[bytes | None], 
     "attempt": (values.ATTEMPT, codec.attempt_encoder(ATTEMPT), codec.attempt_decoder(SCHEMAS)),
     "dead_letter": (values.DEAD_LETTER, codec.dead_letter_encoder(DEAD_LETTER), codec.dead_letter_decoder(SCHEMAS)),
     "notice": (values.NOTICE, codec.notice_encoder(NOTICE), codec.notice_decoder(SCHEMAS)),
+    "wish": (values.WISH, codec.wish_encoder(CONTROL), codec.wish_decoder(SCHEMAS)),
 }
 
 
@@ -71,6 +73,7 @@ def test_the_bytes_of_every_release_are_read(name: str) -> None:
         (InternalSchema.ATTEMPT, values.ATTEMPT),
         (InternalSchema.DEAD_LETTER, values.DEAD_LETTER),
         (InternalSchema.NOTICE, values.NOTICE),
+        (InternalSchema.CONTROL, values.WISH),
     ],
 )
 def test_an_internal_schema_has_exactly_the_fields_of_its_value(schema: InternalSchema, kind: object) -> None:
