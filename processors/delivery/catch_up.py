@@ -96,7 +96,9 @@ class CatchUp:
                 if self._catching_up(stream, hook, cursor):
                     if 2 * len(cursor.buffer) <= self._capacity(cursor):
                         yield Scanner(hook, cursor, expiring=False)
-                elif self._leaves(hook, cursor.oldest_ms) and len(cursor.buffer) < self._capacity(cursor):
+                elif (cursor.suspect or self._too_old(hook, cursor.oldest_ms)) and (
+                    len(cursor.buffer) < self._capacity(cursor)
+                ):
                     yield Scanner(hook, cursor, expiring=True)
 
     def _catching_up(self, stream: Stream, hook: TrackedHook, cursor: Cursor) -> bool:
@@ -113,15 +115,23 @@ class CatchUp:
                 return False
         return True
 
-    def _leaves(self, hook: TrackedHook, arrived_ms: int) -> DeadLetterReason | None:
-        """Why a record that arrived then goes to the dead letters unsent, None if it does not."""
-        if not arrived_ms:
-            return None
-        if self._ledger.wall_ms - arrived_ms > self._policy.expire_after_s * 1000:
+    def _leaves(self, hook: TrackedHook, delivery: Delivery) -> DeadLetterReason | None:
+        """Why a record goes to the dead letters unsent, None if it does not."""
+        if self._expires(delivery.owed_since_ms):
             return DeadLetterReason.EXPIRED
-        if hook.endpoint is not None and arrived_ms < hook.endpoint.health.skip_before_ms:
+        if hook.endpoint is not None and hook.endpoint.health.skips(delivery):
             return DeadLetterReason.SKIPPED
         return None
+
+    def _expires(self, since_ms: int) -> bool:
+        return self._ledger.wall_ms - since_ms > self._policy.expire_after_s * 1000
+
+    def _too_old(self, hook: TrackedHook, oldest_ms: int) -> bool:
+        """Whether the first record that a cursor owes is too old to be kept, or was skipped with all before a time."""
+        if not oldest_ms:
+            return False
+        skip_before_ms = 0 if hook.endpoint is None else hook.endpoint.health.skip_before_ms
+        return self._expires(oldest_ms) or oldest_ms < skip_before_ms
 
     def _capacity(self, cursor: Cursor) -> int:
         return self._policy.buffer_records if cursor.resource is None else self._policy.resource_buffer_records
@@ -381,15 +391,16 @@ class _Reading:
             cursor.settle(offset)
             stream.dying.pop(offset, None)
             return
-        leaves = None if offset in stream.in_flight else catch_up._leaves(hook, delivery.arrived_ms)  # noqa: SLF001
+        leaves = None if offset in stream.in_flight else catch_up._leaves(hook, delivery)  # noqa: SLF001
         if expiring and leaves is None:
-            cursor.oldest_ms = delivery.arrived_ms
+            cursor.suspect = False
+            cursor.oldest_ms = delivery.owed_since_ms
             self._leave(cursor, offset)
             return
         pending = Pending(stream.index, offset, delivery, hook, 0, ledger.now)
         pending.in_window = False
         if not cursor.buffer:
-            cursor.oldest_ms = delivery.arrived_ms
+            cursor.oldest_ms = delivery.owed_since_ms
         cursor.buffer[offset] = pending
         if hook.endpoint is not None and not ledger.held(hook):
             hook.endpoint.lane(pending.resource).add_to_buffer(pending)
@@ -420,7 +431,7 @@ class _Reading:
             walk.fresh.append(pending)
 
     def _leave(self, cursor: Cursor, offset: int) -> None:
-        """A cursor stops here: its buffer is full, or what follows is young enough to keep."""
+        """A cursor stops here: its buffer is full, or what follows is kept."""
         cursor.scan = offset
         del self._cursors[id(cursor)]
 

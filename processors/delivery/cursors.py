@@ -20,10 +20,11 @@ class Cursor:
     """Everything of one hook (or of one resource of it) from `next` on, but for what is settled above.
 
     `scan` is where catch-up reads on; what it has read and not settled is in `buffer`, by offset, ascending.
-    `oldest_ms` is the append time of the first record that is owed, 0 while unknown.
+    `oldest_ms` says since when the first of it is owed, 0 while unknown. `suspect`: an operator skipped a delivery that
+    may be the first; where the cursor waits, that one is looked at.
     """
 
-    __slots__ = ("_trim_at", "buffer", "oldest_ms", "resource", "scan", "settled", "unserved_since")
+    __slots__ = ("_trim_at", "buffer", "oldest_ms", "resource", "scan", "settled", "suspect", "unserved_since")
 
     def __init__(self, scan: int, settled: set[int], resource: str | None, *, oldest_ms: int = 0) -> None:
         """Owe everything from `scan` on, but for `settled`."""
@@ -32,6 +33,7 @@ class Cursor:
         self.resource = resource
         self.buffer: dict[int, Pending] = {}
         self.oldest_ms = oldest_ms
+        self.suspect = False
         self.unserved_since = 0.0
         self._trim_at = _PRUNE_AT
 

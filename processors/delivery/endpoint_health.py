@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from hookstream.schemas.delivery import Delivery
 
     from .policy import EnginePolicy
 
@@ -35,6 +37,7 @@ class EndpointHealth:
         "several_resources",
         "sick",
         "skip_before_ms",
+        "skipped",
         "succeeded",
     )
 
@@ -55,7 +58,8 @@ class EndpointHealth:
         self.limit: float = policy.concurrency_start
         self.latency_s = 0.0
         self.paused = False  # an operator's wish: nothing is sent
-        self.skip_before_ms = 0  # an operator's wish: what arrived earlier goes to the dead letters
+        self.skip_before_ms = 0  # an operator's wish: what is owed since earlier goes to the dead letters
+        self.skipped: Mapping[str, int] = {}  # an operator's wish: single deliveries, and when it was said of each
         self.retried_at_ms = 0  # the last wish to try at once that was followed
 
     def met(self, resource: str) -> None:
@@ -124,13 +128,23 @@ class EndpointHealth:
         """Halve the concurrency: the endpoint answers slowly while others wait for a place."""
         self.limit = max(self.limit / 2, 1.0)
 
+    @property
+    def skips_some(self) -> bool:
+        """Whether an operator wants anything in the dead letters."""
+        return bool(self.skip_before_ms or self.skipped)
+
+    def skips(self, delivery: Delivery) -> bool:
+        """Whether an operator wants a delivery in the dead letters; not one that was resent from there since."""
+        since = delivery.owed_since_ms
+        return since < self.skip_before_ms or since < self.skipped.get(delivery.id, 0)
+
     def waits(self, now: float) -> bool:
         """Whether nothing may be sent, or nothing but a probe."""
         return self.sick or self.paused or now < self.quiet_until
 
     def unremarkable(self, now: float) -> bool:
         """Whether there is nothing to store."""
-        wishes = self.paused or self.skip_before_ms or self.retried_at_ms
+        wishes = self.paused or self.skips_some or self.retried_at_ms
         return not (self.sick or self.failing_since_ms or self.busy_streak or self.quiet_until > now or wishes)
 
     def _spread(self, seconds: float) -> float:

@@ -141,7 +141,7 @@ class Engine:
         if stream.owing and (cursor := hook.backlogs[stream_index].owner(delivery.resource)) is not None:
             stream.tracker.read(offset, settled=True)
             if not cursor.oldest_ms:
-                cursor.oldest_ms = delivery.arrived_ms
+                cursor.oldest_ms = delivery.owed_since_ms
             return
         stream.tracker.read(offset, settled=False)
         pending = Pending(stream_index, offset, delivery, hook, size, ledger.now)

@@ -151,6 +151,10 @@ class Isolation:
         standing = self._ledger.standing(pending.delivery, pending.hook, stream.index)
         if standing in (Standing.CANCELLED, Standing.SKIPPED):
             self.settle_unsent(stream, pending, standing)
+            return
+        endpoint = pending.hook.endpoint
+        if endpoint is not None and endpoint.health.skips(pending.delivery) and pending.offset not in stream.in_flight:
+            self.bury(stream, pending, DeadLetterReason.SKIPPED)
 
     def settle_unsent(self, stream: Stream, pending: Pending, standing: Standing) -> None:
         """Settle a record that the table cancels or skips, unless it is in flight: its answer settles it then."""

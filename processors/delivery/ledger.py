@@ -283,14 +283,14 @@ class Ledger:
             }
             for pending in mine:
                 self.leave_window(stream, pending)
-        oldest_ms = mine[0].delivery.arrived_ms if mine else 0
+        oldest_ms = mine[0].delivery.owed_since_ms if mine else 0
         cursor = Cursor(start, settled, resource, oldest_ms=oldest_ms)
         cursor.unserved_since = self.now
         if resource is None:
             backlog.cursor = cursor
         else:
             backlog.exceptions[resource] = cursor
-        self._count_cursor(hook, stream)
+        self._count_cursor(hook, stream, cursor)
 
     def adopt_cursor(self, hook: TrackedHook, stream: Stream, cursor: Cursor) -> None:
         """Take a cursor over from a stored state."""
@@ -299,9 +299,10 @@ class Ledger:
             backlog.cursor = cursor
         else:
             backlog.exceptions[cursor.resource] = cursor
-        self._count_cursor(hook, stream)
+        self._count_cursor(hook, stream, cursor)
 
-    def _count_cursor(self, hook: TrackedHook, stream: Stream) -> None:
+    def _count_cursor(self, hook: TrackedHook, stream: Stream, cursor: Cursor) -> None:
+        cursor.suspect = hook.endpoint is not None and bool(hook.endpoint.health.skipped)
         if not stream.owing:
             stream.tail.clear()
             stream.tail_start = stream.position

@@ -75,11 +75,11 @@ class Sending:
             return None  # a retarget is a barrier: the answer of the last request to the old target lifts it
         held = ledger.streams[stream]
         clocks = hook.backlogs[stream].clocks
+        health = lane.endpoint.health
+        if health.skips_some and health.skips(pending.delivery):
+            self._isolation.bury(held, pending, DeadLetterReason.SKIPPED)
         early = clocks and (clock := clocks.get(pending.resource)) is not None and clock.due > ledger.now
         if early or (held.dying and pending.offset in held.dying):
-            return None
-        if pending.delivery.arrived_ms < lane.endpoint.health.skip_before_ms:
-            self._isolation.bury(held, pending, DeadLetterReason.SKIPPED)
             return None
         row = self._sendable_row(pending, held)
         if row is None or (stream == REPLAY and not self._replayable(pending, lane)):
@@ -150,6 +150,9 @@ class Sending:
                     continue
                 walk.heads.append(head)
                 lane = endpoint.lane(head.resource)
+                buffered = lane.buffers[head.stream]
+                if buffered and buffered[0].offset < head.offset:
+                    continue  # a lower one is on its way to the dead letters
                 if lane.in_flight or (head.stream == REPLAY and not self._replayable(head, lane)):
                     continue
                 walk.tried += 1
@@ -178,7 +181,7 @@ class Sending:
             or hook.endpoint is not endpoint
         ):
             return None
-        if head.delivery.arrived_ms < endpoint.health.skip_before_ms:
+        if endpoint.health.skips(head.delivery):
             self._isolation.bury(stream, head, DeadLetterReason.SKIPPED)
         if head.offset in stream.dying or (hook.flying and hook.flying_to is not endpoint):
             return None

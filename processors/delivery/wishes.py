@@ -45,6 +45,7 @@ class Wishes:
             return
         health, ledger = endpoint.health, self._ledger
         health.skip_before_ms = max(health.skip_before_ms, wish.skip_before_ms)
+        self._skip_single(endpoint, wish)
         if wish.retry_at_ms > health.retried_at_ms:
             health.retried_at_ms = wish.retry_at_ms
             self._try_now(endpoint)
@@ -58,6 +59,17 @@ class Wishes:
                 self._isolation.await_probe(endpoint)
         ledger.changes += 1
         ledger.wake_lanes(endpoint)
+
+    def _skip_single(self, endpoint: Endpoint, wish: EndpointWish) -> None:
+        """Take over which single deliveries are skipped; cursors that wait look whether their first is one."""
+        skipped = {skip.delivery_id: skip.at_ms for skip in wish.skipped}
+        if skipped == endpoint.health.skipped:
+            return
+        endpoint.health.skipped = skipped
+        for hook in endpoint.hooks.values():
+            for backlog in hook.backlogs:
+                for cursor in backlog.cursors():
+                    cursor.suspect = True
 
     def _try_now(self, endpoint: Endpoint) -> None:
         """Nothing waits for a time any more: neither the endpoint nor one of its resources."""

@@ -451,13 +451,37 @@ MUTANTS = {
         "what an operator skipped is sent when catch-up or a probe comes to it",
         (
             "sending",
-            "        if pending.delivery.arrived_ms < lane.endpoint.health.skip_before_ms:\n",
-            "        if pending.in_window and pending.delivery.arrived_ms < lane.endpoint.health.skip_before_ms:\n",
+            "        if health.skips_some and health.skips(pending.delivery):\n",
+            "        if pending.in_window and health.skips_some and health.skips(pending.delivery):\n",
         ),
         (
             "catch_up",
-            "        if hook.endpoint is not None and arrived_ms < hook.endpoint.health.skip_before_ms:\n",
+            "        if hook.endpoint is not None and hook.endpoint.health.skips(delivery):\n",
             "        if False:\n",
+        ),
+    ),
+    "single_skip_ignored": _mutant(
+        "a single delivery that an operator skipped is sent",
+        (
+            "endpoint_health",
+            "        return since < self.skip_before_ms or since < self.skipped.get(delivery.id, 0)\n",
+            "        return since < self.skip_before_ms\n",
+        ),
+    ),
+    "single_skip_forgets_the_probes": _mutant(
+        "a single delivery that an operator skipped is probed with",
+        (
+            "sending",
+            "        if endpoint.health.skips(head.delivery):\n",
+            "        if head.delivery.owed_since_ms < endpoint.health.skip_before_ms:\n",
+        ),
+    ),
+    "resent_is_skipped_again": _mutant(
+        "what was resent from the dead letters goes back there",
+        (
+            "endpoint_health",
+            "        since = delivery.owed_since_ms\n",
+            "        since = delivery.arrived_ms\n",
         ),
     ),
     "resume_forgets_the_lanes": _mutant(

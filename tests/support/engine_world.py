@@ -10,7 +10,7 @@ disabled hook nothing | I6 a retarget is a barrier | I7 no duplicate without a c
 full window is relieved in one turn, a quarantine ends though some resources stay poison, all drains once targets are
 healthy | I9 no quarantine without its cause, no dead letter by schedule without its attempts | I10 rate and concurrency
 limits hold | I11 a hook is disabled after days of failure, and not before | I12 what retention passes is counted |
-I13 a paused endpoint gets nothing, and nobody what an operator skipped.
+I13 a paused endpoint gets nothing, and nobody what an operator skipped, before it is resent.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from hookstream.processors.delivery.cursors import Cursor
 from hookstream.processors.delivery.lanes import Endpoint, HookRow, Pending, Post, TrackedHook
 from hookstream.processors.delivery.ledger import Ledger
 from hookstream.processors.delivery.policy import EnginePolicy
-from hookstream.schemas.control import EndpointWish, target_digest
+from hookstream.schemas.control import EndpointWish, SkippedDelivery, target_digest
 from hookstream.schemas.delivery import DeadLetterReason, Delivery, DeliveryId
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState, NoticeKind, Revision
@@ -301,15 +301,27 @@ class World:
             wish = replace(wish, retry_at_ms=self.wall_ms)
             self.probed_at.pop((self.owner.serial, (client, target)), None)
             self.quiet.pop((self.owner.serial, (client, target)), None)
-        elif choice < 0.5:
+        elif choice < 0.45:
             wish = replace(wish, skip_before_ms=self.wall_ms - 300_000)
+        elif choice < 0.7:
+            wish = self.skip_one(wish)
         else:
             wish = replace(wish, paused=not wish.paused)
         self.tell(wish)
 
+    def skip_one(self, wish: EndpointWish) -> EndpointWish:
+        """Skip the oldest delivery that is owed, or any one."""
+        owed = [r for o, r in enumerate(self.logs[LIVE]) if r and r.client == wish.client and not self.is_settled(0, o)]
+        if not owed:
+            return wish
+        record = self.random.choice((owed[0], self.random.choice(owed)))
+        skip = SkippedDelivery(delivery_id=record.id, at_ms=self.wall_ms, asked_by="operator", reason="poison")
+        return replace(wish, skipped=(*wish.skipped[-2:], skip))
+
     def tell(self, wish: EndpointWish) -> None:
         key = int(wish.client), wish.target_digest
-        self.say("wish", key[0], "paused" if wish.paused else "running", wish.skip_before_ms, wish.retry_at_ms)
+        skipped = [skip.delivery_id for skip in wish.skipped]
+        self.say("wish", key[0], "paused" if wish.paused else "running", wish.skip_before_ms, wish.retry_at_ms, skipped)
         self.wishes[key] = self.owner.table.wishes[key] = wish
         self.owner.engine.wish_changed(*key)
 
@@ -360,7 +372,9 @@ class World:
         if originals and len(self.logs[REPLAY]) < 40:
             first = self.random.randrange(len(originals))
             for _, record in originals[first : first + 4]:
-                self.logs[REPLAY].append(replace(record, replay="job", live_end=len(self.logs[LIVE])))
+                self.logs[REPLAY].append(
+                    replace(record, replay="job", live_end=len(self.logs[LIVE]), replayed_at_ms=self.wall_ms)
+                )
             self.say("replay asked, log ends at", len(self.logs[REPLAY]))
 
     # -- owner of the partition ----------------------------------------------------------------------------------
@@ -565,7 +579,7 @@ class World:
             raise ViolationError(f"I6 {pending.offset} to {endpoint}, its row says {post.row.target}")
         self.judge_waiting(owner, post, endpoint)
         wish = owner.table.wishes.get((record.client, target_digest(endpoint[1])))
-        if wish is not None and (wish.paused or record.arrived_ms < wish.skip_before_ms):
+        if wish is not None and (wish.paused or skips(wish, record)):
             raise ViolationError(f"I13 {pending.offset} to {endpoint}, against {wish}")
         self.judge_dead_letters(owner, pending)
         if len([f for f in mine if f.endpoint == endpoint]) >= post.endpoint.health.limit and not post.probe:
@@ -642,7 +656,7 @@ class World:
             return
         copies = [o for o, r in enumerate(self.logs[LIVE]) if r and r.id == record.id]
         original = self.first[record.id] = copies[0]
-        if self.excused(LIVE, record) or any(o in self.dead[LIVE] for o in copies):
+        if self.excused(LIVE, record) or any(o in self.dead[LIVE] or o in self.lost[LIVE] for o in copies):
             return
         lanes_of: list[tuple[Any, ...]] = [("hook", record.hook_id, record.resource)]
         if record.hook_id not in self.disturbed:
@@ -909,6 +923,11 @@ class Recorder:
         self.world, self.owner = world, owner
 
     def bury(self, stream: int, pending: Pending, reason: DeadLetterReason) -> None:
+        record, wishes = pending.delivery, self.owner.table.wishes
+        if reason.value == "skipped" and not any(
+            skips(wish, record) for (client, _), wish in wishes.items() if client == record.client
+        ):
+            raise ViolationError(f"I13 {stream}:{pending.offset} was not skipped, or was resent since")
         self.owner.dead_letters.append((stream, pending, reason.value))
 
     def notify(self, hook: TrackedHook, row: Hook, kind: NoticeKind) -> None:
@@ -929,6 +948,14 @@ class Recorder:
 
     def stale(self, hook: TrackedHook) -> None:
         self.owner.stale.add(hook.id)
+
+
+def skips(wish: EndpointWish, record: Delivery) -> bool:
+    """Whether an operator wants the record in the dead letters."""
+    since = record.replayed_at_ms or record.arrived_ms
+    return since < wish.skip_before_ms or any(
+        skip.delivery_id == record.id and since < skip.at_ms for skip in wish.skipped
+    )
 
 
 def check(seed: int, kit: Kit | None = None) -> tuple[World, str | None]:
