@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
 
+from hookstream.schemas.control import target_digest
+from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.errors import UndecodableError
 
 from .catch_up import OwedRecord
@@ -26,7 +28,7 @@ from .tracker import SettledSet
 
 if TYPE_CHECKING:
     from hookstream.processors.metrics import Metrics
-    from hookstream.schemas.delivery import DeadLetterReason, Delivery
+    from hookstream.schemas.delivery import Delivery
     from hookstream.schemas.hook import NoticeKind
 
     from .dispatcher import Dispatcher
@@ -256,6 +258,8 @@ class OwnedPartition:
             last_status=None if answer is None else answer.status,
             last_answer=b"" if answer is None else answer.body,
         )
+        if reason is DeadLetterReason.SKIPPED:
+            letter = replace(letter, detail=self._why_skipped(pending))
 
         def acknowledged() -> None:
             if not self.gone:
@@ -265,6 +269,16 @@ class OwnedPartition:
                 self._parts.wake()
 
         self._parts.dead_letters.write(letter, acknowledged)
+
+    def _why_skipped(self, pending: Pending) -> str:
+        """Who said so, and why, in words of the operator's own."""
+        endpoint, wishes = pending.hook.endpoint, self._parts.wishes
+        wish = (
+            None
+            if endpoint is None or wishes is None
+            else wishes.get(endpoint.client_id, target_digest(endpoint.target))
+        )
+        return "skipped by an operator" if wish is None else wish.why_skipped(pending.delivery.id)
 
     def _count_dead(self, reason: DeadLetterReason) -> None:
         self._parts.metrics.dead_letters[reason] += 1

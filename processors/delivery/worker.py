@@ -4,8 +4,9 @@ Threads: the poll thread is the only user of the group's consumer (`poll_thread`
 `run`, has the engines, the requests and the table (`delivery_loop`). The others only bring something in: the
 subscriptions table, stretches of logs that cursors want (`log_reader`), and the watchdog.
 
-Start: ids and schemas, then the whole table, then the group. Stop: nothing more is sent, what is in flight is waited
-for, commits are made, and then the group is left (nothing is drained while leaving it: no heartbeat is sent there).
+Start: ids and schemas, then the whole table and the operators' wishes, then the group. Stop: nothing more is sent, what
+is in flight is waited for, commits are made, and then the group is left (nothing is drained while leaving it: no
+heartbeat is sent there).
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from hookstream.schemas.codec import (
     delivery_encoder,
     notice_encoder,
     subscription_decoder,
+    wish_decoder,
 )
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.secrets import SecretBox
@@ -49,6 +51,7 @@ from .catch_up_reading import CatchUpReading
 from .commit_metadata import VERSION, log_digest, table_digest
 from .committing import CommitParts, Committed, Committing
 from .connection_pool import PoolLimits
+from .control_table import ControlReader, ControlTable, WishBatch
 from .dead_letters import DeadLetters
 from .delivery_loop import DeliveryLoop, LoopParts
 from .dispatcher import Dispatcher
@@ -67,7 +70,6 @@ from .resolver import Resolver, SystemResolver
 from .schema_fetcher import SchemaFetcher, owed_decoder
 from .state_sweep import StateSweep
 from .watchdog import Watchdog
-from .wishes import WishTable
 
 # Many endpoints of many clients are often one origin (an automation service), so an origin may keep what it needs: with
 # 64 kept for 640 in flight, two in five deliveries opened a connection, and a worker made a tenth of what it can.
@@ -108,7 +110,7 @@ def _tune_garbage_collection() -> None:
 class DeliveryWorker:
     """One member of the workers' group."""
 
-    def __init__(  # noqa: PLR0913 - what the composition brings
+    def __init__(
         self,
         config: WorkerConfig,
         registry: SchemaRegistry,
@@ -118,9 +120,8 @@ class DeliveryWorker:
         health: Health,
         metrics: Metrics,
         resolver: Resolver | None = None,
-        wishes: WishTable | None = None,
     ) -> None:
-        """Prepare; nothing is connected yet. `wishes` are the operators'; say `wish_changed` when one changes."""
+        """Prepare; nothing is connected yet."""
         self._config = config
         self._registry = registry
         self._secrets = secrets
@@ -128,7 +129,6 @@ class DeliveryWorker:
         self._health = health
         self._metrics = metrics
         self._resolver = resolver or SystemResolver()
-        self._wishes = wishes
         self._schemas = KnownSchemas(registry.schema_text_by_id)
         self._fetcher = SchemaFetcher(self._schemas, health=health, stop=stop, failed=self._fail)
         self.table = SubscriptionTable()
@@ -138,7 +138,14 @@ class DeliveryWorker:
             decode=subscription_decoder(registry.schema_text_by_id),
             deliver=self._bring_rows,
         )
-        for part in ("table", "group"):
+        self.wishes = ControlTable()
+        self._wish_reader = ControlReader(
+            config.kafka,
+            config.topics.control,
+            decode=wish_decoder(registry.schema_text_by_id),
+            deliver=self._bring_wishes,
+        )
+        for part in ("table", "wishes", "group"):
             health.down(part, "starting")
         self._ids: dict[str, int] = {}
         self._identities: tuple[LogIdentity, LogIdentity]
@@ -164,6 +171,7 @@ class DeliveryWorker:
             log.info("stopped while waiting")
         finally:
             self._reader.close()
+            self._wish_reader.close()
 
     # --- start --------------------------------------------------------------------------------------------------------
 
@@ -194,6 +202,7 @@ class DeliveryWorker:
 
         wait("schema registry", look_up_schemas)
         wait("kafka", self._reader.open)
+        wait("kafka", self._wish_reader.open)
         wait("kafka", identify)
 
     async def _main(self) -> None:
@@ -211,6 +220,7 @@ class DeliveryWorker:
             (topics.deliveries, topics.replays), self._make_reader, fed=lambda _: self._deliveries.wake()
         )
         table = TableThread(self._reader, failed=self._fail_from_thread)
+        wishes = TableThread(self._wish_reader, failed=self._fail_from_thread, name="control-table")
         watchdog = Watchdog(self._beats)
         try:
             await asyncio.to_thread(
@@ -222,10 +232,13 @@ class DeliveryWorker:
             )
             self.table.listen(lambda _, row: self._deliveries.row_changed(row.client, row.event))
             table.start()
+            wishes.start()
             await self._until(lambda: self.table.offset >= self._reader.target_offset)
+            await self._until(lambda: self._wish_reader.covered_by(self.wishes.next_offsets))
             if not self._stop.asked:
                 self._poll.start()
                 watchdog.start()
+                self._health.up("wishes")
                 self._health.up("group")
                 await self._until(lambda: False)
                 await self._finish()
@@ -235,6 +248,7 @@ class DeliveryWorker:
             self._deliveries.abandon_all()
             await asyncio.to_thread(self._poll.join, _JOIN_WITHIN_S)
             await asyncio.to_thread(table.stop)
+            await asyncio.to_thread(wishes.stop)
             await asyncio.to_thread(self._deliveries.readers.close)
             await http.close()
             attempts.close()
@@ -254,7 +268,7 @@ class DeliveryWorker:
             decode=decode,
             decode_owed=owed_decoder(decode),
             undecodable=self._schemas.lacks,
-            wishes=self._wishes,
+            wishes=self.wishes,
             encode=delivery_encoder(ids[topics.deliveries]),
             dead_letters=DeadLetters(writer, topics.dead_letters, encode=dead_letter_encoder(ids[topics.dead_letters])),
             notify=notices.write,
@@ -383,9 +397,13 @@ class DeliveryWorker:
         """Take rows over into the loop's thread; called in the table's."""
         self._loop.call_soon_threadsafe(self._apply_rows, batch)
 
-    def wish_changed(self, client: int, target_digest: bytes) -> None:
-        """Follow a change of the operators' wish for an endpoint, which their table holds already. Any thread."""
-        self._loop.call_soon_threadsafe(self._deliveries.wish_changed, client, target_digest)
+    def _bring_wishes(self, batch: WishBatch) -> None:
+        """Take operators' wishes over into the loop's thread; called in their reader's."""
+        self._loop.call_soon_threadsafe(self._apply_wishes, batch)
+
+    def _apply_wishes(self, batch: WishBatch) -> None:
+        for wish in self.wishes.apply(batch):
+            self._deliveries.wish_changed(wish.client, wish.target_digest)
 
     def _apply_rows(self, batch: TableBatch) -> None:
         batch.apply_to(self.table)

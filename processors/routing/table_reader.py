@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -217,15 +217,33 @@ class TableReader:
                 log.info("reading the subscriptions table", offset=self.next_offset, end=self.target_offset)
 
 
+class SteppedReader(Protocol):
+    """What reads in steps."""
+
+    def step(self, timeout_s: float) -> int:
+        """Read what is there, waiting for the first of it."""
+        ...
+
+    def close(self) -> None:
+        """Stop reading."""
+        ...
+
+
 class TableThread:
     """Steps a reader in a thread of its own until it is stopped; `failed` is called there with what ended it early."""
 
-    def __init__(self, reader: TableReader, *, failed: Callable[[ProcessorError], None]) -> None:
+    def __init__(
+        self,
+        reader: SteppedReader,
+        *,
+        failed: Callable[[ProcessorError], None],
+        name: str = "subscription-table",
+    ) -> None:
         """Take an open reader; it is closed when the thread ends."""
         self._reader = reader
         self._failed = failed
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="subscription-table", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Start reading."""
