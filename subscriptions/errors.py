@@ -5,6 +5,10 @@ SubscriptionsError
 ├── HookExistsError              the client has a hook for the event; names it
 ├── HookNotFoundError            no such hook, or another client's
 ├── TooManySecretsError          as many old secrets are still in use as a hook may have
+├── ReplayNotFoundError          no such replay, or another client's
+├── ReplayStateError             it is at another point than the one that this can be done at
+├── ReplayUnfinishedError        the client has a replay that has not ended; names it
+├── LeaseLostError               somebody else works on the replay now
 ├── IdempotencyConflictError     the key was used with another body
 ├── TokenError
 │   ├── UnknownTokenError        never issued, or not even of our form
@@ -56,6 +60,37 @@ class TooManySecretsError(SubscriptionsError):
         super().__init__(f"hook {hook_id} has as many secrets as it may have")
         self.hook_id = hook_id
         self.until_ms = until_ms
+
+
+class ReplayNotFoundError(SubscriptionsError):
+    """No such replay, or another client's: the caller cannot tell which."""
+
+    def __init__(self, replay_id: int) -> None:
+        super().__init__(f"no replay {replay_id}")
+        self.replay_id = replay_id
+
+
+class ReplayStateError(SubscriptionsError):
+    """The replay is at another point than the one that this can be done at."""
+
+    def __init__(self, replay_id: int, state: str) -> None:
+        super().__init__(f"replay {replay_id} is {state}")
+        self.state = state
+
+
+class ReplayUnfinishedError(SubscriptionsError):
+    """The client has a replay that has not ended."""
+
+    def __init__(self, replay_id: int) -> None:
+        super().__init__(f"replay {replay_id} has not ended: wait for it, or cancel it")
+        self.replay_id = replay_id
+
+
+class LeaseLostError(SubscriptionsError):
+    """Somebody else works on the replay now."""
+
+    def __init__(self, replay_id: int) -> None:
+        super().__init__(f"replay {replay_id} is held by another process")
 
 
 class IdempotencyConflictError(SubscriptionsError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from sqlalchemy import (
@@ -254,3 +254,58 @@ class AttemptLogRow(Base):
     next_offset: Mapped[int] = mapped_column(BigInteger)
     appended_at_ms: Mapped[int | None] = mapped_column(BigInteger)
     covers_from_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class ReplayRow(Base):
+    """A window of the log that is sent again. `client` None is everybody's; `own` ones were asked for by an integrator.
+
+    `stretches` is the window in offsets, rows of (topic, partition, start, end), fixed before the count. `matched`,
+    `hooks` and `estimate_s` are what the dry run found. Whoever works on it is `lease_owner`, until `lease_until_ms`.
+    """
+
+    __tablename__ = "replays"
+
+    id: Mapped[int] = mapped_column(_RowId, primary_key=True)
+    created_by: Mapped[str] = mapped_column(String(250))
+    created_at_ms: Mapped[int] = mapped_column(BigInteger)
+    updated_at_ms: Mapped[int] = mapped_column(BigInteger)
+    started_at_ms: Mapped[int | None] = mapped_column(BigInteger)
+    ended_at_ms: Mapped[int | None] = mapped_column(BigInteger)
+    own: Mapped[bool] = mapped_column(Boolean)
+    from_ms: Mapped[int] = mapped_column(BigInteger)
+    to_ms: Mapped[int] = mapped_column(BigInteger)
+    client: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    hook_id: Mapped[int | None] = mapped_column(BigInteger)
+    event: Mapped[str | None] = mapped_column(Text)
+    namespace: Mapped[str | None] = mapped_column(Text)
+    concept_id: Mapped[int | None] = mapped_column(BigInteger)
+    source: Mapped[str] = mapped_column(String(16))
+    selection: Mapped[str] = mapped_column(String(16))
+    rate_per_s: Mapped[float] = mapped_column(Float(53))
+    endpoint_rate_per_s: Mapped[float] = mapped_column(Float(53))
+    state: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str | None] = mapped_column(Text)
+    stretches: Mapped[Sequence[tuple[str, int, int, int]] | None] = mapped_column(JSON(none_as_null=True))
+    left_from_ms: Mapped[int | None] = mapped_column(BigInteger)
+    matched: Mapped[int | None] = mapped_column(BigInteger)
+    hooks: Mapped[Mapping[str, int] | None] = mapped_column(JSON(none_as_null=True))
+    hook_count: Mapped[int | None] = mapped_column(BigInteger)
+    estimate_s: Mapped[float | None] = mapped_column(Float(53))
+    scanned: Mapped[int] = mapped_column(BigInteger)
+    sent: Mapped[int] = mapped_column(BigInteger)
+    expired: Mapped[int] = mapped_column(BigInteger)
+    unreadable: Mapped[int] = mapped_column(BigInteger)
+    lease_owner: Mapped[str | None] = mapped_column(String(40))
+    lease_until_ms: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        CheckConstraint(
+            "state IN ('counting', 'planned', 'running', 'paused', 'done', 'cancelled', 'failed')", name="state"
+        ),
+        Index(
+            "ix_replays_work",
+            "id",
+            postgresql_where=text("state IN ('counting', 'running')"),
+            sqlite_where=text("state IN ('counting', 'running')"),
+        ),
+    )

@@ -40,12 +40,13 @@ from hookstream.producers.errors import (
 from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.catalogue import Catalogue, subject
 from hookstream.schemas.codec import event_decoder, subscription_decoder
-from hookstream.schemas.delivery import DeadLetterReason, Delivery, delivery_id
+from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.event import Event
 from hookstream.schemas.topics import TopicNames
 
 from .assignment import SourcePartition
+from .delivery_of import delivery_of
 from .delivery_writer import DeliveryWriter, RecordTooLargeError
 from .pipeline import Batch
 from .source import Source, Taken
@@ -255,19 +256,12 @@ class Router:
             self._bury(batch, part, message, DeadLetterReason.TOO_LARGE, str(exc))
 
     def _deliver(self, batch: Batch, part: SourcePartition, message: Message, event: Event, route: Route) -> None:
-        delivery = Delivery(
-            id=delivery_id(event.id, route.hook_id),
-            event=event.name,
-            client=event.client,
-            concept_id=event.concept.id,
-            namespace=event.concept.namespace,
-            sub_namespace=event.concept.sub_namespace,
-            occurred_at_ms=event.occurred_at_ms,
-            hook_id=route.hook_id,
-            hook_revision=route.revision,
-            source_topic=part.topic,
-            source_partition=part.partition,
-            source_offset=message.offset() or 0,
+        delivery = delivery_of(
+            event,
+            route,
+            topic=part.topic,
+            partition=part.partition,
+            offset=message.offset() or 0,
             arrived_ms=message.timestamp()[1],
         )
         traceparent = _traceparent(message)
