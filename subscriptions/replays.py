@@ -12,12 +12,12 @@ under the row's lock, so of two that believe to hold it only one writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NewType
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from hookstream.schemas.event import ClientId, EventName
@@ -336,7 +336,7 @@ class ReplayWork:
             LeaseLostError: somebody else holds the replay.
         """
         row = self._held(replay_id)
-        row.stretches = [[each.topic, each.partition, each.start, each.end] for each in window.stretches]
+        row.stretches = [(each.topic, each.partition, each.start, each.end) for each in window.stretches]
         row.left_from_ms = window.left_from_ms
         self._renew(row)
 
@@ -420,7 +420,7 @@ def _enter(row: ReplayRow, state: ReplayState, now_ms: int) -> None:
         row.ended_at_ms = now_ms
 
 
-def _unfinished() -> Callable[..., bool]:
+def _unfinished() -> ColumnElement[bool]:
     return ReplayRow.state.in_([state.value for state in UNFINISHED])
 
 
