@@ -42,9 +42,14 @@ HELP: Mapping[str, str] = {
     "hookstream_routed_total": "Events read by the router, by result",
     # Hooks that this process knows, and how far it has read their topic.
     "hookstream_table_offset": "Next offset to be read of the subscriptions topic",
+    # What is expired was deleted by the broker's retention before the attempt log's role had read it.
+    "hookstream_attempt_log_records_total": "Records of attempts that the attempt log is done with, by result",
+    # Alert well below the retention of `attempts`.
+    "hookstream_attempt_log_lag_seconds": "Age of the oldest record that the attempt log wrote last, 0 when it is idle",
 }
 
 OUTCOMES = ("delivered", "cancelled", "skipped", "dead-lettered")
+LOGGED = ("written", "undecodable", "expired")
 ROUTED = ("routed", "unwanted", "dead-lettered")
 
 # A delivery takes 2 ms when all is well, and days when an endpoint is down.
@@ -88,6 +93,8 @@ class Metrics:
         self.attempts: dict[str, int] = dict.fromkeys(map(str, AttemptResult), 0)
         self.dead_letters: dict[str, int] = dict.fromkeys(map(str, DeadLetterReason), 0)
         self.routed = dict.fromkeys(ROUTED, 0)
+        self.attempt_log = dict.fromkeys(LOGGED, 0)
+        self.attempt_log_lag_seconds = 0.0
         self.expired = 0
         self.delivery_seconds = Histogram(_DELIVERY_BUCKETS_S)
         self.attempt_seconds = Histogram(_ATTEMPT_BUCKETS_S)
@@ -112,10 +119,18 @@ class Metrics:
         yield _counter("hookstream_attempts_total", "result", self.attempts)
         yield _counter("hookstream_dead_letters_total", "reason", self.dead_letters)
         yield _counter("hookstream_routed_total", "result", self.routed)
+        yield _counter("hookstream_attempt_log_records_total", "result", self.attempt_log)
         yield CounterMetricFamily("hookstream_expired_total", HELP["hookstream_expired_total"], value=self.expired)
         yield self.delivery_seconds.family("hookstream_delivery_seconds")
         yield self.attempt_seconds.family("hookstream_attempt_seconds")
-        for name in ("inflight", "cursors", "owed_oldest_seconds", "commit_metadata_bytes", "table_offset"):
+        for name in (
+            "inflight",
+            "cursors",
+            "owed_oldest_seconds",
+            "commit_metadata_bytes",
+            "table_offset",
+            "attempt_log_lag_seconds",
+        ):
             full_name = f"hookstream_{name}"
             yield GaugeMetricFamily(full_name, HELP[full_name], value=getattr(self, name))
         ratio = "hookstream_window_used_ratio"

@@ -121,6 +121,7 @@ class Settings(BaseSettings):
     secret_key_file: Path | None = None
     secret_key_previous: Annotated[SecretStr | None, AfterValidator(_keys)] = None
     secret_key_previous_file: Path | None = None
+    attempt_log_days: Days = 30.0
 
     # the API, and its clients
     api_host: str = "127.0.0.1"

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Select, case, delete, func, select, text, tuple_, update
+from sqlalchemy import case, delete, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
@@ -51,7 +51,7 @@ class LogProgress:
     """
 
     partition: int
-    topic_id: str | None
+    topic_id: str
     next_offset: int
     appended_at_ms: int | None
     covers_from_ms: int
@@ -90,18 +90,19 @@ def write_attempts(session: Session, attempts: Sequence[LoggedAttempt], progress
     """
     if attempts:
         session.execute(_insertion(session), [_values(logged) for logged in attempts])
-    known = {row.partition: row for row in session.scalars(_locked_progress([each.partition for each in progress]))}
+    known = _locked_progress(session, progress)
     for found in progress:
-        row = known.get(found.partition)
-        if row is None:
-            row = AttemptLogRow(partition=found.partition)
-            session.add(row)
-        elif row.topic_id == found.topic_id and row.next_offset > found.next_offset:
-            continue
-        row.topic_id = found.topic_id
-        row.next_offset = found.next_offset
-        row.appended_at_ms = found.appended_at_ms
-        row.covers_from_ms = max(row.covers_from_ms or 0, found.covers_from_ms)
+        row = known[found.partition]
+        if row.topic_id != found.topic_id or row.next_offset <= found.next_offset:
+            _advance(row, found)
+    session.flush()
+
+
+def replace_progress(session: Session, progress: Sequence[LogProgress]) -> None:
+    """Write how far partitions are whose log is another than the one that was read, or was cut."""
+    known = _locked_progress(session, progress)
+    for found in progress:
+        _advance(known[found.partition], found)
     session.flush()
 
 
@@ -164,10 +165,26 @@ def delete_attempts(session: Session, *, before_ms: int, limit: int) -> int:
     return len(old)
 
 
-def _locked_progress(partitions: Sequence[int]) -> Select[AttemptLogRow]:
+def _locked_progress(session: Session, progress: Sequence[LogProgress]) -> Mapping[int, AttemptLogRow]:
+    """The partitions' rows, made where they are missing."""
     # In one order, so that two processes that overlap for a moment wait for each other and not in a circle.
-    wanted = select(AttemptLogRow).where(AttemptLogRow.partition.in_(partitions))
-    return wanted.order_by(AttemptLogRow.partition).with_for_update()
+    wanted = select(AttemptLogRow).where(AttemptLogRow.partition.in_([found.partition for found in progress]))
+    rows = session.scalars(wanted.order_by(AttemptLogRow.partition).with_for_update())
+    known = {row.partition: row for row in rows}
+    for found in progress:
+        if found.partition not in known:
+            row = known[found.partition] = AttemptLogRow(
+                partition=found.partition, topic_id="", next_offset=0, covers_from_ms=0
+            )
+            session.add(row)
+    return known
+
+
+def _advance(row: AttemptLogRow, found: LogProgress) -> None:
+    row.topic_id = found.topic_id
+    row.next_offset = found.next_offset
+    row.appended_at_ms = found.appended_at_ms
+    row.covers_from_ms = max(row.covers_from_ms, found.covers_from_ms)
 
 
 def _insertion(session: Session) -> Any:  # noqa: ANN401  # the two dialects' classes have no common one that is typed

@@ -243,14 +243,14 @@ class AttemptLogRow(Base):
     """How far a partition of `attempts` is in the table, written in the transaction of the attempts themselves.
 
     Everything that was appended to the partition from `covers_from_ms` on, and stands below `next_offset`, is there.
-    `appended_at_ms` is the append time of the last record below it, None before the first. `topic_id` is None where
-    Kafka has no topic ids.
+    `appended_at_ms` is the append time of the last record below it, None before the first. `topic_id` is Kafka's id of
+    the topic that the offsets are of; where Kafka has none, one that a process made for as long as it lives.
     """
 
     __tablename__ = "attempt_log"
 
     partition: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    topic_id: Mapped[str | None] = mapped_column(String(40))
+    topic_id: Mapped[str] = mapped_column(String(40))
     next_offset: Mapped[int] = mapped_column(BigInteger)
     appended_at_ms: Mapped[int | None] = mapped_column(BigInteger)
     covers_from_ms: Mapped[int] = mapped_column(BigInteger)

@@ -25,6 +25,7 @@ from hookstream.subscriptions.database import open_sessions
 from hookstream.subscriptions.migrations import migrate
 
 from .api_role import now_ms, row_encoder, run_api, table_readers
+from .attempt_log_role import run_attempt_log
 from .console import CommandError
 from .database import engine_for
 from .deliver_role import run_deliver
@@ -91,12 +92,17 @@ def embedded_roles(
     engine = engine_for(database_url)
     _fill_subscriptions(parts, engine)
     metrics = Metrics()
-    router, deliver, api = (Running(stop=stop, metrics=metrics) for _ in range(3))
+    router, deliver, attempt_log, api = (Running(stop=stop, metrics=metrics) for _ in range(4))
     box = secret_box(secret_key)
-    checks = {"router": _check(router.health), "deliver": _check(deliver.health)}
+    checks = {
+        "router": _check(router.health),
+        "deliver": _check(deliver.health),
+        "attempt-log": _check(attempt_log.health),
+    }
     crew = Crew(stop)
     crew.start("router", lambda: run_router(parts, router))
     crew.start("deliver", lambda: run_deliver(parts, box, deliver))
+    crew.start("attempt-log", lambda: run_attempt_log(parts, engine, attempt_log))
     crew.start("api", lambda: run_api(parts, engine, box, listener, api, more_checks=checks))
     host, port = listener.getsockname()[:2]
     try:

@@ -61,6 +61,7 @@ app.add_typer(tokens.app, name="token", short_help="Issue, list and revoke token
 app.command("api", short_help="Role: the API, and the relay of its changes.")(roles.api)
 app.command("router", short_help="Role: joins events with hooks.")(roles.router)
 app.command("deliver", short_help="Role: posts deliveries to their targets.")(roles.deliver)
+app.command("attempt-log", short_help="Role: writes what became of each request into the database.")(roles.attempt_log)
 app.command("outbox-relay", short_help="Role: sends the outbox of a service.")(roles.outbox_relay)
 app.command("publish", short_help="Publish one event, or a file of them.")(publish.publish)
 app.add_typer(hooks.app, name="hooks", short_help="See the hooks that are registered.")

@@ -63,6 +63,27 @@ def deliver() -> None:
     run_process("deliver", settings, lambda running: run_deliver(parts, box, running))
 
 
+def attempt_log() -> None:
+    """Write what became of every request into the database, and delete it after ATTEMPT_LOG_DAYS.
+
+    Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL and _DATABASE_URL. Deliveries never wait for it.
+    /healthz, /readyz and /metrics are on METRICS_PORT.
+    """
+    from hookstream.processors.settings import Settings
+
+    from .attempt_log_role import run_attempt_log
+    from .database import engine_for
+    from .parts import real_parts
+    from .process import run_process
+
+    settings = Settings.read()
+    parts, engine = real_parts(settings), engine_for(settings.database())
+    try:
+        run_process("attempt-log", settings, lambda running: run_attempt_log(parts, engine, running))
+    finally:
+        engine.dispose()
+
+
 def outbox_relay() -> None:
     """Send what a producing service committed to its outbox; one relay works, others stand by.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.support.kafka_broker import Kafka
     from tests.support.processes import Processes
 
-ROLES = ("api", "router", "deliver", "outbox-relay")
+ROLES = ("api", "router", "deliver", "attempt-log", "outbox-relay")
 KEY = "A" * 43 + "="
 
 
@@ -50,6 +50,7 @@ def test_a_role_without_kafka_says_so_and_is_a_usage_error(role: str) -> None:
         ("api", "HOOKSTREAM_DATABASE_URL"),
         ("router", "HOOKSTREAM_SCHEMA_REGISTRY_URL"),
         ("deliver", "HOOKSTREAM_SECRET_KEY"),
+        ("attempt-log", "HOOKSTREAM_DATABASE_URL"),
         ("outbox-relay", "HOOKSTREAM_DATABASE_URL"),
     ],
 )

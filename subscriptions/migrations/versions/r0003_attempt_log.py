@@ -54,7 +54,7 @@ def upgrade() -> None:
     op.create_table(
         "attempt_log",
         sa.Column("partition", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("topic_id", sa.String(40), nullable=True),
+        sa.Column("topic_id", sa.String(40), nullable=False),
         sa.Column("next_offset", sa.BigInteger(), nullable=False),
         sa.Column("appended_at_ms", sa.BigInteger(), nullable=True),
         sa.Column("covers_from_ms", sa.BigInteger(), nullable=False),

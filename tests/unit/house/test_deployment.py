@@ -14,7 +14,7 @@ from hookstream.processors.settings import Settings, variable
 from tests.support.machine import IMAGES, Part
 from tests.support.repository import ROOMS, ROOT
 
-ROLES = ("api", "router", "deliver")
+ROLES = ("api", "router", "deliver", "attempt-log")
 ONE_SHOTS = {"migrate": ["migrate"], "topics": ["topics", "create"]}
 THIRD_PARTIES = {"kafka": Part.KAFKA, "registry": Part.REGISTRY, "postgres": Part.POSTGRES}
 # What docker-compose 1.29 knows of the parts that we use; it refuses a key it does not know.
@@ -62,6 +62,7 @@ def test_every_setting_that_a_role_cannot_do_without_is_there(services: dict[str
         "api": {"KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL", "DATABASE_URL", "SECRET_KEY"},
         "router": {"KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL"},
         "deliver": {"KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL", "SECRET_KEY"},
+        "attempt-log": {"KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL", "DATABASE_URL"},
     }
     assert set(needs) == set(ROLES) | set(ONE_SHOTS)
     for name, settings in needs.items():

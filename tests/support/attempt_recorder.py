@@ -1,0 +1,85 @@
+"""The attempt log's role with real parts, in this process or, killed at the worst moment, in one of its own.
+
+As a program: `python attempt_recorder.py BOOTSTRAP PREFIX DATABASE_URL` dies between the commit of the database and
+that of the offsets, at its second batch.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from hookstream.processors.kafka import KafkaConfig, make_producer, producer_config
+from hookstream.processors.lifecycle import Health, StopSignal
+from hookstream.processors.metrics import Metrics
+from hookstream.processors.operations.attempt_log import AttemptRecorder
+from hookstream.schemas.catalogue import InternalSchema
+from hookstream.schemas.codec import attempt_decoder, attempt_encoder
+from hookstream.schemas.topics import TopicNames
+from hookstream.subscriptions.database import Sessions, open_database, open_sessions
+from tests.support.subscription_relay import now_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from confluent_kafka import Consumer, Message
+
+    from hookstream.schemas.attempt import Attempt
+
+ENCODE = attempt_encoder(1)
+DECODE = attempt_decoder(lambda _: InternalSchema.ATTEMPT.text)
+
+
+class DyingRecorder(AttemptRecorder):
+    """kill -9 between the commit of the database and that of the offsets, of the second batch."""
+
+    batches = 0
+
+    def _commit(self, consumer: Consumer, taken: Sequence[Message]) -> None:
+        self.batches += 1
+        if self.batches == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super()._commit(consumer, taken)
+
+
+def make_recorder(
+    kafka: KafkaConfig,
+    topics: TopicNames,
+    sessions: Sessions,
+    *,
+    kind: type[AttemptRecorder] = AttemptRecorder,
+    decode: Callable[[bytes | None], Attempt] = DECODE,
+    keep_days: float = 30.0,
+) -> AttemptRecorder:
+    """Make one as the role does."""
+    return kind(sessions, kafka, topics, decode=decode, metrics=Metrics(), now_ms=now_ms, keep_days=keep_days)
+
+
+def tell(kafka: KafkaConfig, topics: TopicNames, *attempts: Attempt | bytes) -> None:
+    """Write attempts as a worker does; bytes are written as they are, into the partition of the attempt before them."""
+    errors: list[object] = []
+    producer = make_producer(producer_config(kafka, message_timeout_ms=20_000))
+    key = b"434"
+    for attempt in attempts:
+        value = attempt if isinstance(attempt, bytes) else ENCODE(attempt)
+        key = key if isinstance(attempt, bytes) else attempt.key
+        producer.produce(topics.attempts, value, key, on_delivery=lambda error, _: errors.append(error))
+    producer.flush(30)
+    assert errors == [None] * len(attempts)
+
+
+def main(bootstrap_servers: str, prefix: str, database_url: str) -> None:
+    """Write until killed."""
+    sessions = open_sessions(open_database(database_url))
+    kafka = KafkaConfig(bootstrap_servers=bootstrap_servers)
+    make_recorder(kafka, TopicNames(prefix), sessions, kind=DyingRecorder).run(StopSignal(), Health())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
