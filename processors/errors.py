@@ -10,6 +10,7 @@ ProcessorError
 ├── ExpiredRecordsError      the broker deleted records before they were read
 ├── StoredFormatError        a commit or a state that this release cannot read
 ├── StartRefusedError        a partition's commit does not fit its log or its state: `hookstream recover` decides
+├── GroupIsLiveError         a group has members, and what is asked would pull the log from under them
 └── StoppedError             somebody asked to stop while this waited
 """
 
@@ -53,7 +54,18 @@ class StoredFormatError(ProcessorError):
 
 
 class StartRefusedError(ProcessorError):
-    """A partition's commit does not fit its log or its state: `hookstream recover` decides what is still owed."""
+    """A partition's commit does not fit its log or its state: `hookstream recover` decides what is still owed.
+
+    `reason` is the part of the message that says what does not fit.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class GroupIsLiveError(ProcessorError):
+    """A group has members, and what is asked would pull the log from under them."""
 
 
 class StoppedError(ProcessorError):

@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.topics import TopicNames
 
-from .delivery.policy import DAY_S, EnginePolicy
+from .delivery.policy import DAY_S, LONGEST_WINDOW, EnginePolicy
 from .errors import SettingsError
 from .kafka import GroupProtocol, KafkaConfig
 from .topic_specs import TopicLimits
@@ -141,7 +141,7 @@ class Settings(BaseSettings):
     max_in_flight: int = Field(default=4096, ge=1)
     max_in_flight_per_client: int = Field(default=128, ge=1)
     max_in_flight_per_endpoint: int = Field(default=64, ge=1)
-    window_records: int = Field(default=10_000, ge=1_000, le=10_000)
+    window_records: int = Field(default=LONGEST_WINDOW, ge=1_000, le=LONGEST_WINDOW)
     expire_after_days: Days = 6.0
     disable_after_days: Days = 5.0
 

@@ -65,6 +65,18 @@ class PartitionLookup:
         return PartitionStarting(partition, (streams[0], streams[1]))
 
     def _stream(self, found: FoundCommit, identity: LogIdentity) -> StreamStarting:
+        start, state = self.judge(found, identity)
+        if start.expired:
+            self.note_expired(found.topic, found.partition, start.offset - start.expired, start.offset)
+        return StreamStarting(Inbox(), start, state)
+
+    def judge(self, found: FoundCommit, identity: LogIdentity) -> tuple[StartAt, PartitionState]:
+        """Where one topic's side of a partition begins, and with which state.
+
+        Raises:
+            StartRefusedError: only an operator can say what is owed.
+            KafkaUnavailableError: no answer; it may be asked again.
+        """
         states = self.states
         exists = needs_state_search(found) and bool(states.states(found.topic, found.partition))
         bounds = states.watermarks(found.topic, found.partition)
@@ -75,9 +87,7 @@ class PartitionLookup:
                 state = states.load(found.topic, found.partition, start.metadata.pointer)
             except StoredFormatError as exc:
                 raise refusal(found, str(exc)) from exc
-        if start.expired:
-            self.note_expired(found.topic, found.partition, start.offset - start.expired, start.offset)
-        return StreamStarting(Inbox(), start, state)
+        return start, state
 
     def note_expired(self, topic: str, partition: int, next_offset: int, continues_at: int) -> None:
         """Count and tell that the log lost records before they were read."""

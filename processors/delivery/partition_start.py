@@ -78,5 +78,6 @@ def refusal(found: FoundCommit, reason: str) -> StartRefusedError:
     """One line that says why, and what to do."""
     return StartRefusedError(
         f"{found.topic}:{found.partition} cannot be started: {reason}; stop all workers, then run"
-        " `hookstream recover --keep-owed` (deliver what is owed) or `hookstream recover --forget`"
+        " `hookstream recover --keep-owed` (deliver what is owed) or `hookstream recover --forget`",
+        reason,
     )

@@ -24,12 +24,16 @@ FULL_SCHEDULE_S = (
 SHORT_SCHEDULE_S = (5.0, 5 * MINUTE_S, 30 * MINUTE_S)
 
 
+# Offsets between a commit and the reading position: more than that the commit's metadata has no room for.
+LONGEST_WINDOW = 10_000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnginePolicy:
     """What the engine of one partition decides by. Durations in seconds, sizes in records or bytes."""
 
     # The window: what lies between the committed offset and the main lane's position.
-    window_records: int = 10_000
+    window_records: int = LONGEST_WINDOW
     window_bytes: int = 16 * 1024 * 1024
     # A healthy backlog is not read further ahead than this, a little more than two clients may have in flight: every
     # record read ahead is a wait for whoever comes next. A window whose oldest record is younger than `young_s` is

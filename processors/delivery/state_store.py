@@ -7,7 +7,7 @@ chunks, so a start reads a few records, however long the topic is. One thread at
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
@@ -24,11 +24,15 @@ from hookstream.processors.kafka import (
 )
 
 from .commit_metadata import StatePointer
+from .partition_recovery import FoundState
 from .partition_state import PartitionState
 from .state_codec import StateKey, decode_state
 
 _READ_WITHIN_S = 30.0
 _WAIT_S = 0.2
+# The last fetch of a read stays with the broker for so long, and the next question waits behind it: half a second by
+# default, which is ten seconds for a worker that takes a dozen partitions with states over.
+_FETCH_WAIT_MS = 10
 
 
 class StateReader:
@@ -41,7 +45,7 @@ class StateReader:
             KafkaRefusedError: a configuration that librdkafka refuses.
         """
         self._topic = topic
-        self._consumer: Consumer = make_consumer(reader_config(kafka))
+        self._consumer: Consumer = make_consumer({**reader_config(kafka), "fetch.wait.max.ms": _FETCH_WAIT_MS})
 
     def close(self) -> None:
         """Close it."""
@@ -98,6 +102,23 @@ class StateReader:
                 found[key] = message.timestamp()[1]
         return found
 
+    def found_states(self, topic: str, partition: int) -> tuple[FoundState, ...]:
+        """Every state of that partition that has no tombstone, oldest first; reads all of the topic's partition.
+
+        Raises:
+            KafkaUnavailableError: no answer.
+        """
+        chunks: dict[bytes, dict[StateKey, bytes]] = {}
+        for message in self._between(partition, 0, None):
+            key, value = StateKey.decode(message.key()), message.value()
+            if key is None or (key.topic, key.partition) != (topic, partition):
+                continue
+            if value is None:
+                chunks.get(key.state_id, {}).pop(key, None)
+            else:
+                chunks.setdefault(key.state_id, {})[key] = value
+        return tuple(_found_state(parts) for parts in chunks.values() if parts)
+
     def _between(self, partition: int, start: int, end: int | None) -> Iterator[Message]:
         """Every record from `start` to `end`, or to the end that the log has now."""
         low, high = self.watermarks(self._topic, partition)
@@ -126,3 +147,12 @@ class StateReader:
         finally:
             self._consumer.unassign()
         raise KafkaUnavailableError(f"{doing}: not done within {_READ_WITHIN_S:.0f} s")
+
+
+def _found_state(parts: Mapping[StateKey, bytes]) -> FoundState:
+    keys = sorted(parts, key=lambda key: key.chunk)
+    try:
+        state = decode_state(b"".join(parts[key] for key in keys))
+    except StoredFormatError:
+        return FoundState(tuple(keys), None)
+    return FoundState(tuple(keys), state)
