@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaExcep
 
 from hookstream.processors.delivery.commit_metadata import encode_metadata, log_digest, table_digest
 from hookstream.processors.delivery.partition_lookup import PartitionLookup
-from hookstream.processors.delivery.partition_recovery import Evidence, Owed, Recovery, plan_recovery
+from hookstream.processors.delivery.partition_recovery import Evidence, FoundState, Owed, Recovery, plan_recovery
 from hookstream.processors.delivery.partition_start import FoundCommit, LogIdentity
 from hookstream.processors.delivery.state_store import StateReader
 from hookstream.processors.errors import GroupIsLiveError, KafkaUnavailableError, StartRefusedError
@@ -163,9 +163,10 @@ class GroupRecovery:
         return [FoundCommit(a.topic, a.partition, a.offset if a.offset >= 0 else None, a.metadata) for a in answers]
 
     def _evidence(self, lookup: PartitionLookup, found: FoundCommit, identity: LogIdentity) -> Evidence:  # (2)
+        refused: str | None = None
+        states: tuple[FoundState, ...] = ()
         try:
             lookup.judge(found, identity)
-            refused, states = None, ()
         except StartRefusedError as exc:
             refused, states = exc.reason, self._states.found_states(found.topic, found.partition)
         return Evidence(
