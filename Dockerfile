@@ -9,7 +9,7 @@ RUN grep -v -e '--hash=' requirements-dev.lock | sed -e 's/ *\\$//' > /constrain
  && python3 -m venv /opt/hookstream \
  && /opt/hookstream/bin/python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
  && wheel=$(ls /wheels/hookstream-*.whl) \
- && /opt/hookstream/bin/python -m pip install --no-cache-dir --constraint /constraints.txt "${wheel}[server]"
+ && /opt/hookstream/bin/python -m pip install --no-cache-dir --constraint /constraints.txt "${wheel}[server,otel]"
 
 FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/hookstream /opt/hookstream
