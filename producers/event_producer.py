@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from hookstream.schemas.catalogue import Catalogue, subject
 from hookstream.schemas.codec import event_encoder
 from hookstream.schemas.event import Event
+from hookstream.schemas.trace_context import HEADER
 
 from . import cloud_events
 from .config import ProducerConfig
@@ -26,6 +27,7 @@ from .errors import (
 )
 from .receipt import Receipt
 from .registry import SchemaRegistry
+from .tracing import current_traceparent
 
 _POLL_S = 0.1  # how soon the poll thread sees that it should end; reports wake it at once
 _FULL_QUEUE_WAIT_S = 0.01
@@ -92,10 +94,11 @@ class EventProducer:
             except KafkaException as exc:
                 raise _failed(topic, exc.args[0]) from exc
 
-    def produce(self, event: Event) -> Future[Receipt]:
+    def produce(self, event: Event, *, traceparent: bytes | None = None) -> Future[Receipt]:
         """Hand one event over; the future resolves with its `Receipt`, or raises `DeliveryFailedError`.
 
         Blocks while the queue is full, up to `queue_deadline_s`, and at a namespace's first event for its schema id.
+        The event belongs to the trace of `traceparent`, by default to the one that the caller is in.
 
         Raises:
             UnknownEventError: not in the catalogue.
@@ -109,6 +112,9 @@ class EventProducer:
         topic, encode = self._encoder(event.name.partition(".")[0])
         value = encode(event)
         headers = cloud_events.headers(event, self._source)
+        traceparent = traceparent or current_traceparent()
+        if traceparent is not None:
+            headers.append((HEADER, traceparent))
         future: Future[Receipt] = Future()
         future.set_running_or_notify_cancel()  # it is on its way: `cancel` answers False
 

@@ -30,6 +30,7 @@ from hookstream.schemas.codec import check_event
 from hookstream.schemas.event import ClientId, Concept, Event, EventName
 
 from .errors import UnsupportedDatabaseError
+from .tracing import current_traceparent
 
 OutboxRow: TypeAlias = Row[Any]  # SQLAlchemy cannot type the rows of a Core table
 
@@ -47,6 +48,8 @@ OUTBOX = Table(
     Column("concept_id", BigInteger, nullable=False),
     Column("sub_namespace", Text, nullable=True),
     Column("occurred_at_ms", BigInteger, nullable=False),
+    # The trace that enqueued it, for the relay sends it in another process.
+    Column("traceparent", String(55), nullable=True),
     # Why it cannot be sent, in words for the operator; rows of the same resource behind it wait with it.
     Column("parked", Text, nullable=True),
     Index("ix_hookstream_outbox_resource", "resource", "id"),
@@ -71,6 +74,7 @@ def enqueue(session: Session | Connection, event: Event, *, catalogue: Catalogue
     """
     (catalogue or _shipped()).require(event.name)
     check_event(event)
+    traceparent = current_traceparent()
     connection = session.connection() if isinstance(session, Session) else session
     resource = f"{event.client}|{event.concept.namespace}|{event.concept.id}"
     if require_supported(connection) == "postgresql":
@@ -84,6 +88,7 @@ def enqueue(session: Session | Connection, event: Event, *, catalogue: Catalogue
             concept_id=event.concept.id,
             sub_namespace=event.concept.sub_namespace,
             occurred_at_ms=event.occurred_at_ms,
+            traceparent=None if traceparent is None else traceparent.decode(),
         )
     )
 
@@ -98,6 +103,11 @@ def event_of(row: OutboxRow) -> Event:
         concept=Concept(id=row.concept_id, namespace=name.partition(".")[0], sub_namespace=row.sub_namespace),
         occurred_at_ms=row.occurred_at_ms,
     )
+
+
+def traceparent_of(row: OutboxRow) -> bytes | None:
+    """Give the trace that enqueued a row."""
+    return None if row.traceparent is None else row.traceparent.encode()
 
 
 def require_supported(connection: Connection) -> str:

@@ -21,8 +21,8 @@ class Receipt:
 class EventSink(Protocol):
     """What takes events on their way: the `EventProducer`, and its fake in tests."""
 
-    def produce(self, event: Event) -> Future[Receipt]:
-        """Accept an event; the future tells when the log has it, or why not."""
+    def produce(self, event: Event, *, traceparent: bytes | None = None) -> Future[Receipt]:
+        """Accept an event, of that trace; the future tells when the log has it, or why not."""
 
     def flush(self, deadline_s: float) -> None:
         """Return when every accepted event has its receipt or its error."""

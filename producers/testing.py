@@ -16,6 +16,7 @@ from hookstream.schemas.topics import TopicNames
 from .errors import FlushTimeoutError, ProducerClosedError, ProducerError
 from .murmur2 import partition_of
 from .receipt import Receipt
+from .tracing import current_traceparent
 
 _PARTITIONS = 12
 
@@ -26,6 +27,7 @@ class Produced:
 
     event: Event
     receipt: Receipt
+    traceparent: bytes | None = None
 
 
 class FakeEventProducer:
@@ -45,7 +47,7 @@ class FakeEventProducer:
         self._partitions = partitions
         self._next_offset: dict[tuple[str, int], int] = {}
         self._failures: list[ProducerError] = []
-        self._held: list[tuple[Event, Future[Receipt]]] | None = None
+        self._held: list[tuple[Event, bytes | None, Future[Receipt]]] | None = None
         self._closed = False
         self._lock = threading.RLock()
 
@@ -68,16 +70,17 @@ class FakeEventProducer:
         """Acknowledge what was held, and go on as before."""
         with self._lock:
             held, self._held = self._held or [], None
-            for event, future in held:
-                self._settle(event, future)
+            for event, traceparent, future in held:
+                self._settle(event, traceparent, future)
 
     def warm_up(self, *namespaces: str) -> None:
         """Check the namespaces; there is nothing to connect to."""
         for namespace in namespaces:
             self._catalogue.schema_text(namespace)
 
-    def produce(self, event: Event) -> Future[Receipt]:
+    def produce(self, event: Event, *, traceparent: bytes | None = None) -> Future[Receipt]:
         """Take one event; see `EventProducer.produce`."""
+        traceparent = traceparent or current_traceparent()
         self._catalogue.require(event.name)
         self._encode[event.name.partition(".")[0]](event)
         future: Future[Receipt] = Future()
@@ -87,9 +90,9 @@ class FakeEventProducer:
                 msg = "the producer is closed"
                 raise ProducerClosedError(msg)
             if self._held is None:
-                self._settle(event, future)
+                self._settle(event, traceparent, future)
             else:
-                self._held.append((event, future))
+                self._held.append((event, traceparent, future))
         return future
 
     def flush(self, deadline_s: float) -> None:
@@ -114,7 +117,7 @@ class FakeEventProducer:
         """Close."""
         self.close()
 
-    def _settle(self, event: Event, future: Future[Receipt]) -> None:
+    def _settle(self, event: Event, traceparent: bytes | None, future: Future[Receipt]) -> None:
         if self._failures:
             future.set_exception(self._failures.pop(0))
             return
@@ -123,5 +126,5 @@ class FakeEventProducer:
         offset = self._next_offset.get((topic, partition), 0)
         self._next_offset[topic, partition] = offset + 1
         receipt = Receipt(topic, partition, offset)
-        self.produced.append(Produced(event, receipt))
+        self.produced.append(Produced(event, receipt, traceparent))
         future.set_result(receipt)

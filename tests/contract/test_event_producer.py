@@ -13,6 +13,7 @@ from typing import TypeAlias
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from opentelemetry.sdk.trace import TracerProvider
 
 from hookstream.processors.operations.embedded import EmbeddedKafka
 from hookstream.producers.config import ProducerConfig
@@ -32,6 +33,7 @@ from hookstream.schemas.codec import event_decoder
 from hookstream.schemas.errors import InvalidValueError, UnknownEventError
 from hookstream.schemas.event import Concept, Event, EventName
 from hookstream.schemas.topics import TopicNames
+from hookstream.schemas.trace_context import TraceContext, find
 from tests.support.kafka_broker import Kafka
 from tests.support.processes import free_port
 from tests.support.values import an_event
@@ -140,6 +142,35 @@ def test_a_bad_event_is_refused_before_anything_is_sent(
     after = producer.produce(an_event("user.new")).result(DEADLINE_S)
     producer.flush(DEADLINE_S)
     assert after.offset == before.offset + 1
+
+
+def test_an_event_belongs_to_the_trace_of_its_caller(producer: AnyProducer) -> None:
+    """Inside a span the record carries its place in the trace; what is handed over goes before; outside there is none.
+
+    The fake remembers what the real one writes into the record's headers.
+    """
+    given = TraceContext(7, 9, sampled=False).encode()
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("test")
+    with tracer.start_as_current_span("order placed") as span:
+        inside = producer.produce(an_event("lead.new"))
+        handed_over = producer.produce(an_event("lead.new"), traceparent=given)
+    outside = producer.produce(an_event("lead.new"))
+    context = span.get_span_context()
+    mine = TraceContext(context.trace_id, context.span_id, sampled=True).encode()
+    receipts = [future.result(DEADLINE_S) for future in (inside, handed_over, outside)]
+    assert [_traceparent_at(producer, receipt) for receipt in receipts] == [mine, given, None]
+
+
+def _traceparent_at(producer: AnyProducer, receipt: Receipt) -> bytes | None:
+    """What became of the trace of an event."""
+    if isinstance(producer, FakeEventProducer):
+        return next(entry.traceparent for entry in producer.produced if entry.receipt == receipt)
+    consumer = Consumer({"bootstrap.servers": producer._config.bootstrap_servers, "group.id": "reads headers"})
+    consumer.assign([TopicPartition(receipt.topic, receipt.partition, receipt.offset)])
+    record = consumer.poll(DEADLINE_S)
+    consumer.close()
+    assert record is not None
+    return find(record.headers())
 
 
 def test_flush_returns_when_everything_is_settled(producer: AnyProducer) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy import Engine, create_engine, func, insert, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -19,6 +20,7 @@ from hookstream.producers.receipt import Receipt
 from hookstream.producers.testing import FakeEventProducer
 from hookstream.schemas.errors import InvalidValueError, UnknownEventError
 from hookstream.schemas.event import Event, EventName
+from hookstream.schemas.trace_context import TraceContext
 from tests.support.values import an_event
 from tests.support.wait import eventually
 
@@ -81,6 +83,22 @@ def test_what_is_committed_is_sent_and_then_gone(engine: Engine, sink: FakeEvent
     assert relay.run_once() == Batch()
 
 
+def test_an_event_belongs_to_the_trace_that_enqueued_it(
+    engine: Engine, sink: FakeEventProducer, relay: OutboxRelay
+) -> None:
+    """The relay, in another process and outside of any trace, sends an event with the trace of its transaction."""
+    with TracerProvider(shutdown_on_exit=False).get_tracer("test").start_as_current_span("order placed") as span:
+        put(engine, an_event("lead.new"))
+    put(engine, an_event("lead.updated"))
+    assert relay.run_once() == Batch(sent=2)
+    context = span.get_span_context()
+    traceparent = TraceContext(context.trace_id, context.span_id, sampled=True).encode()
+    assert {entry.event.name: entry.traceparent for entry in sink.produced} == {
+        "lead.new": traceparent,
+        "lead.updated": None,
+    }
+
+
 def test_what_is_rolled_back_was_never_there(engine: Engine, sink: FakeEventProducer, relay: OutboxRelay) -> None:
     """A rollback of the caller's transaction, or of its savepoint, takes the event with it."""
     kept = an_event("lead.new")
@@ -137,11 +155,11 @@ class RecordingSink(FakeEventProducer):
         self.asked: list[Event] = []
         self.on_ask: Callable[[Event], None] = lambda _: None
 
-    def produce(self, event: Event) -> Future[Receipt]:
+    def produce(self, event: Event, *, traceparent: bytes | None = None) -> Future[Receipt]:
         """Remember, then do as the fake does."""
         self.asked.append(event)
         self.on_ask(event)
-        return super().produce(event)
+        return super().produce(event, traceparent=traceparent)
 
 
 def test_an_event_leaves_when_the_one_before_it_is_acknowledged(engine: Engine) -> None:
@@ -232,11 +250,11 @@ def test_a_sink_that_cannot_go_on_stops_the_relay_and_what_it_sent_is_deleted(
     order = iter([None, FATAL])
     original = sink._settle
 
-    def settle(event: Event, future: Future[Receipt]) -> None:
+    def settle(event: Event, traceparent: bytes | None, future: Future[Receipt]) -> None:
         error = next(order)
         if error:
             sink.fail_next(error)
-        original(event, future)
+        original(event, traceparent, future)
 
     sink._settle = settle  # type: ignore[method-assign]
     with pytest.raises(DeliveryFailedError, match="fenced"):
