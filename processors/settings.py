@@ -149,6 +149,7 @@ class Settings(BaseSettings):
     stop_timeout_s: float = Field(default=20.0, gt=0, le=600)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
+    tracing: bool = False
 
     @model_validator(mode="after")
     def _agree(self) -> Settings:

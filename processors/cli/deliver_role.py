@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
 from hookstream.processors.delivery.connector import parse_proxy
 from hookstream.processors.delivery.errors import InvalidProxyError
 from hookstream.processors.delivery.http_client import HttpClientConfig
@@ -14,6 +17,9 @@ from hookstream.subscriptions.secrets import SecretBox
 
 from .parts import Parts
 from .process import Running
+
+if TYPE_CHECKING:
+    from hookstream.processors.delivery.attempt_spans import AttemptSpans
 
 
 def run_deliver(parts: Parts, box: SecretBox, running: Running) -> None:
@@ -36,11 +42,37 @@ def run_deliver(parts: Parts, box: SecretBox, running: Running) -> None:
         max_event_bytes=settings.max_event_bytes,
         drain_timeout_s=settings.stop_timeout_s,
     )
-    worker = DeliveryWorker(
-        config, parts.registry, box, stop=running.stop, health=running.health, metrics=running.metrics
-    )
-    until_available("kafka", lambda: check_topics(parts.kafka, parts.specs), stop=running.stop, health=running.health)
-    worker.run()
+    with ExitStack() as stack:
+        worker = DeliveryWorker(
+            config,
+            parts.registry,
+            box,
+            stop=running.stop,
+            health=running.health,
+            metrics=running.metrics,
+            spans=_spans(settings, stack),
+        )
+        until_available(
+            "kafka", lambda: check_topics(parts.kafka, parts.specs), stop=running.stop, health=running.health
+        )
+        worker.run()
+
+
+def _spans(settings: Settings, stack: ExitStack) -> AttemptSpans | None:
+    """Record spans where traces are wanted; OpenTelemetry is not even imported where they are not.
+
+    Raises:
+        SettingsError: it is not installed.
+    """
+    if not settings.tracing:
+        return None
+    try:
+        from hookstream.processors.delivery.attempt_spans import AttemptSpans
+        from hookstream.processors.tracing import exporting_tracer
+    except ImportError as exc:
+        message = f"{variable('tracing')} needs OpenTelemetry: install hookstream[server,otel]"
+        raise SettingsError(message) from exc
+    return AttemptSpans(stack.enter_context(exporting_tracer("deliver")))
 
 
 def http_config(settings: Settings) -> HttpClientConfig:

@@ -24,6 +24,7 @@ def run_router(parts: Parts, running: Running) -> None:
         catalogue=parts.catalogue,
         max_event_bytes=parts.settings.max_event_bytes,
         drain_timeout_s=parts.settings.stop_timeout_s,
+        tracing=parts.settings.tracing,
     )
     router = Router(config, parts.registry, stop=running.stop, health=running.health, metrics=running.metrics)
     until_available("kafka", lambda: check_topics(parts.kafka, parts.specs), stop=running.stop, health=running.health)

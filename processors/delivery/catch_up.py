@@ -32,6 +32,7 @@ class OwedRecord(NamedTuple):
     offset: int
     key: bytes
     value: bytes
+    traceparent: bytes | None = None
 
 
 class Scanner(NamedTuple):

@@ -25,6 +25,7 @@ from .steady_clock import SteadyClock
 if TYPE_CHECKING:
     from hookstream.processors.metrics import Metrics
 
+    from .attempt_spans import AttemptSpans
     from .attempts import AttemptLog
     from .catch_up_reading import CatchUpReading
     from .committing import Committing
@@ -61,6 +62,7 @@ class LoopParts:
     http: HttpClient
     requests: RequestBuilder
     attempts: AttemptLog
+    spans: AttemptSpans | None
     committing: Committing
     sweep: StateSweep
     metrics: Metrics
@@ -87,6 +89,8 @@ class DeliveryLoop:
                 http=parts.http,
                 builder=parts.requests,
                 attempts=parts.attempts,
+                lines=parts.shared.lines,
+                spans=parts.spans,
                 metrics=parts.metrics,
             ),
             answered=self.wake,

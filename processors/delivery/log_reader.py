@@ -28,6 +28,7 @@ from hookstream.processors.kafka import (
     translated,
     watermarks,
 )
+from hookstream.schemas.trace_context import find
 
 from .catch_up import OwedRecord
 from .inbox import TopicSide
@@ -89,12 +90,17 @@ class LogReader:
         deliver: Callable[[Chunk], None],
         failed: Callable[[Exception], None],
         prepare: Callable[[Sequence[OwedRecord]], bool] = lambda _: True,
+        tracing: bool = False,
     ) -> None:
-        """`deliver`, `failed` and `prepare` (can these records be decoded now?) are called in the reader's thread."""
+        """`deliver`, `failed` and `prepare` (can these records be decoded now?) are called in the reader's thread.
+
+        `tracing`: say which trace a record belongs to.
+        """
         self._kafka = kafka
         self._deliver = deliver
         self._failed = failed
         self._prepare = prepare
+        self._tracing = tracing
         self._wishes: SimpleQueue[tuple[TopicSide, int | None] | None] = SimpleQueue()
         self._places: dict[TopicSide, _Place] = {}
         self._consumer: Consumer | None = None
@@ -182,7 +188,8 @@ class LogReader:
         if error is None:
             offset = message.offset() or 0
             if place is not None and offset >= place.next_offset:
-                place.ahead.append(OwedRecord(offset, message.key() or b"", message.value() or b""))
+                traceparent = find(message.headers()) if self._tracing else None
+                place.ahead.append(OwedRecord(offset, message.key() or b"", message.value() or b"", traceparent))
                 place.next_offset = offset + 1
         elif error.code() == KafkaError._PARTITION_EOF:
             if place is not None:

@@ -17,6 +17,7 @@ import structlog
 from hookstream.schemas.control import target_digest
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.errors import UndecodableError
+from hookstream.schemas.trace_context import find
 
 from .catch_up import OwedRecord
 from .commit_state import CursorName, StreamCommits
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from hookstream.schemas.delivery import Delivery
     from hookstream.schemas.hook import NoticeKind
 
+    from .attempt_lines import AttemptLines
+    from .attempt_spans import AttemptSpans
     from .dispatcher import Dispatcher
     from .exchange import Answer
     from .inbox import Inbox
@@ -67,6 +70,8 @@ class PartitionParts:
     fetch_schema: Callable[[int, Callable[[], None]], None]
     wake: Callable[[], None]
     random: Callable[[], float]
+    lines: AttemptLines
+    spans: AttemptSpans | None
     metrics: Metrics
 
 
@@ -129,7 +134,7 @@ class OwnedPartition:
         messages = inbox.messages
         room = self.engine.room(stream)
         count = min(room, at_most, len(messages))
-        read, decode = self.engine.read, self._parts.decode
+        read, decode, spans = self.engine.read, self._parts.decode, self._parts.spans
         done = size = 0
         try:
             while done < count:
@@ -140,6 +145,8 @@ class OwnedPartition:
                 done += 1
                 length = len(value)
                 size += length
+                if spans is not None:
+                    spans.met(stream, self.index, message.offset() or 0, find(message.headers()))
                 read(stream, message.offset(), delivery, length)  # type: ignore[arg-type]  # it was read
         except UndecodableError as exc:
             self._bury_undecodable(stream, str(exc))
@@ -227,6 +234,9 @@ class OwnedPartition:
         left = len(bad)
 
         def proceed() -> None:
+            if self._parts.spans is not None:
+                for record in chunk.records:
+                    self._parts.spans.met(stream, self.index, record.offset, record.traceparent)
             self.engine.feed(stream, chunk.start, chunk.end, chunk.records)
             self.progress += 1
             fed()
@@ -264,6 +274,7 @@ class OwnedPartition:
         def acknowledged() -> None:
             if not self.gone:
                 self._count_dead(reason)
+                self._parts.lines.buried(pending.delivery, reason, letter.last_status)
                 self.engine.buried(stream, pending)
                 self.progress += 1
                 self._parts.wake()

@@ -9,8 +9,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import structlog
-
 from hookstream.schemas.attempt import AttemptResult
 
 from .exchange import Answer, Exchange
@@ -19,14 +17,14 @@ from .outcome import DELIVERED, outcome_of, result_of
 if TYPE_CHECKING:
     from hookstream.processors.metrics import Metrics
 
+    from .attempt_lines import AttemptLines
+    from .attempt_spans import AttemptSpans
     from .attempts import AttemptLog
     from .dispatcher import Dispatcher
     from .http_client import HttpClient
     from .lanes import Dispatches, Post
     from .owned_partition import OwnedPartition
     from .requests import RequestBuilder
-
-log = structlog.get_logger("hookstream.deliver")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +35,8 @@ class RequestParts:
     http: HttpClient
     builder: RequestBuilder
     attempts: AttemptLog
+    lines: AttemptLines
+    spans: AttemptSpans | None
     metrics: Metrics
 
 
@@ -101,37 +101,28 @@ class Requesting:
         metrics.attempts[result] += 1
         metrics.attempt_seconds.observe(answer.duration_s)
         self._parts.attempts.add(post, result, answer, partition=part.index, wall_ms=wall_ms)
+        if self._parts.spans is not None:
+            self._parts.spans.ended(post, result, answer, partition=part.index, wall_ms=wall_ms)
         part.progress += 1
+        health = post.endpoint.health
+        was_sick = health.sick
         if result is AttemptResult.DELIVERED:
             metrics.deliveries["delivered"] += 1
             delivery = post.pending.delivery
             if delivery.replay is None:
                 metrics.delivery_seconds.observe((wall_ms - delivery.occurred_at_ms) / 1000)
             part.engine.answer(post, DELIVERED, answer.duration_s)
+            if was_sick:
+                self._parts.lines.recovered(post, answer)
         else:
             part.answering = answer
             outcome = outcome_of(result, answer.retry_after, wall_s=wall_ms / 1000)
             part.engine.answer(post, outcome, answer.duration_s)
             part.answering = None
-            _tell_failure(post, result, answer)
-
-
-def _tell_failure(post: Post, result: AttemptResult, answer: Answer) -> None:
-    """One wide line for an attempt that failed."""
-    delivery = post.pending.delivery
-    log.info(
-        "attempt failed",
-        delivery=delivery.id,
-        hook=delivery.hook_id,
-        client=delivery.client,
-        resource=delivery.resource,
-        attempt=post.number,
-        probe=post.probe,
-        result=str(result),
-        status=answer.status,
-        seconds=round(answer.duration_s, 3),
-        quarantined=post.endpoint.health.sick,
-    )
+            if health.sick and not was_sick:
+                self._parts.lines.quarantined(post, result, answer)
+            else:
+                self._parts.lines.failed(post, result, answer)
 
 
 class _Waiting:

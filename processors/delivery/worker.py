@@ -17,7 +17,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvloop
@@ -46,6 +46,7 @@ from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.secrets import SecretBox
 
 from .address_guard import AddressGuard, IPNetwork
+from .attempt_lines import AttemptLines
 from .attempts import AttemptLog
 from .catch_up_reading import CatchUpReading
 from .commit_metadata import VERSION, log_digest, table_digest
@@ -70,6 +71,9 @@ from .resolver import Resolver, SystemResolver
 from .schema_fetcher import SchemaFetcher, owed_decoder
 from .state_sweep import StateSweep
 from .watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from .attempt_spans import AttemptSpans
 
 # Many endpoints of many clients are often one origin (an automation service), so an origin may keep what it needs: with
 # 64 kept for 640 in flight, two in five deliveries opened a connection, and a worker made a tenth of what it can.
@@ -110,7 +114,7 @@ def _tune_garbage_collection() -> None:
 class DeliveryWorker:
     """One member of the workers' group."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the composition brings
         self,
         config: WorkerConfig,
         registry: SchemaRegistry,
@@ -120,8 +124,12 @@ class DeliveryWorker:
         health: Health,
         metrics: Metrics,
         resolver: Resolver | None = None,
+        spans: AttemptSpans | None = None,
     ) -> None:
-        """Prepare; nothing is connected yet."""
+        """Prepare; nothing is connected yet.
+
+        `spans` are recorded where somebody wants traces; without it no header is looked at.
+        """
         self._config = config
         self._registry = registry
         self._secrets = secrets
@@ -129,6 +137,7 @@ class DeliveryWorker:
         self._health = health
         self._metrics = metrics
         self._resolver = resolver or SystemResolver()
+        self._spans = spans
         self._schemas = KnownSchemas(registry.schema_text_by_id)
         self._fetcher = SchemaFetcher(self._schemas, health=health, stop=stop, failed=self._fail)
         self.table = SubscriptionTable()
@@ -275,6 +284,8 @@ class DeliveryWorker:
             fetch_schema=self._fetcher.fetch,
             wake=self._wake,
             random=random.random,
+            lines=AttemptLines(),
+            spans=self._spans,
             metrics=self._metrics,
         )
         committing = Committing(
@@ -297,6 +308,7 @@ class DeliveryWorker:
                 http=http,
                 requests=RequestBuilder(self._secrets),
                 attempts=attempts,
+                spans=self._spans,
                 committing=committing,
                 sweep=StateSweep(config.kafka, topics=names, state_topic=topics.delivery_state, committing=committing),
                 metrics=self._metrics,
@@ -325,6 +337,7 @@ class DeliveryWorker:
             deliver=deliver,
             failed=self._fail_from_thread,
             prepare=self._fetcher.prepare,
+            tracing=self._spans is not None,
         )
 
     def _wake(self) -> None:

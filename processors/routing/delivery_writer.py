@@ -19,6 +19,7 @@ from hookstream.schemas.codec import (
 )
 from hookstream.schemas.delivery import DeadLetter, Delivery
 from hookstream.schemas.topics import TopicNames
+from hookstream.schemas.trace_context import HEADER
 
 from .pipeline import Batch, Pipeline
 
@@ -105,7 +106,7 @@ class DeliveryWriter:
             RecordTooLargeError: it was not taken.
             ProduceFailedError: the producer has failed.
         """
-        headers: Headers | None = None if traceparent is None else [("traceparent", traceparent)]
+        headers: Headers | None = None if traceparent is None else [(HEADER, traceparent)]
         return self._produce(batch, self._deliveries, delivery.key, self._encode_delivery(delivery), headers)
 
     def write_dead_letter(self, batch: Batch, letter: DeadLetter) -> bool:

@@ -44,6 +44,7 @@ from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.event import Event
 from hookstream.schemas.topics import TopicNames
+from hookstream.schemas.trace_context import find
 
 from .assignment import SourcePartition
 from .delivery_of import delivery_of
@@ -74,6 +75,8 @@ class RouterConfig:
     catalogue: Catalogue
     max_event_bytes: int = 1_048_576
     drain_timeout_s: float = 20.0
+    tracing: bool = False
+    """Whether a delivery belongs to the trace of its event; headers are not looked at otherwise."""
 
 
 class Router:
@@ -97,6 +100,7 @@ class Router:
         self.health = health
         self.metrics = metrics
         self._now_ms = now_ms
+        self._tracing = config.tracing
         self._known = frozenset(config.catalogue.event_names)
         topics, texts = config.topics, registry.schema_text_by_id
         self._reader = TableReader(
@@ -264,7 +268,7 @@ class Router:
             offset=message.offset() or 0,
             arrived_ms=message.timestamp()[1],
         )
-        traceparent = _traceparent(message)
+        traceparent = find(message.headers()) if self._tracing else None
         self._write(lambda: self._writer.write(batch, delivery, traceparent))  # (2)
         self.metrics.routed["routed"] += 1
 
@@ -414,12 +418,3 @@ def run(router: Router, stop: StopSignal) -> None:
         log.info("stopped while waiting")
     finally:
         router.close()
-
-
-def _traceparent(message: Message) -> bytes | None:
-    headers = message.headers()
-    if isinstance(headers, list):
-        for name, value in headers:
-            if name == "traceparent" and isinstance(value, bytes):
-                return value
-    return None

@@ -17,7 +17,10 @@ from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.delivery import DeadLetterReason, delivery_id
 from hookstream.schemas.hook import HookState
 from hookstream.schemas.topics import TopicNames
+from hookstream.schemas.trace_context import CLOUD_EVENTS_HEADER, HEADER
 from tests.support.routing import EVENT, RoutingWorld, turn
+
+TRACEPARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def counts(router: Router) -> dict[str, int]:
 
 def test_each_event_goes_to_the_hook_that_wants_it(world: RoutingWorld, router: Router) -> None:
     world.put_hooks(world.hook(1), world.hook(2, state=HookState.DISABLED), world.hook(3, state=HookState.DELETED))
-    sent = [world.put_event(client, 7, traceparent=b"00-trace") for client in (1, 2, 3, 4)]
+    sent = [world.put_event(client, 7, headers=[(HEADER, TRACEPARENT)]) for client in (1, 2, 3, 4)]
     world.flush()
     router.open()
     turn(router, lambda: sum(counts(router).values()) == 4 and not router.outstanding)
@@ -52,7 +55,23 @@ def test_each_event_goes_to_the_hook_that_wants_it(world: RoutingWorld, router: 
     assert (delivery.event, delivery.concept_id, delivery.hook_id, delivery.hook_revision) == (EVENT, 7, 1001, 1)
     assert (delivery.source_topic, delivery.occurred_at_ms) == (world.source, sent[0].occurred_at_ms)
     assert delivery.arrived_ms > 1_700_000_000_000
-    assert arrived[1].headers == {"traceparent": b"00-trace"}
+    assert arrived[1].headers == {}  # nobody asked for traces
+
+
+def test_a_delivery_belongs_to_the_trace_of_its_event_where_traces_are_wanted(world: RoutingWorld) -> None:
+    world.put_hooks(*(world.hook(client) for client in range(1, 6)))
+    world.put_event(1, 7, headers=[("x", b"y"), (HEADER, TRACEPARENT)])
+    world.put_event(2, 7, headers=[(CLOUD_EVENTS_HEADER, TRACEPARENT)])
+    world.put_event(3, 7, headers=[(HEADER, b"0" * 20_000)])
+    world.put_event(4, 7, headers=[(HEADER, None)])
+    world.put_event(5, 7)
+    world.flush()
+    router = world.router(tracing=True)
+    router.open()
+    turn(router, lambda: counts(router)["routed"] == 5 and not router.outstanding)
+    carried = {int(each.delivery.client): each.headers for each in world.arrived()}
+    router.close()
+    assert carried == {1: {HEADER: TRACEPARENT}, 2: {HEADER: TRACEPARENT}, 3: {}, 4: {}, 5: {}}
 
 
 def test_all_of_a_client_lands_in_one_partition(world: RoutingWorld, router: Router) -> None:

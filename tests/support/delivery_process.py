@@ -22,6 +22,7 @@ from hookstream.schemas.catalogue import Catalogue
 from tests.support.delivery_stage import LOOPBACK, StageConfig, policy_of
 
 if TYPE_CHECKING:
+    from hookstream.processors.delivery.attempt_spans import AttemptSpans
     from hookstream.processors.delivery.resolver import Resolver
     from hookstream.producers.registry import SchemaRegistry
 
@@ -44,6 +45,7 @@ class WorkerSettings(StageConfig):
         return KafkaConfig(
             bootstrap_servers=self.bootstrap_servers,
             options=self.kafka_options,
+            embedded=self.embedded,
             group_protocol=GroupProtocol(self.group_protocol),
         )
 
@@ -56,6 +58,7 @@ def build_worker(
     health: Health,
     metrics: Metrics,
     resolver: Resolver | None = None,
+    spans: AttemptSpans | None = None,
 ) -> DeliveryWorker:
     """Build the role's worker."""
     config = WorkerConfig(
@@ -72,7 +75,7 @@ def build_worker(
         drain_timeout_s=settings.drain_timeout_s,
     )
     return DeliveryWorker(
-        config, registry, settings.secrets, stop=stop, health=health, metrics=metrics, resolver=resolver
+        config, registry, settings.secrets, stop=stop, health=health, metrics=metrics, resolver=resolver, spans=spans
     )
 
 

@@ -25,6 +25,7 @@ from tests.support.wait import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from hookstream.processors.delivery.attempt_spans import AttemptSpans
     from hookstream.processors.delivery.commit_metadata import CommitMetadata
     from hookstream.processors.delivery.resolver import Resolver
     from hookstream.producers.registry import SchemaRegistry
@@ -40,12 +41,25 @@ _LOAD_EVERY_S = 0.02
 class LocalWorker(RunningWorker):
     """A worker in a thread of this process, with its parts injected."""
 
-    def __init__(self, settings: WorkerSettings, registry: SchemaRegistry, *, resolver: Resolver | None = None) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        registry: SchemaRegistry,
+        *,
+        resolver: Resolver | None = None,
+        spans: AttemptSpans | None = None,
+    ) -> None:
         """Start it."""
         self.stop_signal, self.health, self.metrics = StopSignal(), Health(), Metrics()
         self.error: BaseException | None = None
         self.worker = build_worker(
-            settings, registry, stop=self.stop_signal, health=self.health, metrics=self.metrics, resolver=resolver
+            settings,
+            registry,
+            stop=self.stop_signal,
+            health=self.health,
+            metrics=self.metrics,
+            resolver=resolver,
+            spans=spans,
         )
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self._thread.start()
@@ -132,10 +146,12 @@ class DeliveryWorld(DeliveryStage):
         ready: bool = True,
         registry: SchemaRegistry | None = None,
         resolver: Resolver | None = None,
+        spans: AttemptSpans | None = None,
         **changes: Any,  # a field of WorkerSettings
     ) -> LocalWorker:
         """Start a worker in this process."""
-        worker = LocalWorker(replace(self.settings, **changes), registry or self.registry, resolver=resolver)
+        settings = replace(self.settings, **changes)
+        worker = LocalWorker(settings, registry or self.registry, resolver=resolver, spans=spans)
         self._workers.append(worker)
         if ready:
             worker.wait_ready(60)

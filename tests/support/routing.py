@@ -96,7 +96,7 @@ class RoutingWorld:
         self.flush()
 
     def put_event(
-        self, client: int, concept: int, *, traceparent: bytes | None = None, sub_namespace: str | None = None
+        self, client: int, concept: int, *, headers: Headers | None = None, sub_namespace: str | None = None
     ) -> Event:
         """Produce one event; `flush` waits for it."""
         event = Event(
@@ -105,7 +105,6 @@ class RoutingWorld:
             concept=Concept(id=concept, namespace="lead", sub_namespace=sub_namespace),
             occurred_at_ms=1_700_000_000_000 + len(self.sent),
         )
-        headers: Headers | None = None if traceparent is None else [("traceparent", traceparent)]
         self.put(self.source, self._encode_event(event), event.key, headers=headers)
         self.sent.append(event)
         return event
@@ -148,6 +147,7 @@ class RoutingWorld:
         kafka: KafkaConfig | None = None,
         max_event_bytes: int = 1_048_576,
         drain_timeout_s: float = 5.0,
+        tracing: bool = False,
     ) -> Router:
         """A router that is not open yet."""
         config = RouterConfig(
@@ -156,6 +156,7 @@ class RoutingWorld:
             catalogue=self.catalogue,
             max_event_bytes=max_event_bytes,
             drain_timeout_s=drain_timeout_s,
+            tracing=tracing,
         )
         return Router(config, registry or self.registry, stop=stop or StopSignal(), health=Health(), metrics=Metrics())
 
