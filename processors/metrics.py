@@ -38,6 +38,8 @@ HELP: Mapping[str, str] = {
     "hookstream_dead_letters_total": "Records written to the dead letters, by reason",
     # Lost: the broker's retention was faster than we. Must be zero.
     "hookstream_expired_total": "Records that the broker deleted before they were read",
+    # The broker was away for long: a replay of what failed would not know of these.
+    "hookstream_attempt_records_dropped_total": "Attempts that the worker could not tell the attempt log of",
     # Events read by the router: most are wanted by nobody.
     "hookstream_routed_total": "Events read by the router, by result",
     # Hooks that this process knows, and how far it has read their topic.
@@ -96,6 +98,7 @@ class Metrics:
         self.attempt_log = dict.fromkeys(LOGGED, 0)
         self.attempt_log_lag_seconds = 0.0
         self.expired = 0
+        self.attempt_records_dropped = 0
         self.delivery_seconds = Histogram(_DELIVERY_BUCKETS_S)
         self.attempt_seconds = Histogram(_ATTEMPT_BUCKETS_S)
         self.inflight = 0
@@ -120,7 +123,9 @@ class Metrics:
         yield _counter("hookstream_dead_letters_total", "reason", self.dead_letters)
         yield _counter("hookstream_routed_total", "result", self.routed)
         yield _counter("hookstream_attempt_log_records_total", "result", self.attempt_log)
-        yield CounterMetricFamily("hookstream_expired_total", HELP["hookstream_expired_total"], value=self.expired)
+        for name in ("expired", "attempt_records_dropped"):
+            full_name = f"hookstream_{name}_total"
+            yield CounterMetricFamily(full_name, HELP[full_name], value=getattr(self, name))
         yield self.delivery_seconds.family("hookstream_delivery_seconds")
         yield self.attempt_seconds.family("hookstream_attempt_seconds")
         for name in (

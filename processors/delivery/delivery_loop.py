@@ -18,7 +18,7 @@ import structlog
 from confluent_kafka import TopicPartition
 
 from .lanes import LIVE, REPLAY
-from .owned_partition import OwnedPartition, PartitionParts, measure
+from .owned_partition import OwnedPartition, PartitionParts, measure, measure_settled
 from .requesting import Requesting, RequestParts
 from .steady_clock import SteadyClock
 
@@ -203,6 +203,7 @@ class DeliveryLoop:
         self._order.remove(part)
         self._leaving.discard(part)
         self.readers.forget(part)
+        measure_settled(part, self._metrics)
         self._metrics.window_used_ratio.pop(part.index, None)
 
     def _flying(self, parts: Sequence[OwnedPartition]) -> bool:
@@ -353,6 +354,7 @@ class DeliveryLoop:
         else:
             self.beat = now
         self._parts.attempts.poll()
+        self._metrics.attempt_records_dropped = self._parts.attempts.dropped
         self._parts.committing.bury_tombstones()
         self._parts.sweep.look(self._order)
         measure(self._order, self._metrics)

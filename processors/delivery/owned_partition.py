@@ -352,11 +352,17 @@ def measure(owned: Iterable[OwnedPartition], metrics: Metrics) -> None:
                     if cursor.oldest_ms and (not oldest_ms or cursor.oldest_ms < oldest_ms):
                         oldest_ms = cursor.oldest_ms
         metrics.window_used_ratio[part.index] = used / engine.policy.window_records
-        for standing, count in engine.ledger.settled_unsent.items():
-            metrics.deliveries[standing.value] += count
-            engine.ledger.settled_unsent[standing] = 0
+        measure_settled(part, metrics)
     metrics.cursors = cursors
     metrics.owed_oldest_seconds = max(0.0, time.time() - oldest_ms / 1000) if oldest_ms else 0.0
+
+
+def measure_settled(part: OwnedPartition, metrics: Metrics) -> None:
+    """Count what a partition has settled unsent since the last call; also the last time before it is given away."""
+    settled = part.engine.ledger.settled_unsent
+    for standing, count in settled.items():
+        metrics.deliveries[standing.value] += count
+        settled[standing] = 0
 
 
 def _stream_start(stream: StreamStarting) -> StreamStart:

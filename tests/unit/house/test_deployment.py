@@ -17,10 +17,11 @@ from tests.support.repository import ROOMS, ROOT
 ROLES = ("api", "router", "deliver", "attempt-log")
 ONE_SHOTS = {"migrate": ["migrate"], "topics": ["topics", "create"]}
 THIRD_PARTIES = {"kafka": Part.KAFKA, "registry": Part.REGISTRY, "postgres": Part.POSTGRES}
+MONITORING = ("prometheus", "grafana")
 # What docker-compose 1.29 knows of the parts that we use; it refuses a key it does not know.
 KEYS_OF_A_SERVICE = {
-    "build", "command", "depends_on", "environment", "healthcheck", "image", "init", "ports", "read_only", "restart",
-    "stop_grace_period", "tmpfs", "volumes",
+    "build", "command", "depends_on", "environment", "healthcheck", "image", "init", "ports", "profiles", "read_only",
+    "restart", "stop_grace_period", "tmpfs", "volumes",
 }  # fmt: skip
 KEYS_OF_A_HEALTHCHECK = {"test", "interval", "timeout", "retries", "start_period"}
 
@@ -50,7 +51,12 @@ def test_only_keys_that_both_versions_know_are_used(compose: dict[str, Any], ser
 
 def test_every_setting_exists(services: dict[str, Any]) -> None:
     known = {variable(field) for field in Settings.model_fields}
-    used = {name for service in services.values() for name in service["environment"] if name.startswith("HOOKSTREAM_")}
+    used = {
+        name
+        for service in services.values()
+        for name in service.get("environment", {})
+        if name.startswith("HOOKSTREAM_")
+    }
     assert used - known == set()
     assert used
 
@@ -71,7 +77,9 @@ def test_every_setting_that_a_role_cannot_do_without_is_there(services: dict[str
 
 
 def test_services_are_the_third_parties_the_one_shots_and_the_roles(services: dict[str, Any]) -> None:
-    assert set(services) == {*THIRD_PARTIES, *ONE_SHOTS, *ROLES}
+    assert set(services) == {*THIRD_PARTIES, *ONE_SHOTS, *ROLES, *MONITORING}
+    asked_for = {name: service["profiles"] for name, service in services.items() if "profiles" in service}
+    assert asked_for == {name: ["monitoring"] for name in MONITORING}
     for name in ROLES:
         assert services[name]["command"] == [name]
     for name, command in ONE_SHOTS.items():
@@ -118,7 +126,7 @@ def test_nothing_is_published_beyond_this_machine_and_workers_can_be_many(servic
 def test_no_secret_is_written_down(services: dict[str, Any]) -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     for service in services.values():
-        for name, value in service["environment"].items():
+        for name, value in service.get("environment", {}).items():
             if re.search("SECRET|PASSWORD|TOKEN", name):
                 assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), name
     assert not re.search(r"://\w+:(?!\$\{)[^@/\s]+@", text)
