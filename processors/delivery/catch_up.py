@@ -181,6 +181,8 @@ class CatchUp:
                     cursor.scan = low
                     cursor.trim()
                     self._ledger.changes += 1
+                    if hook.endpoint is not None:  # what it owed may be gone whole
+                        self._ledger.touched[hook.endpoint] = None
         for endpoint in self._walkers(stream):
             endpoint.probe.scans[stream.index] = max(self._walk_scan(endpoint, stream), low)
         return lost
@@ -244,7 +246,10 @@ class CatchUp:
                     ledger.rewind_cursor(cursor)
                     ledger.drop_cursor(hook, stream, cursor)
         else:
-            endpoint.health.probed(ledger.now)
+            if walk.burying:  # in a moment the next of its lane is the head
+                endpoint.health.look_again(ledger.now)
+            else:
+                endpoint.health.probed(ledger.now)
             self._isolation.await_probe(endpoint)
         walk.restart()
         ledger.probing_endpoints.pop(endpoint, None)
@@ -426,7 +431,9 @@ class _Reading:
             return
         walk.seen.add(resource)
         walk.found = True
-        if standing is Standing.SEND:
+        if offset in self._stream.dying:
+            walk.burying = True
+        elif standing is Standing.SEND:
             pending = Pending(self._stream.index, offset, delivery, hook, 0, self._ledger.now)
             pending.in_window = False
             walk.fresh.append(pending)

@@ -21,10 +21,21 @@ class Cursor:
 
     `scan` is where catch-up reads on; what it has read and not settled is in `buffer`, by offset, ascending.
     `oldest_ms` says since when the first of it is owed, 0 while unknown. `suspect`: an operator skipped a delivery that
-    may be the first; where the cursor waits, that one is looked at.
+    may be the first; where the cursor waits, that one is looked at. `restored`: it, or the one that it was taken out
+    of, came with the state of the last owner, whose commit calls settled what it owes.
     """
 
-    __slots__ = ("_trim_at", "buffer", "oldest_ms", "resource", "scan", "settled", "suspect", "unserved_since")
+    __slots__ = (
+        "_trim_at",
+        "buffer",
+        "oldest_ms",
+        "resource",
+        "restored",
+        "scan",
+        "settled",
+        "suspect",
+        "unserved_since",
+    )
 
     def __init__(self, scan: int, settled: set[int], resource: str | None, *, oldest_ms: int = 0) -> None:
         """Owe everything from `scan` on, but for `settled`."""
@@ -34,6 +45,7 @@ class Cursor:
         self.buffer: dict[int, Pending] = {}
         self.oldest_ms = oldest_ms
         self.suspect = False
+        self.restored = False
         self.unserved_since = 0.0
         self._trim_at = _PRUNE_AT
 

@@ -113,6 +113,10 @@ class EndpointHealth:
         every = min(self._policy.probe_first_s * 2.0 ** min(doublings, 30), self._policy.probe_max_s)
         self.probe_at = now + self._spread(every)
 
+    def look_again(self, now: float) -> None:
+        """Set the next probe's time after a round without a probe that nobody is to blame for."""
+        self.probe_at = now + self._spread(self._policy.probe_first_s)
+
     def busy(self, retry_after_s: float | None, *, now: float, wall_ms: int) -> float:
         """Note a 429, or a 503 with Retry-After; return how long the whole endpoint waits."""
         policy = self._policy

@@ -170,10 +170,16 @@ class Engine:
                 self._isolation.lag(endpoint, stream)
 
     def _reread(self, hook: TrackedHook, stream: Stream, offset: int, delivery: Delivery) -> None:
-        """A record that the restored commit calls settled: keep it in mind for a cursor that opens below it."""
+        """A record that the restored commit calls settled: it is, or a cursor that came with that commit owes it.
+
+        A cursor that opened below it since must not owe it, nor one that opens later.
+        """
         stream.tracker.read(offset, settled=True)
         backlog = hook.backlogs[stream.index]
-        if backlog.owner(delivery.resource) is None:
+        owner = backlog.owner(delivery.resource)
+        if owner is not None and not owner.restored:
+            owner.settle(offset)
+        elif owner is None:
             backlog.remember(offset, delivery.resource, lowest=stream.position - self.policy.window_records)
 
     def _await_table(self, hook: TrackedHook, stream: Stream) -> None:
@@ -243,7 +249,7 @@ class Engine:
         Disables and health are the live stream's; clocks and cursors are each stream's own.
         """
         held = self.ledger.streams[stream]
-        offset, settled = held.tracker.settled_above()
+        offset, settled = held.settled_above()
         return Snapshot(offset, settled, stored(self.ledger, held))
 
     def lose_below(self, stream: StreamIndex, low: int) -> int:

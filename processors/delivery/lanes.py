@@ -197,10 +197,11 @@ class ProbeWalk:
 
     `heads` take turns; `tried` counts the turns since the last reading. A reading (`wanted`) goes on where the last
     one ended, a place a stream in `scans`, and collects the heads of lanes that it has not `seen` in this round in
-    `fresh`, which then replace `heads`. A round that is through and `replaced` heads is followed by one from the start.
+    `fresh`, which then replace `heads`. A round that is through and `replaced` heads, or dropped one, is followed by
+    one from the start.
     """
 
-    __slots__ = ("found", "fresh", "heads", "replaced", "scans", "seen", "stream", "tried", "wanted")
+    __slots__ = ("burying", "found", "fresh", "heads", "replaced", "scans", "seen", "stream", "tried", "wanted")
 
     def __init__(self) -> None:
         """Start the first round."""
@@ -219,6 +220,7 @@ class ProbeWalk:
         self.stream = LIVE
         self.wanted = False
         self.found = False  # whether this round met anything that is owed
+        self.burying = False  # whether it met a head whose dead letter is not acknowledged
         self.replaced = False
         self.tried = 0
 

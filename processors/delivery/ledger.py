@@ -84,6 +84,14 @@ class Stream:
         """The next offset the main lane reads."""
         return self.tracker.position
 
+    def settled_above(self) -> tuple[int, bytes]:
+        """The lowest unsettled offset and what is settled above it, as a commit says it.
+
+        What the restored commit said counts until it is re-read: a partition that is given away again before that must
+        not be delivered twice.
+        """
+        return self.tracker.settled_above(self.reread if self.position < self.reread.end else None)
+
     def remember_tail(self, offset: int, delivery: Delivery, most: int) -> None:
         """Keep what the main lane has just read for the cursors that are about to meet it."""
         self.tail.append((offset, delivery))
@@ -286,6 +294,7 @@ class Ledger:
         oldest_ms = mine[0].delivery.owed_since_ms if mine else 0
         cursor = Cursor(start, settled, resource, oldest_ms=oldest_ms)
         cursor.unserved_since = self.now
+        cursor.restored = resource is not None and parent is not None and parent.restored
         if resource is None:
             backlog.cursor = cursor
         else:
@@ -294,6 +303,7 @@ class Ledger:
 
     def adopt_cursor(self, hook: TrackedHook, stream: Stream, cursor: Cursor) -> None:
         """Take a cursor over from a stored state."""
+        cursor.restored = True
         backlog = hook.backlogs[stream.index]
         if cursor.resource is None:
             backlog.cursor = cursor

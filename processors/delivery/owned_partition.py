@@ -322,7 +322,7 @@ class EngineView:
 
     def progress(self) -> tuple[int, bytes]:
         """The lowest unsettled offset, and the settled set above it."""
-        return self._engine.ledger.streams[self._stream].tracker.settled_above()
+        return self._engine.ledger.streams[self._stream].settled_above()
 
     def cursors(self) -> Collection[CursorName]:
         """Every open cursor."""

@@ -147,6 +147,7 @@ class Sending:
                 head = walk.heads.popleft()
                 row = self._probe_row(endpoint, head)
                 if row is None:
+                    walk.replaced = True  # what follows it in its lane is found by a round from the start
                     continue
                 walk.heads.append(head)
                 lane = endpoint.lane(head.resource)
@@ -183,7 +184,10 @@ class Sending:
             return None
         if endpoint.health.skips(head.delivery):
             self._isolation.bury(stream, head, DeadLetterReason.SKIPPED)
-        if head.offset in stream.dying or (hook.flying and hook.flying_to is not endpoint):
+        if head.offset in stream.dying:
+            endpoint.probe.burying = True
+            return None
+        if hook.flying and hook.flying_to is not endpoint:
             return None
         return self._sendable_row(head, stream)
 

@@ -66,17 +66,20 @@ class OffsetTracker:
             return self._origin
         return self._origin + first
 
-    def settled_above(self) -> tuple[int, bytes]:
+    def settled_above(self, restored: SettledSet | None = None) -> tuple[int, bytes]:
         """Return (base, bitmap): bit i of the bitmap, most significant first, is 1 where offset base + i is settled.
 
-        The bitmap ends with the last settled offset and is empty if nothing above the base is settled.
+        The bitmap ends with the last settled offset and is empty if nothing above the base is settled. From the
+        position on, what a `restored` commit calls settled is still so.
         """
         base = self.base
-        end = self._flags.rfind(1) + 1
-        first = base - self._origin
-        if end <= first:
+        flags = self._flags[base - self._origin :]
+        if restored is not None:
+            flags += bytes(offset in restored for offset in range(self.position, restored.end))
+        end = flags.rfind(1) + 1
+        if not end:
             return base, b""
-        flags = self._flags[first:end]
+        del flags[end:]
         flags += bytes(-len(flags) % 8)
         return base, int(flags.translate(_ASCII), 2).to_bytes(len(flags) // 8, "big")
 

@@ -30,6 +30,11 @@ _MODULES = (
     "lanes",
     "cursors",
     "partition_state",
+    "varints",
+    "commit_metadata",
+    "commit_state",
+    "state_codec",
+    "partition_start",
     "timers",
     "dispatcher",
     "ledger",
@@ -55,6 +60,8 @@ class Mutant:
 def _mutant(meaning: str, *edits: Edit) -> Mutant:
     return Mutant(meaning, edits)
 
+
+_WITH_PROGRESS = "    _progress = None\n\n    def __init__(\n        self,\n        *,\n        offset: int,"
 
 MUTANTS = {
     "cursor_off_by_one": _mutant(
@@ -490,6 +497,104 @@ MUTANTS = {
             "wishes",
             "            health.paused = False\n            ledger.touched[endpoint] = None\n",
             "            ledger.touched[endpoint] = None\n",
+        ),
+    ),
+    "commit_before_state_ack": _mutant(
+        "the acknowledgement of a state that was given up lets the next commit point to it",
+        ("commit_state", "if written is not self._writing or waiting is None:", "if waiting is None:"),
+    ),
+    "commit_newer_than_state": _mutant(
+        "the commit takes offset and settled set when sent, the state is older",
+        (
+            "commit_state",
+            "            snapshot = view.snapshot()  # (1)\n",
+            "            snapshot = view.snapshot()  # (1)\n            self._progress = view.progress\n",
+        ),
+        (
+            "commit_state",
+            "self._send(waiting.offset, waiting.settled, pointer,",
+            "self._send(*self._progress(), pointer,",
+        ),
+        ("commit_state", "    def __init__(\n        self,\n        *,\n        offset: int,", _WITH_PROGRESS),
+    ),
+    "commit_without_its_cursors": _mutant(
+        "a commit points to an older state that lacks a cursor",
+        ("commit_state", "        if not self._covers(view.cursors()):\n", "        if False:\n"),
+    ),
+    "zombie_state_used": _mutant(
+        "a start reads the newest state, even a zombie's, not the one the commit points to",
+        ("state_codec", "|{self.partition}|{self.state_id.hex()}|{self.chunk}", "|{self.partition}|{self.chunk}"),
+    ),
+    "state_buried_while_pointed_to": _mutant(
+        "a state gets its tombstone although the new commit points to it as well",
+        (
+            "commit_state",
+            "if self._pointer is not None and self._pointer != commit.pointer:\n            replaced",
+            "if self._pointer is not None:\n            replaced",
+        ),
+    ),
+    "chunk_forgotten": _mutant(
+        "the last chunk of a state is not written",
+        (
+            "state_codec",
+            "for at in range(0, len(data), size)]",
+            "for at in range(0, len(data) - size, size)] or [data]",
+        ),
+    ),
+    "settled_offsets_not_stored": _mutant(
+        "a stored cursor forgets what is settled above it",
+        (
+            "state_codec",
+            "        settled = _read_offsets(reader, next_offset)\n",
+            "        settled = _read_offsets(reader, next_offset)[:0]\n",
+        ),
+    ),
+    "start_takes_any_offset": _mutant(
+        "an offset that was reset, or is gone, is taken although a state owes",
+        ("partition_start", "        if state_exists:\n", "        if False:\n"),
+    ),
+    "start_takes_a_foreign_commit": _mutant(
+        "a commit of another topic is taken",
+        ("partition_start", "metadata.log_digest != identity.log_digest:", "False:"),
+    ),
+    "start_forgets_the_settled_set": _mutant(
+        "a start delivers again what is settled above the committed offset",
+        ("tracker", "        return 0 <= index < 8 * len(self._bits) and", "        return False and"),
+    ),
+    "cancelled_counts_as_settled": _mutant(
+        "a request that a revocation cancels counts as answered",
+        (
+            "answers",
+            "        self._land(post, 0.0)\n",
+            (
+                "        self._land(post, 0.0)\n"
+                "        stream = self._ledger.streams[post.pending.stream]\n"
+                "        self._ledger.settle(stream, post.pending.offset, post.hook, post.pending.resource)\n"
+            ),
+        ),
+    ),
+    "probe_turn_forgets_a_lane": _mutant(
+        "a lane whose head was dropped from the probes' turn is not looked for again",
+        (
+            "sending",
+            "                    walk.replaced = True  #",
+            "                    walk.replaced = walk.replaced  #",
+        ),
+    ),
+    "settled_is_forgotten_before_it_is_reread": _mutant(
+        "a commit forgets what the restored one called settled and nobody has re-read yet",
+        ("ledger", "self.reread if self.position < self.reread.end else None", "None"),
+    ),
+    "settled_is_owed_after_a_start": _mutant(
+        "a cursor that opens after a start owes what the restored commit calls settled above it",
+        ("engine", "        if owner is not None and not owner.restored:\n", "        if False:\n"),
+    ),
+    "retention_strands_a_cursor": _mutant(
+        "a cursor whose whole backlog retention took is not handed over",
+        (
+            "catch_up",
+            "                        self._ledger.touched[hook.endpoint] = None\n",
+            "                        pass\n",
         ),
     ),
 }

@@ -6,11 +6,12 @@ the real one; only what surrounds it is simulated.
 Invariants: I1 nothing is lost | I2 first deliveries in order per (hook, resource), and per (endpoint, resource) among
 hooks never retargeted, disabled or stale; a replay overtakes nothing that is owed | I3 a commit passes only what is
 settled or owed by the state it points to | I4 the window's span is bounded | I5 a waiting endpoint gets only probes, a
-disabled hook nothing | I6 a retarget is a barrier | I7 no duplicate without a crash or a duplicate in the log | I8 a
-full window is relieved in one turn, a quarantine ends though some resources stay poison, all drains once targets are
-healthy | I9 no quarantine without its cause, no dead letter by schedule without its attempts | I10 rate and concurrency
-limits hold | I11 a hook is disabled after days of failure, and not before | I12 what retention passes is counted |
-I13 a paused endpoint gets nothing, and nobody what an operator skipped, before it is resent.
+disabled hook nothing | I6 a retarget is a barrier | I7 no duplicate without a crash or a duplicate in the log, nor
+after a hand-over in order | I8 a full window is relieved in one turn, a quarantine ends though some resources stay
+poison, all drains once targets are healthy | I9 no quarantine without its cause, no dead letter by schedule without its
+attempts | I10 rate and concurrency limits hold | I11 a hook is disabled after days of failure, and not before | I12
+what retention passes is counted | I13 a paused endpoint gets nothing, and nobody what an operator skipped, before it is
+resent | I14 a start is refused where offsets were tampered with while something is owed, and nowhere else.
 """
 
 from __future__ import annotations
@@ -21,16 +22,20 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hookstream.processors.delivery import (
     catch_up,
+    commit_metadata,
+    commit_state,
     dispatcher,
     engine,
     lanes,
     outcome,
+    partition_start,
     partition_state,
     policy,
+    state_codec,
     tracker,
 )
 from hookstream.processors.delivery.cursors import Cursor
@@ -41,11 +46,26 @@ from hookstream.schemas.control import EndpointWish, SkippedDelivery, target_dig
 from hookstream.schemas.delivery import DeadLetterReason, Delivery, DeliveryId
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState, NoticeKind, Revision
+from tests.support.engine_commits import (
+    Committer,
+    Durable,
+    Restored,
+    StartRefusedError,
+    StoredFormatError,
+    StreamView,
+    advance,
+    finish,
+    tamper,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LIVE, REPLAY = 0, 1
 WINDOW, MAX_RESOURCE_CURSORS = 30, 3
 SCHEDULE, NEAR = (10.0, 40.0, 120.0), 15.0
 PROBE_FIRST, TIMEOUT, EXPIRE_AFTER = 20.0, 150, 1500
+PATIENCE = 900  # what the turn of the probes over five lanes may take, at one in 80 s at worst
 WALL_MS = 1_700_000_000_000
 OK, FAIL, GONE, BUSY, REJECT = "2xx", "failure", "410", "retry-after", "422"
 
@@ -55,12 +75,16 @@ class Kit:
     """The modules of the engine, the shipped ones or a copy with a planted bug."""
 
     catch_up: ModuleType = catch_up
+    commit_metadata: ModuleType = commit_metadata
+    commit_state: ModuleType = commit_state
     dispatcher: ModuleType = dispatcher
     engine: ModuleType = engine
     lanes: ModuleType = lanes
     outcome: ModuleType = outcome
+    partition_start: ModuleType = partition_start
     partition_state: ModuleType = partition_state
     policy: ModuleType = policy
+    state_codec: ModuleType = state_codec
     tracker: ModuleType = tracker
 
 
@@ -98,16 +122,6 @@ class Wanted:
         return self.table.wishes.get((client, digest))
 
 
-@dataclass
-class Commit:
-    """What the group's offset record of one stream says."""
-
-    offset: int = 0
-    settled: bytes = b""
-    pointer: str | None = None
-    table_offset: int = 0
-
-
 @dataclass(eq=False)
 class Owner:
     """One engine with what belongs to its process."""
@@ -117,8 +131,7 @@ class Owner:
     table: Table
     serial: int
     dead_letters: list[tuple[int, Any, str]] = field(default_factory=list)
-    pipelines: list[tuple[str, Any, str | None] | None] = field(default_factory=lambda: [None, None])
-    pointed: list[tuple[str, Any] | None] = field(default_factory=lambda: [None, None])
+    committers: list[Committer] = field(default_factory=list)
     readers: dict[tuple[int, bool], int | None] = field(default_factory=dict)
     stale: set[int] = field(default_factory=set)
 
@@ -152,15 +165,14 @@ class World:
         self.forgetful = seed % 7 == 6  # retention is shorter than the outages
         self.limited = seed % 4 == 3  # some hooks have a rate limit, and endpoints start with one request at a time
         self.impatient = seed % 5 == 4  # hooks are disabled after a thousand seconds of failure
+        self.careless = seed % 9 in {1, 5}  # operators reset offsets, and starts are refused
         self.logs: tuple[list[Delivery | None], list[Delivery | None]] = ([], [])
         self.low = [0, 0]
         self.rows: list[Hook] = []
         self.latest: dict[tuple[int, str], Hook] = {}
         self.router_rows = 0
         self.router_table: dict[tuple[int, str], Hook] = {}
-        self.commits = [Commit(), Commit()]
-        self.states: dict[str, Any] = {}
-        self.newest: str | None = None
+        self.durable = Durable(self.kit, self.random)
         self.dead: tuple[dict[int, str], dict[int, str]] = ({}, {})
         self.flights: list[Flight] = []
         self.zombies: list[Owner] = []
@@ -178,13 +190,14 @@ class World:
         self.quiet: dict[Any, float] = {}
         self.gone: dict[Any, int] = {}
         self.lane_failures: Counter[tuple[int, str]] = Counter()
-        self.sick_since: dict[Any, int] = {}
+        self.good_since: dict[Any, dict[int, int]] = defaultdict(dict)
         self.probed_at: dict[Any, int] = {}
         self.floor = [0, 0]
         self.skipped_before: Counter[int] = Counter()
         self.deleted: set[int] = set()
         self.sent_at: dict[Any, list[int]] = defaultdict(list)
         self.lost: tuple[set[int], set[int]] = (set(), set())  # to retention
+        self.answered: tuple[set[int], set[int]] = (set(), set())  # 2xx, to owners since the last that died
         self.counted_lost = 0
         self.only_failure_since: dict[tuple[int, str], int] = {}
         self.first_failure: dict[tuple[int, str], int] = {}
@@ -379,8 +392,9 @@ class World:
 
     # -- owner of the partition ----------------------------------------------------------------------------------
     def start(self) -> None:
+        restored = [self.restore(stream) for stream in (LIVE, REPLAY)]
         table = Table()
-        least = max(commit.table_offset for commit in self.commits)
+        least = max(each.table_offset for each in restored)
         read_to = self.random.randint(max(least, len(self.rows) - 5), len(self.rows))
         if self.random.random() < 0.2:
             read_to = min(read_to, least)
@@ -388,11 +402,7 @@ class World:
             table.apply(row)
         table.wishes.update(self.wishes)
         kit = self.kit
-        starts = []
-        for commit in self.commits:
-            state = self.states.get(commit.pointer or "", kit.partition_state.EMPTY_STATE)
-            settled = kit.tracker.SettledSet(commit.offset, commit.settled)
-            starts.append(kit.engine.StreamStart(commit.offset, settled, state))
+        starts = [kit.engine.StreamStart(*each.start) for each in restored]
         owner = Owner.__new__(Owner)
         hub = kit.dispatcher.Dispatcher(self.policy)
         Owner.__init__(owner, None, hub, table, next(self.serials))
@@ -408,58 +418,84 @@ class World:
             now=float(self.now),
             wall_ms=self.wall_ms,
         )
+        owner.committers = [
+            Committer(StreamView(owner.engine, stream), restored[stream].commits) for stream in (LIVE, REPLAY)
+        ]
         self.owner = owner
         for disable in starts[LIVE].state.disables:
             self.gone[owner.serial, disable.hook_id] = disable.revision
-        self.say("start", [commit.offset for commit in self.commits], [s.state.cursors for s in starts])
+        self.say("start", [start.offset for start in starts], [s.state.cursors for s in starts])
+
+    def restore(self, stream: int) -> Restored:
+        """Read what the last owner has left; what an operator did to it is refused, and undone."""
+        durable, log = self.durable, self.logs[stream]
+        kept = durable.offsets[stream]
+        if self.careless and kept[0] is not None and self.random.random() < 0.4 and tamper(durable, stream):
+            try:
+                durable.restore(stream, len(log), self.low[stream])
+            except StartRefusedError:
+                self.say("refused", stream, kept[0])
+                durable.offsets[stream] = kept
+            else:
+                raise ViolationError(f"I14 a start on {durable.offsets[stream]} was not refused")
+        try:
+            return durable.restore(stream, len(log), self.low[stream])
+        except (StartRefusedError, StoredFormatError) as refused:
+            raise ViolationError(f"I14 a start was refused that nobody tampered with: {refused}") from None
 
     def crash(self) -> None:
         self.say("crash")
+        self.forget_answers()
         self.flights = [f for f in self.flights if f.owner is not self.owner or self.random.random() < 0.5]
         self.start()
 
     def take_over(self) -> None:
         self.say("take-over", "the old owner goes on as a zombie")
         self.zombies.append(self.owner)
+        self.forget_answers()
         self.start()
 
+    def forget_answers(self) -> None:
+        """What an owner heard and did not commit is heard again by the next."""
+        for answered in self.answered:
+            answered.clear()
+
     def revoke(self) -> None:
+        """Give the partition away in order: some answers are waited for, the other requests are cancelled."""
         self.say("revoke")
-        for stream in (LIVE, REPLAY):
-            while self.owner.pipelines[stream] is not None:
-                self.advance_commit(self.owner, stream)
-        for stream in (LIVE, REPLAY):
-            self.advance_commit(self.owner, stream)
-            while self.owner.pipelines[stream] is not None:
-                self.advance_commit(self.owner, stream)
-        self.crash()
+        owner = self.owner
+        streams = owner.ledger.streams
+        fresh = [c for s in streams for h in s.owing.values() for c in h.backlogs[s.index].cursors() if not c.restored]
+        if fresh and any(stream.position < stream.reread.end for stream in streams):
+            self.forget_answers()  # the next owner cannot tell these cursors from those that owe what is not re-read
+        for answered, log, stream in zip(self.answered, self.logs, streams, strict=True):
+            # What lies above a resource cursor and is settled is known to the next owner while it has the cursor.
+            apart = {hook.id for hook in stream.owing.values() if hook.backlogs[stream.index].exceptions}
+            answered -= {offset for offset in answered if (record := log[offset]) and record.hook_id in apart}
+        for _ in range(self.random.randrange(6)):
+            self.land()
+            self.answer()
+        for flight in [f for f in self.flights if f.owner is owner]:
+            owner.engine.abandon(flight.post)
+            self.abandoned(flight)
+        owner.engine.end_turn()
+        for index, committer in enumerate(owner.committers):
+            if finish(self.durable, committer, index, now=self.now, table_offset=owner.table.offset):
+                self.judge_commit(index)
+        self.start()
+
+    def abandoned(self, flight: Flight) -> None:
+        """Nobody waits for its answer; whether it arrives is the network's affair."""
+        if flight.outcome is not None or self.random.random() < 0.5:
+            self.flights.remove(flight)
 
     def advance_commit(self, owner: Owner, stream: int) -> None:
-        """One stage: snapshot, state written and acknowledged, commit."""
-        pipeline = owner.pipelines[stream]
-        if pipeline is None:
-            snapshot = owner.engine.snapshot(stream)
-            table_offset = owner.table.offset
-            pointed = owner.pointed[stream]
-            if snapshot.state.empty:
-                owner.pipelines[stream] = ("commit", (snapshot, table_offset), None)
-            elif (
-                pointed and snapshot.state.cursors and pointed[1].covers(snapshot.state) and self.random.random() < 0.5
-            ):
-                owner.pipelines[stream] = ("commit", (snapshot, table_offset), pointed[0])
-            else:
-                owner.pipelines[stream] = ("state", (snapshot, table_offset), f"state-{self.random.getrandbits(40):x}")
-            return
-        stage, (snapshot, table_offset), pointer = pipeline
-        if stage == "state":
-            self.states[pointer or ""] = snapshot.state
-            owner.pipelines[stream] = ("commit", (snapshot, table_offset), pointer)
-            return
-        owner.pipelines[stream] = None
-        if owner is self.owner:  # a zombie's commit is fenced
-            self.say("commit", stream, snapshot.offset, pointer)
-            self.commits[stream] = Commit(snapshot.offset, snapshot.settled, pointer, table_offset)
-            owner.pointed[stream] = (pointer, self.states[pointer]) if pointer else None
+        """One stage: snapshot, state written and acknowledged, commit; a zombie's commit is fenced."""
+        fenced = owner is not self.owner
+        committer = owner.committers[stream]
+        offset = owner.table.offset
+        if advance(self.durable, committer, stream, now=self.now, table_offset=offset, fenced=fenced, final=False):
+            self.say("commit", stream, self.durable.offset(stream))
             self.judge_commit(stream)
 
     # -- targets and network -------------------------------------------------------------------------------------
@@ -493,19 +529,23 @@ class World:
         if flight.owner is not self.owner and flight.owner not in self.zombies:
             self.flights.remove(flight)  # nobody is left to hear the answer
 
-    def answer(self) -> None:
+    def answer(self) -> None:  # noqa: C901 - one case an answer
         flights = [f for f in self.flights if f.outcome is not None]
         if not flights:
             return
         flight = self.random.choice(flights)
         self.flights.remove(flight)
         post, owner, result = flight.post, flight.owner, flight.outcome
+        if owner is not self.owner and owner not in self.zombies:
+            return  # nobody is left to hear it
         pending = post.pending
         lane, key = (pending.delivery.hook_id, pending.resource), (owner.serial, flight.endpoint)
         self.say("answer", pending.stream, pending.offset, flight.endpoint, result, "probe" if post.probe else "")
         kinds = self.kit.outcome
         if result == OK:
             self.streak[key].clear()
+            if owner is self.owner:
+                self.answered[pending.stream].add(pending.offset)
             if pending.stream == LIVE:
                 self.lane_failures[lane] = 0
             outcome_value = kinds.DELIVERED
@@ -614,7 +654,7 @@ class World:
     def judge_dead_letters(self, owner: Owner, pending: Pending) -> None:
         record = pending.delivery
         for stream, dying, _ in owner.dead_letters:
-            if self.excused(stream, dying.delivery):
+            if self.excused(stream, dying.delivery) or dying.offset in self.lost[stream]:
                 continue
             same_lane = (dying.delivery.hook_id, dying.resource) == (record.hook_id, record.resource)
             if same_lane and stream == pending.stream and dying.offset <= pending.offset:
@@ -652,6 +692,8 @@ class World:
         self.say("receipt", stream, offset, "hook", record.hook_id, record.resource, flight.endpoint)
         if not self.crashes and self.received[stream][offset] > 1:
             raise ViolationError(f"I7 {stream}:{offset} received twice")
+        if flight.owner is self.owner and offset in self.answered[stream]:
+            raise ViolationError(f"I7 {stream}:{offset} received again, though the partition was given away in order")
         if stream == REPLAY or record.id in self.first or offset in self.lost[stream]:
             return
         copies = [o for o, r in enumerate(self.logs[LIVE]) if r and r.id == record.id]
@@ -667,21 +709,22 @@ class World:
             self.last[lane] = original
 
     def judge_commit(self, stream: int) -> None:
-        commit = self.commits[stream]
-        state = self.states.get(commit.pointer or "", self.kit.partition_state.EMPTY_STATE)
+        try:
+            committed, settled, state = self.durable.said(stream)
+        except StoredFormatError as lost:
+            raise ViolationError(f"I3 commit {stream}:{self.durable.offset(stream)}: {lost}") from None
         owed = {(c.hook_id, c.resource): c for c in state.cursors}
-        settled = self.kit.tracker.SettledSet(commit.offset, commit.settled)
         log = self.logs[stream]
         while self.floor[stream] < len(log) and self.is_settled(stream, self.floor[stream]):
             self.floor[stream] += 1
-        above = [o for o in range(commit.offset, settled.end) if o in settled]
-        for offset in [*range(self.floor[stream], commit.offset), *above]:
+        above = [o for o in range(committed, settled.end) if o in settled]
+        for offset in [*range(self.floor[stream], committed), *above]:
             record = log[offset]
             if record is None or self.is_settled(stream, offset):
                 continue
             cursor = owed.get((record.hook_id, record.resource)) or owed.get((record.hook_id, None))
             if not cursor or offset < cursor.next_offset or offset in cursor.settled:
-                raise ViolationError(f"I3 commit {stream}:{commit.offset} passes {offset}, neither settled nor owed")
+                raise ViolationError(f"I3 commit {stream}:{committed} passes {offset}, neither settled nor owed")
 
     def judge_quarantines(self, owner: Owner, before: set[Any]) -> None:
         for endpoint in set(owner.ledger.endpoints.values()) - before:
@@ -694,11 +737,21 @@ class World:
                 raise ViolationError(f"I9 {endpoint.target} quarantined for {sorted(streak)} alone")
 
     # -- the run -------------------------------------------------------------------------------------------------
-    def step(self) -> None:
+    def step(self, action: Callable[[], None] | None = None) -> None:
+        """One second and one action, the given one or one by chance."""
         self.now += 1
         for owner in [self.owner, *self.zombies]:
             owner.engine.advance(float(self.now), self.wall_ms)
         self.disturbed |= self.owner.stale
+        (action or self.choose())()
+        for owner in [self.owner, *self.zombies]:
+            owner.engine.end_turn()
+        for stream in self.owner.ledger.streams:
+            span = stream.position - stream.tracker.base
+            if span > WINDOW:
+                raise ViolationError(f"I4 span {span}")
+
+    def choose(self) -> Callable[[], None]:
         actions: list[tuple[float, Any]] = [
             (9, self.route),
             (22, self.read),
@@ -724,13 +777,8 @@ class World:
             if self.duplicates and len(self.logs[LIVE]) < 2 * self.records:
                 actions += [(0.25, self.duplicate)]
         weights, calls = zip(*actions, strict=True)
-        self.random.choices(calls, weights)[0]()
-        for owner in [self.owner, *self.zombies]:
-            owner.engine.end_turn()
-        for stream in self.owner.ledger.streams:
-            span = stream.position - stream.tracker.base
-            if span > WINDOW:
-                raise ViolationError(f"I4 span {span}")
+        chosen: Callable[[], None] = self.random.choices(calls, weights)[0]
+        return chosen
 
     def read(self) -> None:
         stream = LIVE if self.random.random() < 0.85 else REPLAY
@@ -772,7 +820,7 @@ class World:
         """Retention deletes what is older than ten minutes; the readers meet the low watermark and tell the engine."""
         for stream, log in enumerate(self.logs):
             low = self.low[stream]
-            position = self.commits[stream].offset
+            position = self.durable.offset(stream)
             while low < position and ((record := log[low]) is None or self.wall_ms - record.arrived_ms > 600_000):
                 low += 1
             owed = {
@@ -829,15 +877,14 @@ class World:
         for endpoint in owner.ledger.endpoints.values():
             key = (owner.serial, endpoint.client_id, endpoint.target)
             if not endpoint.health.sick:
-                self.sick_since.pop(key, None)
+                self.good_since.pop(key, None)
                 continue
-            if self.now - self.sick_since.setdefault(key, self.now) <= 1200:
-                continue
+            since = self.good_since[key]
             for offset, resource, record in self.owed_heads(owner, endpoint):
                 fresh = self.wall_ms - record.arrived_ms <= EXPIRE_AFTER * 1000
                 good = ((endpoint.client_id, endpoint.target), resource) not in self.poison
-                if fresh and good:
-                    raise ViolationError(f"I8 {key} in quarantine for 1200 s with a good head {offset}")
+                if fresh and good and self.now - since.setdefault(offset, self.now) > PATIENCE:
+                    raise ViolationError(f"I8 {key} in quarantine for {PATIENCE} s with a good head {offset}")
 
     def owed_heads(self, owner: Owner, endpoint: Endpoint) -> list[tuple[int, str, Delivery]]:
         heads: dict[str, tuple[int, str, Delivery]] = {}
@@ -882,8 +929,12 @@ class World:
         for _ in range(poisoned):
             self.step()
             self.judge_probes()
+        self.drain(drain)
+
+    def drain(self, steps: int) -> None:
+        """All targets are well from here on: everything is settled before so many steps are over."""
         self.heal()
-        for turn in range(drain):
+        for turn in range(steps):
             if turn % 300 == 0:
                 self.enable_all()
             self.step()
