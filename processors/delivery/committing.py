@@ -1,7 +1,8 @@
 """The commits of all partitions of a worker: one request at a time, every 100 ms at most. The event loop's thread.
 
-Also the guard against being fenced without noticing: 30 s without a successful commit while there was something to
-commit, or a process that was stopped for that long, and nothing is sent until a commit succeeds.
+Also the guard against being fenced without noticing: 30 s without a successful commit, or a process that was stopped
+for that long, and nothing is sent until a commit succeeds. A worker with nothing to commit says the same again now and
+then, so that it hears of it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ COMMIT_AFTER_SETTLEMENTS = 50
 COMMIT_AFTER_S = 1.0
 COMMIT_EVERY_S = 0.1
 FENCED_AFTER_S = 30.0
+# One partition every so often, in turn: also what never changes is then committed every few minutes, and Kafka does not
+# forget it as the offset of nobody (`offsets.retention.minutes`, seven days).
+KEEP_EVERY_S = 10.0
 _TOMBSTONE_AFTER_S = 3600.0
 
 Committed: TypeAlias = Callable[[str | None], None]
@@ -72,7 +76,9 @@ class Committing:
         self._ready: list[_Sent] = []
         self._sent: list[_Sent] | None = None
         self._stale: list[_Sent] | None = None
-        self._waiting_since: float | None = None
+        self._heard_at = clock()  # when a commit succeeded last, or there was nothing to own
+        self._kept_at = self._heard_at
+        self._kept = 0
         self._must_succeed = False
         self._tombstones: list[tuple[float, StateKey]] = []
 
@@ -83,8 +89,7 @@ class Committing:
     @property
     def fenced(self) -> bool:
         """Whether nothing may be sent: perhaps the partitions are somebody else's."""
-        since = self._waiting_since
-        return self._must_succeed or (since is not None and self._clock() - since > FENCED_AFTER_S)
+        return self._must_succeed or self._clock() - self._heard_at > FENCED_AFTER_S
 
     def prove(self) -> None:
         """Send nothing before a commit that begins now has succeeded: this process was away for long.
@@ -93,8 +98,18 @@ class Committing:
         """
         self._must_succeed = True
         self._stale = self._sent
-        self._insist()
+        self._insist(self._owned)
         self.soon()
+
+    def keep(self) -> None:
+        """Commit a partition though it has nothing new to say, if it is time for that; call it once a second."""
+        now, owned = self._clock(), list(self._owned)
+        if not owned:
+            self._heard_at = self._kept_at = now
+        elif now - self._kept_at >= KEEP_EVERY_S:
+            self._kept_at, self._kept = now, self._kept + 1
+            self._insist([owned[self._kept % len(owned)]])
+            self.soon()
 
     def soon(self) -> None:
         """Look for something to commit within 100 ms."""
@@ -130,7 +145,7 @@ class Committing:
         now = self._clock()
         dirty = False
         if self.fenced:
-            self._insist()
+            self._insist(self._owned)
         for part in self._owned:
             if part.progress >= COMMIT_AFTER_SETTLEMENTS or (part.progress and now - part.begun_at >= COMMIT_AFTER_S):
                 self._begin(part, now)
@@ -139,9 +154,9 @@ class Committing:
         if dirty:
             self.soon()
 
-    def _insist(self) -> None:
-        """Commit everything, changed or not: while nothing is sent nothing changes, and only a commit ends that."""
-        for part in self._owned:
+    def _insist(self, parts: Iterable[OwnedPartition]) -> None:
+        """Commit them, changed or not: while nothing is sent nothing changes, and only a commit ends that."""
+        for part in parts:
             part.progress += COMMIT_AFTER_SETTLEMENTS
             for commits in part.commits:
                 commits.forget_commit()
@@ -160,7 +175,6 @@ class Committing:
 
     def _write(self, part: OwnedPartition, stream: StreamIndex, step: WriteState) -> None:
         """Write a state; its commit is sent when Kafka has acknowledged it."""
-        self._waiting_since = self._waiting_since or self._clock()
         commits = part.commits[stream]
 
         def written(pointer: StatePointer | None) -> None:
@@ -212,7 +226,6 @@ class Committing:
         if not offsets:
             return
         self._sent = sent
-        self._waiting_since = self._waiting_since or self._clock()
         self.metadata_characters = max(len(tp.metadata or "") for tp in offsets)
         loop = asyncio.get_running_loop()
 
@@ -240,7 +253,7 @@ class Committing:
             self._stale = None
         elif failure is None:
             fenced = self.fenced
-            self._waiting_since, self._must_succeed = None, False
+            self._heard_at, self._must_succeed = self._clock(), False
             if fenced:
                 self._parts.wake()
         if failure is not None:

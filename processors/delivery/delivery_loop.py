@@ -355,6 +355,7 @@ class DeliveryLoop:
             self.beat = now
         self._parts.attempts.poll()
         self._metrics.attempt_records_dropped = self._parts.attempts.dropped
+        self._parts.committing.keep()
         self._parts.committing.bury_tombstones()
         self._parts.sweep.look(self._order)
         measure(self._order, self._metrics)

@@ -113,6 +113,8 @@ class PollThread:
         self._closing = False
         self._commit_from = 0.0
         self._asked: list[tuple[str, int, int]] = []
+        self._eager = False  # the classic protocol with `range`: every rebalance assigns everything anew
+        self._leads = False  # the group assigns `deliveries` alone, and its replays follow
         self._consumer: Consumer
         self._lookup: PartitionLookup
         self._thread = threading.Thread(target=self._run, name="poll", daemon=True)
@@ -170,7 +172,10 @@ class PollThread:
     def _poll(self) -> None:
         with translated("cannot subscribe to the deliveries"):
             self._consumer.subscribe(
-                list(self._config.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+                list(self._config.topics[: 1 if self._leads else 2]),
+                on_assign=self._on_assign,
+                on_revoke=self._on_revoke,
+                on_lost=self._on_lost,
             )
         while not self._finishing.is_set():
             self.step()
@@ -311,6 +316,7 @@ class PollThread:
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         """Begin the partitions of which both topics' sides are ours."""
+        assigned = self._with_mates(assigned)
         self._held |= {(tp.topic, tp.partition) for tp in assigned}
         live, replay = self._config.topics
         fresh = sorted({tp.partition for tp in assigned})
@@ -381,24 +387,41 @@ class PollThread:
         self.beat = time.monotonic()
         return self._lookup.look_up(self._consumer, partition)
 
-    def _on_revoke(self, _consumer: Consumer, revoked: list[TopicPartition]) -> None:
+    def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
         """Finish what is under way, commit it, let go."""
+        revoked = self._with_mates(revoked)
         partitions = self._let_go(revoked)
-        if self._closing or not partitions:
-            return
-        commits = self._loop.release(partitions)
-        self.beat = time.monotonic()
-        if commits:
-            self._commit_now(commits)
+        if partitions and not self._closing:
+            commits = self._loop.release(partitions)
+            self.beat = time.monotonic()
+            if commits:
+                self._commit_now(commits)
+        self._unassign(consumer, revoked)
 
-    def _on_lost(self, _consumer: Consumer, lost: list[TopicPartition]) -> None:
+    def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
         """Let go; somebody else owns them already, so nothing is committed."""
+        lost = self._with_mates(lost)
         partitions = self._let_go(lost)
-        if self._closing:
-            return
-        log.warning("partitions were lost", partitions=sorted(partitions))
-        self._report("its partitions were lost")  # Kafka may keep its answer for as long as a session
-        self._loop.lost(partitions)
+        if not self._closing:
+            log.warning("partitions were lost", partitions=sorted(partitions))
+            self._report("its partitions were lost")  # Kafka may keep its answer for as long as a session
+            self._loop.lost(partitions)
+        self._unassign(consumer, lost)
+
+    def _with_mates(self, sides: list[TopicPartition]) -> list[TopicPartition]:
+        """What is ours with these sides: where the group assigns `deliveries` alone, its replays come along.
+
+        An assignor that balances each partition by itself would give the two sides of one to two workers.
+        """
+        if not self._leads:
+            return sides
+        return [TopicPartition(topic, tp.partition) for tp in sides for topic in self._config.topics]
+
+    def _unassign(self, consumer: Consumer, gone: list[TopicPartition]) -> None:
+        """Read no more of these; where nothing came along, the client does that after the callback."""
+        if self._leads:
+            with translated("cannot give partitions away"):
+                consumer.incremental_unassign(gone)
 
     def _let_go(self, gone: Iterable[TopicPartition]) -> set[int]:
         """Drop the inboxes of both sides; gives the partitions that had them."""
@@ -415,11 +438,13 @@ class PollThread:
     def _consumer_config(self) -> ClientConfig:
         config = group_consumer_config(self._config.kafka, group=self._config.group, co_partitioned=True)
         strategy = config.get("partition.assignment.strategy", "")
-        if "cooperative" in strategy:
+        self._leads = strategy == "cooperative-sticky"
+        if strategy not in ("", "range", "cooperative-sticky"):
             raise KafkaRefusedError(
-                "partition.assignment.strategy must be range: partition p of deliveries and its replays has one owner"
+                "partition.assignment.strategy must be range or cooperative-sticky: partition p of deliveries and of"
+                " its replays has one owner"
             )
-        self._eager = bool(strategy)
+        self._eager = strategy == "range"
         own = {"queued.max.messages.kbytes": _QUEUED_KBYTES, "fetch.message.max.bytes": _FETCH_BYTES}
         return {**config, **own, **self._config.kafka.options, "on_commit": self._on_commit}
 

@@ -21,11 +21,18 @@ CLASSIC: dict[str, Any] = {
     "group_protocol": "classic",
     "kafka_options": {"session.timeout.ms": "6000", "heartbeat.interval.ms": "1000"},
 }
+COOPERATIVE: dict[str, Any] = {
+    **CLASSIC,
+    "kafka_options": {**CLASSIC["kafka_options"], "partition.assignment.strategy": "cooperative-sticky"},
+}
+GROUPS = pytest.mark.parametrize(
+    "group", [KIP_848, CLASSIC, COOPERATIVE], ids=["kip-848", "classic", "cooperative-sticky"]
+)
 NAMES = ("one", "two", "three", "four", "five", "six")
 REPEATED_BY_A_KILL = 150
 
 
-@pytest.mark.parametrize("group", [KIP_848, CLASSIC], ids=["kip-848", "classic"])
+@GROUPS
 def test_workers_that_join_and_leave_repeat_nothing(world: DeliveryWorld, group: dict[str, Any]) -> None:
     """A worker that joins under load takes partitions over, one that leaves gives them away; nothing comes twice."""
     with world.under_load(world.hooks(*NAMES)):
@@ -42,7 +49,7 @@ def test_workers_that_join_and_leave_repeat_nothing(world: DeliveryWorld, group:
     assert world.check_promises() == 0
 
 
-@pytest.mark.parametrize("group", [KIP_848, CLASSIC], ids=["kip-848", "classic"])
+@GROUPS
 def test_a_killed_worker_s_partitions_are_taken_over(
     world: DeliveryWorld, processes: Processes, group: dict[str, Any]
 ) -> None:
@@ -62,9 +69,28 @@ def test_a_killed_worker_s_partitions_are_taken_over(
     assert world.check_promises() <= REPEATED_BY_A_KILL
 
 
+def test_replays_go_where_their_deliveries_are(world: DeliveryWorld) -> None:
+    """Cooperative-sticky gives partition p of two topics to two workers; ours read p of both where they deliver p."""
+    hooks = world.hooks(*NAMES)
+    first, second = world.start(**COOPERATIVE), world.start(**COOPERATIVE)
+    shares = [first.worker._deliveries.partitions, second.worker._deliveries.partitions]
+    eventually(lambda: [len(share) for share in shares] == [2, 2], 40, describe="each has its share")
+    replays = [world.delivery(hook, concept, replay="job") for concept in range(4) for hook in hooks]
+    for concept in range(4):
+        world.produce(replays[concept * 6 : concept * 6 + 6], partition=concept, topic=world.topics.replays)
+    world.wait_all(40, of=replays)
+    first.stop()
+    eventually(lambda: len(shares[1]) == 4, 40, describe="the second has all")
+    again = [world.delivery(hook, 5, replay="job") for hook in hooks]
+    for partition in range(4):
+        world.produce(again[partition : partition + 1], partition=partition, topic=world.topics.replays)
+    world.wait_all(40, of=again[:4])
+    assert world.duplicates() == 0
+
+
 def test_an_assignor_that_separates_deliveries_from_their_replays_is_refused(world: DeliveryWorld) -> None:
-    """Cooperative-sticky would give partition p of two topics to two workers: a worker says so and does not start."""
-    options = {"partition.assignment.strategy": "cooperative-sticky"}
+    """Round robin gives partition p of two topics to two workers and moves all at once: a worker does not start."""
+    options = {"partition.assignment.strategy": "roundrobin"}
     error = world.start(ready=False, group_protocol="classic", kafka_options=options).wait_ended()
     assert isinstance(error, KafkaRefusedError)
     assert "range" in str(error)

@@ -138,6 +138,22 @@ def test_a_lost_partition_is_dropped_without_a_commit() -> None:
     assert not thread._inboxes
 
 
+def test_where_the_group_assigns_deliveries_alone_their_replays_come_along() -> None:
+    thread, consumer, loop = a_thread()
+    thread._leads = True
+    thread._on_assign(consumer, sides((LIVE, 3), (LIVE, 4)))
+    assert set(consumer.assigned) == {(LIVE, 3), (REPLAY, 3), (LIVE, 4), (REPLAY, 4)}
+    assert not consumer.paused
+    assert loop.calls == [("assigned", [3, 4])]
+
+    thread._on_revoke(consumer, sides((LIVE, 3)))
+    assert loop.calls[-1] == ("release", {3})
+    assert set(consumer.assigned) == {(LIVE, 4), (REPLAY, 4)}
+    thread._on_lost(consumer, sides((LIVE, 4)))
+    assert loop.calls[-1] == ("lost", {4})
+    assert not consumer.assigned
+
+
 def test_nothing_is_drained_while_the_group_is_left() -> None:
     thread, consumer, loop = a_thread()
     thread._on_assign(consumer, sides((LIVE, 3), (REPLAY, 3)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hookstream.processors.delivery import committing as committing_module
 from hookstream.processors.delivery.commit_metadata import decode_metadata, log_digest, table_digest
 from hookstream.processors.delivery.commit_state import StreamCommits
-from hookstream.processors.delivery.committing import FENCED_AFTER_S, CommitParts, Committing
+from hookstream.processors.delivery.committing import FENCED_AFTER_S, KEEP_EVERY_S, CommitParts, Committing
 from hookstream.processors.delivery.partition_start import LogIdentity
 from hookstream.processors.delivery.partition_state import EMPTY_STATE, PartitionState, Snapshot, StoredCursor
 from hookstream.processors.delivery.state_codec import StateKey, decode_state
@@ -197,13 +197,39 @@ def test_half_a_minute_without_a_successful_commit_stops_dispatch_until_one_succ
     asyncio.run(run())
 
 
-def test_an_idle_worker_is_not_fenced() -> None:
+def test_an_idle_worker_says_the_same_again_and_so_hears_when_it_is_forgotten() -> None:
     async def run() -> None:
         bench = Bench()
         bench.deliver(60)
         await bench.tick()
         await bench.answer()
+        for _ in range(5):
+            bench.now += KEEP_EVERY_S
+            bench.committing.keep()
+            await bench.tick()
+            assert {(tp.topic, tp.offset) for tp in await bench.answer()} == {
+                ("deliveries", 60),
+                ("deliveries.replay", 0),
+            }
+            assert not bench.is_fenced()
+        for _ in range(4):
+            bench.now += KEEP_EVERY_S
+            bench.committing.keep()
+            await bench.tick()
+        assert bench.is_fenced(), "Kafka does not answer, and perhaps somebody else delivers"
+        await bench.answer()
+        assert not bench.is_fenced()
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_owned_nothing_for_long_begins_unfenced() -> None:
+    async def run() -> None:
+        bench = Bench()
+        bench.committing.own([])
         bench.now += 3600
+        bench.committing.keep()
+        bench.committing.own([bench.part])
         assert not bench.is_fenced()
 
     asyncio.run(run())
