@@ -64,6 +64,20 @@ class LocalWorker(RunningWorker):
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self._thread.start()
 
+    def standing(self) -> Iterator[str]:
+        """Say where its partitions stand, for a failure's message."""
+        loop = self.worker._deliveries
+        yield f"not ready: {self.health.reasons}, fenced: {loop._parts.committing.fenced}"
+        for part in list(loop.partitions.values()):
+            for inbox, stream in zip(part.inboxes, part.engine.ledger.streams, strict=True):
+                yield (
+                    f"partition {part.index}: given {inbox.given}, taken {inbox.taken}, blocked {part.blocked},"
+                    f" position {stream.position}, base {stream.tracker.base}, in flight {len(stream.in_flight)},"
+                    f" cursors {stream.cursors}"
+                )
+        poll = self.worker._poll
+        yield f"held {sorted(poll._held)}, paused {poll._inboxes.paused}, silent {time.monotonic() - poll.beat:.1f} s"
+
 
 class DeliveryWorld(DeliveryStage):
     """A stage whose deliveries are remembered, with targets that are scripted."""
@@ -180,7 +194,10 @@ class DeliveryWorld(DeliveryStage):
         except AssertionError:
             lost = sorted(missing())
             by_hook = Counter(d.hook_id for d in self.sent if d.id in set(lost))
-            raise AssertionError(f"{len(lost)} of {len(wanted)} have not arrived, by hook: {by_hook}") from None
+            where = [line for worker in self._workers if isinstance(worker, LocalWorker) for line in worker.standing()]
+            raise AssertionError(
+                "\n".join((f"{len(lost)} of {len(wanted)} have not arrived, by hook: {by_hook}", *where))
+            ) from None
 
     def check_order(self, hooks: Iterable[Hook] | None = None) -> None:
         """Every lane's first deliveries came in the order of the log."""
