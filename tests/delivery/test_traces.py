@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -129,8 +130,15 @@ def test_a_services_trace_reaches_the_attempt(
     assert not any(HEADER in seen.headers for seen in world.accepted()), "strangers do not hear of our traces"
 
 
+def progress(world: DeliveryWorld) -> list[tuple[int, int]]:
+    """The committed offset and the end of each partition that has records."""
+    ends = Counter(message.partition() for message in world.read_all(world.topics.deliveries))
+    committed = world.committed()
+    return [(committed[world.topics.deliveries, partition or 0].offset, end) for partition, end in ends.items()]
+
+
 def test_a_backlog_keeps_its_traces(world: DeliveryWorld, exported: Exported) -> None:
-    """What waited behind a cursor, and was read again from the log, still belongs to the trace of its event."""
+    """What waited behind a cursor, and is read again from the log by another worker, belongs to its event's trace."""
     (hook,) = world.hooks("one")
     world.targets.answer = lambda _seen: Reply(503)
     worker = world.start(policy=SMALL_WINDOW, spans=AttemptSpans(exported.tracer()))
@@ -143,7 +151,10 @@ def test_a_backlog_keeps_its_traces(world: DeliveryWorld, exported: Exported) ->
         world.producer.produce(world.topics.deliveries, world.encode(delivery), delivery.key, headers=headers)
     world.producer.flush(30)
     eventually(lambda: worker.metrics.cursors and worker.metrics.attempts["error-status"], 30, describe="quarantined")
+    eventually(lambda: all(low >= high for low, high in progress(world)), 30, describe="all of it is behind a cursor")
+    worker.stop()
     world.targets.answer = lambda _seen: OK
+    worker = world.start(policy=SMALL_WINDOW, spans=AttemptSpans(exported.tracer()))
     world.check_promises()
     eventually(lambda: worker.metrics.deliveries["delivered"] == len(traces), 30, describe="every answer is taken")
     spans = exported.attempts()

@@ -23,8 +23,8 @@ PROMETHEUS_OWN = {"up", "process_start_time_seconds", "process_cpu_seconds_total
 # Of every series, from the scrape.
 SCRAPED = {"job", "instance", "le"}
 FUNCTIONS = {
-    "absent", "and", "by", "changes", "histogram_quantile", "increase", "max", "min", "on", "or", "rate", "scalar",
-    "sum", "topk", "unless", "without",
+    "absent", "and", "by", "changes", "histogram_quantile", "increase", "label_replace", "max", "min", "on", "or",
+    "rate", "scalar", "sum", "topk", "unless", "without",
 }  # fmt: skip
 SELECTOR = re.compile(r"([a-zA-Z_:][\w:]*)\s*\{([^}]*)\}")
 MATCHER = re.compile(r'\s*(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"\s*')
@@ -134,6 +134,13 @@ def test_every_role_of_the_compose_file_is_scraped_on_its_port() -> None:
     for name, (found,) in where.items():
         assert found["names"] == [name]
         assert f":{found['port']}/readyz" in str(services[name]["healthcheck"])
+        assert services[name]["environment"]["HOOKSTREAM_API_HOST"] == "0.0.0.0", "only its own container reaches it"
+
+
+def test_it_is_seen_of_every_role_when_there_is_none() -> None:
+    (missing,) = [rule for rule in rules() if rule["alert"] == "HookstreamRoleMissing"]
+    for job in jobs():
+        assert f'label_replace(absent(up{{job="{job}"}} == 1), "job", "{job}", "", "")' in missing["expr"]
 
 
 def test_panels_ask_the_source_that_is_provisioned_and_do_not_overlap() -> None:
