@@ -9,6 +9,8 @@ SubscriptionsError
 ├── ReplayStateError             it is at another point than the one that this can be done at
 ├── ReplayUnfinishedError        the client has a replay that has not ended; names it
 ├── LeaseLostError               somebody else works on the replay now
+├── EndpointNotFoundError        no hook has this target, and nobody wished anything of it
+├── TooManySkipsError            too many deliveries of one endpoint are skipped one by one
 ├── IdempotencyConflictError     the key was used with another body
 ├── TokenError
 │   ├── UnknownTokenError        never issued, or not even of our form
@@ -91,6 +93,21 @@ class LeaseLostError(SubscriptionsError):
 
     def __init__(self, replay_id: int) -> None:
         super().__init__(f"replay {replay_id} is held by another process")
+
+
+class EndpointNotFoundError(SubscriptionsError):
+    """No hook has this target, and nobody wished anything of it."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(f"no endpoint {endpoint}")
+        self.endpoint = endpoint
+
+
+class TooManySkipsError(SubscriptionsError):
+    """Too many deliveries of one endpoint are skipped one by one."""
+
+    def __init__(self, endpoint: str, most: int) -> None:
+        super().__init__(f"{most} deliveries of {endpoint} are skipped one by one already; drain it")
 
 
 class IdempotencyConflictError(SubscriptionsError):

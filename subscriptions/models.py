@@ -309,3 +309,39 @@ class ReplayRow(Base):
             sqlite_where=text("state IN ('counting', 'running')"),
         ),
     )
+
+
+class EndpointWishRow(Base):
+    """What operators want of one endpoint at present, see `hookstream.schemas.control`; `target_digest` is hex.
+
+    `revision` above `published_revision` is the outbox, as in a slot; `published_partition` and `published_offset` are
+    where the row stands in the `control` topic.
+    """
+
+    __tablename__ = "endpoint_wishes"
+
+    client: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    target_digest: Mapped[str] = mapped_column(String(16), primary_key=True)
+    paused: Mapped[bool] = mapped_column(Boolean)
+    skip_before_ms: Mapped[int] = mapped_column(BigInteger)
+    retry_at_ms: Mapped[int] = mapped_column(BigInteger)
+    skipped: Mapped[list[Mapping[str, object]]] = mapped_column(JSON)
+    asked_by: Mapped[str] = mapped_column(String(250))
+    reason: Mapped[str] = mapped_column(Text)
+    drained_by: Mapped[str] = mapped_column(String(250))
+    drain_reason: Mapped[str] = mapped_column(Text)
+    revision: Mapped[int] = mapped_column(BigInteger)
+    published_revision: Mapped[int] = mapped_column(BigInteger)
+    published_partition: Mapped[int | None] = mapped_column(Integer)
+    published_offset: Mapped[int | None] = mapped_column(BigInteger)
+    updated_at_ms: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        CheckConstraint("revision >= published_revision", name="revision"),
+        Index(
+            "ix_endpoint_wishes_pending",
+            "updated_at_ms",
+            postgresql_where=text("revision > published_revision"),
+            sqlite_where=text("revision > published_revision"),
+        ),
+    )

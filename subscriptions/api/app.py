@@ -13,6 +13,7 @@ from .dependencies import ApiDependencies
 from .events import event_routes, event_type_routes
 from .health import health_routes
 from .hooks import hook_routes, registration_routes
+from .verbs import verb_routes
 
 
 def create_app(deps: ApiDependencies) -> FastAPI:
@@ -25,7 +26,8 @@ def create_app(deps: ApiDependencies) -> FastAPI:
         redirect_slashes=False,
     )
     routers = [
-        routes(deps) for routes in (registration_routes, hook_routes, event_routes, event_type_routes, health_routes)
+        routes(deps)
+        for routes in (registration_routes, hook_routes, verb_routes, event_routes, event_type_routes, health_routes)
     ]
     for router in routers:
         app.include_router(router)

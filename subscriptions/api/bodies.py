@@ -202,3 +202,55 @@ class HealthAnswer(_Answer):
 
     status: Literal["ok", "ready", "not ready"]
     checks: dict[str, str] = Field(default_factory=dict)
+
+
+# One line: it goes into a log line, an audit row and a dead letter.
+ReasonText = Annotated[
+    str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$", examples=["the receiver melts, ticket 17"])
+]
+
+
+class ReasonBody(_Request):
+    """Why an operator wants something of an endpoint; it is kept with who and when."""
+
+    reason: ReasonText
+
+
+class SkipBody(_Request):
+    """`POST /endpoints/{endpoint}/skip`."""
+
+    delivery: Annotated[
+        str, Field(max_length=100, pattern=r"^[\x21-\x7e]+$", examples=["msg_00112233445566778899aabbccddeeff"])
+    ]
+    reason: ReasonText
+
+
+class SkippedFields(_Answer):
+    """A delivery that goes to the dead letters when its turn comes."""
+
+    delivery: str
+    at_ms: int
+    asked_by: str
+    reason: str
+
+
+class WishFields(_Answer):
+    """What operators want of an endpoint at present, who wanted the last change, and why."""
+
+    endpoint: str = Field(description="`<client>-<digest of the target>`", examples=["434-4d1f6f0c2b6a9e11"])
+    client: ClientFields
+    paused: bool
+    skip_before_ms: int | None = Field(description="what is owed since before then goes to the dead letters")
+    retry_at_ms: int | None = Field(description="when somebody last asked to try at once")
+    skipped: list[SkippedFields]
+    asked_by: str | None
+    reason: str | None
+    revision: int
+    published: bool = Field(description="whether Kafka has it: then the endpoint's worker follows it")
+    updated_at_ms: int | None
+
+
+class WishAnswer(_Answer):
+    """`GET /endpoints/{endpoint}/wish`, and what every verb answers."""
+
+    wish: WishFields

@@ -41,7 +41,7 @@ def _nobody_listens() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiDependencies:
-    """Everything that the API needs. `changed` is called after a row was committed, so that the relay wakes up."""
+    """Everything that the API needs. `changed` is called after a hook was committed, `wished` after a wish."""
 
     sessions: Sessions
     secret_box: SecretBox
@@ -54,5 +54,6 @@ class ApiDependencies:
     readiness: Mapping[str, ReadinessCheck]
     metrics: Callable[[], MetricsPage]
     changed: Callable[[], None] = _nobody_listens
+    wished: Callable[[], None] = _nobody_listens
     monotonic_s: Callable[[], float] = monotonic
     limits: ApiLimits = field(default_factory=ApiLimits)

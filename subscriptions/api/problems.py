@@ -22,12 +22,14 @@ from hookstream.schemas.errors import InvalidValueError, UnknownEventError
 from hookstream.subscriptions.errors import (
     BrokerClockError,
     DatabaseError,
+    EndpointNotFoundError,
     HookExistsError,
     HookNotFoundError,
     IdempotencyConflictError,
     InvalidTargetError,
     NotPublishedError,
     TooManySecretsError,
+    TooManySkipsError,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -94,7 +96,7 @@ def invalid(*faults: Fault) -> ProblemError:
     return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", detail, extra={"errors": errors})
 
 
-def problem_of(exc: Exception) -> ProblemError:  # noqa: C901, PLR0911  # a table, a row an error
+def problem_of(exc: Exception) -> ProblemError:  # noqa: C901, PLR0911, PLR0912  # a table, a row an error
     """What an error of ours means to the one who asked."""
     match exc:
         case ProblemError():
@@ -108,6 +110,10 @@ def problem_of(exc: Exception) -> ProblemError:  # noqa: C901, PLR0911  # a tabl
             detail = f"{exc}; the old ones are dropped when their day is over"
             extra = {"old_secrets_until_ms": exc.until_ms}
             return ProblemError(HTTPStatus.CONFLICT, "too-many-secrets", detail, extra=extra)
+        case EndpointNotFoundError():
+            return ProblemError(HTTPStatus.NOT_FOUND, "endpoint-not-found", "there is no such endpoint")
+        case TooManySkipsError():
+            return ProblemError(HTTPStatus.CONFLICT, "too-many-skips", str(exc))
         case InvalidTargetError():
             return invalid(Fault(pointer="#/hook/target", detail=f"the target {exc}"))
         case UnknownEventError():
@@ -138,6 +144,8 @@ _TRANSLATED: Sequence[type[Exception]] = (
     ProblemError,
     HookExistsError,
     HookNotFoundError,
+    EndpointNotFoundError,
+    TooManySkipsError,
     TooManySecretsError,
     InvalidTargetError,
     UnknownEventError,
