@@ -19,11 +19,14 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine
 
+from hookstream.processors.delivery.control_table import ControlReader, WishBatch
 from hookstream.processors.lifecycle import RETRIABLE, Health, until_available
 from hookstream.processors.operations.broker_clock import KafkaBrokerClock
 from hookstream.processors.operations.change_relay import ChangeRelay
 from hookstream.processors.operations.hook_notices import HookNotices
 from hookstream.processors.operations.subscription_writer import SubscriptionWriter
+from hookstream.processors.operations.wish_relay import WishRelay
+from hookstream.processors.operations.wish_writer import WishWriter
 from hookstream.processors.routing.progress import CommittedProgress
 from hookstream.processors.routing.table_reader import TableBatch, TableReader
 from hookstream.processors.topics import check_topics
@@ -31,7 +34,14 @@ from hookstream.producers.errors import DeliveryFailedError, NotRegisteredError,
 from hookstream.producers.event_producer import EventProducer
 from hookstream.producers.receipt import Receipt as ProducedReceipt
 from hookstream.schemas.catalogue import subject
-from hookstream.schemas.codec import notice_decoder, subscription_decoder, subscription_encoder
+from hookstream.schemas.codec import (
+    notice_decoder,
+    subscription_decoder,
+    subscription_encoder,
+    wish_decoder,
+    wish_encoder,
+)
+from hookstream.schemas.control import EndpointWish
 from hookstream.schemas.event import Event
 from hookstream.schemas.hook import Hook, ResyncMark
 from hookstream.subscriptions.api import ApiDependencies, MetricsPage, ReadinessCheck, create_app
@@ -80,6 +90,8 @@ def run_api(
             SubscriptionWriter(parts.kafka, parts.topics.subscriptions, encode=row_encoder(parts))
         )
         relay = ChangeRelay(sessions, writer, table_readers(parts), now_ms=now_ms)
+        wish_writer = stack.enter_context(WishWriter(parts.kafka, parts.topics.control, encode=_wish_encoder(parts)))
+        wish_relay = WishRelay(sessions, wish_writer, _wish_readers(parts), now_ms=now_ms)
         notices = HookNotices(
             sessions,
             parts.kafka,
@@ -104,10 +116,12 @@ def run_api(
                     "database": _database_check(engine),
                     "kafka": lambda: running.health.reasons.get("kafka"),
                     "subscriptions topic": relay.trouble,
+                    "control topic": wish_relay.trouble,
                     **(more_checks or {}),
                 },
                 metrics=lambda: MetricsPage(content=running.metrics.render(), content_type=CONTENT_TYPE_LATEST),
                 changed=relay.wake,
+                wished=wish_relay.wake,
             )
         )
         server = uvicorn.Server(
@@ -117,11 +131,13 @@ def run_api(
         crew.start("event producer", lambda: _connect(parts, events, running))
         crew.start("hook notices", lambda: notices.run(running.stop))
         crew.start("change relay", lambda: relay.run(relay_ends))
+        crew.start("wish relay", lambda: wish_relay.run(relay_ends))
         while not running.stop.wait(_LOOK_S):
             pass
         server.should_exit = True
         relay_ends.set()
         relay.wake()
+        wish_relay.wake()
         crew.join(parts.settings.stop_timeout_s)
 
 
@@ -150,6 +166,30 @@ def table_readers(parts: Parts) -> Callable[[Callable[[TableBatch], None]], Tabl
     def make(deliver: Callable[[TableBatch], None]) -> TableReader:
         decode = subscription_decoder(parts.registry.schema_text_by_id)
         return TableReader(parts.kafka, parts.topics.subscriptions, decode=decode, deliver=deliver)
+
+    return make
+
+
+def _wish_encoder(parts: Parts) -> Callable[[EndpointWish], bytes]:
+    """Encode operators' wishes; the registry is asked for the schema's id when the first one is."""
+
+    @cache
+    def encoder() -> Callable[[EndpointWish], bytes]:
+        name = subject(parts.topics.control)
+        return wish_encoder(parts.registry.id_for(name, parts.catalogue.subjects(parts.topics)[name]))
+
+    def encode(wish: EndpointWish) -> bytes:
+        return encoder()(wish)
+
+    return encode
+
+
+def _wish_readers(parts: Parts) -> Callable[[Callable[[WishBatch], None]], ControlReader]:
+    """Make readers of the control topic that hand over what they read."""
+
+    def make(deliver: Callable[[WishBatch], None]) -> ControlReader:
+        decode = wish_decoder(parts.registry.schema_text_by_id)
+        return ControlReader(parts.kafka, parts.topics.control, decode=decode, deliver=deliver)
 
     return make
 

@@ -20,7 +20,7 @@ from hookstream.producers.errors import ProducerConfigError, ProducerError
 from hookstream.schemas.errors import InvalidSchemaError, SchemaError
 from hookstream.subscriptions.errors import SubscriptionsError
 
-from . import demo, hooks, migrate, publish, recover, roles, tokens, topics, up
+from . import demo, hooks, migrate, publish, recover, roles, tokens, topics, up, verbs
 from .console import CommandError, complain
 
 EXIT_FAILED = 1
@@ -66,6 +66,11 @@ app.command("outbox-relay", short_help="Role: sends the outbox of a service.")(r
 app.command("publish", short_help="Publish one event, or a file of them.")(publish.publish)
 app.command("recover", short_help="Mend partitions that workers refuse to start.")(recover.recover)
 app.add_typer(hooks.app, name="hooks", short_help="See the hooks that are registered.")
+app.command("retry-now", short_help="Try at once whatever an endpoint waits for.")(verbs.retry_now)
+app.command("skip", short_help="Move one delivery to the dead letters.")(verbs.skip)
+app.command("pause", short_help="Send nothing to an endpoint.")(verbs.pause)
+app.command("resume", short_help="Send to a paused endpoint again.")(verbs.resume)
+app.command("drain", short_help="Move what an endpoint is owed to the dead letters.")(verbs.drain)
 
 
 def main() -> None:
