@@ -14,7 +14,7 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from hookstream.processors.delivery.commit_metadata import decode_metadata
 from hookstream.processors.delivery.tracker import SettledSet
-from hookstream.processors.kafka import group_consumer_config, make_consumer
+from hookstream.processors.kafka import end_offset, group_consumer_config, make_consumer, reader_config
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
 from tests.support.delivery_process import WorkerSettings, build_worker
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from hookstream.processors.delivery.attempt_spans import AttemptSpans
-    from hookstream.processors.delivery.commit_metadata import CommitMetadata
+    from hookstream.processors.delivery.commit_metadata import CommitMetadata, StatePointer
     from hookstream.processors.delivery.resolver import Resolver
     from hookstream.producers.registry import SchemaRegistry
     from hookstream.schemas.delivery import Delivery, DeliveryId
@@ -237,6 +237,19 @@ class DeliveryWorld(DeliveryStage):
         """Offset and metadata that the group has of one partition of `deliveries`."""
         tp = self.committed()[self.topics.deliveries, partition]
         return tp.offset, decode_metadata(tp.metadata)
+
+    def pointer_of(self, partition: int = 0) -> StatePointer | None:
+        """The state that the commit of one partition of `deliveries` points to."""
+        metadata = self.commit_of(partition)[1]
+        return None if metadata is None else metadata.pointer
+
+    def end_of(self, partition: int) -> int:
+        """Where the log of one partition of `deliveries` ends."""
+        consumer = make_consumer(reader_config(self.config.kafka))
+        try:
+            return end_offset(consumer, self.topics.deliveries, partition)
+        finally:
+            consumer.close()
 
     def settled_above(self, partition: int = 0) -> set[int]:
         """Offsets that the commit calls settled: all below it, and those of its set."""
