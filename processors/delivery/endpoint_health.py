@@ -147,9 +147,9 @@ class EndpointHealth:
         return self.sick or self.paused or now < self.quiet_until
 
     def unremarkable(self, now: float) -> bool:
-        """Whether there is nothing to store."""
-        wishes = self.paused or self.skips_some or self.retried_at_ms
-        return not (self.sick or self.failing_since_ms or self.busy_streak or self.quiet_until > now or wishes)
+        """Whether there is nothing to store: that it is paused, or what is skipped, stands in the operators' wish."""
+        waits = self.sick or self.quiet_until > now
+        return not (waits or self.failing_since_ms or self.busy_streak or self.retried_at_ms)
 
     def _spread(self, seconds: float) -> float:
         return seconds * (1 + self._policy.jitter * (2 * self._random() - 1))

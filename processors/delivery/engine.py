@@ -238,6 +238,7 @@ class Engine:
                 if hook.row.revision == hook.disabled_under and hook.row.state is HookState.ENABLED:
                     self._isolation.notify(hook, hook.row)
                 hook.notice_at = ledger.now + policy.notice_every_s
+        self._wishes.forget_old()
         ledger.forget_idle()
         self._timers.at(ledger.now + policy.notice_every_s, self._every_minute)
 

@@ -10,6 +10,9 @@ from .isolation import Isolation
 from .lanes import Endpoint
 from .ledger import Ledger
 
+# Who asked longer ago than this does not mean "now" any more.
+_RETRY_KEPT_MS = 24 * 3600 * 1000
+
 
 class WishTable(Protocol):
     """The worker's copy of the `control` topic."""
@@ -46,7 +49,7 @@ class Wishes:
         health, ledger = endpoint.health, self._ledger
         health.skip_before_ms = max(health.skip_before_ms, wish.skip_before_ms)
         self._skip_single(endpoint, wish)
-        if wish.retry_at_ms > health.retried_at_ms:
+        if wish.retry_at_ms > max(health.retried_at_ms, ledger.wall_ms - _RETRY_KEPT_MS):
             health.retried_at_ms = wish.retry_at_ms
             self._try_now(endpoint)
         if wish.paused:
@@ -59,6 +62,14 @@ class Wishes:
                 self._isolation.await_probe(endpoint)
         ledger.changes += 1
         ledger.wake_lanes(endpoint)
+
+    def forget_old(self) -> None:
+        """Forget which retries were followed once nobody would follow them again."""
+        oldest_ms = self._ledger.wall_ms - _RETRY_KEPT_MS
+        for endpoint in self._ledger.endpoints.values():
+            if 0 < endpoint.health.retried_at_ms < oldest_ms:
+                endpoint.health.retried_at_ms = 0
+                self._ledger.changes += 1
 
     def _skip_single(self, endpoint: Endpoint, wish: EndpointWish) -> None:
         """Take over which single deliveries are skipped; cursors that wait look whether their first is one."""
