@@ -1,7 +1,8 @@
 """Writes deliveries to `deliveries.replay`, and says so when Kafka has acknowledged them: replays, resends and pings.
 
 A record carries the end that its client's partition of `deliveries` has at this moment. The worker holds it until its
-live position has passed that, so a first delivery is never overtaken.
+live position has passed that, so a first delivery is never overtaken. It also carries the present time: it is owed
+since then, however old its event is.
 """
 
 from __future__ import annotations
@@ -49,12 +50,14 @@ class ReplayWriter:
         *,
         encode: Callable[[Delivery], bytes],
         acknowledged_within_s: float | None = ANSWER_WITHIN_S,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         """Prepare; nothing is connected yet. `acknowledged_within_s` None waits for as long as the broker is away."""
         self._kafka = kafka
         self._live, self._topic = topics.deliveries, topics.replays
         self._encode = encode
         self._within_s = acknowledged_within_s
+        self._now_ms = now_ms
         timeout_ms = 0 if acknowledged_within_s is None else round(acknowledged_within_s * 1000)
         self._config = producer_config(kafka, message_timeout_ms=timeout_ms)
         # What is behind a failed record fails with it: a batch that is written again is in order.
@@ -95,10 +98,11 @@ class ReplayWriter:
     def _write(self, deliveries: Sequence[Delivery], job: str, stop: StopSignal | None) -> None:
         ends = self._live_ends(delivery.key for delivery in deliveries)
         producer = self._producer = self._producer or make_producer(self._config)
+        now_ms = self._now_ms()
         reports = _Reports(self._topic, len(deliveries), self._within_s, stop)
         for delivery in deliveries:
             partition = partition_of(delivery.key, self._partitions)
-            value = self._encode(replace(delivery, replay=job, live_end=ends[partition]))
+            value = self._encode(replace(delivery, replay=job, live_end=ends[partition], replayed_at_ms=now_ms))
             while not self._handed_over(producer, delivery.key, value, partition, reports):
                 reports.wait(producer)
         while reports.awaited:
