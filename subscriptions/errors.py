@@ -24,6 +24,7 @@ SubscriptionsError
 ├── DatabaseError
 │   ├── DatabaseUnavailableError no connection, no lock, no answer; nothing was written
 │   └── SchemaRevisionError      the database is at another schema revision than this release needs
+├── DeadLettersUnavailableError  Kafka does not show its dead letters
 ├── NotPublishedError            Kafka did not acknowledge; it may have the record all the same
 └── BrokerClockError             nobody can say what time it is where events arrive
 """
@@ -160,6 +161,10 @@ class DatabaseUnavailableError(DatabaseError):
 
 class SchemaRevisionError(DatabaseError):
     """The database is at another schema revision than this release needs."""
+
+
+class DeadLettersUnavailableError(SubscriptionsError):
+    """Kafka does not show its dead letters now."""
 
 
 class NotPublishedError(SubscriptionsError):

@@ -23,7 +23,9 @@ from hookstream.processors.delivery.control_table import ControlReader, WishBatc
 from hookstream.processors.lifecycle import RETRIABLE, Health, until_available
 from hookstream.processors.operations.broker_clock import KafkaBrokerClock
 from hookstream.processors.operations.change_relay import ChangeRelay
+from hookstream.processors.operations.dead_letter_log import KafkaDeadLetters
 from hookstream.processors.operations.hook_notices import HookNotices
+from hookstream.processors.operations.replay_writer import ReplayWriter
 from hookstream.processors.operations.subscription_writer import SubscriptionWriter
 from hookstream.processors.operations.wish_relay import WishRelay
 from hookstream.processors.operations.wish_writer import WishWriter
@@ -35,6 +37,7 @@ from hookstream.producers.event_producer import EventProducer
 from hookstream.producers.receipt import Receipt as ProducedReceipt
 from hookstream.schemas.catalogue import subject
 from hookstream.schemas.codec import (
+    delivery_encoder,
     notice_decoder,
     subscription_decoder,
     subscription_encoder,
@@ -42,6 +45,7 @@ from hookstream.schemas.codec import (
     wish_encoder,
 )
 from hookstream.schemas.control import EndpointWish
+from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.event import Event
 from hookstream.schemas.hook import Hook, ResyncMark
 from hookstream.subscriptions.api import ApiDependencies, MetricsPage, ReadinessCheck, create_app
@@ -102,6 +106,7 @@ def run_api(
         )
         events = _Events(parts, running.health)
         stack.callback(events.close)
+        resender = stack.enter_context(ReplayWriter(parts.kafka, parts.topics, encode=_replay_encoder(parts)))
         app = create_app(
             ApiDependencies(
                 sessions=sessions,
@@ -112,6 +117,9 @@ def run_api(
                 events=events,
                 router_progress=progress,
                 broker_clock=clock,
+                dead_letters=KafkaDeadLetters(
+                    parts.kafka, parts.topics, schemas=parts.registry.schema_text_by_id, writer=resender
+                ),
                 readiness={
                     "database": _database_check(engine),
                     "kafka": lambda: running.health.reasons.get("kafka"),
@@ -180,6 +188,20 @@ def _wish_encoder(parts: Parts) -> Callable[[EndpointWish], bytes]:
 
     def encode(wish: EndpointWish) -> bytes:
         return encoder()(wish)
+
+    return encode
+
+
+def _replay_encoder(parts: Parts) -> Callable[[Delivery], bytes]:
+    """Encode deliveries that are sent again; the registry is asked for the schema's id when the first one is."""
+
+    @cache
+    def encoder() -> Callable[[Delivery], bytes]:
+        name = subject(parts.topics.replays)
+        return delivery_encoder(parts.registry.id_for(name, parts.catalogue.subjects(parts.topics)[name]))
+
+    def encode(delivery: Delivery) -> bytes:
+        return encoder()(delivery)
 
     return encode
 

@@ -53,7 +53,13 @@ def skip(
     reason: Reason,
     as_json: Json = False,
 ) -> None:
-    """Move one delivery to the dead letters, from where it can be resent; its resource's others follow."""
+    """Move one delivery to the dead letters, from where it can be resent; its resource's others follow.
+
+    Whose it is is looked up where neither --endpoint nor --hook says it.
+    """
+    if endpoint is None and hook is None:
+        with _api() as api:
+            hook = api.get(f"/deliveries/{delivery}")["delivery"]["hook"]["id"]
     _wish("skip", endpoint, hook, {"delivery": delivery, "reason": reason}, as_json=as_json)
 
 

@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 
 from . import openapi, problems
 from .body_limit import BodyLimit
+from .dead_letters import dead_letter_routes
 from .dependencies import ApiDependencies
 from .events import event_routes, event_type_routes
 from .health import health_routes
@@ -27,7 +28,15 @@ def create_app(deps: ApiDependencies) -> FastAPI:
     )
     routers = [
         routes(deps)
-        for routes in (registration_routes, hook_routes, verb_routes, event_routes, event_type_routes, health_routes)
+        for routes in (
+            registration_routes,
+            hook_routes,
+            verb_routes,
+            dead_letter_routes,
+            event_routes,
+            event_type_routes,
+            health_routes,
+        )
     ]
     for router in routers:
         app.include_router(router)

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.subscriptions.changes import BrokerClock, EventPublisher, RouterProgress
 from hookstream.subscriptions.database import NowMs, Sessions
+from hookstream.subscriptions.dead_letters import DeadLetterLog
 from hookstream.subscriptions.secrets import SecretBox
 from hookstream.subscriptions.target_url import TargetPolicy
 
@@ -51,6 +52,7 @@ class ApiDependencies:
     events: EventPublisher
     router_progress: RouterProgress
     broker_clock: BrokerClock
+    dead_letters: DeadLetterLog
     readiness: Mapping[str, ReadinessCheck]
     metrics: Callable[[], MetricsPage]
     changed: Callable[[], None] = _nobody_listens

@@ -22,6 +22,7 @@ from hookstream.schemas.errors import InvalidValueError, UnknownEventError
 from hookstream.subscriptions.errors import (
     BrokerClockError,
     DatabaseError,
+    DeadLettersUnavailableError,
     EndpointNotFoundError,
     HookExistsError,
     HookNotFoundError,
@@ -128,6 +129,8 @@ def problem_of(exc: Exception) -> ProblemError:  # noqa: C901, PLR0911, PLR0912 
             return _unavailable("database-unavailable", str(exc))
         case BrokerClockError():
             return _unavailable("broker-clock-unavailable", str(exc))
+        case DeadLettersUnavailableError():
+            return _unavailable("dead-letters-unavailable", str(exc))
         case NotPublishedError():
             return _unavailable("not-published", str(exc))
         case _:
@@ -146,6 +149,7 @@ _TRANSLATED: Sequence[type[Exception]] = (
     HookNotFoundError,
     EndpointNotFoundError,
     TooManySkipsError,
+    DeadLettersUnavailableError,
     TooManySecretsError,
     InvalidTargetError,
     UnknownEventError,

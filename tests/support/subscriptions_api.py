@@ -13,7 +13,8 @@ from hookstream.schemas.event import ClientId, Event
 from hookstream.subscriptions.api import ApiDependencies, MetricsPage, create_app
 from hookstream.subscriptions.changes import Receipt
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions, transact
-from hookstream.subscriptions.errors import BrokerClockError, NotPublishedError
+from hookstream.subscriptions.dead_letters import FoundLetter, LetterPage, LetterPlace, LetterQuery
+from hookstream.subscriptions.errors import BrokerClockError, DeadLettersUnavailableError, NotPublishedError
 from hookstream.subscriptions.migrations import migrate
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.secrets import MasterKey, SecretBox
@@ -21,9 +22,11 @@ from hookstream.subscriptions.target_url import IpAddress, TargetPolicy
 from hookstream.subscriptions.tokens import TokenRequest, issue_token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Engine
+
+    from hookstream.schemas.delivery import Delivery
 
 BOX = SecretBox((MasterKey(b"k" * 32),))
 TARGET = "https://example.com/create-lead.php"
@@ -133,6 +136,39 @@ class FakeBrokerClock:
         return self.ms
 
 
+@dataclass
+class FakeDeadLetters:
+    """The dead letters of one partition, and what was sent again, by job; `away` where Kafka does not answer."""
+
+    letters: list[FoundLetter] = field(default_factory=list)
+    resent: dict[str, list[Delivery]] = field(default_factory=dict)
+    away: bool = False
+
+    def find(self, query: LetterQuery) -> LetterPage:
+        """Read on from where the query says."""
+        self._check()
+        found = [f for f in self.letters if query.wants(f) and (query.after is None or f.place > query.after)]
+        page = found[: query.limit]
+        return LetterPage(page, page[-1].place if len(found) > len(page) else None)
+
+    def get(self, places: Sequence[LetterPlace]) -> dict[LetterPlace, FoundLetter]:
+        """Read some."""
+        self._check()
+        return {found.place: found for found in self.letters if found.place in places}
+
+    def resend(self, deliveries: Sequence[Delivery], *, job: str) -> None:
+        """Take deliveries."""
+        if self.away:
+            msg = "no delivery report in time"
+            raise NotPublishedError(msg)
+        self.resent[job] = list(deliveries)
+
+    def _check(self) -> None:
+        if self.away:
+            msg = "the dead letters cannot be read: no answer"
+            raise DeadLettersUnavailableError(msg)
+
+
 class Api:
     """The API, callable without a socket, and everything that stands around it."""
 
@@ -144,6 +180,7 @@ class Api:
         self.events = FakeEvents()
         self.progress = FakeProgress()
         self.broker_clock = FakeBrokerClock()
+        self.dead_letters = FakeDeadLetters()
         self.trouble: dict[str, str | None] = {"database": None}
         self.changes: list[None] = []
         deps = ApiDependencies(
@@ -155,6 +192,7 @@ class Api:
             events=self.events,
             router_progress=self.progress,
             broker_clock=self.broker_clock,
+            dead_letters=self.dead_letters,
             readiness={"database": lambda: self.trouble["database"]},
             metrics=lambda: MetricsPage(content=b"hookstream_up 1\n", content_type="text/plain; version=0.0.4"),
             changed=lambda: self.changes.append(None),

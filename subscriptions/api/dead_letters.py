@@ -1,0 +1,165 @@
+"""`/dead-letters`: what could not be delivered, and sending it again; integrators see their client's, operators all."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+
+from hookstream.schemas.delivery import DeadLetterReason
+from hookstream.schemas.event import ClientId
+from hookstream.subscriptions.dead_letters import FoundLetter, LetterPlace, LetterQuery, resend_letters
+from hookstream.subscriptions.models import Role
+
+from .authentication import principal_of, route_for
+from .dead_letter_bodies import (
+    LETTER_ID,
+    LetterAnswer,
+    LetterFields,
+    LettersAnswer,
+    ResendBody,
+    ResentAnswer,
+    UnfitFields,
+    WholeLetterFields,
+)
+from .dependencies import ApiDependencies
+from .openapi import BEARER, problems
+from .problems import Fault, ProblemError, invalid
+
+_MAX_LONG = 2**63 - 1
+_MAX_MS = 253_402_300_799_999  # the year 9999
+_MAX_PAGE = 500
+_DEFAULT_PAGE = 100
+
+Number = Annotated[int | None, Query(ge=0, le=_MAX_LONG)]
+Time = Annotated[int | None, Query(ge=0, le=_MAX_MS, description="Unix milliseconds")]
+
+
+def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
+    """Reading and sending again."""
+    routes = route_for(deps.sessions, deps.now_ms, Role.INTEGRATOR, Role.OPERATOR)
+    router = APIRouter(tags=["dead letters"], route_class=routes)
+
+    @router.get("/dead-letters", responses=problems(401, 403, 422, 503), **BEARER)
+    def list_dead_letters(  # noqa: PLR0913 - the framework reads one parameter an argument
+        request: Request,
+        *,
+        client: Annotated[int | None, Query(ge=0, le=_MAX_LONG, description="operators only; else the token's")] = None,
+        hook: Number = None,
+        event: Annotated[str | None, Query(description="of this event alone")] = None,
+        reason: DeadLetterReason | None = None,
+        since_ms: Time = None,
+        until_ms: Time = None,
+        limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = _DEFAULT_PAGE,
+        cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,
+    ) -> LettersAnswer:
+        """List dead letters by partition, in each from the oldest on. A page may be short, and not the last one."""
+        query = LetterQuery(
+            client=_scope(request, client),
+            hook_id=hook,
+            event=None if event is None else deps.catalogue.require(event),
+            reason=reason,
+            since_ms=since_ms,
+            until_ms=until_ms,
+            after=_position(cursor),
+            limit=limit,
+        )
+        page = deps.dead_letters.find(query)
+        return LettersAnswer(
+            dead_letters=[LetterFields(**_fields(found)) for found in page.letters],
+            next_cursor=None if page.after is None else page.after.id,
+        )
+
+    @router.get("/dead-letters/{letter}", responses=problems(401, 403, 404, 422, 503), **BEARER)
+    def get_dead_letter(letter: Annotated[str, Path(pattern=LETTER_ID)], request: Request) -> LetterAnswer:
+        """Show a dead letter, with the start of its last answer."""
+        place = _place(letter)
+        found = _own(deps.dead_letters.get([place]).get(place), request)
+        if found is None:
+            raise ProblemError(HTTPStatus.NOT_FOUND, "dead-letter-not-found", "there is no such dead letter")
+        answer = found.letter.last_answer.decode(errors="replace")
+        return LetterAnswer(dead_letter=WholeLetterFields(**_fields(found), last_answer=answer))
+
+    @router.post(
+        "/dead-letters/resend",
+        status_code=HTTPStatus.ACCEPTED,
+        responses=problems(400, 401, 403, 413, 415, 422, 503),
+        **BEARER,
+    )
+    def resend_dead_letters(body: ResendBody, request: Request) -> ResentAnswer:
+        """Send dead letters again, with the same `webhook-id`s, behind what is live. They stay among the dead letters.
+
+        What was never a delivery, or cannot be read, is named with the reason; the rest is sent.
+        """
+        fit: list[FoundLetter] = []
+        unfit: list[UnfitFields] = []
+        letters = deps.dead_letters.get([_place(letter_id) for letter_id in body.ids])
+        for letter_id in body.ids:
+            found = _own(letters.get(_place(letter_id)), request)
+            if found is None:
+                unfit.append(UnfitFields(id=letter_id, detail="there is no such dead letter"))
+            elif found.delivery is None:
+                unfit.append(UnfitFields(id=letter_id, detail=found.unfit or "nobody can read it"))
+            else:
+                fit.append(found)
+        if not fit:
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "nothing-to-resend",
+                f"none of them can be sent again; the first: {unfit[0].detail}",
+            )
+        actor = principal_of(request).actor
+        job = resend_letters(deps.sessions, deps.dead_letters, fit, actor=actor, now_ms=deps.now_ms)
+        return ResentAnswer(job=job, resent=[found.place.id for found in fit], unfit=unfit)
+
+    return router
+
+
+def _scope(request: Request, client: int | None) -> ClientId | None:
+    """Whose letters may be listed; None is everyone's, and nobody's."""
+    own = principal_of(request).client
+    if own is not None and client not in (None, own):
+        detail = "the token is another client's; operators alone see every client"
+        raise ProblemError(HTTPStatus.FORBIDDEN, "foreign-client", detail)
+    return own if client is None else ClientId(client)
+
+
+def _own(found: FoundLetter | None, request: Request) -> FoundLetter | None:
+    """The letter, unless it is another client's: the caller cannot tell which."""
+    own = principal_of(request).client
+    return None if found is None or own not in (None, found.letter.client) else found
+
+
+def _position(cursor: str | None) -> LetterPlace | None:
+    if cursor is None:
+        return None
+    if re.fullmatch(LETTER_ID, cursor) is None:
+        raise invalid(Fault(parameter="cursor", detail="is none that was given out"))
+    return _place(cursor)
+
+
+def _place(letter_id: str) -> LetterPlace:
+    partition, _, offset = letter_id.partition("-")
+    return LetterPlace(int(partition), int(offset))
+
+
+def _fields(found: FoundLetter) -> dict[str, Any]:
+    letter, delivery = found.letter, found.delivery
+    return {
+        "id": found.place.id,
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "client": letter.client,
+        "hook_id": letter.hook_id,
+        "delivery_id": letter.delivery_id,
+        "event": None if delivery is None else delivery.event,
+        "concept_id": None if delivery is None else delivery.concept_id,
+        "position": f"{letter.topic}:{letter.partition}:{letter.offset}",
+        "died_at_ms": letter.died_at_ms,
+        "kept_at_ms": found.kept_at_ms,
+        "last_status": letter.last_status,
+        "resendable": delivery is not None,
+        "unfit": found.unfit,
+    }

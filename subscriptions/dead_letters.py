@@ -1,0 +1,124 @@
+"""Dead letters: which there are, and sending them again. Kafka keeps them; this room says what is asked of it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from hookstream.schemas.delivery import DeadLetter, DeadLetterReason, Delivery
+from hookstream.schemas.event import ClientId
+
+from .database import NowMs, Sessions, transact
+from .models import AuditRow
+
+
+class LetterPlace(NamedTuple):
+    """Where a dead letter stands; its id is `<partition>-<offset>`."""
+
+    partition: int
+    offset: int
+
+    @property
+    def id(self) -> str:
+        """The name that people and programs use."""
+        return f"{self.partition}-{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLetter:
+    """A dead letter. `delivery` is what can be sent again; `unfit` says why there is none."""
+
+    place: LetterPlace
+    letter: DeadLetter
+    kept_at_ms: int
+    delivery: Delivery | None
+    unfit: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterQuery:
+    """Which letters: those of one client, hook, event and reason where these are set, kept in [since, until).
+
+    They come by partition, and in each from the oldest on; `after` is where the page before ended.
+    """
+
+    client: ClientId | None = None
+    hook_id: int | None = None
+    event: str | None = None
+    reason: DeadLetterReason | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    after: LetterPlace | None = None
+    limit: int = 100
+
+    def wants(self, found: FoundLetter) -> bool:
+        """Whether a letter is among them; its time and place were looked at."""
+        letter = found.letter
+        return (
+            (self.client is None or letter.client == self.client)
+            and (self.hook_id is None or letter.hook_id == self.hook_id)
+            and (self.reason is None or letter.reason is self.reason)
+            and (self.event is None or (found.delivery is not None and found.delivery.event == self.event))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LetterPage:
+    """Letters that were found. `after` is where to go on: None at the end; a page may be short, and not the last."""
+
+    letters: Sequence[FoundLetter]
+    after: LetterPlace | None
+
+
+class DeadLetterLog(Protocol):
+    """Reads `deliveries.dead`."""
+
+    def find(self, query: LetterQuery) -> LetterPage:
+        """Read on from where the query says, for a bounded time.
+
+        Raises:
+            DeadLettersUnavailableError: Kafka or the registry does not answer.
+        """
+        ...
+
+    def get(self, places: Sequence[LetterPlace]) -> Mapping[LetterPlace, FoundLetter]:
+        """Read some; those that do not exist (any more) are left out.
+
+        Raises:
+            DeadLettersUnavailableError: as above.
+        """
+        ...
+
+    def resend(self, deliveries: Sequence[Delivery], *, job: str) -> None:
+        """Write deliveries to `deliveries.replay` in their order; return when Kafka has acknowledged all of them.
+
+        Raises:
+            NotPublishedError: it has not; some may be sent all the same.
+        """
+        ...
+
+
+def resend_letters(
+    sessions: Sessions, log: DeadLetterLog, letters: Sequence[FoundLetter], *, actor: str, now_ms: NowMs
+) -> str:
+    """Send again what can be sent, audited before it is: a deed without its record must not be. Give the job's name.
+
+    Raises:
+        NotPublishedError: some may be sent all the same, with the same `webhook-id`s.
+        DatabaseUnavailableError: nothing was sent.
+    """
+    job = f"resend-{secrets.token_hex(8)}"
+    fit = [found for found in letters if found.delivery is not None]
+    clients = {found.letter.client for found in fit}
+    row = AuditRow(
+        at_ms=now_ms(),
+        actor=actor,
+        action="dead-letters.resend",
+        client=next(iter(clients)) if len(clients) == 1 else None,
+        detail={"job": job, "letters": [found.place.id for found in fit]},
+    )
+    transact(sessions, lambda session: session.add(row))
+    log.resend([found.delivery for found in fit if found.delivery is not None], job=job)
+    return job
