@@ -66,6 +66,21 @@ class PagePosition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptedDelivery:
+    """A delivery as its attempts know it. `position` is that of its record in `deliveries`, None for replays alone."""
+
+    id: DeliveryId
+    hook_id: HookId
+    client: ClientId
+    event: EventName
+    namespace: str
+    concept_id: int
+    delivered: bool
+    last_started_at_ms: int
+    position: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptQuery:
     """Which attempts to list, the newest first; what is None does not matter.
 
@@ -73,6 +88,7 @@ class AttemptQuery:
     on and before the second.
     """
 
+    client: ClientId | None = None
     hook_id: HookId | None = None
     delivery_id: DeliveryId | None = None
     result: AttemptResult | None = None
@@ -123,6 +139,8 @@ def log_progress(session: Session) -> Mapping[int, LogProgress]:
 def list_attempts(session: Session, query: AttemptQuery) -> list[LoggedAttempt]:
     """Attempts, the newest first."""
     found = select(AttemptRow).order_by(AttemptRow.started_at_ms.desc(), AttemptRow.id.desc()).limit(query.limit)
+    if query.client is not None:
+        found = found.where(AttemptRow.client == query.client)
     if query.hook_id is not None:
         found = found.where(AttemptRow.hook_id == query.hook_id)
     if query.delivery_id is not None:
@@ -139,6 +157,29 @@ def list_attempts(session: Session, query: AttemptQuery) -> list[LoggedAttempt]:
         position = (query.after.started_at_ms, query.after.row_id)
         found = found.where(tuple_(AttemptRow.started_at_ms, AttemptRow.id) < position)
     return [_logged(row) for row in session.scalars(found)]
+
+
+def find_attempted(session: Session, delivery_id: DeliveryId, client: ClientId | None) -> AttemptedDelivery | None:
+    """A delivery by its attempts; None where there is none, or where it is another client's."""
+    ours = select(AttemptRow).where(AttemptRow.delivery_id == delivery_id)
+    if client is not None:
+        ours = ours.where(AttemptRow.client == client)
+    last = session.scalar(ours.order_by(AttemptRow.started_at_ms.desc(), AttemptRow.id.desc()).limit(1))
+    if last is None:
+        return None
+    live = session.scalar(ours.where(AttemptRow.replay == "").limit(1))
+    delivered = session.scalar(ours.where(AttemptRow.result == AttemptResult.DELIVERED.value).limit(1))
+    return AttemptedDelivery(
+        id=delivery_id,
+        hook_id=HookId(last.hook_id),
+        client=ClientId(last.client),
+        event=EventName(last.event),
+        namespace=last.namespace,
+        concept_id=last.concept_id,
+        delivered=delivered is not None,
+        last_started_at_ms=last.started_at_ms,
+        position=None if live is None else (live.delivery_partition, live.delivery_offset),
+    )
 
 
 def were_delivered(session: Session, ids: Collection[DeliveryId]) -> Mapping[DeliveryId, bool]:

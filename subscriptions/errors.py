@@ -11,6 +11,11 @@ SubscriptionsError
 ├── LeaseLostError               somebody else works on the replay now
 ├── EndpointNotFoundError        no hook has this target, and nobody wished anything of it
 ├── TooManySkipsError            too many deliveries of one endpoint are skipped one by one
+├── HookDisabledError            nothing can be sent for it until it is enabled
+├── HookDeletedError             nothing is sent for it any more
+├── DeliveryNotFoundError        no such delivery, or another client's
+├── DeliveryExpiredError         it was attempted once, and no log holds it any more
+├── LogSearchError               the logs cannot be searched now, or not within one request
 ├── IdempotencyConflictError     the key was used with another body
 ├── TokenError
 │   ├── UnknownTokenError        never issued, or not even of our form
@@ -109,6 +114,40 @@ class TooManySkipsError(SubscriptionsError):
 
     def __init__(self, endpoint: str, most: int) -> None:
         super().__init__(f"{most} deliveries of {endpoint} are skipped one by one already; drain it")
+
+
+class HookDisabledError(SubscriptionsError):
+    """The hook is disabled: nothing can be sent for it."""
+
+    def __init__(self, hook_id: int) -> None:
+        super().__init__(f"hook {hook_id} is disabled: enable it first")
+        self.hook_id = hook_id
+
+
+class HookDeletedError(SubscriptionsError):
+    """The delivery's hook was deleted, or its slot has another hook."""
+
+    def __init__(self, hook_id: int) -> None:
+        super().__init__(f"hook {hook_id} was deleted: nothing is sent for it any more")
+        self.hook_id = hook_id
+
+
+class DeliveryNotFoundError(SubscriptionsError):
+    """No such delivery, or another client's: the caller cannot tell which."""
+
+    def __init__(self, delivery_id: str) -> None:
+        super().__init__(f"there is no delivery {delivery_id}")
+
+
+class DeliveryExpiredError(SubscriptionsError):
+    """The attempt log knows the delivery, and no log holds its record any more."""
+
+    def __init__(self, delivery_id: str) -> None:
+        super().__init__(f"no log holds delivery {delivery_id} any more")
+
+
+class LogSearchError(SubscriptionsError):
+    """The logs of deliveries cannot be searched now, or not to their ends within one request."""
 
 
 class IdempotencyConflictError(SubscriptionsError):

@@ -20,10 +20,12 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine
 
 from hookstream.processors.delivery.control_table import ControlReader, WishBatch
+from hookstream.processors.errors import ProcessorError
 from hookstream.processors.lifecycle import RETRIABLE, Health, until_available
 from hookstream.processors.operations.broker_clock import KafkaBrokerClock
 from hookstream.processors.operations.change_relay import ChangeRelay
 from hookstream.processors.operations.dead_letter_log import KafkaDeadLetters
+from hookstream.processors.operations.delivery_search import KafkaDeliveryLog
 from hookstream.processors.operations.hook_notices import HookNotices
 from hookstream.processors.operations.replay_writer import ReplayWriter
 from hookstream.processors.operations.subscription_writer import SubscriptionWriter
@@ -37,6 +39,8 @@ from hookstream.producers.event_producer import EventProducer
 from hookstream.producers.receipt import Receipt as ProducedReceipt
 from hookstream.schemas.catalogue import subject
 from hookstream.schemas.codec import (
+    dead_letter_decoder,
+    delivery_decoder,
     delivery_encoder,
     notice_decoder,
     subscription_decoder,
@@ -120,6 +124,13 @@ def run_api(
                 dead_letters=KafkaDeadLetters(
                     parts.kafka, parts.topics, schemas=parts.registry.schema_text_by_id, writer=resender
                 ),
+                delivery_log=KafkaDeliveryLog(
+                    parts.kafka,
+                    parts.topics,
+                    decode=delivery_decoder(parts.registry.schema_text_by_id),
+                    decode_dead_letter=dead_letter_decoder(parts.registry.schema_text_by_id),
+                ),
+                delivery_publisher=_Sender(resender),
                 readiness={
                     "database": _database_check(engine),
                     "kafka": lambda: running.health.reasons.get("kafka"),
@@ -282,6 +293,24 @@ class _Events:
     def close(self) -> None:
         """Wait for what is on its way, and disconnect."""
         self._producer.close(_STOP_S)
+
+
+class _Sender:
+    """A `DeliveryPublisher` on a `ReplayWriter`."""
+
+    def __init__(self, writer: ReplayWriter) -> None:
+        self._writer = writer
+
+    def publish(self, delivery: Delivery, *, job: str) -> None:
+        """Write it and wait for the acknowledgement.
+
+        Raises:
+            NotPublishedError: Kafka or the registry refused it, or did not answer in time.
+        """
+        try:
+            self._writer.write([delivery], job=job)
+        except (ProcessorError, ProducerError) as exc:
+            raise NotPublishedError(str(exc)) from exc
 
 
 class _Pending:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import deliveries
 from .console import Json, say, say_json, say_table, shown_time
 
 if TYPE_CHECKING:
     from .api_client import ApiClient
 
 app = typer.Typer(
-    help="See, disable and enable hooks that are registered. Needs HOOKSTREAM_API_URL and HOOKSTREAM_API_TOKEN."
+    help="See, ping, disable and enable hooks that are registered. Needs HOOKSTREAM_API_URL and HOOKSTREAM_API_TOKEN."
 )
 
 HookId = Annotated[int, typer.Argument(metavar="ID", min=1)]
@@ -35,7 +36,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List hooks in the order of their creation."""
-    with _api() as api:
+    with deliveries.open_api() as api:
         hooks = list(_pages(api, client, event))
     if as_json:
         say_json(hooks)
@@ -47,14 +48,14 @@ def list_(
 @app.command("show")
 def show(hook_id: HookId, *, as_json: Json = False) -> None:
     """Show a hook; `effective` says whether every router works by it already."""
-    with _api() as api:
+    with deliveries.open_api() as api:
         _say_hook(api.get(f"/hooks/{hook_id}")["hook"], as_json=as_json)
 
 
 @app.command("disable")
 def disable(hook_id: HookId, *, as_json: Json = False) -> None:
     """Stop the deliveries of a hook; events that arrive meanwhile are owed to it, for as long as Kafka has them."""
-    with _api() as api:
+    with deliveries.open_api() as api:
         _say_hook(api.post(f"/hooks/{hook_id}/disable", None)["hook"], as_json=as_json)
 
 
@@ -69,8 +70,12 @@ def enable(
     as_json: Json = False,
 ) -> None:
     """Deliver for a hook again, also where its endpoint was given up (410, or five days of failure)."""
-    with _api() as api:
+    with deliveries.open_api() as api:
         _say_hook(api.post(f"/hooks/{hook_id}/enable", {"backlog": backlog.value})["hook"], as_json=as_json)
+
+
+app.command("attempts")(deliveries.list_attempts)
+app.command("ping")(deliveries.ping)
 
 
 def _say_hook(hook: Mapping[str, Any], *, as_json: bool) -> None:
@@ -99,12 +104,3 @@ def _pages(api: ApiClient, client: int | None, event: str | None) -> Iterator[di
         cursor = page["next_cursor"]
         if cursor is None:
             return
-
-
-def _api() -> ApiClient:
-    from hookstream.processors.settings import Settings
-
-    from .api_client import ApiClient
-
-    settings = Settings.read()
-    return ApiClient(settings.api_url, settings.token())

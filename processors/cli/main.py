@@ -20,7 +20,7 @@ from hookstream.producers.errors import ProducerConfigError, ProducerError
 from hookstream.schemas.errors import InvalidSchemaError, SchemaError
 from hookstream.subscriptions.errors import SubscriptionsError
 
-from . import dead_letters, demo, hooks, migrate, publish, recover, roles, tokens, topics, up, verbs
+from . import dead_letters, deliveries, demo, hooks, migrate, publish, recover, roles, tokens, topics, up, verbs
 from .console import CommandError, complain
 
 EXIT_FAILED = 1
@@ -72,6 +72,7 @@ app.command("pause", short_help="Send nothing to an endpoint.")(verbs.pause)
 app.command("resume", short_help="Send to a paused endpoint again.")(verbs.resume)
 app.command("drain", short_help="Move what an endpoint is owed to the dead letters.")(verbs.drain)
 app.add_typer(dead_letters.app, name="dead-letters", short_help="What could not be delivered; send it again.")
+app.add_typer(deliveries.app, name="deliveries", short_help="See what became of a delivery; send it again.")
 
 
 def main() -> None:

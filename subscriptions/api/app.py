@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from . import openapi, problems
 from .body_limit import BodyLimit
 from .dead_letters import dead_letter_routes
+from .deliveries import attempt_routes, delivery_routes
 from .dependencies import ApiDependencies
 from .events import event_routes, event_type_routes
 from .health import health_routes
@@ -33,6 +34,8 @@ def create_app(deps: ApiDependencies) -> FastAPI:
             hook_routes,
             verb_routes,
             dead_letter_routes,
+            attempt_routes,
+            delivery_routes,
             event_routes,
             event_type_routes,
             health_routes,

@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from hookstream.schemas.event import ClientId
 from hookstream.subscriptions.database import NowMs, Sessions, reading
 from hookstream.subscriptions.errors import ExpiredTokenError, TokenError
 from hookstream.subscriptions.models import Role
@@ -50,6 +51,15 @@ def route_for(sessions: Sessions, now_ms: NowMs, *roles: Role) -> type[APIRoute]
 def principal_of(request: Request) -> Principal:
     """Who is asking; for handlers of routes behind a token."""
     return cast("Principal", request.state.principal)
+
+
+def scope_of(request: Request, client: int | None) -> ClientId | None:
+    """Whose things may be seen, where a request may name a client; None is everyone's."""
+    own = principal_of(request).client
+    if own is not None and client not in (None, own):
+        detail = "the token is another client's; operators alone see every client"
+        raise ProblemError(HTTPStatus.FORBIDDEN, "foreign-client", detail)
+    return own if client is None else ClientId(client)
 
 
 def _principal(sessions: Sessions, now_ms: NowMs, request: Request, roles: tuple[Role, ...]) -> Principal:

@@ -11,6 +11,7 @@ from hookstream.schemas.catalogue import Catalogue
 from hookstream.subscriptions.changes import BrokerClock, EventPublisher, RouterProgress
 from hookstream.subscriptions.database import NowMs, Sessions
 from hookstream.subscriptions.dead_letters import DeadLetterLog
+from hookstream.subscriptions.deliveries import DeliveryLog, DeliveryPublisher
 from hookstream.subscriptions.secrets import SecretBox
 from hookstream.subscriptions.target_url import TargetPolicy
 
@@ -53,6 +54,8 @@ class ApiDependencies:
     router_progress: RouterProgress
     broker_clock: BrokerClock
     dead_letters: DeadLetterLog
+    delivery_log: DeliveryLog
+    delivery_publisher: DeliveryPublisher
     readiness: Mapping[str, ReadinessCheck]
     metrics: Callable[[], MetricsPage]
     changed: Callable[[], None] = _nobody_listens

@@ -23,11 +23,16 @@ from hookstream.subscriptions.errors import (
     BrokerClockError,
     DatabaseError,
     DeadLettersUnavailableError,
+    DeliveryExpiredError,
+    DeliveryNotFoundError,
     EndpointNotFoundError,
+    HookDeletedError,
+    HookDisabledError,
     HookExistsError,
     HookNotFoundError,
     IdempotencyConflictError,
     InvalidTargetError,
+    LogSearchError,
     NotPublishedError,
     TooManySecretsError,
     TooManySkipsError,
@@ -125,6 +130,16 @@ def problem_of(exc: Exception) -> ProblemError:  # noqa: C901, PLR0911, PLR0912 
             fault = {"parameter": "Idempotency-Key", "detail": str(exc)}
             kind = "idempotency-key-reused"
             return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, kind, str(exc), extra={"errors": [fault]})
+        case DeliveryNotFoundError():
+            return ProblemError(HTTPStatus.NOT_FOUND, "delivery-not-found", str(exc))
+        case DeliveryExpiredError():
+            return ProblemError(HTTPStatus.CONFLICT, "delivery-expired", str(exc))
+        case HookDisabledError():
+            return ProblemError(HTTPStatus.CONFLICT, "hook-disabled", str(exc), extra={"hook": {"id": exc.hook_id}})
+        case HookDeletedError():
+            return ProblemError(HTTPStatus.CONFLICT, "hook-deleted", str(exc), extra={"hook": {"id": exc.hook_id}})
+        case LogSearchError():
+            return _unavailable("log-search-unavailable", str(exc))
         case DatabaseError():
             return _unavailable("database-unavailable", str(exc))
         case BrokerClockError():
@@ -155,6 +170,11 @@ _TRANSLATED: Sequence[type[Exception]] = (
     UnknownEventError,
     InvalidValueError,
     IdempotencyConflictError,
+    DeliveryNotFoundError,
+    DeliveryExpiredError,
+    HookDisabledError,
+    HookDeletedError,
+    LogSearchError,
     DatabaseError,
     NotPublishedError,
     BrokerClockError,

@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fastapi.testclient import TestClient
 
 from hookstream.schemas.catalogue import Catalogue
+from hookstream.schemas.delivery import Delivery, DeliveryId
 from hookstream.schemas.event import ClientId, Event
 from hookstream.subscriptions.api import ApiDependencies, MetricsPage, create_app
 from hookstream.subscriptions.changes import Receipt
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions, transact
 from hookstream.subscriptions.dead_letters import FoundLetter, LetterPage, LetterPlace, LetterQuery
-from hookstream.subscriptions.errors import BrokerClockError, DeadLettersUnavailableError, NotPublishedError
+from hookstream.subscriptions.deliveries import FoundDelivery, WantedDelivery
+from hookstream.subscriptions.errors import (
+    BrokerClockError,
+    DeadLettersUnavailableError,
+    LogSearchError,
+    NotPublishedError,
+)
 from hookstream.subscriptions.migrations import migrate
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.secrets import MasterKey, SecretBox
@@ -169,6 +176,41 @@ class FakeDeadLetters:
             raise DeadLettersUnavailableError(msg)
 
 
+@dataclass
+class FakeDeliveryLog:
+    """What the logs hold, by delivery id; `away` where they cannot be searched."""
+
+    found: dict[DeliveryId, FoundDelivery] = field(default_factory=dict)
+    asked: list[WantedDelivery] = field(default_factory=list)
+    away: bool = False
+
+    def find(self, wanted: WantedDelivery) -> FoundDelivery:
+        """Give what was put there, to its client alone."""
+        self.asked.append(wanted)
+        if self.away:
+            msg = "the logs of deliveries cannot be searched now: no answer"
+            raise LogSearchError(msg)
+        found = self.found.get(wanted.id, FoundDelivery())
+        if found.delivery is not None and wanted.client not in (None, found.delivery.client):
+            return FoundDelivery()
+        return found
+
+
+@dataclass
+class FakeDeliveryPublisher:
+    """Kafka, as resends and pings see it."""
+
+    sent: list[tuple[Delivery, str]] = field(default_factory=list)
+    away: bool = False
+
+    def publish(self, delivery: Delivery, *, job: str) -> None:
+        """Take a delivery."""
+        if self.away:
+            msg = "deliveries.replay did not acknowledge in time"
+            raise NotPublishedError(msg)
+        self.sent.append((delivery, job))
+
+
 class Api:
     """The API, callable without a socket, and everything that stands around it."""
 
@@ -181,6 +223,8 @@ class Api:
         self.progress = FakeProgress()
         self.broker_clock = FakeBrokerClock()
         self.dead_letters = FakeDeadLetters()
+        self.delivery_log = FakeDeliveryLog()
+        self.delivery_publisher = FakeDeliveryPublisher()
         self.trouble: dict[str, str | None] = {"database": None}
         self.changes: list[None] = []
         deps = ApiDependencies(
@@ -193,6 +237,8 @@ class Api:
             router_progress=self.progress,
             broker_clock=self.broker_clock,
             dead_letters=self.dead_letters,
+            delivery_log=self.delivery_log,
+            delivery_publisher=self.delivery_publisher,
             readiness={"database": lambda: self.trouble["database"]},
             metrics=lambda: MetricsPage(content=b"hookstream_up 1\n", content_type="text/plain; version=0.0.4"),
             changed=lambda: self.changes.append(None),

@@ -1,0 +1,238 @@
+"""What became of deliveries: their attempts, one by its id, sending one again, and a ping."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from http import HTTPStatus
+from typing import Annotated, Literal, TypeAlias
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+
+from hookstream.schemas.attempt import AttemptResult
+from hookstream.schemas.delivery import Delivery, DeliveryId
+from hookstream.schemas.event import ClientId
+from hookstream.schemas.hook import HookId
+from hookstream.subscriptions.attempt_log import AttemptQuery, LoggedAttempt, PagePosition, list_attempts
+from hookstream.subscriptions.database import reading
+from hookstream.subscriptions.deliveries import Deliveries, DeliveryView, audit_sending, job_name, ping_of
+from hookstream.subscriptions.models import Role
+from hookstream.subscriptions.repository import HookRepository
+
+from .authentication import principal_of, route_for, scope_of
+from .bodies import ClientFields
+from .delivery_bodies import (
+    AttemptedConceptFields,
+    AttemptFields,
+    AttemptsAnswer,
+    DeadLetterFields,
+    DeliveryAnswer,
+    DeliveryFields,
+    HookIdFields,
+    SentAnswer,
+    SentFields,
+)
+from .dependencies import ApiDependencies
+from .openapi import BEARER, problems
+from .problems import Fault, invalid
+
+_MAX_LONG = 2**63 - 1
+# An answer is up to 20 kB, so a page is up to 2 MB.
+_MAX_PAGE = 100
+_DEFAULT_PAGE = 50
+
+IdOfHook = Annotated[int, Path(ge=1, le=_MAX_LONG)]
+IdOfDelivery = Annotated[str, Path(pattern=r"^msg_[0-9a-f]{32}$", description="The `webhook-id`.")]
+OfClient = Annotated[
+    int | None, Query(ge=0, le=_MAX_LONG, description="whose it is: for operators, a search is shorter with it")
+]
+Outcome: TypeAlias = AttemptResult | Literal["failed"]
+
+
+class AttemptPage:
+    """The parameters by which attempts are filtered and paged."""
+
+    def __init__(  # the framework reads one parameter an argument
+        self,
+        *,
+        outcome: Annotated[
+            Outcome | None, Query(description="how they ended; `failed` is everything but `delivered`")
+        ] = None,
+        from_ms: Annotated[int | None, Query(ge=0, le=_MAX_LONG, description="begun at or after then, Unix ms")] = None,
+        to_ms: Annotated[int | None, Query(ge=0, le=_MAX_LONG, description="begun before then, Unix ms")] = None,
+        limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = _DEFAULT_PAGE,
+        cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,
+    ) -> None:
+        """Take them as they were sent."""
+        self.outcome = outcome
+        self.from_ms = from_ms
+        self.to_ms = to_ms
+        self.limit = limit
+        self.after = _position(cursor)
+
+    def read(
+        self,
+        deps: ApiDependencies,
+        client: ClientId | None,
+        *,
+        hook_id: HookId | None = None,
+        delivery_id: DeliveryId | None = None,
+    ) -> tuple[list[AttemptFields], str | None]:
+        """One page, and where the next one begins."""
+        query = AttemptQuery(
+            client=client,
+            hook_id=hook_id,
+            delivery_id=delivery_id,
+            failed=self.outcome == "failed",
+            result=self.outcome if isinstance(self.outcome, AttemptResult) else None,
+            from_ms=self.from_ms,
+            to_ms=self.to_ms,
+            after=self.after,
+            limit=self.limit + 1,
+        )
+        with reading(deps.sessions) as session:
+            found = list_attempts(session, query)
+        page = found[: self.limit]
+        return [_fields(logged) for logged in page], _cursor(page[-1]) if len(found) > self.limit else None
+
+
+def attempt_routes(deps: ApiDependencies) -> APIRouter:
+    """What stands below a hook."""
+    routes = route_for(deps.sessions, deps.now_ms, Role.INTEGRATOR, Role.OPERATOR)
+    router = APIRouter(tags=["deliveries"], route_class=routes)
+
+    @router.get("/hooks/{hook_id}/attempts", responses=problems(401, 403, 404, 422, 503), **BEARER)
+    def list_hook_attempts(
+        hook_id: IdOfHook, request: Request, page: Annotated[AttemptPage, Depends()]
+    ) -> AttemptsAnswer:
+        """List the requests that were made for a hook, the newest first; those of a deleted hook while they are kept.
+
+        They are here a moment after they were made: the attempt log follows the deliveries.
+        """
+        client = principal_of(request).client
+        attempts, after = page.read(deps, client, hook_id=HookId(hook_id))
+        if not attempts:
+            with reading(deps.sessions) as session:
+                HookRepository(session, "", deps.now_ms()).get(hook_id, client=client)
+        return AttemptsAnswer(attempts=attempts, next_cursor=after)
+
+    @router.post(
+        "/hooks/{hook_id}/ping",
+        status_code=HTTPStatus.ACCEPTED,
+        responses=problems(401, 403, 404, 409, 422, 503),
+        **BEARER,
+    )
+    def ping_hook(hook_id: IdOfHook, request: Request) -> SentAnswer:
+        """Send a hook's target a delivery that no event made: to see that it arrives, and is verified.
+
+        It is the hook's own event, of concept 0, under an id of its own, with `hookstream-replay: ping-…`. What became
+        of it is at `GET /deliveries/{id}`.
+        """
+        with reading(deps.sessions) as session:
+            delivery = ping_of(session, hook_id, client=principal_of(request).client, now_ms=deps.now_ms())
+        return _send(deps, request, delivery, "ping")
+
+    return router
+
+
+def delivery_routes(deps: ApiDependencies) -> APIRouter:
+    """One delivery."""
+    routes = route_for(deps.sessions, deps.now_ms, Role.INTEGRATOR, Role.OPERATOR)
+    router = APIRouter(tags=["deliveries"], route_class=routes)
+    deliveries = Deliveries(deps.sessions, deps.delivery_log)
+
+    @router.get("/deliveries/{delivery_id}", responses=problems(401, 403, 404, 422, 503), **BEARER)
+    def get_delivery(
+        delivery_id: IdOfDelivery, request: Request, page: Annotated[AttemptPage, Depends()], client: OfClient = None
+    ) -> DeliveryAnswer:
+        """Say what became of a delivery, with its attempts, the newest first.
+
+        One that is owed and was never attempted is searched in Kafka's log, which may take seconds. `unknown`: it was
+        attempted, never successfully, and the logs do not say what came then.
+        """
+        view = deliveries.look_up(DeliveryId(delivery_id), client=scope_of(request, client))
+        attempts, after = page.read(deps, view.client, delivery_id=view.id)
+        return DeliveryAnswer(delivery=_shown(view), attempts=attempts, next_cursor=after)
+
+    @router.post(
+        "/deliveries/{delivery_id}/resend",
+        status_code=HTTPStatus.ACCEPTED,
+        responses=problems(401, 403, 404, 409, 422, 503),
+        **BEARER,
+    )
+    def resend_delivery(delivery_id: IdOfDelivery, request: Request, client: OfClient = None) -> SentAnswer:
+        """Send a delivery again, whatever became of it: with the same `webhook-id`, and `hookstream-replay: resend-…`.
+
+        It waits until nothing of its resource is owed, so that it overtakes no first delivery.
+        """
+        record = deliveries.again(DeliveryId(delivery_id), client=scope_of(request, client))
+        return _send(deps, request, record, "resend")
+
+    return router
+
+
+def _send(deps: ApiDependencies, request: Request, delivery: Delivery, kind: str) -> SentAnswer:
+    job = job_name(kind)
+    audit_sending(deps.sessions, delivery, job=job, actor=principal_of(request).actor, now_ms=deps.now_ms())
+    deps.delivery_publisher.publish(delivery, job=job)
+    return SentAnswer(delivery=SentFields(id=delivery.id, hook=HookIdFields(id=delivery.hook_id), job=job))
+
+
+def _cursor(logged: LoggedAttempt) -> str:
+    text = f"{logged.attempt.started_at_ms}.{logged.row_id}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _position(cursor: str | None) -> PagePosition | None:
+    if cursor is None:
+        return None
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+        parts = text.split(".")
+        if not all(part.isdecimal() and int(part) <= _MAX_LONG for part in parts):
+            raise ValueError
+        started_at_ms, row_id = map(int, parts)
+    except (binascii.Error, ValueError):
+        raise invalid(Fault(parameter="cursor", detail="is none that was given out")) from None
+    return PagePosition(started_at_ms, row_id)
+
+
+def _fields(logged: LoggedAttempt) -> AttemptFields:
+    attempt = logged.attempt
+    return AttemptFields(
+        delivery_id=attempt.delivery_id,
+        hook=HookIdFields(id=attempt.hook_id),
+        event=attempt.event,
+        concept=AttemptedConceptFields(id=attempt.concept_id, namespace=attempt.namespace),
+        number=attempt.number,
+        probe=attempt.probe,
+        replay=attempt.replay,
+        started_at_ms=attempt.started_at_ms,
+        duration_ms=attempt.duration_ms,
+        outcome=attempt.result.value,
+        status=attempt.status,
+        answer=attempt.answer.decode(errors="replace"),
+    )
+
+
+def _shown(view: DeliveryView) -> DeliveryFields:
+    letter = view.dead_letter
+    return DeliveryFields(
+        id=view.id,
+        hook=HookIdFields(id=view.hook_id),
+        client=ClientFields(id=view.client),
+        event=view.event,
+        concept=AttemptedConceptFields(id=view.concept_id, namespace=view.namespace),
+        state=view.state.value,
+        arrived_at_ms=None if view.record is None else view.record.arrived_ms,
+        dead_letter=(
+            None
+            if letter is None
+            else DeadLetterFields(
+                reason=letter.reason.value,
+                detail=letter.detail,
+                died_at_ms=letter.died_at_ms,
+                status=letter.last_status,
+            )
+        ),
+    )

@@ -1,0 +1,94 @@
+"""The JSON of answers about deliveries, in the order of its keys."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .bodies import ClientFields
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class HookIdFields(_Answer):
+    """Which hook."""
+
+    id: int
+
+
+class AttemptedConceptFields(_Answer):
+    """The resource."""
+
+    id: int
+    namespace: str
+
+
+class AttemptFields(_Answer):
+    """One HTTP request."""
+
+    delivery_id: str = Field(description="the `webhook-id`")
+    hook: HookIdFields
+    event: str
+    concept: AttemptedConceptFields
+    number: int = Field(description="counts from 1")
+    probe: bool = Field(description="it asked whether the endpoint is back; such a one spends no attempt")
+    replay: str | None = Field(description="the job, on replays, resends and pings")
+    started_at_ms: int
+    duration_ms: float
+    outcome: str = Field(examples=["delivered", "timeout", "error-status"])
+    status: int | None = Field(description="HTTP status, if an answer came")
+    answer: str = Field(description="the start of the answer's body, at most 20 kB")
+
+
+class AttemptsAnswer(_Answer):
+    """`GET /hooks/{id}/attempts`: a page; `next_cursor` is null on the last one."""
+
+    attempts: list[AttemptFields]
+    next_cursor: str | None
+
+
+class DeadLetterFields(_Answer):
+    """Why and when a delivery was given up."""
+
+    reason: str
+    detail: str
+    died_at_ms: int
+    status: int | None = Field(description="HTTP status of the last answer, if there was one")
+
+
+class DeliveryFields(_Answer):
+    """A delivery, and what became of it."""
+
+    id: str
+    hook: HookIdFields
+    client: ClientFields
+    event: str
+    concept: AttemptedConceptFields
+    state: Literal["delivered", "owed", "dead-lettered", "cancelled", "skipped", "unknown"]
+    arrived_at_ms: int | None = Field(description="when its event arrived; null where no log was asked, or holds it")
+    dead_letter: DeadLetterFields | None
+
+
+class DeliveryAnswer(_Answer):
+    """`GET /deliveries/{id}`: with a page of its attempts; `next_cursor` is null on the last one."""
+
+    delivery: DeliveryFields
+    attempts: list[AttemptFields]
+    next_cursor: str | None
+
+
+class SentFields(_Answer):
+    """What is on its way; `job` is what the receiver sees in `hookstream-replay`."""
+
+    id: str
+    hook: HookIdFields
+    job: str
+
+
+class SentAnswer(_Answer):
+    """202 of `POST /deliveries/{id}/resend` and `POST /hooks/{id}/ping`."""
+
+    delivery: SentFields
