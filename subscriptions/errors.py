@@ -31,7 +31,8 @@ SubscriptionsError
 │   └── SchemaRevisionError      the database is at another schema revision than this release needs
 ├── DeadLettersUnavailableError  Kafka does not show its dead letters
 ├── NotPublishedError            Kafka did not acknowledge; it may have the record all the same
-└── BrokerClockError             nobody can say what time it is where events arrive
+├── BrokerClockError             nobody can say what time it is where events arrive
+└── OwedUnknownError             nobody can say now what is owed
 """
 
 from __future__ import annotations
@@ -212,3 +213,7 @@ class NotPublishedError(SubscriptionsError):
 
 class BrokerClockError(SubscriptionsError):
     """Nobody can say now what time it is where events arrive."""
+
+
+class OwedUnknownError(SubscriptionsError):
+    """Nobody can say now what is owed."""

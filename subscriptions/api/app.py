@@ -12,6 +12,7 @@ from .body_limit import BodyLimit
 from .dead_letters import dead_letter_routes
 from .deliveries import attempt_routes, delivery_routes
 from .dependencies import ApiDependencies
+from .endpoints import endpoint_routes
 from .events import event_routes, event_type_routes
 from .health import health_routes
 from .hooks import hook_routes, registration_routes
@@ -36,6 +37,7 @@ def create_app(deps: ApiDependencies) -> FastAPI:
             dead_letter_routes,
             attempt_routes,
             delivery_routes,
+            endpoint_routes,
             event_routes,
             event_type_routes,
             health_routes,

@@ -7,6 +7,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+from hookstream.schemas.attempt import AttemptResult
+from hookstream.subscriptions.owed import EndpointState
+
 _MAX_LONG = 2**63 - 1
 _MAX_EVENT_CHARS = 250  # a topic name has at most 249
 _MAX_SUB_NAMESPACE_CHARS = 255
@@ -133,6 +136,58 @@ class HooksAnswer(_Answer):
 
     hooks: list[HookFields]
     next_cursor: str | None
+
+
+class EndpointHookFields(_Answer):
+    """A hook's part in its endpoint."""
+
+    id: int
+    event: str
+    state: Literal["enabled", "disabled"]
+    disabled_reason: Literal["requested", "gone", "failing"] | None
+    behind: int
+
+
+class LastErrorFields(_Answer):
+    """How the last request ended that was not answered 2xx."""
+
+    at_ms: int
+    result: AttemptResult
+    status: int | None
+
+
+class EndpointFields(_Answer):
+    """An endpoint: all hooks of one client that share a target."""
+
+    id: str = Field(examples=["434-5bd0a1f3c2e48796"])
+    client: ClientFields
+    target: str | None = Field(description="null where Kafka knows of a hook that the database does not")
+    state: EndpointState
+    behind: int = Field(description="deliveries that were not made yet")
+    behind_exact: bool = Field(description="false: estimated")
+    replays_behind: int = Field(description="of replays, resends and pings")
+    oldest_undelivered_at_ms: int | None = Field(description="when its event arrived")
+    oldest_undelivered_age_seconds: float | None
+    next_attempt_at_ms: int | None = Field(description="null where nothing waits for a time")
+    failing_since_ms: int | None = Field(description="nothing but failure since then")
+    last_success_at_ms: int | None
+    last_error: LastErrorFields | None
+    hooks: list[EndpointHookFields]
+
+
+class EndpointAnswer(_Answer):
+    """`GET /endpoints/{id}`."""
+
+    endpoint: EndpointFields
+    unknown: list[str]
+
+
+class EndpointsAnswer(_Answer):
+    """`GET /endpoints`: a page; `next_cursor` is null on the last one."""
+
+    endpoints: list[EndpointFields]
+    next_cursor: str | None
+    unknown: list[str] = Field(description="partitions of which it cannot be told what they owe, with the reason")
 
 
 class ConceptFields(_Request):

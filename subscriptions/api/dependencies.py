@@ -12,6 +12,7 @@ from hookstream.subscriptions.changes import BrokerClock, EventPublisher, Router
 from hookstream.subscriptions.database import NowMs, Sessions
 from hookstream.subscriptions.dead_letters import DeadLetterLog
 from hookstream.subscriptions.deliveries import DeliveryLog, DeliveryPublisher
+from hookstream.subscriptions.owed import OwedReader
 from hookstream.subscriptions.secrets import SecretBox
 from hookstream.subscriptions.target_url import TargetPolicy
 
@@ -56,6 +57,7 @@ class ApiDependencies:
     dead_letters: DeadLetterLog
     delivery_log: DeliveryLog
     delivery_publisher: DeliveryPublisher
+    owed: OwedReader
     readiness: Mapping[str, ReadinessCheck]
     metrics: Callable[[], MetricsPage]
     changed: Callable[[], None] = _nobody_listens

@@ -34,6 +34,7 @@ from hookstream.subscriptions.errors import (
     InvalidTargetError,
     LogSearchError,
     NotPublishedError,
+    OwedUnknownError,
     TooManySecretsError,
     TooManySkipsError,
 )
@@ -146,6 +147,8 @@ def problem_of(exc: Exception) -> ProblemError:  # noqa: C901, PLR0911, PLR0912 
             return _unavailable("broker-clock-unavailable", str(exc))
         case DeadLettersUnavailableError():
             return _unavailable("dead-letters-unavailable", str(exc))
+        case OwedUnknownError():
+            return _unavailable("owed-unknown", str(exc))
         case NotPublishedError():
             return _unavailable("not-published", str(exc))
         case _:
@@ -178,6 +181,8 @@ _TRANSLATED: Sequence[type[Exception]] = (
     DatabaseError,
     NotPublishedError,
     BrokerClockError,
+    EndpointNotFoundError,
+    OwedUnknownError,
     Exception,
 )
 

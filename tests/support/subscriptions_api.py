@@ -21,9 +21,11 @@ from hookstream.subscriptions.errors import (
     DeadLettersUnavailableError,
     LogSearchError,
     NotPublishedError,
+    OwedUnknownError,
 )
 from hookstream.subscriptions.migrations import migrate
 from hookstream.subscriptions.models import Role
+from hookstream.subscriptions.owed import NotBefore, Owed
 from hookstream.subscriptions.secrets import MasterKey, SecretBox
 from hookstream.subscriptions.target_url import IpAddress, TargetPolicy
 from hookstream.subscriptions.tokens import TokenRequest, issue_token
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from hookstream.schemas.delivery import Delivery
+    from hookstream.schemas.hook import HookId
 
 BOX = SecretBox((MasterKey(b"k" * 32),))
 TARGET = "https://example.com/create-lead.php"
@@ -211,6 +214,24 @@ class FakeDeliveryPublisher:
         self.sent.append((delivery, job))
 
 
+@dataclass
+class FakeOwed:
+    """What is owed, as the test says; asks for the skips of every client it knows."""
+
+    owed: Owed = field(default_factory=Owed)
+    skips: Mapping[HookId, int] = field(default_factory=dict)
+    trouble: str = ""
+
+    def read(self, client: ClientId | None, not_before: NotBefore) -> Owed:
+        """Give it, or one client's part of it."""
+        if self.trouble:
+            raise OwedUnknownError(self.trouble)
+        self.skips = not_before(self.owed.clients)
+        hooks = {key: hook for key, hook in self.owed.hooks.items() if client in (None, hook.client)}
+        health = {key: seen for key, seen in self.owed.health.items() if client in (None, key[0])}
+        return replace(self.owed, hooks=hooks, health=health)
+
+
 class Api:
     """The API, callable without a socket, and everything that stands around it."""
 
@@ -225,6 +246,7 @@ class Api:
         self.dead_letters = FakeDeadLetters()
         self.delivery_log = FakeDeliveryLog()
         self.delivery_publisher = FakeDeliveryPublisher()
+        self.owed = FakeOwed()
         self.trouble: dict[str, str | None] = {"database": None}
         self.changes: list[None] = []
         deps = ApiDependencies(
@@ -239,6 +261,7 @@ class Api:
             dead_letters=self.dead_letters,
             delivery_log=self.delivery_log,
             delivery_publisher=self.delivery_publisher,
+            owed=self.owed,
             readiness={"database": lambda: self.trouble["database"]},
             metrics=lambda: MetricsPage(content=b"hookstream_up 1\n", content_type="text/plain; version=0.0.4"),
             changed=lambda: self.changes.append(None),

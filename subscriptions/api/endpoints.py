@@ -1,0 +1,261 @@
+"""`/endpoints`: what each endpoint is owed, and how it is doing; integrators see their client's, operators all."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from typing import Annotated, NamedTuple
+
+from fastapi import APIRouter, Query, Request
+
+from hookstream.schemas.control import parse_endpoint_id
+from hookstream.schemas.event import ClientId
+from hookstream.schemas.hook import HookId
+from hookstream.subscriptions.database import reading
+from hookstream.subscriptions.endpoints import (
+    EndpointQuery,
+    LastOutcomes,
+    endpoints_page,
+    hooks_of,
+    last_outcomes,
+)
+from hookstream.subscriptions.errors import EndpointNotFoundError
+from hookstream.subscriptions.models import Role
+from hookstream.subscriptions.owed import Endpoint, EndpointHook, EndpointState, Owed, judge, judge_all
+
+from .authentication import principal_of, route_for, scope_of
+from .bodies import (
+    ClientFields,
+    EndpointAnswer,
+    EndpointFields,
+    EndpointHookFields,
+    EndpointsAnswer,
+    LastErrorFields,
+)
+from .dependencies import ApiDependencies
+from .openapi import BEARER, problems
+from .problems import Fault, invalid
+
+_MAX_LONG = 2**63 - 1
+_MAX_PAGE = 500
+_DEFAULT_PAGE = 100
+_MAX_AGE_S = 1e9
+_PAUSED: frozenset[tuple[ClientId, bytes]] = frozenset()
+# Of what is owed, sorted: the key and the name of the last endpoint; of the others: the last one's first hook.
+_CURSOR = re.compile(r"o:(-?[0-9]{1,19}):([0-9]{1,19}-[0-9a-f]{16})|r:([0-9]{1,18})", re.ASCII)
+
+
+class Sort(StrEnum):
+    """Which endpoints come first."""
+
+    OLDEST = "oldest"  # whose oldest undelivered event is the oldest
+    BEHIND = "behind"  # that are owed most
+
+
+class _Key(NamedTuple):
+    """Where an endpoint stands among those of which there is something to tell."""
+
+    number: int
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What was asked for."""
+
+    client: ClientId | None
+    state: EndpointState | None
+    min_age_ms: float | None
+    sort: Sort
+    limit: int
+
+    def shows(self, endpoint: Endpoint, now_ms: int) -> bool:
+        """Whether an endpoint is among it."""
+        if self.state not in (None, endpoint.state):
+            return False
+        if self.min_age_ms is None:
+            return True
+        return endpoint.oldest_ms is not None and now_ms - endpoint.oldest_ms >= self.min_age_ms
+
+    def key(self, endpoint: Endpoint) -> _Key:
+        """The endpoint's place."""
+        oldest_ms = _MAX_LONG if endpoint.oldest_ms is None else endpoint.oldest_ms
+        number = oldest_ms if self.sort is Sort.OLDEST else -(endpoint.behind + endpoint.replays)
+        return _Key(number, endpoint.id)
+
+
+def endpoint_routes(deps: ApiDependencies) -> APIRouter:
+    """What endpoints are owed."""
+    router = APIRouter(
+        tags=["endpoints"], route_class=route_for(deps.sessions, deps.now_ms, Role.INTEGRATOR, Role.OPERATOR)
+    )
+
+    @router.get("/endpoints", responses=problems(401, 403, 422, 503), **BEARER)
+    def list_endpoints(
+        request: Request,
+        *,
+        client: Annotated[int | None, Query(ge=0, le=_MAX_LONG, description="operators only; else the token's")] = None,
+        state: Annotated[EndpointState | None, Query(description="in this state alone")] = None,
+        min_age_seconds: Annotated[
+            float | None, Query(ge=0, le=_MAX_AGE_S, description="with something undelivered that is at least so old")
+        ] = None,
+        sort: Annotated[Sort, Query(description="endpoints that owe nothing come last")] = Sort.OLDEST,
+        limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = _DEFAULT_PAGE,
+        cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,
+    ) -> EndpointsAnswer:
+        """List endpoints (one client's hooks that share a target) with what each is owed, the oldest first.
+
+        The numbers are those of the delivery workers' last commits, also while no worker runs. `behind_exact` is false
+        where a part of a long log was only sampled; asking again reads on. `unknown` names what cannot be told.
+        """
+        wanted = _Wanted(
+            client=scope_of(request, client),
+            state=state,
+            min_age_ms=None if min_age_seconds is None else min_age_seconds * 1000,
+            sort=sort,
+            limit=limit,
+        )
+        return _page(deps, wanted, _position(cursor))
+
+    @router.get("/endpoints/{endpoint_id}", responses=problems(401, 403, 404, 422, 503), **BEARER)
+    def get_endpoint(endpoint_id: str, request: Request) -> EndpointAnswer:
+        """Show one endpoint; `id` is the client and a digest of the target."""
+        named, own = parse_endpoint_id(endpoint_id), principal_of(request).client
+        if named is None or own not in (None, named[0]):
+            raise EndpointNotFoundError(endpoint_id[:40])
+        rows, owed = _look(deps, named[0])
+        now_ms = deps.now_ms()
+        for endpoint in judge_all(rows, owed, paused=_PAUSED, now_ms=now_ms):
+            if endpoint.id == endpoint_id:
+                return EndpointAnswer(endpoint=_shown(deps, [endpoint], now_ms)[0], unknown=list(owed.unknown))
+        raise EndpointNotFoundError(endpoint_id)
+
+    return router
+
+
+def _page(deps: ApiDependencies, wanted: _Wanted, after: _Key | HookId | None) -> EndpointsAnswer:
+    """One page: first those of which there is something to tell, sorted, then the others, in the order of their hooks.
+
+    What happens between two pages may show an endpoint on both, or on neither.
+    """
+    rows, owed = _look(deps, wanted.client)
+    now_ms = deps.now_ms()
+    noted = {
+        each.id: each
+        for each in judge_all(rows, owed, paused=_PAUSED, now_ms=now_ms)
+        if each.state is not EndpointState.HEALTHY or each.behind or each.replays
+    }
+    found: list[tuple[str, Endpoint]] = []
+    if not isinstance(after, int):
+        shown = sorted((wanted.key(each), each) for each in noted.values() if wanted.shows(each, now_ms))
+        found = [(f"o:{key.number}:{key.id}", each) for key, each in shown if after is None or key > after]
+    others = _others(deps, wanted, owed, after=after if isinstance(after, int) else HookId(0))
+    unnoted = (each for each in others if each[1].id not in noted)
+    found += islice(unnoted, max(0, wanted.limit + 1 - len(found)))
+    page = found[: wanted.limit]
+    return EndpointsAnswer(
+        endpoints=_shown(deps, [endpoint for _, endpoint in page], now_ms),
+        next_cursor=_encoded(page[-1][0]) if len(found) > wanted.limit else None,
+        unknown=list(owed.unknown),
+    )
+
+
+def _others(deps: ApiDependencies, wanted: _Wanted, owed: Owed, *, after: HookId) -> Iterator[tuple[str, Endpoint]]:
+    """Every endpoint in the order of the first hooks, as the database has them; those that owe nothing have no age."""
+    states = (EndpointState.HEALTHY, EndpointState.DISABLED)
+    if wanted.min_age_ms is not None or (wanted.state is not None and wanted.state not in states):
+        return
+    disabled = None if wanted.state is None else wanted.state is EndpointState.DISABLED
+    while True:
+        query = EndpointQuery(client=wanted.client, disabled=disabled, after=after, limit=wanted.limit + 1)
+        with reading(deps.sessions) as session:
+            page = endpoints_page(session, query)
+        now_ms = deps.now_ms()
+        for hooks in page:
+            after = min(hook.id for hook in hooks)
+            endpoint = judge(hooks, owed, paused=False, now_ms=now_ms)
+            if wanted.shows(endpoint, now_ms):
+                yield f"r:{after}", endpoint
+        if len(page) < query.limit:
+            return
+
+
+def _look(deps: ApiDependencies, client: ClientId | None) -> tuple[list[EndpointHook], Owed]:
+    """What is owed, and every slot of the clients that it is about, and of the one that was asked for."""
+    rows: list[EndpointHook] = []
+
+    def not_before(clients: Collection[ClientId]) -> dict[HookId, int]:
+        with reading(deps.sessions) as session:
+            rows.extend(hooks_of(session, clients if client is None else {client, *clients}))
+        return {row.id: row.not_before_ms for row in rows if row.not_before_ms}
+
+    return rows, deps.owed.read(client, not_before)
+
+
+def _shown(deps: ApiDependencies, endpoints: Sequence[Endpoint], now_ms: int) -> list[EndpointFields]:
+    """These endpoints, with what the attempt log knows of them."""
+    with reading(deps.sessions) as session:
+        known = last_outcomes(session, [hook.id for endpoint in endpoints for hook in endpoint.hooks])
+    shown = []
+    for endpoint in endpoints:
+        outcomes = LastOutcomes()
+        for hook in endpoint.hooks:
+            outcomes = outcomes.joined(known.get(hook.id, LastOutcomes()))
+        shown.append(_fields(endpoint, outcomes, now_ms))
+    return shown
+
+
+def _fields(endpoint: Endpoint, outcomes: LastOutcomes, now_ms: int) -> EndpointFields:
+    failure, oldest_ms = outcomes.failure, endpoint.oldest_ms
+    return EndpointFields(
+        id=endpoint.id,
+        client=ClientFields(id=endpoint.client),
+        target=endpoint.target,
+        state=endpoint.state,
+        behind=endpoint.behind,
+        behind_exact=endpoint.exact,
+        replays_behind=endpoint.replays,
+        oldest_undelivered_at_ms=oldest_ms,
+        oldest_undelivered_age_seconds=None if oldest_ms is None else max(0, now_ms - oldest_ms) / 1000,
+        next_attempt_at_ms=endpoint.next_attempt_ms,
+        failing_since_ms=endpoint.failing_since_ms,
+        last_success_at_ms=outcomes.success_ms,
+        last_error=(
+            None
+            if failure is None
+            else LastErrorFields(at_ms=failure.at_ms, result=failure.result, status=failure.status)
+        ),
+        hooks=[
+            EndpointHookFields(
+                id=hook.id,
+                event=hook.event,
+                state="disabled" if hook.disabled else "enabled",
+                disabled_reason=None if hook.disabled_reason is None else hook.disabled_reason.value,
+                behind=hook.behind,
+            )
+            for hook in endpoint.hooks
+        ],
+    )
+
+
+def _encoded(position: str) -> str:
+    return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
+
+
+def _position(cursor: str | None) -> _Key | HookId | None:
+    if cursor is None:
+        return None
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except (binascii.Error, ValueError):
+        text = ""
+    found = _CURSOR.fullmatch(text)
+    if found is None:
+        raise invalid(Fault(parameter="cursor", detail="is none that was given out"))
+    number, endpoint, hook_id = found.groups()
+    return HookId(int(hook_id)) if endpoint is None else _Key(int(number), endpoint)

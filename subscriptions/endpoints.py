@@ -1,0 +1,158 @@
+"""The endpoints of hooks, as the database knows them: which there are, and what became of their latest attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from sqlalchemy import Select, exists, select, text
+from sqlalchemy.orm import Session, aliased
+
+from hookstream.schemas.attempt import AttemptResult
+from hookstream.schemas.event import ClientId
+from hookstream.schemas.hook import HookId, HookState
+
+from .models import AttemptRow, DisabledReason, SlotRow
+from .owed import EndpointHook
+
+# So many are named in one statement; both databases take more.
+_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointQuery:
+    """Which endpoints to list: those whose first hook is above `after`, of one client where it is set.
+
+    `disabled`: only those whose first hook is disabled, or enabled; None: both.
+    """
+
+    client: ClientId | None
+    disabled: bool | None = None
+    after: int = 0
+    limit: int = 100
+
+
+def hooks_of(session: Session, clients: Collection[ClientId]) -> Iterator[EndpointHook]:
+    """Every slot of these clients, deleted hooks' too."""
+    left = iter(clients)
+    while chunk := list(islice(left, _AT_ONCE)):
+        yield from _read(session, _COLUMNS.where(SlotRow.client.in_(chunk)))
+
+
+def endpoints_page(session: Session, query: EndpointQuery) -> Sequence[Sequence[EndpointHook]]:
+    """Endpoints by the id of their first hook, with all of their hooks, which are not deleted.
+
+    A client has a few dozen hooks at most, so that looking for an earlier one of the same target is cheap.
+    """
+    earlier = aliased(SlotRow)
+    is_first = ~exists().where(
+        earlier.client == SlotRow.client,
+        earlier.target == SlotRow.target,
+        earlier.state != HookState.DELETED.value,
+        earlier.hook_id < SlotRow.hook_id,
+    )
+    first = (
+        _COLUMNS.where(SlotRow.state != HookState.DELETED.value, SlotRow.hook_id > query.after, is_first)
+        .order_by(SlotRow.hook_id)
+        .limit(query.limit)
+    )
+    if query.client is not None:
+        first = first.where(SlotRow.client == query.client)
+    if query.disabled is not None:
+        wanted = HookState.DISABLED if query.disabled else HookState.ENABLED
+        first = first.where(SlotRow.state == wanted.value)
+    found = list(_read(session, first))
+    return [hooks for _, hooks in by_endpoint(hooks_of(session, {hook.client for hook in found}), of=found)]
+
+
+def by_endpoint(
+    hooks: Iterable[EndpointHook], *, of: Sequence[EndpointHook]
+) -> Iterator[tuple[EndpointHook, list[EndpointHook]]]:
+    """The living hooks of each endpoint that one of `of` stands for, in the order of `of`."""
+    groups: dict[tuple[ClientId, str], list[EndpointHook]] = {}
+    for hook in hooks:
+        if not hook.gone:
+            groups.setdefault((hook.client, hook.target), []).append(hook)
+    for first in of:
+        yield first, groups[first.client, first.target]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastFailure:
+    """How the last attempt ended that was answered by anything but 2xx."""
+
+    at_ms: int
+    result: AttemptResult
+    status: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LastOutcomes:
+    """When an attempt last succeeded, and how one last failed, as far as the attempt log knows."""
+
+    success_ms: int | None = None
+    failure: LastFailure | None = None
+
+    def joined(self, other: LastOutcomes) -> LastOutcomes:
+        """The later ones of two."""
+        successes = [ms for ms in (self.success_ms, other.success_ms) if ms is not None]
+        failures = [failure for failure in (self.failure, other.failure) if failure is not None]
+        return LastOutcomes(max(successes, default=None), max(failures, key=lambda each: each.at_ms, default=None))
+
+
+def last_outcomes(session: Session, hooks: Collection[HookId]) -> Mapping[HookId, LastOutcomes]:
+    """The last outcomes of some hundred hooks; the attempt log's indexes serve each with a few rows."""
+    of_hook = AttemptRow.hook_id == SlotRow.hook_id
+    latest = (AttemptRow.started_at_ms.desc(), AttemptRow.id.desc())
+    success = select(AttemptRow.started_at_ms).where(of_hook, AttemptRow.result == AttemptResult.DELIVERED.value)
+    failure = select(AttemptRow.id).where(of_hook, text("result <> 'delivered'"))  # as the partial index has it
+    found = select(
+        SlotRow.hook_id,
+        success.order_by(*latest).limit(1).scalar_subquery(),
+        failure.order_by(*latest).limit(1).scalar_subquery(),
+    )
+    outcomes: dict[HookId, LastOutcomes] = {}
+    left = iter(hooks)
+    while chunk := list(islice(left, _AT_ONCE)):
+        rows = session.execute(found.where(SlotRow.hook_id.in_(chunk))).all()
+        ids = [failed for _, _, failed in rows if failed is not None]
+        columns = select(AttemptRow.id, AttemptRow.started_at_ms, AttemptRow.result, AttemptRow.status)
+        failures = {
+            row_id: LastFailure(at_ms=at_ms, result=AttemptResult(result), status=status)
+            for row_id, at_ms, result, status in session.execute(columns.where(AttemptRow.id.in_(ids)))
+        }
+        for hook_id, success_ms, failed in rows:
+            outcomes[HookId(hook_id)] = LastOutcomes(success_ms, failures.get(failed))
+    return outcomes
+
+
+_COLUMNS = select(
+    SlotRow.hook_id,
+    SlotRow.client,
+    SlotRow.event,
+    SlotRow.target,
+    SlotRow.state,
+    SlotRow.disabled_reason,
+    SlotRow.revision,
+    SlotRow.not_before_ms,
+    SlotRow.rate_limit_per_s,
+)
+
+
+def _read(
+    session: Session, found: Select[int, int, str, str, str, str | None, int, int, float | None]
+) -> Iterator[EndpointHook]:
+    for hook_id, client, event, target, state, reason, revision, not_before_ms, rate in session.execute(found):
+        yield EndpointHook(
+            id=HookId(hook_id),
+            client=ClientId(client),
+            event=event,
+            target=target,
+            disabled=state == HookState.DISABLED,
+            disabled_reason=None if reason is None else DisabledReason(reason),
+            gone=state == HookState.DELETED,
+            revision=revision,
+            not_before_ms=not_before_ms,
+            rate_limit_per_s=rate,
+        )

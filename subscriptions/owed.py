@@ -1,0 +1,263 @@
+"""What endpoints are owed: what those who read Kafka can tell of it, and what that means for each endpoint. Pure.
+
+The numbers come from what the delivery workers have committed, so they are told while workers are away, and a backlog
+that left the window behind a cursor is among them: the consumer group's lag does not show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol, TypeAlias
+
+from hookstream.schemas.control import endpoint_id, target_digest
+from hookstream.schemas.event import ClientId
+from hookstream.schemas.hook import HookId
+
+from .models import DisabledReason
+
+# A delivery that failed once is tried again within this; what is younger is on its way.
+LAGGING_AFTER_MS = 30_000
+# Of an endpoint whose target nobody knows: its hook's row is missing here.
+_UNKNOWN_DIGEST = bytes(8)
+
+NotBefore: TypeAlias = Callable[[Collection[ClientId]], Mapping[HookId, int]]
+"""Of hooks of these clients: what arrived before then is skipped, and not owed; one that is not named skips nothing."""
+
+
+class EndpointState(StrEnum):
+    """How an endpoint is doing."""
+
+    HEALTHY = "healthy"
+    LAGGING = "lagging"  # owes something old: slow, rate-limited, asked for silence, or a resource keeps failing
+    QUARANTINED = "quarantined"  # fails; only probes are sent
+    CATCHING_UP = "catching-up"  # served from its backlog
+    DISABLED = "disabled"  # all of its hooks are
+    PAUSED = "paused"  # an operator wished it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwedHook:
+    """What one hook is owed. `oldest_ms` says since when the first of it is, `due_ms` when the next retry is due.
+
+    `behind` counts first deliveries, `replays` those of replays; where `exact` is false a part of the log was only
+    sampled. `backlogged`: it is served from a backlog; `resources`: so many of its resources are, by themselves.
+    `disabled_under` is the revision of the row under which a worker disabled it for itself.
+    """
+
+    client: ClientId
+    event: str
+    behind: int = 0
+    replays: int = 0
+    exact: bool = True
+    oldest_ms: int | None = None
+    due_ms: int | None = None
+    backlogged: bool = False
+    resources: int = 0
+    disabled_under: int | None = None
+    disabled_reason: DisabledReason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenHealth:
+    """How a worker saw an endpoint when it last committed; times are Unix milliseconds, 0 for none."""
+
+    sick: bool = False
+    probe_at_ms: int = 0
+    quiet_until_ms: int = 0
+    failing_since_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """Everything that is owed, of one client or of all; endpoints are named by client and their target's digest.
+
+    `unknown` are partitions of which it cannot be told, each with the reason.
+    """
+
+    hooks: Mapping[HookId, OwedHook] = field(default_factory=dict)
+    health: Mapping[tuple[ClientId, bytes], SeenHealth] = field(default_factory=dict)
+    unknown: Sequence[str] = ()
+
+    @property
+    def clients(self) -> set[ClientId]:
+        """Clients of whom there is something to tell."""
+        return {hook.client for hook in self.hooks.values()} | {client for client, _ in self.health}
+
+
+class OwedReader(Protocol):
+    """Reads in Kafka what is owed."""
+
+    def read(self, client: ClientId | None, not_before: NotBefore) -> Owed:
+        """Everything that one client, or everyone, is owed, as of the workers' last commits.
+
+        Raises:
+            OwedUnknownError: Kafka, or a schema's registry, does not answer.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointHook:
+    """What has to be known of a hook's row; `gone` where it is deleted."""
+
+    id: HookId
+    client: ClientId
+    event: str
+    target: str
+    disabled_reason: DisabledReason | None
+    disabled: bool
+    gone: bool
+    revision: int
+    not_before_ms: int
+    rate_limit_per_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookShare:
+    """One hook's part in its endpoint."""
+
+    id: HookId
+    event: str
+    disabled: bool
+    disabled_reason: DisabledReason | None
+    behind: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One endpoint, judged. `target` is None where the row of its hook is missing here.
+
+    `next_attempt_ms` is None where nothing waits for a time: it is being served, or nothing is sent.
+    """
+
+    id: str
+    client: ClientId
+    target: str | None
+    state: EndpointState
+    behind: int
+    replays: int
+    exact: bool
+    oldest_ms: int | None
+    next_attempt_ms: int | None
+    failing_since_ms: int | None
+    hooks: Sequence[HookShare]
+
+
+_NOTHING = OwedHook(client=ClientId(0), event="")
+_WELL = SeenHealth()
+
+
+def judge_all(
+    rows: Iterable[EndpointHook], owed: Owed, *, paused: Collection[tuple[ClientId, bytes]], now_ms: int
+) -> list[Endpoint]:
+    """Judge every endpoint of these rows, which are all that their clients have, and of hooks whose row is missing.
+
+    What a deleted or replaced hook was owed is cancelled, and not told; absence of a row cancels nothing.
+    """
+    targets: dict[tuple[ClientId, str], list[EndpointHook]] = {}
+    slots: dict[tuple[ClientId, str], HookId] = {}
+    for row in rows:  # a hook stands in one slot; a higher id in a slot is a later hook
+        slots[row.client, row.event] = row.id
+        if not row.gone:
+            targets.setdefault((row.client, row.target), []).append(row)
+    found = []
+    for (client, target), hooks in targets.items():
+        key = (client, target_digest(target))
+        found.append(judge(hooks, owed, paused=key in paused, now_ms=now_ms))
+    lost: dict[ClientId, dict[HookId, OwedHook]] = {}
+    for hook_id, hook in owed.hooks.items():
+        if (hook.behind or hook.replays) and hook_id > slots.get((hook.client, hook.event), 0):
+            lost.setdefault(hook.client, {})[hook_id] = hook
+    return found + [_rowless(client, hooks) for client, hooks in lost.items()]
+
+
+def judge(hooks: Sequence[EndpointHook], owed: Owed, *, paused: bool, now_ms: int) -> Endpoint:
+    """Judge the endpoint that these hooks, one or more, share."""
+    client, target = hooks[0].client, hooks[0].target
+    digest = target_digest(target)
+    shares = [(hook, owed.hooks.get(hook.id, _NOTHING)) for hook in hooks]
+    health = owed.health.get((client, digest), _WELL)
+    oldest_ms = min((share.oldest_ms for _, share in shares if share.oldest_ms is not None), default=None)
+    state = EndpointState.PAUSED if paused else _state(shares, health, oldest_ms, now_ms)
+    return Endpoint(
+        id=endpoint_id(client, digest),
+        client=client,
+        target=target,
+        state=state,
+        behind=sum(share.behind for _, share in shares),
+        replays=sum(share.replays for _, share in shares),
+        exact=all(share.exact for _, share in shares),
+        oldest_ms=oldest_ms,
+        next_attempt_ms=_next_attempt(state, shares, health, now_ms),
+        failing_since_ms=health.failing_since_ms or None,
+        hooks=[_share(hook, share) for hook, share in shares],
+    )
+
+
+def _state(
+    shares: Sequence[tuple[EndpointHook, OwedHook]], health: SeenHealth, oldest_ms: int | None, now_ms: int
+) -> EndpointState:
+    served = [(hook, share) for hook, share in shares if not _disabled(hook, share)]
+    if not served:
+        return EndpointState.DISABLED
+    if health.sick:
+        return EndpointState.QUARANTINED
+    quiet = health.quiet_until_ms > now_ms
+    if not quiet and any(share.backlogged and hook.rate_limit_per_s is None for hook, share in served):
+        return EndpointState.CATCHING_UP
+    held_up = quiet or any(share.backlogged or share.resources for _, share in served)
+    old = oldest_ms is not None and now_ms - oldest_ms > LAGGING_AFTER_MS
+    return EndpointState.LAGGING if held_up or old else EndpointState.HEALTHY
+
+
+def _disabled(hook: EndpointHook, share: OwedHook) -> bool:
+    """A row of a higher revision ends what a worker decided under an older one."""
+    return hook.disabled or (share.disabled_under is not None and share.disabled_under >= hook.revision)
+
+
+def _next_attempt(
+    state: EndpointState, shares: Sequence[tuple[EndpointHook, OwedHook]], health: SeenHealth, now_ms: int
+) -> int | None:
+    if state in (EndpointState.DISABLED, EndpointState.PAUSED):
+        return None
+    if health.sick:
+        return max(health.probe_at_ms, health.quiet_until_ms) or now_ms
+    if health.quiet_until_ms > now_ms:
+        return health.quiet_until_ms
+    dues = (share.due_ms for hook, share in shares if share.due_ms is not None and not _disabled(hook, share))
+    return min(dues, default=None)
+
+
+def _share(hook: EndpointHook, share: OwedHook) -> HookShare:
+    disabled = _disabled(hook, share)
+    reason = hook.disabled_reason if hook.disabled else share.disabled_reason
+    return HookShare(
+        id=hook.id,
+        event=hook.event,
+        disabled=disabled,
+        disabled_reason=reason if disabled else None,
+        behind=share.behind + share.replays,
+    )
+
+
+def _rowless(client: ClientId, hooks: Mapping[HookId, OwedHook]) -> Endpoint:
+    """What is owed to hooks of which only Kafka knows: nobody can say where to."""
+    shares = [
+        HookShare(id=hook_id, event=hook.event, disabled=False, disabled_reason=None, behind=hook.behind + hook.replays)
+        for hook_id, hook in hooks.items()
+    ]
+    return Endpoint(
+        id=endpoint_id(client, _UNKNOWN_DIGEST),
+        client=client,
+        target=None,
+        state=EndpointState.LAGGING,
+        behind=sum(hook.behind for hook in hooks.values()),
+        replays=sum(hook.replays for hook in hooks.values()),
+        exact=all(hook.exact for hook in hooks.values()),
+        oldest_ms=min((hook.oldest_ms for hook in hooks.values() if hook.oldest_ms is not None), default=None),
+        next_attempt_ms=None,
+        failing_since_ms=None,
+        hooks=shares,
+    )

@@ -1,0 +1,187 @@
+"""`/endpoints`: who is shown what, in which order, page by page, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hookstream.schemas.attempt import AttemptResult
+from hookstream.schemas.control import endpoint_id, target_digest
+from hookstream.schemas.event import ClientId
+from hookstream.schemas.hook import HookId
+from hookstream.subscriptions.attempt_log import LoggedAttempt, write_attempts
+from hookstream.subscriptions.database import transact
+from hookstream.subscriptions.owed import Owed, OwedHook, SeenHealth
+from tests.support.subscriptions_api import Api
+from tests.support.values import ATTEMPT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TARGET = "https://example.com/hook?key=secret"
+
+
+@pytest.fixture
+def api(any_database_url: str) -> Iterator[Api]:
+    made = Api(any_database_url)
+    yield made
+    made.close()
+
+
+def name(client: int, target: str = TARGET) -> str:
+    return endpoint_id(client, target_digest(target))
+
+
+def register(api: Api, client: int, event: str = "lead.new", target: str = TARGET) -> HookId:
+    answer = api.integrator(client).create(event, target)
+    assert answer.status_code == 201, answer.text
+    return HookId(answer.json()["hook"]["id"])
+
+
+def owes(api: Api, hook: HookId, client: int, count: int, age_s: float, **fields: Any) -> None:
+    """Let a hook be owed something since some time."""
+    fields = {"event": "lead.new", "oldest_ms": api.clock() - int(age_s * 1000), **fields}
+    numbers = OwedHook(client=ClientId(client), behind=count, **fields)
+    api.owed.owed = replace(api.owed.owed, hooks={**api.owed.owed.hooks, hook: numbers})
+
+
+def listed(api: Api, query: str = "", *, client: int | None = None) -> list[dict[str, Any]]:
+    """All pages."""
+    caller = api.operator() if client is None else api.integrator(client)
+    found: list[dict[str, Any]] = []
+    cursor = ""
+    while True:
+        answer = caller("GET", f"/endpoints?{query}{cursor}")
+        assert answer.status_code == 200, answer.text
+        found += answer.json()["endpoints"]
+        if answer.json()["next_cursor"] is None:
+            return found
+        cursor = f"&cursor={answer.json()['next_cursor']}"
+
+
+def ids(endpoints: list[dict[str, Any]]) -> list[str]:
+    return [endpoint["id"] for endpoint in endpoints]
+
+
+def test_an_endpoint_shows_everything_that_is_known_of_it(api: Api) -> None:
+    """Counts, ages, the next attempt, the last success and the last error, and its hooks, as one JSON object."""
+    hook, other = register(api, 434), register(api, 434, "lead.updated")
+    owes(api, hook, 434, 17, 90.5, exact=False, backlogged=True, replays=2)
+    seen = SeenHealth(sick=True, probe_at_ms=api.clock() + 4_000, failing_since_ms=api.clock() - 95_000)
+    api.owed.owed = replace(api.owed.owed, health={(ClientId(434), target_digest(TARGET)): seen})
+    results = (
+        (1, AttemptResult.DELIVERED, 204),
+        (2, AttemptResult.TIMEOUT, None),
+        (3, AttemptResult.ERROR_STATUS, 503),
+    )
+    attempts = [
+        replace(ATTEMPT, hook_id=hook, client=ClientId(434), started_at_ms=at, number=at, result=result, status=status)
+        for at, result, status in results
+    ]
+    log = [LoggedAttempt(attempt, attempt.started_at_ms) for attempt in attempts]
+    transact(api.sessions, lambda session: write_attempts(session, log, ()))
+
+    (shown,) = listed(api)
+    assert shown == {
+        "id": name(434),
+        "client": {"id": 434},
+        "target": TARGET,
+        "state": "quarantined",
+        "behind": 17,
+        "behind_exact": False,
+        "replays_behind": 2,
+        "oldest_undelivered_at_ms": api.clock() - 90_500,
+        "oldest_undelivered_age_seconds": 90.5,
+        "next_attempt_at_ms": api.clock() + 4_000,
+        "failing_since_ms": api.clock() - 95_000,
+        "last_success_at_ms": 1,
+        "last_error": {"at_ms": 3, "result": "error-status", "status": 503},
+        "hooks": [
+            {"id": hook, "event": "lead.new", "state": "enabled", "disabled_reason": None, "behind": 19},
+            {"id": other, "event": "lead.updated", "state": "enabled", "disabled_reason": None, "behind": 0},
+        ],
+    }
+    one = api.integrator(434)("GET", f"/endpoints/{shown['id']}")
+    assert one.json() == {"endpoint": shown, "unknown": []}
+
+
+def test_the_oldest_come_first_and_every_endpoint_once_whatever_the_page(api: Api) -> None:
+    """Pages of any size show every endpoint once: those that owe something sorted, then the others."""
+    hooks = {client: register(api, client) for client in range(1, 8)}
+    register(api, 2, "lead.updated")  # the same target: the same endpoint
+    register(api, 2, "lead.status", "https://example.com/other")
+    for client, count, age_s in ((3, 5, 40), (6, 9, 400), (1, 7, 40)):
+        owes(api, hooks[client], client, count, age_s)
+    api.operator()("POST", f"/hooks/{hooks[7]}/disable")
+    rest = [name(2), name(4), name(5), name(7), name(2, "https://example.com/other")]
+    for limit in (1, 2, 3, 4, 100):
+        assert ids(listed(api, f"limit={limit}")) == [name(6), name(1), name(3), *rest]
+        assert ids(listed(api, f"limit={limit}&sort=behind")) == [name(6), name(1), name(3), *rest]
+    owes(api, hooks[3], 3, 50, 1)
+    assert ids(listed(api, "sort=behind"))[:3] == [name(3), name(6), name(1)]
+
+
+def test_filters_by_client_state_and_age(api: Api) -> None:
+    """`client`, `state` and `min_age_seconds` show exactly what they say, and healthy ones have no age."""
+    hooks = {client: register(api, client) for client in range(1, 6)}
+    owes(api, hooks[1], 1, 5, 40)
+    owes(api, hooks[2], 2, 5, 10, backlogged=True)
+    owes(api, hooks[3], 3, 5, 500, disabled_under=1)
+    api.operator()("POST", f"/hooks/{hooks[4]}/disable")
+    expected = {"lagging": [1], "catching-up": [2], "disabled": [3, 4], "healthy": [5], "quarantined": [], "paused": []}
+    for state, clients in expected.items():
+        found = listed(api, f"limit=1&state={state}")
+        assert [endpoint["client"]["id"] for endpoint in found] == clients
+        assert {endpoint["state"] for endpoint in found} <= {state}
+    assert ids(listed(api, "min_age_seconds=39.5")) == [name(3), name(1)]
+    assert ids(listed(api, "min_age_seconds=0")) == [name(3), name(1), name(2)]
+    assert ids(listed(api, "client=4")) == [name(4)]
+    assert ids(listed(api, "client=4&state=healthy")) == []
+
+
+def test_integrators_see_their_own_client_alone(api: Api) -> None:
+    """An integrator's list, and each endpoint by its name, is its client's; anything else is 403 or 404."""
+    for client in (1, 2):
+        owes(api, register(api, client), client, client, 60)
+    assert ids(listed(api, client=1)) == [name(1)]
+    mine = api.integrator(1)
+    assert mine("GET", "/endpoints?client=2").status_code == 403
+    for missing in (name(2), name(1, "https://example.com/none"), "1-nothing"):
+        answer = mine("GET", f"/endpoints/{missing}")
+        assert (answer.status_code, answer.json()["type"]) == (404, "urn:hookstream:problem:endpoint-not-found")
+    assert api.platform()("GET", "/endpoints").status_code == 403
+
+
+def test_an_endpoint_without_hooks_is_gone_and_one_that_the_database_lost_is_not(api: Api) -> None:
+    """Deleting the hook takes its endpoint away; what is owed to a hook that has no row is shown without a target."""
+    hook = register(api, 1)
+    owes(api, hook, 1, 3, 60)
+    assert api.operator()("DELETE", f"/hooks/{hook}").status_code == 204
+    assert listed(api) == []
+    owes(api, HookId(hook + 100), 1, 3, 60)
+    (lost,) = listed(api)
+    assert (lost["target"], lost["behind"], [each["id"] for each in lost["hooks"]]) == (None, 3, [hook + 100])
+
+
+def test_what_cannot_be_told_is_said(api: Api) -> None:
+    """A partition that cannot be told is named; without Kafka the answer is 503; a cursor that is not ours is 422."""
+    api.owed.owed = Owed(unknown=["deliveries:3: its metadata is damaged"])
+    assert api.operator()("GET", "/endpoints").json()["unknown"] == ["deliveries:3: its metadata is damaged"]
+    api.owed.trouble = "Kafka does not answer"
+    answer = api.operator()("GET", "/endpoints")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["type"] == "urn:hookstream:problem:owed-unknown"
+    for cursor in ("x", "bzox", "cjotMQ"):
+        assert api.operator()("GET", f"/endpoints?cursor={cursor}").status_code == 422
+
+
+def test_the_reader_is_told_what_hooks_skip(api: Api) -> None:
+    """Counting is given the `not_before` of every hook in question: what was skipped is not owed."""
+    hook = register(api, 1)
+    owes(api, hook, 1, 3, 60)
+    answer = api.operator()("POST", f"/hooks/{hook}/enable", {"backlog": "skip"})
+    assert answer.status_code == 200
+    listed(api)
+    assert api.owed.skips == {hook: api.broker_clock.ms}
