@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .dispatcher import Dispatcher
     from .exchange import Answer
     from .inbox import Inbox
-    from .ledger import HookTable
+    from .ledger import HookTable, Stream
     from .log_reader import Chunk
     from .partition_lookup import PartitionStarting, StreamStarting
     from .partition_state import Snapshot
@@ -340,21 +340,32 @@ class EngineView:
 
 def measure(owned: Iterable[OwnedPartition], metrics: Metrics) -> None:
     """Set what is measured of partitions; call it about once a second."""
-    oldest_ms = cursors = 0
+    cursors = 0
+    oldest: list[int] = []
     for part in owned:
         engine = part.engine
         used = 0
         for stream in engine.ledger.streams:
             used = max(used, stream.tracker.position - stream.tracker.base)
             cursors += stream.cursors
-            for hook in stream.owing.values():
-                for cursor in hook.backlogs[stream.index].cursors():
-                    if cursor.oldest_ms and (not oldest_ms or cursor.oldest_ms < oldest_ms):
-                        oldest_ms = cursor.oldest_ms
+            oldest += _owed_since(stream)
         metrics.window_used_ratio[part.index] = used / engine.policy.window_records
         measure_settled(part, metrics)
     metrics.cursors = cursors
-    metrics.owed_oldest_seconds = max(0.0, time.time() - oldest_ms / 1000) if oldest_ms else 0.0
+    metrics.owed_oldest_seconds = max(0.0, time.time() - min(oldest) / 1000) if oldest else 0.0
+
+
+def _owed_since(stream: Stream) -> Iterator[int]:
+    """Since when the window, and each cursor, owes the first of what it does; nothing of those that owe nothing."""
+    first = stream.unsettled.get(stream.tracker.base)
+    if first is not None:
+        yield first.delivery.owed_since_ms
+    for hook in stream.owing.values():
+        for cursor in hook.backlogs[stream.index].cursors():
+            if cursor.buffer:
+                yield next(iter(cursor.buffer.values())).delivery.owed_since_ms
+            elif cursor.scan < stream.position and cursor.oldest_ms:
+                yield cursor.oldest_ms
 
 
 def measure_settled(part: OwnedPartition, metrics: Metrics) -> None:
