@@ -27,6 +27,7 @@ from hookstream.processors.operations.change_relay import ChangeRelay
 from hookstream.processors.operations.dead_letter_log import KafkaDeadLetters
 from hookstream.processors.operations.delivery_search import KafkaDeliveryLog
 from hookstream.processors.operations.hook_notices import HookNotices
+from hookstream.processors.operations.lag import KafkaOwed
 from hookstream.processors.operations.replay_writer import ReplayWriter
 from hookstream.processors.operations.subscription_writer import SubscriptionWriter
 from hookstream.processors.operations.wish_relay import WishRelay
@@ -94,6 +95,8 @@ def run_api(
         stack.callback(progress.close)
         clock = KafkaBrokerClock(parts.kafka, parts.topics.control, now_ms=now_ms)
         stack.callback(clock.close)
+        owed = KafkaOwed(parts.kafka, parts.topics, decode=delivery_decoder(parts.registry.schema_text_by_id))
+        stack.callback(owed.close)
         writer = stack.enter_context(
             SubscriptionWriter(parts.kafka, parts.topics.subscriptions, encode=row_encoder(parts))
         )
@@ -131,6 +134,7 @@ def run_api(
                     decode_dead_letter=dead_letter_decoder(parts.registry.schema_text_by_id),
                 ),
                 delivery_publisher=_Sender(resender),
+                owed=owed,
                 readiness={
                     "database": _database_check(engine),
                     "kafka": lambda: running.health.reasons.get("kafka"),

@@ -20,7 +20,7 @@ from hookstream.producers.errors import ProducerConfigError, ProducerError
 from hookstream.schemas.errors import InvalidSchemaError, SchemaError
 from hookstream.subscriptions.errors import SubscriptionsError
 
-from . import dead_letters, deliveries, demo, hooks, migrate, publish, recover, roles, tokens, topics, up, verbs
+from . import dead_letters, deliveries, demo, hooks, lag, migrate, publish, recover, roles, tokens, topics, up, verbs
 from .console import CommandError, complain
 
 EXIT_FAILED = 1
@@ -73,6 +73,7 @@ app.command("resume", short_help="Send to a paused endpoint again.")(verbs.resum
 app.command("drain", short_help="Move what an endpoint is owed to the dead letters.")(verbs.drain)
 app.add_typer(dead_letters.app, name="dead-letters", short_help="What could not be delivered; send it again.")
 app.add_typer(deliveries.app, name="deliveries", short_help="See what became of a delivery; send it again.")
+app.command("lag", short_help="What endpoints are owed, and how they are doing.")(lag.lag)
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ COMMANDS = (
     ("publish",),
     ("hooks", "list"),
     ("hooks", "show"),
+    ("lag",),
 )
 
 
