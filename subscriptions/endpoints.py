@@ -13,7 +13,7 @@ from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId, HookState
 
-from .models import AttemptRow, DisabledReason, SlotRow
+from .models import AttemptRow, DisabledReason, EndpointWishRow, SlotRow
 from .owed import EndpointHook
 
 # So many are named in one statement; both databases take more.
@@ -76,6 +76,14 @@ def by_endpoint(
             groups.setdefault((hook.client, hook.target), []).append(hook)
     for first in of:
         yield first, groups[first.client, first.target]
+
+
+def paused_endpoints(session: Session, client: ClientId | None) -> set[tuple[ClientId, bytes]]:
+    """Endpoints of one client, or of all, that operators have paused: client and target digest."""
+    found = select(EndpointWishRow.client, EndpointWishRow.target_digest).where(EndpointWishRow.paused)
+    if client is not None:
+        found = found.where(EndpointWishRow.client == client)
+    return {(ClientId(whose), bytes.fromhex(digest)) for whose, digest in session.execute(found)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from hookstream.subscriptions.endpoints import (
     endpoints_page,
     hooks_of,
     last_outcomes,
+    paused_endpoints,
 )
 from hookstream.subscriptions.errors import EndpointNotFoundError
 from hookstream.subscriptions.models import Role
@@ -45,7 +46,6 @@ _MAX_LONG = 2**63 - 1
 _MAX_PAGE = 500
 _DEFAULT_PAGE = 100
 _MAX_AGE_S = 1e9
-_PAUSED: frozenset[tuple[ClientId, bytes]] = frozenset()
 # Of what is owed, sorted: the key and the name of the last endpoint; of the others: the last one's first hook.
 _CURSOR = re.compile(r"o:(-?[0-9]{1,19}):([0-9]{1,19}-[0-9a-f]{16})|r:([0-9]{1,18})", re.ASCII)
 
@@ -128,11 +128,10 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
         named, own = parse_endpoint_id(endpoint_id), principal_of(request).client
         if named is None or own not in (None, named[0]):
             raise EndpointNotFoundError(endpoint_id[:40])
-        rows, owed = _look(deps, named[0])
-        now_ms = deps.now_ms()
-        for endpoint in judge_all(rows, owed, paused=_PAUSED, now_ms=now_ms):
+        judged, owed = _look(deps, named[0])
+        for endpoint in judged:
             if endpoint.id == endpoint_id:
-                return EndpointAnswer(endpoint=_shown(deps, [endpoint], now_ms)[0], unknown=list(owed.unknown))
+                return EndpointAnswer(endpoint=_shown(deps, [endpoint], deps.now_ms())[0], unknown=list(owed.unknown))
         raise EndpointNotFoundError(endpoint_id)
 
     return router
@@ -143,13 +142,9 @@ def _page(deps: ApiDependencies, wanted: _Wanted, after: _Key | HookId | None) -
 
     What happens between two pages may show an endpoint on both, or on neither.
     """
-    rows, owed = _look(deps, wanted.client)
+    judged, owed = _look(deps, wanted.client)
     now_ms = deps.now_ms()
-    noted = {
-        each.id: each
-        for each in judge_all(rows, owed, paused=_PAUSED, now_ms=now_ms)
-        if each.state is not EndpointState.HEALTHY or each.behind or each.replays
-    }
+    noted = {each.id: each for each in judged if each.state is not EndpointState.HEALTHY or each.behind or each.replays}
     found: list[tuple[str, Endpoint]] = []
     if not isinstance(after, int):
         shown = sorted((wanted.key(each), each) for each in noted.values() if wanted.shows(each, now_ms))
@@ -185,16 +180,20 @@ def _others(deps: ApiDependencies, wanted: _Wanted, owed: Owed, *, after: HookId
             return
 
 
-def _look(deps: ApiDependencies, client: ClientId | None) -> tuple[list[EndpointHook], Owed]:
-    """What is owed, and every slot of the clients that it is about, and of the one that was asked for."""
+def _look(deps: ApiDependencies, client: ClientId | None) -> tuple[list[Endpoint], Owed]:
+    """Every endpoint of the clients of whom there is something to tell, and of the one that was asked for."""
     rows: list[EndpointHook] = []
+    with reading(deps.sessions) as session:
+        paused = paused_endpoints(session, client)
 
     def not_before(clients: Collection[ClientId]) -> dict[HookId, int]:
+        about = {*clients, *(whose for whose, _ in paused), *([] if client is None else [client])}
         with reading(deps.sessions) as session:
-            rows.extend(hooks_of(session, clients if client is None else {client, *clients}))
+            rows.extend(hooks_of(session, about))
         return {row.id: row.not_before_ms for row in rows if row.not_before_ms}
 
-    return rows, deps.owed.read(client, not_before)
+    owed = deps.owed.read(client, not_before)
+    return judge_all(rows, owed, paused=paused, now_ms=deps.now_ms()), owed
 
 
 def _shown(deps: ApiDependencies, endpoints: Sequence[Endpoint], now_ms: int) -> list[EndpointFields]:

@@ -141,6 +141,17 @@ def test_filters_by_client_state_and_age(api: Api) -> None:
     assert ids(listed(api, "client=4&state=healthy")) == []
 
 
+def test_an_endpoint_that_operators_paused_is_shown_so(api: Api) -> None:
+    """A pause is shown as one, with what is owed meanwhile and no next attempt, also where nothing is owed."""
+    hook, _ = register(api, 1), register(api, 2)
+    owes(api, hook, 1, 3, 60, due_ms=api.clock() + 1)
+    for client in (1, 2):
+        answer = api.operator()("POST", f"/endpoints/{name(client)}/pause", {"reason": "maintenance"})
+        assert answer.status_code == 200, answer.text
+    shown = [(each["id"], each["behind"], each["next_attempt_at_ms"]) for each in listed(api, "state=paused")]
+    assert shown == [(name(1), 3, None), (name(2), 0, None)]
+
+
 def test_integrators_see_their_own_client_alone(api: Api) -> None:
     """An integrator's list, and each endpoint by its name, is its client's; anything else is 403 or 404."""
     for client in (1, 2):

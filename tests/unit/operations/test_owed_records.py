@@ -129,6 +129,40 @@ def test_everything_is_read_again_where_offsets_were_reset() -> None:
     assert counts(log, reset) == {ONE: 90}
 
 
+def test_a_hand_over_that_moves_the_offset_back_costs_no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owed_records, "SLACK_OFFSETS", 20)
+    records = [delivery(1) for _ in range(100)]
+    log = LogRecords()
+    scan(log, records, view(40), end=80)
+    scan(log, records, view(70), end=80)
+    back = view(55)
+    assert scan(log, records, back) == list(range(80, 100))
+    assert counts(log, back) == {ONE: 45}
+
+
+def test_what_was_passed_for_those_with_cursors_alone_is_read_again_after_a_small_reset() -> None:
+    records = [delivery(1 + at % 2) for at in range(100)]
+    log = LogRecords()
+    scan(log, records, view(10, cursor(1, 5)), end=20)
+    scan(log, records, view(50, cursor(1, 5)), end=60)
+    reset = view(30)
+    scan(log, records, reset)
+    assert counts(log, reset) == truth(records, reset) == {ONE: 35, TWO: 35}
+
+
+def test_a_cursor_without_records_that_falls_behind_the_slack_is_not_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(owed_records, "SLACK_OFFSETS", 20)
+    records = [delivery(2) for _ in range(100)]
+    log = LogRecords()
+    scan(log, records, view(10), end=20)
+    for at in (30, 60, 90):
+        reached = log.scanned_to
+        assert log.follow(view(at, cursor(1, 15)), low=0) == reached
+        scan(log, records, view(at, cursor(1, 15)), end=at)
+
+
 def test_a_hook_with_a_cursor_and_no_record_yet_is_not_read_again_and_again() -> None:
     records = [delivery(2) for _ in range(100)]
     log, seen = LogRecords(), view(100, cursor(1, 20))
