@@ -7,7 +7,7 @@ relay, which follows the topic, and the slot's row is written again behind it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -132,8 +132,12 @@ def correct(sessions: Sessions, publisher: ChangePublisher, suspects: Sequence[S
     return transact(sessions, work) if latest else 0
 
 
-def publish_all(sessions: Sessions, publisher: ChangePublisher, *, batch: int) -> int:
+def publish_all(
+    sessions: Sessions, publisher: ChangePublisher, *, batch: int, tell: Callable[[int], None] = lambda _done: None
+) -> int:
     """Publish every slot's row, in batches, whatever was published before; tombstoned ones have none. Give the number.
+
+    `tell` hears of the number so far.
 
     Raises:
         NotPublishedError: Kafka did not acknowledge; call it again, from the start.
@@ -148,6 +152,7 @@ def publish_all(sessions: Sessions, publisher: ChangePublisher, *, batch: int) -
 
         count, after = transact(sessions, work)
         total += count
+        tell(total)
     return total
 
 

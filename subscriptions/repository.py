@@ -189,20 +189,21 @@ class HookRepository:
         return self._written(row, "hook.delete", {})
 
     def rotate_secret(
-        self, hook_id: int, *, client: ClientId | None, seal_secret: Callable[[Hook], bytes], old_until_ms: int
+        self, hook_id: int, *, client: ClientId | None, renew: Callable[[Hook], tuple[bytes, ...]], old_until_ms: int
     ) -> StoredHook:
-        """Give the hook a new secret; until then it is signed with the old ones too. None is dropped before its time.
+        """Give the hook a new secret: `renew` says what it is signed with until then, the newest first, which stays.
 
         Raises:
             HookNotFoundError: none, deleted, or another client's.
             TooManySecretsError: it was rotated again and again while the first ones were in use.
         """
         row = self._locked(hook_id, client)
-        if len(row.secrets) >= MAX_SECRETS:
+        secrets = renew(hook_of(row))
+        if len(secrets) > MAX_SECRETS:
             raise TooManySecretsError(hook_id, row.old_secrets_until_ms or self.now_ms)
-        row.secrets = (seal_secret(hook_of(row)), *row.secrets)
-        row.old_secrets_until_ms = old_until_ms
-        return self._written(row, "hook.secret.rotate", {"secrets": len(row.secrets), "old_until_ms": old_until_ms})
+        row.secrets = secrets
+        row.old_secrets_until_ms = old_until_ms if len(secrets) > 1 else None
+        return self._written(row, "hook.secret.rotate", {"secrets": len(secrets), "old_until_ms": old_until_ms})
 
     def drop_old_secrets(self, *, limit: int) -> int:
         """Sign with the newest secret alone where the old ones' time is over; give the number of hooks."""

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from hookstream.schemas.hook import Hook, HookState
 
-from .database import Sessions, transact
+from .database import Sessions, transact, translated
 from .models import AuditRow, SlotRow
 from .publication import SlotId
 from .repository import lift_hook_ids, next_hook_id
@@ -65,6 +65,26 @@ def lift_above(sessions: Sessions, seen: Mapping[SlotId, Hook], *, actor: str, n
             return _Lift(session, actor, now_ms).lift(part)
 
         lifted, more = transact(sessions, work)
+        tally.lifted += lifted.lifted
+        tally.adopted += lifted.adopted
+        closed += more
+    return LiftReport(seen=len(hooks), lifted=tally.lifted, adopted=tally.adopted, closed=tuple(closed))
+
+
+def preview_lift(sessions: Sessions, seen: Mapping[SlotId, Hook], *, actor: str, now_ms: int) -> LiftReport:
+    """Say what `lift_above` would do: everything is done, and taken back.
+
+    Raises:
+        DatabaseUnavailableError: call it again.
+    """
+    tally = _Tally()
+    closed: list[SlotId] = []
+    hooks = [seen[slot] for slot in sorted(seen)]
+    for start in range(0, len(hooks), _BATCH):
+        with translated(), sessions() as session:
+            lift_hook_ids(session, max(hook.id for hook in hooks))
+            lifted, more = _Lift(session, actor, now_ms).lift(hooks[start : start + _BATCH])
+            session.rollback()
         tally.lifted += lifted.lifted
         tally.adopted += lifted.adopted
         closed += more

@@ -20,6 +20,7 @@ from hookstream.schemas.hook import Hook
 
 from .changes import StoredHook
 from .database import NowMs, Sessions, reading, transact
+from .errors import SecretError
 from .idempotency import answer_context, claim_key
 from .models import SlotRow
 from .repository import HookRepository
@@ -93,9 +94,20 @@ def drop_old_secrets(sessions: Sessions, *, now_ms: int, limit: int) -> int:
 def _rotate(hooks: HookRepository, box: SecretBox, wanted: RotationRequest) -> Rotated:
     secret = SigningSecret.new()
 
-    def seal(hook: Hook) -> bytes:
-        return box.seal(secret.key, context=hook_context(hook.client, hook.event, hook.id))
+    def renew(hook: Hook) -> tuple[bytes, ...]:
+        context = hook_context(hook.client, hook.event, hook.id)
+        old = [sealed for sealed in hook.secrets if _opens(box, sealed, context)]
+        return (box.seal(secret.key, context=context), *old)
 
     old_until_ms = hooks.now_ms + SECRET_OVERLAP_MS
-    stored = hooks.rotate_secret(wanted.hook_id, client=wanted.client, seal_secret=seal, old_until_ms=old_until_ms)
+    stored = hooks.rotate_secret(wanted.hook_id, client=wanted.client, renew=renew, old_until_ms=old_until_ms)
     return Rotated(stored=stored, old_until_ms=old_until_ms, secret=secret.reveal())
+
+
+def _opens(box: SecretBox, sealed: bytes, context: bytes) -> bool:
+    """Whether it is of any use: with one whose master key is lost the whole hook could not be signed for."""
+    try:
+        box.open(sealed, context=context)
+    except SecretError:
+        return False
+    return True

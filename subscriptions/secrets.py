@@ -162,6 +162,10 @@ class SecretBox:
             msg = "altered, or sealed for something else"
             raise TamperedError(msg) from None
 
+    def key_id(self, sealed: bytes) -> str:
+        """The id, in hex, of the key that a ciphertext is under."""
+        return sealed[1:_HEADER_BYTES].hex()
+
     def sealed_under_first(self, sealed: bytes) -> bool:
         """Whether a rotation of the master key has nothing to do here."""
         return sealed[1:_HEADER_BYTES] == self.keys[0].id

@@ -74,6 +74,13 @@ def enable(
         _say_hook(api.post(f"/hooks/{hook_id}/enable", {"backlog": backlog.value})["hook"], as_json=as_json)
 
 
+@app.command("rotate-secret")
+def rotate_secret(hook_id: HookId, *, as_json: Json = False) -> None:
+    """Give a hook a new secret and print it, once; for 24 hours the old one signs beside it."""
+    with deliveries.open_api() as api:
+        _say_hook(api.post(f"/hooks/{hook_id}/secret/rotate", None)["hook"], as_json=as_json)
+
+
 app.command("attempts")(deliveries.list_attempts)
 app.command("ping")(deliveries.ping)
 

@@ -20,7 +20,23 @@ from hookstream.producers.errors import ProducerConfigError, ProducerError
 from hookstream.schemas.errors import InvalidSchemaError, SchemaError
 from hookstream.subscriptions.errors import SubscriptionsError
 
-from . import dead_letters, deliveries, demo, hooks, lag, migrate, publish, recover, roles, tokens, topics, up, verbs
+from . import (
+    dead_letters,
+    deliveries,
+    demo,
+    hooks,
+    lag,
+    migrate,
+    publish,
+    recover,
+    roles,
+    secrets,
+    subscriptions,
+    tokens,
+    topics,
+    up,
+    verbs,
+)
 from .console import CommandError, complain
 
 EXIT_FAILED = 1
@@ -64,6 +80,8 @@ app.command("deliver", short_help="Role: posts deliveries to their targets.")(ro
 app.command("attempt-log", short_help="Role: writes what became of each request into the database.")(roles.attempt_log)
 app.command("outbox-relay", short_help="Role: sends the outbox of a service.")(roles.outbox_relay)
 app.command("publish", short_help="Publish one event, or a file of them.")(publish.publish)
+app.add_typer(subscriptions.app, name="subscriptions", short_help="Make database and topic of hooks agree again.")
+app.add_typer(secrets.app, name="secrets", short_help="Rotate the master key.")
 app.command("recover", short_help="Mend partitions that workers refuse to start.")(recover.recover)
 app.add_typer(hooks.app, name="hooks", short_help="See the hooks that are registered.")
 app.command("retry-now", short_help="Try at once whatever an endpoint waits for.")(verbs.retry_now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import structlog
 
@@ -18,7 +18,7 @@ from hookstream.schemas.hook import Hook, ResyncMark
 from hookstream.subscriptions.changes import ChangePublisher
 from hookstream.subscriptions.database import NowMs, Sessions
 from hookstream.subscriptions.publication import SlotId, publish_all
-from hookstream.subscriptions.resync import LiftReport, lift_above
+from hookstream.subscriptions.resync import LiftReport, lift_above, preview_lift
 
 from .change_relay import TopicReader
 
@@ -34,6 +34,10 @@ class IdentifiedReader(TopicReader, Protocol):
     def topic_id(self) -> str | None:
         """The topic's id, once open; None on the embedded mock, which has none."""
         ...
+
+
+OpenReader: TypeAlias = Callable[[Callable[[TableBatch], None]], IdentifiedReader]
+"""Makes a reader that is not open yet, with the callback that takes what it reads."""
 
 
 class MarkPublisher(ChangePublisher, Protocol):
@@ -53,17 +57,19 @@ class ResyncReport:
     mark_offset: int
 
 
-def resync(
+def resync(  # what it works on, by position; how, by name
     sessions: Sessions,
     publisher: MarkPublisher,
-    open_reader: Callable[[Callable[[TableBatch], None]], IdentifiedReader],
+    open_reader: OpenReader,
     *,
     actor: str,
     now_ms: NowMs,
+    tell: Callable[[int], None] = lambda _done: None,
 ) -> ResyncReport:
     """Read the topic, lift the database above it, publish every slot, write the end mark.
 
-    Holds one row per slot of the topic in memory, about a kilobyte each. Relays and the API may go on meanwhile.
+    Holds one row per slot of the topic in memory, about a kilobyte each. Relays and the API may go on meanwhile. `tell`
+    hears of the rows that were published.
 
     Raises:
         KafkaUnavailableError: no answer from Kafka.
@@ -71,6 +77,31 @@ def resync(
         DatabaseUnavailableError: no answer from the database.
         In every case: run it again.
     """
+    seen, topic_id = _read(open_reader)
+    report = lift_above(sessions, seen, actor=actor, now_ms=now_ms())
+    for client, event in report.closed:
+        log.error(
+            "a hook of the topic lost its id to another one: it has to be registered again",
+            client=client,
+            hook_event=event,
+        )
+    published = publish_all(sessions, publisher, batch=_BATCH_ROWS, tell=tell)
+    offset = publisher.publish_mark(ResyncMark(topic_id=topic_id, written_at_ms=now_ms()))
+    return ResyncReport(lift=report, published=published, mark_offset=offset)
+
+
+def preview(sessions: Sessions, open_reader: OpenReader, *, actor: str, now_ms: NowMs) -> LiftReport:
+    """Say what a resync would change in the database; nothing is changed, and nothing published.
+
+    Raises:
+        KafkaUnavailableError, DatabaseUnavailableError: run it again.
+    """
+    seen, _ = _read(open_reader)
+    return preview_lift(sessions, seen, actor=actor, now_ms=now_ms())
+
+
+def _read(open_reader: OpenReader) -> tuple[dict[SlotId, Hook], str]:
+    """The highest row of every slot of the topic, and the topic's id."""
     seen: dict[SlotId, Hook] = {}
 
     def take(batch: TableBatch) -> None:
@@ -86,16 +117,6 @@ def resync(
     try:
         while not reader.loaded:
             reader.step(1.0)
-        topic_id = reader.topic_id or ""
+        return seen, reader.topic_id or ""
     finally:
         reader.close()
-    report = lift_above(sessions, seen, actor=actor, now_ms=now_ms())
-    for client, event in report.closed:
-        log.error(
-            "a hook of the topic lost its id to another one: it has to be registered again",
-            client=client,
-            hook_event=event,
-        )
-    published = publish_all(sessions, publisher, batch=_BATCH_ROWS)
-    offset = publisher.publish_mark(ResyncMark(topic_id=topic_id, written_at_ms=now_ms()))
-    return ResyncReport(lift=report, published=published, mark_offset=offset)

@@ -12,7 +12,7 @@ from hookstream.subscriptions.database import reading
 from hookstream.subscriptions.models import AuditRow, SlotRow
 from hookstream.subscriptions.repository import MAX_SECRETS
 from hookstream.subscriptions.secret_rotation import SECRET_OVERLAP_MS, drop_old_secrets
-from hookstream.subscriptions.secrets import open_hook_secrets
+from hookstream.subscriptions.secrets import MasterKey, SecretBox, open_hook_secrets
 from tests.support.subscriptions_api import BOX, Answer, Api, Caller
 
 if TYPE_CHECKING:
@@ -124,3 +124,15 @@ def test_another_clients_secret_is_not_there(api: Api) -> None:
     assert slot(api).old_secrets_until_ms is None
     secret = created(caller)["secret"]
     assert in_use(api) == [secret]
+
+
+def test_a_hook_whose_master_key_is_lost_gets_a_new_secret_alone(any_database_url: str) -> None:
+    """An old secret that no key opens is dropped at once: the hook is signed for again, with the new one."""
+    lost = Api(any_database_url, secret_box=SecretBox((MasterKey(b"lost" * 8),)))
+    hook_id = created(lost.integrator(CLIENT))["id"]
+    lost.close()
+    api = Api(any_database_url)
+    answer = rotate(api.integrator(CLIENT), hook_id)
+    assert in_use(api) == [answer.json()["hook"]["secret"]]
+    assert slot(api).old_secrets_until_ms is None
+    api.close()
