@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 JVM_OPTIONS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 _POM = Path(__file__).with_name("kafka-broker-pom.xml")
+_TOOLS_POM = Path(__file__).with_name("kafka-tools-pom.xml")
 
 
 def kafka_jars() -> Path:
@@ -28,14 +29,19 @@ def kafka_jars() -> Path:
     return _fetched(CACHE / "kafka" / KAFKA_VERSION, _fetch_kafka)
 
 
+def kafka_tools() -> Path:
+    """The folder of the jars behind `kafka-topics.sh` and its like."""
+    return _fetched(CACHE / "kafka-tools" / KAFKA_VERSION, lambda into: _fetch_kafka(into, _TOOLS_POM))
+
+
 def apicurio() -> Path:
     """The unpacked folder of the Apicurio registry."""
     return _fetched(CACHE / "apicurio" / APICURIO_VERSION, _fetch_apicurio)
 
 
-def _fetch_kafka(into: Path) -> None:
+def _fetch_kafka(into: Path, pom: Path = _POM) -> None:
     _mvn(
-        "-f", str(_POM),
+        "-f", str(pom),
         f"-Dkafka.version={KAFKA_VERSION}",
         "dependency:copy-dependencies",
         f"-DoutputDirectory={into}",

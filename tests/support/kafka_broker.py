@@ -148,9 +148,11 @@ def _java(*args: str) -> list[str]:
 class KafkaBroker:
     """A cluster of one broker."""
 
-    def __init__(self, source: Source, directory: Path, *, more: Mapping[str, str] | None = None) -> None:
-        """Prepare a broker on random ports with its data in `directory`; `more` properties win over ours."""
-        self.port = free_port(neighbours=1)
+    def __init__(
+        self, source: Source, directory: Path, *, port: int | None = None, more: Mapping[str, str] | None = None
+    ) -> None:
+        """Prepare a broker with its data in `directory`, on random ports if not told; `more` properties win."""
+        self.port = port or free_port(neighbours=1)
         properties = node_properties(node=1, port=self.port, voters=f"1@127.0.0.1:{self.port + 1}")
         self._runner = kafka_runner(
             source, directory, cluster_id=new_cluster_id(), properties={**properties, **(more or {})}
