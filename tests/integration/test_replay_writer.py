@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def test_records_keep_their_order_and_carry_the_job_and_the_end_of_their_live_partition(
     kafka: Kafka, topics: TopicNames
 ) -> None:
-    """Each goes to its client's partition, with the end that this partition of `deliveries` had."""
+    """Each goes to its client's partition, with the end that this partition of `deliveries` had, and the time."""
     world = RoutingWorld(kafka.bootstrap_servers, topics)
     clients = [ClientId(number) for number in range(1, 9)]
     home = {client: partition_of(b"%d" % client, world.partitions) for client in clients}
@@ -39,7 +39,8 @@ def test_records_keep_their_order_and_carry_the_job_and_the_end_of_their_live_pa
         for number in range(20)
         for client in clients
     ]
-    with ReplayWriter(world.kafka, topics, encode=delivery_encoder(world.schema_id(topics.replays))) as writer:
+    encode = delivery_encoder(world.schema_id(topics.replays))
+    with ReplayWriter(world.kafka, topics, encode=encode, now_ms=lambda: 1234) as writer:
         writer.write(sent[:100], job="replay-7")
         writer.write(sent[100:], job="replay-7")
         arrived = world.replayed()
@@ -47,7 +48,7 @@ def test_records_keep_their_order_and_carry_the_job_and_the_end_of_their_live_pa
         mine = [found for found in arrived if found.delivery.client == client]
         assert {found.partition for found in mine} == {home[client]}
         wanted = [
-            replace(delivery, replay="replay-7", live_end=ends[home[client]])
+            replace(delivery, replay="replay-7", live_end=ends[home[client]], replayed_at_ms=1234)
             for delivery in sent
             if delivery.client == client
         ]
@@ -57,6 +58,8 @@ def test_records_keep_their_order_and_carry_the_job_and_the_end_of_their_live_pa
 def test_a_writer_without_a_time_out_ends_its_wait_when_asked_to_stop(kafka: Kafka, topics: TopicNames) -> None:
     """What was not acknowledged is not called written."""
     world = RoutingWorld(kafka.bootstrap_servers, topics)
+    world.put(topics.deliveries, b"live", DELIVERY.key)
+    world.flush()  # the topic is new: until this is acknowledged its partitions may have no leader
     stop = StopSignal()
     stop.ask()
     encode = delivery_encoder(world.schema_id(topics.replays))

@@ -1,0 +1,178 @@
+"""Dead letters on a real broker: found by filter and time, page by page, one by one, and sent again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from hookstream.processors.kafka import (
+    KafkaConfig,
+    make_consumer,
+    make_producer,
+    producer_config,
+    reader_config,
+    watermarks,
+)
+from hookstream.processors.operations.dead_letter_log import KafkaDeadLetters
+from hookstream.processors.operations.embedded import embedded_registry
+from hookstream.processors.operations.replay_writer import ReplayWriter
+from hookstream.processors.topic_specs import TopicLimits, topic_specs
+from hookstream.processors.topics import create_topics
+from hookstream.schemas.catalogue import Catalogue, InternalSchema, subject
+from hookstream.schemas.codec import dead_letter_encoder, delivery_decoder, delivery_encoder
+from hookstream.schemas.delivery import DeadLetter, DeadLetterReason, DeliveryId
+from hookstream.schemas.event import ClientId
+from hookstream.schemas.hook import HookId
+from hookstream.subscriptions.dead_letters import FoundLetter, LetterPlace, LetterQuery
+from hookstream.subscriptions.errors import DeadLettersUnavailableError
+from tests.support import values
+from tests.support.wait import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hookstream.schemas.topics import TopicNames
+    from tests.support.kafka_broker import Kafka
+
+CLIENTS = range(1, 7)
+PARTITIONS = 3
+
+
+class Letters:
+    """The topic with letters of six clients, and what reads it."""
+
+    def __init__(self, kafka: KafkaConfig, topics: TopicNames) -> None:
+        self.kafka, self.topics = kafka, topics
+        catalogue = Catalogue.shipped()
+        create_topics(kafka, topic_specs(topics, catalogue, TopicLimits(partitions=PARTITIONS)), replication_factor=1)
+        registry = embedded_registry(catalogue, topics)
+        self.schemas = registry.schema_text_by_id
+        self.encode = delivery_encoder(registry.id_for(subject(topics.deliveries), InternalSchema.DELIVERY.text))
+        self._encode_letter = dead_letter_encoder(
+            registry.id_for(subject(topics.dead_letters), InternalSchema.DEAD_LETTER.text)
+        )
+        self._producer = make_producer(producer_config(kafka))
+        self.writer = ReplayWriter(kafka, topics, encode=self.encode)
+        self.log = KafkaDeadLetters(kafka, topics, schemas=self.schemas, writer=self.writer)
+
+    def letter(self, client: int, number: int, **fields: Any) -> DeadLetter:
+        """A delivery that died."""
+        delivery = replace(values.DELIVERY, id=DeliveryId(f"msg_{client}_{number}"), client=ClientId(client))
+        return replace(
+            values.DEAD_LETTER,
+            reason=DeadLetterReason.SCHEDULE,
+            topic=self.topics.deliveries,
+            client=ClientId(client),
+            hook_id=HookId(client),
+            record_value=self.encode(delivery),
+            delivery_id=delivery.id,
+            **fields,
+        )
+
+    def write(self, *letters: DeadLetter) -> int:
+        """Write letters, and give the time that the broker has after that."""
+        stamps: list[int] = []
+        for letter in letters:
+            key = None if letter.client is None else b"%d" % letter.client
+            self._producer.produce(
+                self.topics.dead_letters,
+                self._encode_letter(letter),
+                key,
+                on_delivery=lambda _error, message: stamps.append(message.timestamp()[1]),
+            )
+        assert self._producer.flush(30) == 0
+        return max(stamps)
+
+    def all(self, **query: Any) -> list[FoundLetter]:
+        """Every page of a query."""
+        found: list[FoundLetter] = []
+        page = self.log.find(LetterQuery(**query))
+        found += page.letters
+        while page.after is not None:
+            page = self.log.find(LetterQuery(**query, after=page.after))
+            found += page.letters
+        return found
+
+
+@pytest.fixture
+def letters(kafka: Kafka, topics: TopicNames) -> Iterator[Letters]:
+    made = Letters(KafkaConfig(bootstrap_servers=kafka.bootstrap_servers), topics)
+    yield made
+    made.writer.close()
+
+
+def ids(found: list[FoundLetter]) -> list[str | None]:
+    return [letter.letter.delivery_id for letter in found]
+
+
+def test_letters_are_found_by_client_reason_and_time_page_by_page(letters: Letters) -> None:
+    before = letters.write(*(letters.letter(client, n) for client in CLIENTS for n in range(5)))
+    assert len(letters.all(limit=4)) == 30, "pages end anywhere, and none is skipped or given twice"
+    assert ids(letters.all(client=ClientId(3), limit=2)) == [f"msg_3_{n}" for n in range(5)], "in the order of the log"
+    assert ids(letters.all(hook_id=4)) == [f"msg_4_{n}" for n in range(5)]
+    assert letters.all(event="lead.new") == []
+
+    # The broker's clock has milliseconds: the next one is waited for by writing until it is there.
+    eventually(lambda: letters.write(letters.letter(9, 0)) > before + 1, 10)
+    since = before + 2
+    letters.write(letters.letter(2, 5, detail="later"))
+    assert ids(letters.all(client=ClientId(2), since_ms=since)) == ["msg_2_5"]
+    assert ids(letters.all(client=ClientId(2), until_ms=since)) == [f"msg_2_{n}" for n in range(5)]
+    assert letters.all(since_ms=since + 3_600_000) == []
+
+
+def test_what_cannot_be_sent_again_says_why(letters: Letters) -> None:
+    undecodable = replace(letters.letter(1, 0), reason=DeadLetterReason.UNDECODABLE, record_value=b"\x00nonsense")
+    unroutable = replace(
+        letters.letter(1, 1), reason=DeadLetterReason.UNROUTABLE, topic=letters.topics.events("lead"), hook_id=None
+    )
+    bare = replace(letters.letter(1, 2), record_value=None)
+    letters.write(undecodable, unroutable, bare, letters.letter(1, 3))
+    found = letters.all(client=ClientId(1))
+    assert [letter.delivery is not None for letter in found] == [False, False, False, True]
+    assert ["read" in (f.unfit or "") or "routed" in (f.unfit or "") or "fit" in (f.unfit or "") for f in found] == [
+        True, True, True, False,
+    ]  # fmt: skip
+
+
+def test_letters_are_read_by_their_ids_and_sent_again(letters: Letters) -> None:
+    letters.write(*(letters.letter(client, n) for client in CLIENTS for n in range(3)))
+    places = [found.place for found in letters.all()]
+    chosen = [places[-1], places[0], places[5], LetterPlace(0, 10_000), LetterPlace(99, 0)]
+    got = letters.log.get(chosen)
+    assert set(got) == set(chosen[:3])
+
+    deliveries = [got[place].delivery for place in chosen[:3]]
+    letters.log.resend([delivery for delivery in deliveries if delivery is not None], job="resend-1")
+    decode = delivery_decoder(letters.schemas)
+    sent = {delivery.id: delivery for delivery in map(decode, _read_all(letters))}
+    assert set(sent) == {delivery.id for delivery in deliveries if delivery is not None}
+    assert all(delivery.replay == "resend-1" and delivery.replayed_at_ms > 0 for delivery in sent.values())
+
+
+def test_a_broker_that_is_away_is_said(letters: Letters) -> None:
+    away = KafkaConfig(bootstrap_servers="127.0.0.1:1")
+    log = KafkaDeadLetters(away, letters.topics, schemas=letters.schemas, writer=letters.writer)
+    with pytest.raises(DeadLettersUnavailableError):
+        log.find(LetterQuery())
+
+
+def _read_all(letters: Letters) -> list[bytes | None]:
+    """Every value of the replay topic."""
+    consumer = make_consumer(reader_config(letters.kafka))
+    try:
+        found: list[bytes | None] = []
+        for partition in range(PARTITIONS):
+            low, end = watermarks(consumer, letters.topics.replays, partition)
+            consumer.assign([TopicPartition(letters.topics.replays, partition, low)])
+            while low < end:
+                for message in consumer.consume(10, 0.5):
+                    if message.error() is None:
+                        found.append(message.value())
+                        low = (message.offset() or 0) + 1
+        return found
+    finally:
+        consumer.close()
