@@ -62,6 +62,7 @@ def test_an_endpoint_is_paused_drained_resumed_and_its_letters_resent(deployment
     assert (wish["paused"], wish["published"], wish["reason"]) == (True, True, "ticket 17")
     targets.answer = lambda _seen: Reply(500)  # should the worker not have read it yet
     publish(2, 3, 4)
+    eventually(lambda: run("drain", wish["endpoint"], *WHY, "--dry-run")["behind"] == 3, 60, every_s=0.5)
     drained = run("drain", wish["endpoint"], "--yes", *WHY)
     assert drained["skip_before_ms"] > 0
 
@@ -69,7 +70,6 @@ def test_an_endpoint_is_paused_drained_resumed_and_its_letters_resent(deployment
         found: list[dict[str, Any]] = run("dead-letters", "list", "--client", str(CLIENT), "--since", "1h")
         return found
 
-    # What was published may not have been routed yet when it was drained: it had arrived.
     found = eventually(lambda: letters() if len(letters()) == 3 else None, 60, every_s=0.5)
     assert found is not None
     assert {letter["reason"] for letter in found} == {"skipped"}
