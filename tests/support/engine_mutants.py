@@ -357,8 +357,8 @@ MUTANTS = {
         "the offset of a commit ignores the lowest unsettled record",
         (
             "tracker",
-            ("        base = self.base\n        end ="),
-            ("        base = min(self.base + 1, self.position)\n        end ="),
+            ("        base = self.base\n        flags ="),
+            ("        base = min(self.base + 1, self.position)\n        flags ="),
         ),
     ),
     "rate_limit_ignored": _mutant(
