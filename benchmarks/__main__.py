@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 # In this order: parts first, then the whole, then what goes wrong.
 ORDER = (
-    "table", "router", "worker", "https", "rates", "idle", "demo", "hang", "outage", "kill", "mixed", "dead",
+    "table", "router", "worker", "https", "rates", "idle", "demo", "hang", "outage", "kill", "scale_out", "mixed",
+    "dead",
 )  # fmt: skip
 # Parts of parts: by name only.
 PARTS = ("engine", "http_client")
