@@ -61,6 +61,7 @@ def test_only_the_mock_is_asked_often() -> None:
     [
         (KafkaError._TRANSPORT, True),
         (KafkaError._ALL_BROKERS_DOWN, True),
+        (KafkaError._DESTROY_BROKER, True),
         (KafkaError.COORDINATOR_NOT_AVAILABLE, True),
         (KafkaError.UNKNOWN_TOPIC_OR_PART, True),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, False),
