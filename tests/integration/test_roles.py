@@ -102,8 +102,10 @@ def test_roles_serve_health_and_metrics_and_stop_when_asked(deployment: Deployme
         role.wait_ready()
         assert httpx.get(f"{role.url}/healthz", trust_env=False).status_code == 200
         assert "hookstream_routed_total" in httpx.get(f"{role.url}/metrics", trust_env=False).text
+    for role in roles.values():
+        role.process.signal(signal.SIGTERM)
     for name, role in roles.items():
-        assert role.process.terminate(30) == 0, role.process.log_tail()
+        assert role.process.wait(30) == 0, role.process.log_tail()
         log = role.process.log_text()
         assert "Traceback" not in log
         assert '"event":"stopped"' in log, name
@@ -111,17 +113,17 @@ def test_roles_serve_health_and_metrics_and_stop_when_asked(deployment: Deployme
 
 def test_a_role_that_waits_stops_when_asked_and_a_second_signal_forces(deployment: Deployment) -> None:
     nowhere = f"127.0.0.1:{free_port()}"
-    for name in ("router", "api"):
-        role = deployment.role(name, KAFKA_BOOTSTRAP_SERVERS=nowhere)
+    roles = [deployment.role(name, KAFKA_BOOTSTRAP_SERVERS=nowhere) for name in ("router", "api", "router")]
+    for role in roles:
         waits_for_kafka(role)
-        role.process.signal(signal.SIGTERM)
-        assert role.process.wait(30) == 0, role.process.log_tail()
-    stuck = deployment.role("router", KAFKA_BOOTSTRAP_SERVERS=nowhere)
-    waits_for_kafka(stuck)
+    *asked, stuck = roles
     stuck.process.pause()  # both signals are there when it goes on
-    stuck.process.signal(signal.SIGTERM)
+    for role in roles:
+        role.process.signal(signal.SIGTERM)
     stuck.process.signal(signal.SIGINT)
     stuck.process.resume()
+    for role in asked:
+        assert role.process.wait(30) == 0, role.process.log_tail()
     # Python looks at signals between two instructions: a call to Kafka that is under way ends first, within 10 s.
     assert stuck.process.wait(30) in (128 + signal.SIGTERM, 128 + signal.SIGINT)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hookstream.processors.delivery.policy import EnginePolicy
 from tests.support.engine_machine import QUICK, EngineMachine
-from tests.support.engine_world import World, check
+from tests.support.engine_world import FAIL, LIVE, World, check
 
 # Worlds that were red once: a lane that the probes forgot (81, 146), dead letters in their way (1041), a cursor that
 # retention stranded (1490), a partition given away before it was re-read (154, 170), a cursor opened meanwhile (55).
@@ -48,6 +51,30 @@ def test_the_worlds_go_through_what_they_claim() -> None:
         "refused",
     ):
         assert words[word] > 0 or any(known.startswith(word) for known in words), word
+
+
+class LongOutage(World):
+    """A world in which nothing expires, and probes become as rare as they are in a deployment."""
+
+    def _policy(self) -> EnginePolicy:
+        return replace(super()._policy(), expire_after_s=1e6, probe_steady_probes=6, probe_max_s=300.0)
+
+
+def test_an_hour_of_outage_costs_few_requests_and_ends_with_everything_in_order() -> None:
+    """Both targets of a client are down for an hour: the world's judge sees to the order of what follows."""
+    world = LongOutage(0, records=300)
+    world.heal()
+    down = [(1, "x"), (1, "y")]
+    world.modes.update(dict.fromkeys(down, FAIL))
+    for _ in range(3_600):
+        world.step()
+    asked = sum(1 for line in world.trace if " send " in line and "(1, '" in line)
+    records = dict(enumerate(world.logs[LIVE]))
+    owed = [o for o, record in records.items() if record and record.client == 1 and not world.received[LIVE][o]]
+    assert len(owed) > 100
+    assert asked < 40, "some before each quarantine, six steady probes, and then one in five minutes"
+    world.drain(12_000)
+    assert all(world.received[LIVE][offset] == 1 for offset, record in records.items() if record)
 
 
 TestEngine = EngineMachine.TestCase
