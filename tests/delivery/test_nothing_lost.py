@@ -117,6 +117,26 @@ def test_the_broker_is_killed(
     assert worker.error is None
 
 
+def test_the_disk_of_the_broker_is_full(
+    private_kafka: Callable[..., HurtableKafka], make_world: Callable[..., DeliveryWorld]
+) -> None:
+    """What a broker without room cannot store is not taken for stored; with room again everything arrives, in order."""
+    broker = private_kafka()
+    world = make_world(broker.bootstrap_servers)
+    hooks = world.hooks("one", "two", "dead")
+    world.targets.answer = lambda seen: Reply(503) if seen.path == "/dead" else OK
+    worker = world.start()
+    with world.under_load(hooks):
+        world.wait_accepted(200)
+        broker.fill_disk()
+        eventually(lambda: not broker.running, 60, describe="a broker that cannot write its log ends")
+        broker.start()
+        world.wait_accepted(300)
+        world.targets.answer = lambda _seen: OK
+    world.check_promises()
+    assert worker.error is None
+
+
 def test_the_coordinator_s_broker_of_three_is_killed(
     kafka_cluster: KafkaCluster, make_world: Callable[..., DeliveryWorld]
 ) -> None:

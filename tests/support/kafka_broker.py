@@ -83,6 +83,13 @@ class HurtableKafka(Kafka, Protocol):
     def resume(self) -> None:
         """Thaw it."""
 
+    def fill_disk(self) -> None:
+        """Leave it no room for what it is sent, until it is started again."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+
 
 def new_cluster_id() -> str:
     """A cluster id as Kafka makes them: 16 bytes in URL-safe base64, not starting with a dash."""
@@ -185,6 +192,15 @@ class KafkaBroker:
     def resume(self) -> None:
         """Thaw it."""
         self._runner.resume()
+
+    def fill_disk(self) -> None:
+        """Leave it no room for what it is sent, until it is started again."""
+        self._runner.fill_disk()
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._runner.running
 
     def close(self) -> None:
         """End it for good."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import threading
 import time
@@ -42,8 +43,16 @@ class Runner(Protocol):
     def resume(self) -> None:
         """Thaw it."""
 
+    def fill_disk(self) -> None:
+        """Let none of its files grow any more, until it is started again."""
+
     def close(self) -> None:
         """End it for good."""
+
+
+def no_room(pid: int) -> None:
+    """Let every write of a process that would make a file longer fail, as on a full disk."""
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
 
 
 def wait_until(runner: Runner, ready: Callable[[], bool], deadline_s: float, *, what: str) -> None:
@@ -115,6 +124,11 @@ class ProcessRunner:
         if self._process is not None:
             self._process.resume()
 
+    def fill_disk(self) -> None:
+        """Let none of its files grow any more."""
+        if self._process is not None:
+            no_room(self._process.pid)
+
     def close(self) -> None:
         """End it for good."""
         self.kill()
@@ -180,6 +194,13 @@ class ContainerRunner:
             inner.reload()
             if inner.status == "paused":
                 inner.unpause()
+
+    def fill_disk(self) -> None:
+        """Let none of its files grow any more; only root may do that to a container."""
+        if self._container is not None:
+            inner = self._container.get_wrapped_container()
+            inner.reload()
+            no_room(int(inner.attrs["State"]["Pid"]))
 
     def close(self) -> None:
         """Remove it with its data."""
