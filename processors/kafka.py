@@ -68,6 +68,9 @@ _AWAY = frozenset(
 )
 
 
+_UNKNOWN = frozenset({KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART})
+
+
 class GroupProtocol(StrEnum):
     """How consumers of a group share partitions (`group.protocol`)."""
 
@@ -227,14 +230,26 @@ def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int
         KafkaRefusedError: no such topic, or no right to read it.
     """
     doing = f"cannot read the offsets of {topic}:{partition}"
+    asked = TopicPartition(topic, partition)
     with translated(doing):
-        found: tuple[int, int] | None = consumer.get_watermark_offsets(
-            TopicPartition(topic, partition), timeout=REQUEST_TIMEOUT_S, cached=False
-        )
+        try:
+            found = _ask_watermarks(consumer, asked)
+        except KafkaException as exc:
+            if exc.args[0].code() not in _UNKNOWN:
+                raise
+            # What a client learnt of a topic while a broker died it believes for a quarter of an hour, or until asked.
+            consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S)
+            found = _ask_watermarks(consumer, asked)
     if found is None:
         message = f"{doing}: no answer within {REQUEST_TIMEOUT_S:.0f} s"
         raise KafkaUnavailableError(message)
     return found
+
+
+def _ask_watermarks(consumer: Consumer, asked: TopicPartition) -> tuple[int, int] | None:
+    """Ask once; None where there is no answer in time, which the client's types do not know of."""
+    answer: tuple[int, int] | None = consumer.get_watermark_offsets(asked, timeout=REQUEST_TIMEOUT_S, cached=False)
+    return answer
 
 
 def _common(kafka: KafkaConfig) -> ClientConfig:
