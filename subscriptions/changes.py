@@ -39,8 +39,8 @@ class PendingReceipt(Protocol):
 class EventPublisher(Protocol):
     """Publishes domain events for `POST /events`."""
 
-    def publish(self, event: Event) -> PendingReceipt:
-        """Hand the event over, in the order of the calls.
+    def publish(self, event: Event, *, traceparent: bytes | None = None) -> PendingReceipt:
+        """Hand the event over, in the order of the calls; it belongs to the trace of `traceparent`.
 
         Raises:
             NotPublishedError: it cannot be taken now.

@@ -280,7 +280,7 @@ class _Events:
         self._producer.warm_up()
         self._open = True
 
-    def publish(self, event: Event) -> PendingReceipt:
+    def publish(self, event: Event, *, traceparent: bytes | None = None) -> PendingReceipt:
         """Hand the event over.
 
         Raises:
@@ -290,7 +290,7 @@ class _Events:
             message = f"Kafka is not connected yet: {self._health.reasons.get('kafka', 'starting')}"
             raise NotPublishedError(message)
         try:
-            return _Pending(self._producer.produce(event))
+            return _Pending(self._producer.produce(event, traceparent=traceparent))
         except ProducerError as exc:
             raise NotPublishedError(str(exc)) from exc
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Header
 
 from hookstream.schemas.codec import check_event
 from hookstream.schemas.errors import InvalidValueError, UnknownEventError
 from hookstream.schemas.event import ClientId, Concept, Event
+from hookstream.schemas.trace_context import decode
 from hookstream.subscriptions.changes import PendingReceipt, Receipt
 from hookstream.subscriptions.errors import NotPublishedError
 from hookstream.subscriptions.models import Role
@@ -28,6 +30,8 @@ from .dependencies import ApiDependencies
 from .openapi import BEARER, problems
 from .problems import Fault, ProblemError, invalid
 
+TraceParent = Annotated[str | None, Header(description="W3C Trace Context; the events belong to that trace")]
+
 
 def event_routes(deps: ApiDependencies) -> APIRouter:
     """Publishing."""
@@ -36,7 +40,7 @@ def event_routes(deps: ApiDependencies) -> APIRouter:
     @router.post(
         "/events", status_code=HTTPStatus.ACCEPTED, responses=problems(400, 401, 403, 413, 415, 422, 503), **BEARER
     )
-    def publish_events(body: EventsBody) -> ReceiptAnswer | ReceiptsAnswer:
+    def publish_events(body: EventsBody, traceparent: TraceParent = None) -> ReceiptAnswer | ReceiptsAnswer:
         """Publish one event, or a list. The answer comes when Kafka has acknowledged all of them.
 
         Nothing is published where one of a list is not valid. Where Kafka takes only a part, the problem names the
@@ -47,7 +51,7 @@ def event_routes(deps: ApiDependencies) -> APIRouter:
             raise invalid(Fault(pointer="#", detail=f"a list has at most {deps.limits.max_events} events"))
         prefix = "#/{}" if isinstance(body, list) else "#"
         events = _events(bodies, prefix, deps)
-        receipts = _publish(events, deps)
+        receipts = _publish(events, _trace(traceparent), deps)
         if isinstance(body, list):
             return ReceiptsAnswer(receipts=receipts)
         return ReceiptAnswer(receipt=receipts[0])
@@ -101,13 +105,19 @@ def _event(body: EventBody, deps: ApiDependencies, now_ms: int) -> Event:
     return Event(name=name, client=ClientId(body.client), concept=concept, occurred_at_ms=occurred_at_ms, **known_id)
 
 
-def _publish(events: Sequence[Event], deps: ApiDependencies) -> list[ReceiptFields]:
+def _trace(header: str | None) -> bytes | None:
+    """The trace of a request; a header that is broken counts as none, as its specification wants."""
+    value = None if header is None else header.encode("ascii", "replace")
+    return None if value is None or decode(value) is None else value
+
+
+def _publish(events: Sequence[Event], trace: bytes | None, deps: ApiDependencies) -> list[ReceiptFields]:
     """Hand all of them over, then wait for all of them under one deadline."""
     deadline_s = deps.monotonic_s() + deps.limits.publish_timeout_s
     pending: list[PendingReceipt | NotPublishedError] = []
     for event in events:
         try:
-            pending.append(deps.events.publish(event))
+            pending.append(deps.events.publish(event, traceparent=trace))
         except NotPublishedError as exc:
             pending.append(exc)
     receipts: list[ReceiptFields] = []

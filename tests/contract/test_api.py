@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 JSON = {"content-type": "application/json"}
 SEED_BODY = {"hook": {"event": "lead.new", "target": "http://custom-platform.com/create-lead.php"}}
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 EVENT = {"event": "property.updated", "client": 9999, "concept": {"id": 888999, "sub_namespace": None}}
 
 
@@ -394,6 +395,24 @@ def test_publish_one_event(on_sqlite: Api) -> None:
     }
     assert (event.name, event.client, event.concept.id) == ("property.updated", 9999, 888999)
     assert event.occurred_at_ms == on_sqlite.clock.now_ms
+
+
+@pytest.mark.parametrize(
+    ("header", "trace"),
+    [
+        ({"traceparent": TRACEPARENT}, TRACEPARENT.encode()),
+        ({"traceparent": TRACEPARENT.replace("-01", "-zz")}, None),
+        ({"traceparent": "traceparent"}, None),
+        ({}, None),
+    ],
+)
+def test_events_belong_to_the_trace_of_their_request(
+    on_sqlite: Api, header: dict[str, str], trace: bytes | None
+) -> None:
+    """A W3C `traceparent` is handed on with every event of the request; a broken one counts as none."""
+    answer = on_sqlite.platform()("POST", "/events", [EVENT, EVENT], headers=header)
+    assert answer.status_code == 202
+    assert on_sqlite.events.traces == [trace, trace]
 
 
 def test_publish_a_list_in_its_order(on_sqlite: Api) -> None:

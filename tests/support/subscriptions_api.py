@@ -109,14 +109,16 @@ class FakeEvents:
     """Kafka, as `POST /events` sees it; `refused` events get no delivery report."""
 
     published: list[Event] = field(default_factory=list)
+    traces: list[bytes | None] = field(default_factory=list)
     refused: set[int] = field(default_factory=set)
     offsets: Iterator[int] = field(default_factory=itertools.count)
 
-    def publish(self, event: Event) -> FakeReceipt:
+    def publish(self, event: Event, *, traceparent: bytes | None = None) -> FakeReceipt:
         """Take an event."""
         if event.concept.id in self.refused:
             return FakeReceipt(None)
         self.published.append(event)
+        self.traces.append(traceparent)
         topic = f"events.{event.concept.namespace}"
         return FakeReceipt(Receipt(topic=topic, partition=0, offset=next(self.offsets)))
 
