@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -24,7 +25,10 @@ def test_no_world_violates_an_invariant(seed: int) -> None:
     assert violation is None, f"{violation}\n" + "\n".join(world.trace[-60:])
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Under CI the same ones each time: a rare world that is red is found at home, and then belongs into ONCE_RED.
+@settings(
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
+)
 @given(seed=st.integers(min_value=1_000, max_value=2**32))
 def test_no_random_world_violates_an_invariant(seed: int) -> None:
     """Seeds nobody has chosen; Hypothesis prints the one that fails."""
