@@ -81,3 +81,7 @@ class TopicNames:
     def notices_group(self) -> str:
         """Consumer group of the API's processes, for the workers' notices."""
         return f"{self.prefix}hookstream.notices"
+
+    def replay_group(self, name: str) -> str:
+        """Consumer group in which one replay keeps how far it is; nobody joins it."""
+        return f"{self.prefix}hookstream.{name}"

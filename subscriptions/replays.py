@@ -13,7 +13,7 @@ under the row's lock, so of two that believe to hold it only one writes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NewType
 
@@ -305,7 +305,7 @@ class Lease:
     """Who works, and for how long nobody else may after each sign of life."""
 
     owner: str
-    lasts_ms: int = field(default=30_000)
+    lasts_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,7 +415,7 @@ def _enter(row: ReplayRow, state: ReplayState, now_ms: int) -> None:
     row.updated_at_ms = now_ms
     if state is ReplayState.RUNNING and row.started_at_ms is None:
         row.started_at_ms = now_ms
-        row.scanned = 0
+        row.scanned = row.expired = row.unreadable = 0  # what was counted is read again
     if state not in UNFINISHED:
         row.ended_at_ms = now_ms
 
