@@ -16,6 +16,7 @@ from .endpoints import endpoint_routes
 from .events import event_routes, event_type_routes
 from .health import health_routes
 from .hooks import hook_routes, registration_routes
+from .replays import replay_routes
 from .verbs import verb_routes
 
 
@@ -40,6 +41,7 @@ def create_app(deps: ApiDependencies) -> FastAPI:
             endpoint_routes,
             event_routes,
             event_type_routes,
+            replay_routes,
             health_routes,
         )
     ]

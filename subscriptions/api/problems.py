@@ -35,6 +35,9 @@ from hookstream.subscriptions.errors import (
     LogSearchError,
     NotPublishedError,
     OwedUnknownError,
+    ReplayNotFoundError,
+    ReplayStateError,
+    ReplayUnfinishedError,
     TooManySecretsError,
     TooManySkipsError,
 )
@@ -121,6 +124,14 @@ def problem_of(exc: Exception) -> ProblemError:  # noqa: C901, PLR0911, PLR0912 
             return ProblemError(HTTPStatus.NOT_FOUND, "endpoint-not-found", "there is no such endpoint")
         case TooManySkipsError():
             return ProblemError(HTTPStatus.CONFLICT, "too-many-skips", str(exc))
+        case ReplayNotFoundError():
+            return ProblemError(HTTPStatus.NOT_FOUND, "replay-not-found", f"there is no replay {exc.replay_id}")
+        case ReplayStateError():
+            return ProblemError(HTTPStatus.CONFLICT, "replay-state", str(exc), extra={"replay": {"state": exc.state}})
+        case ReplayUnfinishedError():
+            return ProblemError(
+                HTTPStatus.CONFLICT, "replay-unfinished", str(exc), extra={"replay": {"id": exc.replay_id}}
+            )
         case InvalidTargetError():
             return invalid(Fault(pointer="#/hook/target", detail=f"the target {exc}"))
         case UnknownEventError():
@@ -163,6 +174,9 @@ def _unavailable(kind: str, detail: str) -> ProblemError:
 
 _TRANSLATED: Sequence[type[Exception]] = (
     ProblemError,
+    ReplayNotFoundError,
+    ReplayStateError,
+    ReplayUnfinishedError,
     HookExistsError,
     HookNotFoundError,
     EndpointNotFoundError,

@@ -1,0 +1,284 @@
+"""`/replays`: a window of the log is counted, and sent again when somebody who saw the count says so.
+
+Integrators replay their own client's window, one at a time; operators anybody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from hookstream.schemas.errors import UnknownEventError
+from hookstream.schemas.event import ClientId, EventName
+from hookstream.schemas.hook import HookId
+from hookstream.subscriptions.database import reading, transact
+from hookstream.subscriptions.models import Role
+from hookstream.subscriptions.replays import (
+    NewReplay,
+    ReplayFilter,
+    ReplayOnly,
+    ReplayQuery,
+    ReplayRepository,
+    ReplaySource,
+    ReplayState,
+    StoredReplay,
+)
+from hookstream.subscriptions.repository import HookRepository
+
+from .authentication import principal_of, route_for
+from .dependencies import ApiDependencies
+from .openapi import BEARER, problems
+from .problems import Fault, ProblemError, invalid
+from .replay_bodies import (
+    CountFields,
+    HookCountFields,
+    NewReplayBody,
+    NewReplayFields,
+    ProgressFields,
+    ReplayAnswer,
+    ReplayChangeBody,
+    ReplayFields,
+    ReplaysAnswer,
+    State,
+    WindowFields,
+)
+
+_MAX_LONG = 2**63 - 1
+_MAX_PAGE = 500
+_DEFAULT_PAGE = 50
+# A stranger does not decide how much of everybody's capacity a replay takes.
+_INTEGRATORS_RATE_PER_S = 1000.0
+
+IdOfReplay = Annotated[int, Path(ge=1, le=_MAX_LONG)]
+
+
+def replay_routes(deps: ApiDependencies) -> APIRouter:
+    """Ask for replays, see them, let them run, pause and end them."""
+    routes = route_for(deps.sessions, deps.now_ms, Role.INTEGRATOR, Role.OPERATOR)
+    router = APIRouter(tags=["replays"], route_class=routes)
+
+    @router.post(
+        "/replays",
+        status_code=HTTPStatus.CREATED,
+        responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503),
+        **BEARER,
+    )
+    def create_replay(body: NewReplayBody, request: Request, response: Response) -> ReplayAnswer:
+        """Count what a replay would send. Nothing is sent before `PATCH /replays/{id}` lets it run.
+
+        The window's offsets are fixed by the count: what is counted is what is sent.
+        """
+        principal = principal_of(request)
+        own = principal.role is Role.INTEGRATOR
+        new = _asked(body.replay, request, deps)
+        stored = transact(
+            deps.sessions,
+            lambda session: ReplayRepository(session, principal.actor, deps.now_ms()).create(new, one_at_a_time=own),
+        )
+        response.headers["Location"] = f"/replays/{stored.id}"
+        return _shown(stored, request, deps)
+
+    @router.get("/replays", responses=problems(401, 403, 422, 503), **BEARER)
+    def list_replays(
+        request: Request,
+        *,
+        client: Annotated[int | None, Query(ge=0, le=_MAX_LONG, description="operators only; else the token's")] = None,
+        state: Annotated[State | None, Query(description="in this state alone")] = None,
+        limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = _DEFAULT_PAGE,
+        cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,
+    ) -> ReplaysAnswer:
+        """List replays, the newest first."""
+        query = ReplayQuery(
+            client=_scope(request, client),
+            state=None if state is None else ReplayState(state),
+            before=_before(cursor),
+            limit=limit + 1,
+        )
+        with reading(deps.sessions) as session:
+            found = ReplayRepository(session, "", deps.now_ms()).list(query)
+        page = found[:limit]
+        return ReplaysAnswer(
+            replays=[_fields(replay, request, deps) for replay in page],
+            next_cursor=str(page[-1].id) if len(found) > limit else None,
+        )
+
+    @router.get("/replays/{replay_id}", responses=problems(401, 403, 404, 422, 503), **BEARER)
+    def get_replay(replay_id: IdOfReplay, request: Request) -> ReplayAnswer:
+        """Show a replay, and how far it is."""
+        with reading(deps.sessions) as session:
+            repository = ReplayRepository(session, "", deps.now_ms())
+            return _shown(repository.get(replay_id, client=principal_of(request).client), request, deps)
+
+    @router.patch("/replays/{replay_id}", responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503), **BEARER)
+    def change_replay(replay_id: IdOfReplay, body: ReplayChangeBody, request: Request) -> ReplayAnswer:
+        """Let a counted or paused replay run, or pause one. A pause takes a second; what was sent is delivered."""
+        if body.replay.state == "running":
+            stored = _write(request, deps, replay_id, lambda replays, client: replays.run(replay_id, client=client))
+        else:
+            stored = _write(request, deps, replay_id, lambda replays, client: replays.pause(replay_id, client=client))
+        return _shown(stored, request, deps)
+
+    @router.delete(
+        "/replays/{replay_id}",
+        status_code=HTTPStatus.NO_CONTENT,
+        responses=problems(401, 403, 404, 409, 422, 503),
+        **BEARER,
+    )
+    def cancel_replay(replay_id: IdOfReplay, request: Request) -> Response:
+        """Cancel a replay that has not ended. It stays visible; what it has sent is delivered."""
+        _write(request, deps, replay_id, lambda replays, client: replays.cancel(replay_id, client=client))
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    return router
+
+
+def _asked(fields: NewReplayFields, request: Request, deps: ApiDependencies) -> NewReplay:
+    """Judge what is asked for, and complete it: a hook says whose it is, and of which event."""
+    own = principal_of(request).role is Role.INTEGRATOR
+    client = _scope(request, fields.client)
+    event = _event(fields, deps)
+    if fields.hook_id is not None:
+        with reading(deps.sessions) as session:
+            hook = HookRepository(session, "", deps.now_ms()).get(fields.hook_id, client=client).hook
+        if event not in (None, hook.event):
+            raise invalid(Fault(pointer="#/replay/event", detail=f"hook {hook.id} is not one of this event"))
+        client, event = hook.client, hook.event
+    to_ms = deps.broker_clock.now_ms() + 1 if fields.to_ms is None else fields.to_ms
+    faults = [*_faults(fields, event, to_ms, deps), *(_rate_faults(fields) if own else ())]
+    if faults:
+        raise invalid(*faults)
+    wanted = ReplayFilter(
+        from_ms=fields.from_ms,
+        to_ms=to_ms,
+        client=client,
+        hook_id=None if fields.hook_id is None else HookId(fields.hook_id),
+        event=event,
+        namespace=fields.namespace,
+        concept_id=fields.concept_id,
+    )
+    return NewReplay(
+        wanted=wanted,
+        source=ReplaySource(fields.source),
+        only=ReplayOnly(fields.only),
+        rate_per_s=fields.rate_per_second,
+        endpoint_rate_per_s=fields.rate_per_second_per_endpoint,
+    )
+
+
+def _event(fields: NewReplayFields, deps: ApiDependencies) -> EventName | None:
+    try:
+        return None if fields.event is None else deps.catalogue.require(fields.event)
+    except UnknownEventError as exc:
+        raise invalid(Fault(pointer="#/replay/event", detail=str(exc))) from None
+
+
+def _faults(fields: NewReplayFields, event: EventName | None, to_ms: int, deps: ApiDependencies) -> list[Fault]:
+    faults = []
+    if fields.from_ms >= to_ms:
+        faults.append(Fault(pointer="#/replay/from_ms", detail="is not before the window's end"))
+    if fields.namespace is not None and fields.namespace not in deps.catalogue.namespaces:
+        faults.append(Fault(pointer="#/replay/namespace", detail="is none of the catalogue"))
+    elif event is not None and fields.namespace not in (None, event.partition(".")[0]):
+        faults.append(Fault(pointer="#/replay/namespace", detail=f"is not that of {event}"))
+    if fields.concept_id is not None and fields.namespace is None and event is None:
+        faults.append(Fault(pointer="#/replay/concept_id", detail="wants a namespace or an event too"))
+    return faults
+
+
+def _rate_faults(fields: NewReplayFields) -> list[Fault]:
+    rates = {
+        "rate_per_second": fields.rate_per_second,
+        "rate_per_second_per_endpoint": fields.rate_per_second_per_endpoint,
+    }
+    return [
+        Fault(pointer=f"#/replay/{name}", detail=f"operators alone may ask for more than {_INTEGRATORS_RATE_PER_S:g}")
+        for name, rate in rates.items()
+        if rate > _INTEGRATORS_RATE_PER_S
+    ]
+
+
+def _write(
+    request: Request,
+    deps: ApiDependencies,
+    replay_id: int,
+    work: Callable[[ReplayRepository, ClientId | None], StoredReplay],
+) -> StoredReplay:
+    """Do `work` in a transaction. What operators asked for is visible to its client, and not its to steer."""
+    principal = principal_of(request)
+    client = principal.client
+    with reading(deps.sessions) as session:
+        found = ReplayRepository(session, "", deps.now_ms()).get(replay_id, client=client)
+    if client is not None and not found.own:
+        detail = "an operator asked for this replay"
+        raise ProblemError(HTTPStatus.FORBIDDEN, "operators-replay", detail)
+    return transact(
+        deps.sessions,
+        lambda session: work(ReplayRepository(session, principal.actor, deps.now_ms()), client),
+    )
+
+
+def _scope(request: Request, client: int | None) -> ClientId | None:
+    """Whose replays are meant; None is everyone's."""
+    own = principal_of(request).client
+    if own is not None and client not in (None, own):
+        detail = "the token is another client's; operators alone see every client"
+        raise ProblemError(HTTPStatus.FORBIDDEN, "foreign-client", detail)
+    return own if client is None else ClientId(client)
+
+
+def _before(cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    if not cursor.isascii() or not cursor.isdecimal() or len(cursor) > len(str(_MAX_LONG)) or int(cursor) > _MAX_LONG:
+        raise invalid(Fault(parameter="cursor", detail="is none that was given out"))
+    return int(cursor)
+
+
+def _shown(stored: StoredReplay, request: Request, deps: ApiDependencies) -> ReplayAnswer:
+    return ReplayAnswer(replay=_fields(stored, request, deps))
+
+
+def _fields(stored: StoredReplay, request: Request, deps: ApiDependencies) -> ReplayFields:
+    asked, window, count, progress = stored.asked, stored.window, stored.count, stored.progress
+    wanted = asked.wanted
+    return ReplayFields(
+        id=stored.id,
+        job=stored.job,
+        state=stored.state.value,
+        reason=stored.reason,
+        worked_on=stored.claimed_until_ms > deps.now_ms(),
+        client=wanted.client,
+        hook_id=wanted.hook_id,
+        event=wanted.event,
+        namespace=wanted.namespace,
+        concept_id=wanted.concept_id,
+        from_ms=wanted.from_ms,
+        to_ms=wanted.to_ms,
+        source=asked.source.value,
+        only=asked.only.value,
+        rate_per_second=asked.rate_per_s,
+        rate_per_second_per_endpoint=asked.endpoint_rate_per_s,
+        window=None if window is None else WindowFields(records=window.records, left_from_ms=window.left_from_ms),
+        count=None
+        if count is None
+        else CountFields(
+            deliveries=count.deliveries,
+            estimate_s=count.estimate_s,
+            hook_count=count.hook_count,
+            hooks=[HookCountFields(id=hook, deliveries=number) for hook, number in count.hooks.items()],
+        ),
+        progress=ProgressFields(
+            scanned=progress.scanned,
+            sent=progress.sent,
+            expired=progress.expired,
+            unreadable=progress.unreadable,
+        ),
+        created_by=stored.created_by if principal_of(request).role is Role.OPERATOR else None,
+        created_at_ms=stored.created_at_ms,
+        started_at_ms=stored.started_at_ms,
+        ended_at_ms=stored.ended_at_ms,
+        updated_at_ms=stored.updated_at_ms,
+    )
