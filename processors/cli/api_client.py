@@ -47,6 +47,14 @@ class ApiClient:
         """POST a JSON body."""
         return self._send("POST", path, body=body, headers=headers)
 
+    def patch(self, path: str, body: object) -> dict[str, Any]:
+        """PATCH with a JSON body."""
+        return self._send("PATCH", path, body=body)
+
+    def delete(self, path: str) -> None:
+        """DELETE a path; the answer has no body."""
+        self._send("DELETE", path)
+
     def _send(
         self,
         method: str,
@@ -63,7 +71,7 @@ class ApiClient:
             message = f"no answer from {self._shown_url}: {str(exc) or type(exc).__name__}"
             raise CommandError(message) from exc
         try:
-            document = answer.json()
+            document = {} if answer.status_code == httpx.codes.NO_CONTENT else answer.json()
             if not isinstance(document, dict):
                 raise TypeError
         except (ValueError, TypeError):

@@ -31,6 +31,7 @@ from .database import engine_for
 from .deliver_role import run_deliver
 from .parts import Parts, secret_box
 from .process import Crew, Running
+from .replayer_role import run_replayer
 from .router_role import run_router
 
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -92,17 +93,19 @@ def embedded_roles(
     engine = engine_for(database_url)
     _fill_subscriptions(parts, engine)
     metrics = Metrics()
-    router, deliver, attempt_log, api = (Running(stop=stop, metrics=metrics) for _ in range(4))
+    router, deliver, attempt_log, replayer, api = (Running(stop=stop, metrics=metrics) for _ in range(5))
     box = secret_box(secret_key)
     checks = {
         "router": _check(router.health),
         "deliver": _check(deliver.health),
         "attempt-log": _check(attempt_log.health),
+        "replayer": _check(replayer.health),
     }
     crew = Crew(stop)
     crew.start("router", lambda: run_router(parts, router))
     crew.start("deliver", lambda: run_deliver(parts, box, deliver))
     crew.start("attempt-log", lambda: run_attempt_log(parts, engine, attempt_log))
+    crew.start("replayer", lambda: run_replayer(parts, engine, replayer))
     crew.start("api", lambda: run_api(parts, engine, box, listener, api, more_checks=checks))
     host, port = listener.getsockname()[:2]
     try:

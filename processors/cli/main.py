@@ -29,6 +29,7 @@ from . import (
     migrate,
     publish,
     recover,
+    replay,
     roles,
     secrets,
     subscriptions,
@@ -78,11 +79,13 @@ app.command("api", short_help="Role: the API, and the relay of its changes.")(ro
 app.command("router", short_help="Role: joins events with hooks.")(roles.router)
 app.command("deliver", short_help="Role: posts deliveries to their targets.")(roles.deliver)
 app.command("attempt-log", short_help="Role: writes what became of each request into the database.")(roles.attempt_log)
+app.command("replayer", short_help="Role: counts and sends replays.")(roles.replayer)
 app.command("outbox-relay", short_help="Role: sends the outbox of a service.")(roles.outbox_relay)
 app.command("publish", short_help="Publish one event, or a file of them.")(publish.publish)
 app.add_typer(subscriptions.app, name="subscriptions", short_help="Make database and topic of hooks agree again.")
 app.add_typer(secrets.app, name="secrets", short_help="Rotate the master key.")
 app.command("recover", short_help="Mend partitions that workers refuse to start.")(recover.recover)
+app.add_typer(replay.app, name="replay", short_help="Send a window of the log again.")
 app.add_typer(hooks.app, name="hooks", short_help="See the hooks that are registered.")
 app.command("retry-now", short_help="Try at once whatever an endpoint waits for.")(verbs.retry_now)
 app.command("skip", short_help="Move one delivery to the dead letters.")(verbs.skip)

@@ -84,6 +84,27 @@ def attempt_log() -> None:
         engine.dispose()
 
 
+def replayer() -> None:
+    """Count and send the replays that were asked for: read a window of the log again, write it to deliveries.replay.
+
+    Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL and _DATABASE_URL. One of them works on a replay; one
+    that is killed is followed by another. /healthz, /readyz and /metrics are on METRICS_PORT.
+    """
+    from hookstream.processors.settings import Settings
+
+    from .database import engine_for
+    from .parts import real_parts
+    from .process import run_process
+    from .replayer_role import run_replayer
+
+    settings = Settings.read()
+    parts, engine = real_parts(settings), engine_for(settings.database())
+    try:
+        run_process("replayer", settings, lambda running: run_replayer(parts, engine, running))
+    finally:
+        engine.dispose()
+
+
 def outbox_relay() -> None:
     """Send what a producing service committed to its outbox; one relay works, others stand by.
 

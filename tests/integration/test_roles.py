@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.support.kafka_broker import Kafka
     from tests.support.processes import Processes
 
-ROLES = ("api", "router", "deliver", "attempt-log", "outbox-relay")
+ROLES = ("api", "router", "deliver", "attempt-log", "replayer", "outbox-relay")
 KEY = "A" * 43 + "="
 
 
@@ -51,6 +51,7 @@ def test_a_role_without_kafka_says_so_and_is_a_usage_error(role: str) -> None:
         ("router", "HOOKSTREAM_SCHEMA_REGISTRY_URL"),
         ("deliver", "HOOKSTREAM_SECRET_KEY"),
         ("attempt-log", "HOOKSTREAM_DATABASE_URL"),
+        ("replayer", "HOOKSTREAM_DATABASE_URL"),
         ("outbox-relay", "HOOKSTREAM_DATABASE_URL"),
     ],
 )

@@ -14,7 +14,7 @@ from hookstream.processors.settings import Settings, variable
 from tests.support.machine import IMAGES, Part
 from tests.support.repository import ROOMS, ROOT
 
-ROLES = ("api", "router", "deliver", "attempt-log")
+ROLES = ("api", "router", "deliver", "attempt-log", "replayer")
 ONE_SHOTS = {"migrate": ["migrate"], "topics": ["topics", "create"]}
 THIRD_PARTIES = {"kafka": Part.KAFKA, "registry": Part.REGISTRY, "postgres": Part.POSTGRES}
 MONITORING = ("prometheus", "grafana")
@@ -69,6 +69,7 @@ def test_every_setting_that_a_role_cannot_do_without_is_there(services: dict[str
         "router": {"KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL"},
         "deliver": {"KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL", "SECRET_KEY"},
         "attempt-log": {"KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL", "DATABASE_URL"},
+        "replayer": {"KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL", "DATABASE_URL"},
     }
     assert set(needs) == set(ROLES) | set(ONE_SHOTS)
     for name, settings in needs.items():

@@ -1,0 +1,262 @@
+"""A window of the log, again: every role a process of its own, through the command line and the API."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hookstream.producers.config import ProducerConfig
+from hookstream.producers.event_producer import EventProducer
+from hookstream.schemas.delivery import delivery_id
+from tests.support.deployment import Caller, Deployment, Role
+from tests.support.targets import OK, Reply, Targets
+from tests.support.values import an_event
+from tests.support.wait import eventually
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from hookstream.schemas.delivery import DeliveryId
+    from hookstream.schemas.event import Event
+    from hookstream.schemas.topics import TopicNames
+    from tests.support.kafka_broker import Kafka
+    from tests.support.processes import Processes
+    from tests.support.targets import Seen
+
+EVENTS, RESOURCES = 25_000, 200
+RATE = 4_000
+DOWN = Reply(503)
+WITHIN_S = 180.0
+# Live deliveries take milliseconds; a stall of this on a machine that others use too is none of ours.
+LATE_S = 3.0
+
+
+@dataclass
+class Night:
+    """A deployment in which every role runs, and the targets that its hooks point to."""
+
+    deployment: Deployment
+    api: Role
+    router: Role
+    targets: Targets
+
+    def producer(self) -> EventProducer:
+        """What a service publishes with."""
+        config = ProducerConfig(
+            bootstrap_servers=self.deployment.kafka,
+            schema_registry_url=self.deployment.registry,
+            topics=self.deployment.topics,
+        )
+        return EventProducer(config)
+
+    def sent(self, replay_id: int) -> int:
+        """How many deliveries a replay says that it has sent."""
+        replay = self.operator("GET", f"/replays/{replay_id}").json()["replay"]
+        assert replay["state"] in ("running", "done"), replay
+        return int(replay["progress"]["sent"])
+
+    @property
+    def operator(self) -> Caller:
+        """Somebody who may see everything."""
+        return Caller(self.api.url, self.deployment.env["HOOKSTREAM_API_TOKEN"])
+
+
+@pytest.fixture
+def night(
+    kafka: Kafka, registry_url: str, database_url: str, topics: TopicNames, processes: Processes, targets: Targets
+) -> Night:
+    """Everything but a replayer, ready."""
+    deployment = Deployment(kafka.bootstrap_servers, registry_url, database_url, topics, processes)
+    deployment.prepare()
+    api, router, worker = [deployment.role(name) for name in ("api", "router", "deliver")]
+    for role in (api, router, worker):
+        role.wait_ready()
+    deployment.env["HOOKSTREAM_API_URL"] = api.url
+    deployment.env["HOOKSTREAM_API_TOKEN"] = deployment.token("operator")
+    return Night(deployment, api, router, targets)
+
+
+class LiveTraffic:
+    """Events of two hooks, published in a thread at some fifty a second: one's own client, and a stranger's."""
+
+    def __init__(self, night: Night) -> None:
+        self.events: list[tuple[float, Event]] = []
+        self._night = night
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._publish, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Publish no more."""
+        self._ends.set()
+        self._thread.join(30)
+
+    def _publish(self) -> None:
+        with self._night.producer() as producer:
+            while not self._ends.wait(0.02):
+                number = len(self.events)
+                name, client = ("lead.updated", 434) if number % 2 else ("lead.new", 9999)
+                event = an_event(name, client=client, concept=number % RESOURCES)
+                producer.produce(event).result(30)
+                self.events.append((time.monotonic(), event))
+
+
+def first_of_each_resource_in_order(seen: list[Seen]) -> bool:
+    """Whether first deliveries of a resource are in the order of the log."""
+    firsts: dict[int, dict[str, int]] = defaultdict(dict)
+    for request in seen:
+        offset = int(request.headers["hookstream-sequence"].rpartition(":")[2])
+        firsts[request.concept].setdefault(request.id, offset)
+    return all(list(found.values()) == sorted(found.values()) for found in firsts.values())
+
+
+def test_a_hook_registered_afterwards_gets_the_whole_window_though_the_replayer_is_killed(night: Night) -> None:
+    """25,000 events: counted, sent at a rate, the replayer killed in the middle; none is missing, nothing live is late.
+
+    It takes a while: the window is long, and a killed replayer's lease has to end.
+    """
+    events = [an_event("lead.updated", client=434, concept=number % RESOURCES) for number in range(EVENTS)]
+    with night.producer() as producer:
+        for receipt in [producer.produce(event) for event in events]:
+            receipt.result(60)
+    unwanted = 'hookstream_routed_total{result="unwanted"}'
+    eventually(lambda: night.router.metric(unwanted) == EVENTS, WITHIN_S, describe="nobody wants them")
+    own = Caller(night.api.url, night.deployment.token("integrator", 434))
+    hook = own.register("lead.updated", night.targets.url("late"))
+    stranger = Caller(night.api.url, night.deployment.token("integrator", 9999))
+    strangers = stranger.register("lead.new", night.targets.url("stranger"))
+    stranger.wait_effective(max(hook["id"], strangers["id"]))
+
+    killed = night.deployment.role("replayer").wait_ready()
+    rates = ("--rate", str(RATE), "--rate-per-endpoint", str(RATE))
+    done = night.deployment.run("replay", "--from", "-1h", "--client", "434", *rates, "--dry-run", "--json")
+    assert done.code == 0, done.err
+    plan = done.json()
+    assert plan["count"]["deliveries"] == EVENTS
+    assert plan["count"]["hooks"] == [{"id": hook["id"], "deliveries": EVENTS}]
+    assert plan["count"]["estimate_s"] == pytest.approx(EVENTS / RATE)
+    assert night.targets.requests == [], "a dry run sends nothing"
+
+    live = LiveTraffic(night)
+    try:
+        eventually(lambda: len(live.events) > 10, WITHIN_S)
+        path = f"/replays/{plan['id']}"
+        assert night.operator("PATCH", path, {"replay": {"state": "running"}}).status_code == 200
+        eventually(lambda: night.sent(plan["id"]) > EVENTS // 5, WITHIN_S, every_s=0.05, describe="it sends")
+        killed.process.kill()
+        assert night.sent(plan["id"]) < EVENTS, "too late to be killed in the middle"
+        night.deployment.role("replayer").wait_ready()
+        done = night.deployment.run("replay", "resume", str(plan["id"]))
+        assert (done.code, done.out) == (0, f"replay {plan['id']}: done, sent {EVENTS:,}\n"), done.err
+        wanted = {delivery_id(event.id, hook["id"]) for event in events}
+
+        def all_arrived() -> bool:
+            missing = wanted - {seen.id for seen in night.targets.accepted_by("late")}
+            assert not missing, f"{len(missing)} missing"
+            return True
+
+        eventually(all_arrived, WITHIN_S, every_s=0.5)
+    finally:
+        live.stop()
+
+    check_replayed(night, plan, wanted)
+    check_live(night, live, {434: hook["id"], 9999: strangers["id"]})
+
+
+def check_replayed(night: Night, plan: dict[str, Any], wanted: set[DeliveryId]) -> None:
+    """Everything that was counted arrived as a replay, nothing else did, first deliveries in order."""
+    replayed = [seen for seen in night.targets.accepted_by("late") if "hookstream-replay" in seen.headers]
+    assert {seen.headers["hookstream-replay"] for seen in replayed} == {plan["job"]}
+    assert {seen.id for seen in replayed} == wanted, "something else was sent, too"
+    assert len(replayed) < EVENTS + 4 * RATE, "more than a tail was repeated"
+    assert first_of_each_resource_in_order(replayed)
+    assert min(int(seen.headers["webhook-timestamp"]) for seen in replayed) >= plan["created_at_ms"] // 1000
+
+
+def check_live(night: Night, live: LiveTraffic, hooks: dict[int, int]) -> None:
+    """Everything that was published meanwhile arrived, soon, in order."""
+
+    def live_arrived() -> dict[str, Seen]:
+        accepted = [*night.targets.accepted_by("late"), *night.targets.accepted_by("stranger")]
+        found = {seen.id: seen for seen in accepted if "hookstream-replay" not in seen.headers}
+        assert len(found) == len(live.events), f"{len(live.events) - len(found)} live deliveries missing"
+        return found
+
+    arrived = eventually(live_arrived, WITHIN_S, every_s=0.5)
+    took = [arrived[delivery_id(event.id, hooks[event.client])].at - at for at, event in live.events]
+    late = [seconds for seconds in took if seconds > LATE_S]
+    assert len(late) <= len(took) // 100, f"live deliveries were late: {late}"
+    for name in ("late", "stranger"):
+        seen = [each for each in night.targets.accepted_by(name) if "hookstream-replay" not in each.headers]
+        assert first_of_each_resource_in_order(seen)
+
+
+def test_a_replay_never_overtakes_what_a_sick_endpoint_is_owed(night: Night) -> None:
+    """A window is replayed to an endpoint that is down: the owed and the replayed arrive, first deliveries first."""
+    night.targets.answer = lambda _seen: DOWN
+    own = Caller(night.api.url, night.deployment.token("integrator", 434))
+    hook = own.register("lead.updated", night.targets.url("sick"))
+    own.wait_effective(hook["id"])
+    events = [an_event("lead.updated", client=434, concept=number % 3) for number in range(60)]
+    with night.producer() as producer:
+        for receipt in [producer.produce(event) for event in events]:
+            receipt.result(30)
+    routed = 'hookstream_routed_total{result="routed"}'
+    eventually(lambda: night.router.metric(routed) == len(events), WITHIN_S)
+    night.deployment.role("replayer").wait_ready()
+    done = night.deployment.run("replay", "--from", "-1h", "--hook", str(hook["id"]), "--yes", "--json")
+    assert done.code == 0, done.err
+    assert (done.json()["state"], done.json()["progress"]["sent"]) == ("done", len(events))
+    night.targets.answer = lambda _seen: OK
+    wanted = {delivery_id(event.id, hook["id"]) for event in events}
+
+    def both_arrived() -> list[Seen]:
+        accepted = night.targets.accepted_by("sick")
+        replayed = {seen.id for seen in accepted if "hookstream-replay" in seen.headers}
+        first = {seen.id for seen in accepted if "hookstream-replay" not in seen.headers}
+        assert replayed == first == wanted, f"{len(first)} live, {len(replayed)} replayed of {len(wanted)}"
+        return accepted
+
+    accepted = eventually(both_arrived, WITHIN_S, every_s=0.5)
+    assert first_of_each_resource_in_order(accepted)
+    firsts: dict[str, Seen] = {}
+    for seen in accepted:
+        firsts.setdefault(seen.id, seen)
+    assert not [seen for seen in firsts.values() if "hookstream-replay" in seen.headers], "a replay came first"
+
+
+def test_what_is_much_or_cut_is_not_sent_unasked(night: Night) -> None:
+    """Without --yes, and nobody to ask, a large replay waits; it can be seen, and ended; usage errors are one line."""
+    own = Caller(night.api.url, night.deployment.token("integrator", 434))
+    hook = own.register("lead.updated", night.targets.url("much"))
+    own.wait_effective(hook["id"])
+    with night.producer() as producer:
+        for receipt in [producer.produce(an_event("lead.updated", client=434, concept=n)) for n in range(1_001)]:
+            receipt.result(30)
+    eventually(lambda: len(night.targets.accepted_by("much")) == 1_001, WITHIN_S)
+    night.deployment.role("replayer").wait_ready()
+    run = night.deployment.run
+    done = run("replay", "--from", "-1h")
+    assert done.code == 1
+    assert "deliveries 1,001, at least 0:00:10" in done.out
+    assert done.err.count("\n") == 1, done.err
+    assert "not sent without --yes: replay 1 waits" in done.err
+    (listed,) = run("replay", "list", "--json").json()
+    assert (listed["id"], listed["state"]) == (1, "planned")
+    assert "planned" in run("replay", "show", "1").out
+    assert run("replay", "pause", "1").code == 1
+    assert run("replay", "cancel", "1").code == 0
+    assert run("replay", "show", "1", "--json").json()["state"] == "cancelled"
+    for wrong in ((), ("--from", "yesterday"), ("--from", "-1h", "--resource", "property")):
+        done = run("replay", *wrong)
+        assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    nothing = run("replay", "--from", "-1h", "--event", "lead.new", "--json")
+    assert (nothing.code, nothing.err) == (0, "nothing to send\n")
+    assert json.loads(nothing.out or "null") is None
+    assert len(night.targets.requests) == 1_001
