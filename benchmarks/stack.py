@@ -49,7 +49,7 @@ from tests.support.machine import Part
 from tests.support.processes import Process, Processes, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
 PARTITIONS = 12
@@ -333,10 +333,14 @@ class Stack:
 
     # -- who works ---------------------------------------------------------------------------------------------------
 
-    def role(self, name: str, *, profile: str | None = None) -> Role:
-        """Start a role of hookstream through its command line; `profile` is a file for a cProfile of it."""
+    def role(self, name: str, *, profile: str | None = None, also: Mapping[str, str] | None = None) -> Role:
+        """Start a role of hookstream through its command line; `profile` is a file for a cProfile of it.
+
+        `also` are settings of its own, without their prefix.
+        """
         port = free_port()
-        env = self._env | {"HOOKSTREAM_METRICS_PORT": str(port)}
+        more = {f"HOOKSTREAM_{setting}": value for setting, value in (also or {}).items()}
+        env = self._env | {"HOOKSTREAM_METRICS_PORT": str(port)} | more
         if profile is None:
             process = self.processes.hookstream(name, env=env)
         else:
