@@ -261,6 +261,7 @@ class ReplayRow(Base):
 
     `stretches` is the window in offsets, rows of (topic, partition, start, end), fixed before the count. `matched`,
     `hooks` and `estimate_s` are what the dry run found. Whoever works on it is `lease_owner`, until `lease_until_ms`.
+    A client has one unfinished `own` replay at most: of two that are asked for at once, one loses to the index.
     """
 
     __tablename__ = "replays"
@@ -307,6 +308,13 @@ class ReplayRow(Base):
             "id",
             postgresql_where=text("state IN ('counting', 'running')"),
             sqlite_where=text("state IN ('counting', 'running')"),
+        ),
+        Index(
+            "ux_replays_own_unfinished",
+            "client",
+            unique=True,
+            postgresql_where=text("own AND state IN ('counting', 'planned', 'running', 'paused')"),
+            sqlite_where=text("own AND state IN ('counting', 'planned', 'running', 'paused')"),
         ),
     )
 

@@ -173,6 +173,8 @@ class ReplayRepository:
     def create(self, new: NewReplay, *, one_at_a_time: bool) -> StoredReplay:
         """Ask for a replay; it is counted as soon as a replayer has time. `one_at_a_time`: of the client's own.
 
+        Of two that are asked for at once the later one breaks a unique index; `transact` repeats it, and it is refused.
+
         Raises:
             ReplayUnfinishedError: the client has one that has not ended.
         """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
@@ -18,7 +20,7 @@ from hookstream.subscriptions.errors import (
     ReplayUnfinishedError,
 )
 from hookstream.subscriptions.migrations import migrate
-from hookstream.subscriptions.models import AuditRow
+from hookstream.subscriptions.models import AuditRow, ReplayRow
 from hookstream.subscriptions.replays import (
     Lease,
     NewReplay,
@@ -37,6 +39,8 @@ from hookstream.subscriptions.replays import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from sqlalchemy.orm import Session
 
 T = TypeVar("T")
 
@@ -193,6 +197,29 @@ def test_a_client_sees_its_replays_and_has_one_at_a_time_of_its_own(store: Store
     assert [each.id for each in page] == [theirs]
     cancelled = store.ask(lambda replays: replays.list(ReplayQuery(client=None, state=ReplayState.CANCELLED)))
     assert [each.id for each in cancelled] == [mine]
+
+
+def test_of_two_own_replays_that_are_asked_for_at_once_one_is_refused(database_url: str) -> None:
+    """Two requests that both saw no unfinished replay end with one. SQLite has one writer at a time anyway."""
+    migrate(database_url)
+    engine = open_database(database_url)
+    store = Store(open_sessions(engine))
+    both_have_looked = threading.Barrier(2)
+
+    def meet(session: Session, *_: object) -> None:
+        if any(isinstance(row, ReplayRow) for row in session.new):
+            both_have_looked.wait(30)
+
+    event.listen(store.sessions, "before_flush", meet)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            asked = [pool.submit(store.create, own=True) for _ in range(2)]
+            failures = [found.exception() for found in asked]
+        assert [type(failure) for failure in failures if failure] == [ReplayUnfinishedError]
+        listed = store.ask(lambda replays: replays.list(ReplayQuery(client=ClientId(434))))
+        assert len(listed) == 1
+    finally:
+        engine.dispose()
 
 
 def test_every_deed_is_audited(store: Store) -> None:
