@@ -58,10 +58,12 @@ def new_key() -> str:
     return base64.b64encode(os.urandom(32)).decode()
 
 
-def replaced(deployment: Deployment, role: Role, name: str, **settings: str) -> Role:
-    """Stop a role and start it with other settings, on another port."""
-    assert role.process.terminate(30) == 0, role.process.log_tail()
-    return deployment.role(name, **settings).wait_ready()
+def replaced(deployment: Deployment, roles: dict[str, Role], **settings: str) -> dict[str, Role]:
+    """Stop roles and start them with other settings, on other ports; they get ready side by side."""
+    for role in roles.values():
+        assert role.process.terminate(30) == 0, role.process.log_tail()
+    started = {name: deployment.role(name, **settings) for name in roles}
+    return {name: role.wait_ready() for name, role in started.items()}
 
 
 @pytest.mark.parametrize("database", ["sqlite_url", "database_url"], ids=["sqlite", "postgresql"])
@@ -79,18 +81,18 @@ def test_keys_are_rotated_while_deliveries_go_on(  # parts of a deployment
     deployment.prepare()
     old, new = deployment.env["HOOKSTREAM_SECRET_KEY"], new_key()
     both = {"SECRET_KEY": new, "SECRET_KEY_PREVIOUS": old}
-    api, router, worker = (deployment.role(name) for name in ("api", "router", "deliver"))
-    for role in (api, router, worker):
-        role.wait_ready()
+    router = deployment.role("router")
+    keyed = {name: deployment.role(name) for name in ("deliver", "api")}
     token = deployment.token("integrator", CLIENT)
-    caller = Caller(api.url, token)
+    for role in (router, *keyed.values()):
+        role.wait_ready()
+    caller = Caller(keyed["api"].url, token)
     with Receiver() as receiver:
         hooks = {name: caller.register(name, receiver.url(name)) for name in EVENTS}
         secrets = {f"/{name}": [hook["secret"]] for name, hook in hooks.items()}
         caller.wait_effective(max(hook["id"] for hook in hooks.values()))
         with load(deployment) as published:
-            worker = replaced(deployment, worker, "deliver", **both)
-            api = replaced(deployment, api, "api", **both)
+            keyed = replaced(deployment, keyed, **both)
             dry = deployment.run("secrets", "rotate", "--dry-run", "--json", also=both).json()
             assert dry["key"] not in dry["under"]
             assert sum(dry["under"].values()) == len(EVENTS)
@@ -99,12 +101,11 @@ def test_keys_are_rotated_while_deliveries_go_on(  # parts of a deployment
             report = done.json()
             assert (report["hooks"], report["unpublished"], list(report["under"])) == (len(EVENTS), 0, [report["key"]])
 
-            rotated = Caller(api.url, token)("POST", f"/hooks/{hooks['lead.status']['id']}/secret/rotate")
+            rotated = Caller(keyed["api"].url, token)("POST", f"/hooks/{hooks['lead.status']['id']}/secret/rotate")
             assert rotated.status_code == 200, rotated.text
             secrets["/lead.status"].append(rotated.json()["hook"]["secret"])
 
-            worker = replaced(deployment, worker, "deliver", SECRET_KEY=new)
-            api = replaced(deployment, api, "api", SECRET_KEY=new)
+            keyed = replaced(deployment, keyed, SECRET_KEY=new)
             so_far = published()
             eventually(lambda: published() >= so_far + 30, 60)
         count = published()
@@ -139,6 +140,6 @@ def test_what_only_an_unknown_key_opens_is_owed_until_the_key_is_back(
         assert failed.code == 1
         assert f"hook {hook['id']} is sealed under none of these keys" in failed.err
         assert receiver.requests == []
-        worker = replaced(deployment, worker, "deliver")
+        replaced(deployment, {"deliver": worker})
         eventually(lambda: len(receiver.accepted()) == 1, 60)
         Webhook(hook["secret"]).verify(receiver.accepted()[0].body, receiver.accepted()[0].headers)

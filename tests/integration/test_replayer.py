@@ -11,6 +11,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from hookstream.processors.kafka import make_admin
+from hookstream.processors.operations import replay_run
 from hookstream.processors.topics import topic_ids
 from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.hook import HookId, HookState
@@ -270,8 +271,11 @@ def test_a_window_that_retention_has_cut_says_what_is_left(stage: ReplayStage) -
     assert done.progress.sent == EVENTS - sum(more.values()) == len(stage.written(done.job))
 
 
-def test_only_what_was_not_delivered_is_judged_by_a_log_that_knows(stage: ReplayStage) -> None:
+def test_only_what_was_not_delivered_is_judged_by_a_log_that_knows(
+    stage: ReplayStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Refused where the attempt log has not read, is behind, or begins too late; else nothing delivered is repeated."""
+    monkeypatch.setattr(replay_run, "CATCH_UP_WITHIN_S", 0.5)
     world = stage.world
     attempts = world.topics.attempts
     world.put(attempts, b"an attempt", b"1", partition=0)
