@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tests.support.processes import Processes
 
 TEXT = DOCUMENT.read_text()
-ROLES = ("api", "router", "deliver", "attempt-log")
+ROLES = ("api", "router", "deliver", "attempt-log", "replayer")
 USERS = tuple(dict.fromkeys(role for role, *_ in acl_rows(TEXT) if role != "every role"))
 OPERATOR = "operator"
 CLIENT = 434
@@ -95,6 +95,20 @@ class Site:
             self.deployment.env["HOOKSTREAM_PARTITIONS"] = self.shell["HOOKSTREAM_PARTITIONS"] = PARTITIONS
         self.start(*stopped)
 
+    def ask_replay(self, operator: Caller, *, run: bool) -> None:
+        """Have a replay counted that sends one delivery at once and the next after minutes, or, not to be run, all."""
+        asked = {"from_ms": 0, "client": CLIENT, "event": "lead.new", "rate_per_second": 0.01 if run else 1000}
+        path = f"/replays/{operator('POST', '/replays', {'replay': asked}).json()['replay']['id']}"
+
+        def planned() -> bool:
+            found = operator("GET", path).json()["replay"]
+            return bool(found["state"] == "planned" and found["count"]["deliveries"] > 1)
+
+        eventually(planned, 60, describe="the replay is counted")
+        if run:
+            assert operator("PATCH", path, {"replay": {"state": "running"}}).status_code == 200
+        self.shell["REPLAY"] = path.rpartition("/")[2]
+
 
 @pytest.fixture
 def site(tmp_path: Path, logs: list[Path], registry_url: str, sqlite_url: str, processes: Processes) -> Iterator[Site]:
@@ -142,11 +156,18 @@ def test_every_command_of_the_runbook_works(site: Site) -> None:
         hook = Caller(site.running["api"].url, token).register("lead.new", receiver.url("lead"))
         site.shell["HOOK"] = str(hook["id"])
         Caller(site.running["api"].url, token).wait_effective(hook["id"])
+        operator = Caller(site.running["api"].url, site.shell["HOOKSTREAM_API_TOKEN"])
         for block in others:
+            if "$REPLAY" in block.script:
+                site.ask_replay(operator, run="replay pause" in block.script)
             site.run(block)
             if "hookstream publish" in block.script:
                 eventually(receiver.accepted, 60, describe="what the runbook published is delivered")
                 site.shell["DELIVERY"] = receiver.accepted()[0].id
+                assert deployment.run("publish", "lead.new", "--client", str(CLIENT), "--id", "2").code == 0
+                eventually(lambda: len(receiver.accepted()) > 1, 60, describe="there are two for a replay to send")
+        jobs = {found.headers.get("hookstream-replay", "").partition("-")[0] for found in receiver.accepted()}
+        assert "replay" in jobs, "no replay reached the endpoint"
         got = len(receiver.accepted())
         platform = Caller(site.running["api"].url, deployment.token("platform"))
         event = {"event": "lead.new", "client": CLIENT, "concept": {"id": 77}}
