@@ -109,7 +109,7 @@ class Stage:
             recorder.run_once()
             return self.committed() == told
 
-        eventually(settled, 30)
+        eventually(settled, 60)  # the session of one that was killed has to end first
 
     def wait_for(self, numbers: Counter[int]) -> None:
         """Wait until these attempts have rows, and no others."""

@@ -153,7 +153,7 @@ def test_a_handshake_that_hangs_costs_the_time_for_connecting_and_no_more(run_on
         async with hostile_server(never) as server, http_client(config) as client:
             answer = await post(client, server.url(host=NAME).replace("http:", "https:"))
             assert answer.error is AttemptResult.TIMEOUT
-            assert 0.2 <= answer.duration_s < 1
+            assert 0.19 <= answer.duration_s < 1  # the loop counts milliseconds
             await until(lambda: server.open == 0)
 
     run_on(main())
