@@ -67,6 +67,8 @@ class Engine:
             policy=policy, table=table, dispatcher=dispatcher, dispatches=self, random=random, streams=streams
         )
         self.policy = policy
+        self._meet_at = 0.0
+        self._meet_asked = False
         self._timers = Timers()
         self._isolation = Isolation(self.ledger, self._timers, effects)
         self._sending = Sending(self.ledger, self._timers, self._isolation)
@@ -91,10 +93,23 @@ class Engine:
         return self._timers.next_due
 
     def end_turn(self) -> None:
-        """Let cursors that have met the main lane go."""
+        """Let cursors that have met the main lane go.
+
+        All of them are looked at, so not in every turn: five hundred dead endpoints would cost more than the deliveries
+        to the others. What is touched is looked at at once.
+        """
         ledger = self.ledger
-        if ledger.touched or ledger.streams[0].owing or ledger.streams[1].owing:
+        owing = ledger.streams[0].owing or ledger.streams[1].owing
+        if ledger.touched or (owing and ledger.now >= self._meet_at):
+            self._meet_at = ledger.now + self.policy.meet_every_s
             self._catch_up.meet()
+        elif owing and not self._meet_asked:
+            self._meet_asked = True
+            self._timers.at(self._meet_at, self._meet_is_due)
+
+    def _meet_is_due(self) -> None:
+        """The turn that this timer brings looks at the cursors."""
+        self._meet_asked = False
 
     # -- the main lane -------------------------------------------------------------------------------------------
 

@@ -83,3 +83,18 @@ def test_an_hour_of_outage_costs_few_requests_and_ends_with_everything_in_order(
 
 TestEngine = EngineMachine.TestCase
 TestEngine.settings = QUICK
+
+
+def test_cursors_that_nothing_happened_to_are_looked_at_soon() -> None:
+    """Not in every turn, but within ten milliseconds: the engine asks for the turn itself."""
+    world = World(4)
+    engine = world.owner.engine
+    while not engine.ledger.streams[LIVE].owing:
+        world.step()
+        engine = world.owner.engine
+    engine.end_turn()
+    engine.end_turn()
+    assert not engine.ledger.touched
+    due = engine.next_due()
+    assert due is not None
+    assert due <= engine.ledger.now + engine.policy.meet_every_s
