@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 UV ?= $(shell command -v uv 2>/dev/null)
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 PYTEST_ARGS ?=
+# Most tests on real parts wait for something; each process has parts of its own. 0: one after the other, in this process.
+TEST_PROCESSES ?= 2
 ROOMS := schemas producers subscriptions processors
 SOURCES := $(ROOMS) tests $(wildcard benchmarks)
 INSTALLED := $(VENV)/.installed
@@ -21,7 +23,7 @@ demo: $(INSTALLED) ## events to endpoints in one process, nothing else needed
 	@$(BIN)/hookstream demo
 
 test: check ## check, then everything on real parts (Kafka, PostgreSQL, registry)
-	$(BIN)/python -m pytest tests/contract tests/integration tests/delivery $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/delivery tests/integration tests/contract -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 check: lint types imports unit ## lint, types, import directions, unit tests
 
