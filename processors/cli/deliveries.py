@@ -75,8 +75,8 @@ def list_attempts(
     now_ms = time.time_ns() // 1_000_000
     query = {
         "outcome": outcome,
-        "from_ms": None if since is None else parse_time(since, now_ms=now_ms),
-        "to_ms": None if until is None else parse_time(until, now_ms=now_ms),
+        "from_ms": None if since is None else parse_time(since, "--from", now_ms=now_ms),
+        "to_ms": None if until is None else parse_time(until, "--to", now_ms=now_ms),
     }
     with open_api() as api:
         attempts = list(_attempts(api, f"/hooks/{hook_id}/attempts", limit, query))

@@ -5,6 +5,7 @@ The replay lives in the deployment, not in this command: whoever ends the comman
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import CommandError, Json, note, say, say_json, say_table, shown_time
+from .times import WANTED, parse_time
 
 if TYPE_CHECKING:
     from .api_client import ApiClient
@@ -48,7 +50,7 @@ def replay(  # noqa: PLR0913  # what a command line may say
     ctx: typer.Context,
     *,
     from_: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="RFC 3339, or back from now: -90m, -2h, -3d.")
+        str | None, typer.Option("--from", metavar="TIME", help=f"What arrived from then on: {WANTED}.")
     ] = None,
     to: Annotated[str, typer.Option("--to", metavar="TIME", help="The same; not in the window.")] = "now",
     client: Annotated[int | None, typer.Option(min=0, help="One client's alone; operators may replay everybody's.")] = (
@@ -76,14 +78,13 @@ def replay(  # noqa: PLR0913  # what a command line may say
     """Count what a window would send, show it, and send it. Ctrl-C leaves the replay running."""
     if ctx.invoked_subcommand is not None:
         return
-    from .replay_times import unix_ms
-
     if from_ is None:
         message = "wants --from, or a command: list, show, pause, resume, cancel"
         raise typer.BadParameter(message, ctx)
+    now_ms = time.time_ns() // 1_000_000
     asked = {
-        "from_ms": unix_ms(from_, "--from"),
-        "to_ms": None if to == "now" else unix_ms(to, "--to"),
+        "from_ms": parse_time(from_, "--from", now_ms=now_ms),
+        "to_ms": None if to == "now" else parse_time(to, "--to", now_ms=now_ms),
         "client": client,
         "hook_id": hook,
         "event": event,
