@@ -97,7 +97,10 @@ class Metrics:
         self.routed = dict.fromkeys(ROUTED, 0)
         self.attempt_log = dict.fromkeys(LOGGED, 0)
         self.attempt_log_lag_seconds = 0.0
-        self.expired = 0
+        self.expired_of: dict[str, int] = {}
+        """By role, of those that run in this process: each writes its own."""
+        self.table_offset_of: dict[str, int] = {}
+        """By role likewise."""
         self.attempt_records_dropped = 0
         self.delivery_seconds = Histogram(_DELIVERY_BUCKETS_S)
         self.attempt_seconds = Histogram(_ATTEMPT_BUCKETS_S)
@@ -105,12 +108,21 @@ class Metrics:
         self.cursors = 0
         self.owed_oldest_seconds = 0.0
         self.commit_metadata_bytes = 0
-        self.table_offset = 0
         self.window_used_ratio: dict[int, float] = {}
         """By partition; take a partition out when it is revoked."""
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
+
+    @property
+    def expired(self) -> int:
+        """What all roles of the process missed."""
+        return sum(tuple(self.expired_of.values()))
+
+    @property
+    def table_offset(self) -> int:
+        """How far every role of the process has read the table."""
+        return min(tuple(self.table_offset_of.values()), default=0)
 
     def render(self) -> bytes:
         """Everything, in Prometheus' text format."""

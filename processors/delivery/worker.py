@@ -378,8 +378,8 @@ class DeliveryWorker:
 
     def _report(self) -> None:
         metrics, poll = self._metrics, self._poll
-        metrics.expired = poll.expired + self._deliveries.readers.expired
-        metrics.table_offset = self.table.offset
+        metrics.expired_of["deliver"] = poll.expired + self._deliveries.readers.expired
+        metrics.table_offset_of["deliver"] = self.table.offset
         if self.table.offset < self._reader.target_offset:
             self._health.down("table", f"read up to {self.table.offset} of {self._reader.target_offset}")
         elif self._deliveries.waiting_for_table:

@@ -394,8 +394,8 @@ class Router:
         raise ProduceFailedError(message)
 
     def _report_health(self) -> None:
-        self.metrics.expired = self._source.expired
-        self.metrics.table_offset = self.table.offset
+        self.metrics.expired_of["router"] = self._source.expired
+        self.metrics.table_offset_of["router"] = self.table.offset
         if self.table.unreadable:
             self.health.down("table", "holds rows that cannot be read: run `hookstream subscriptions resync`")
         elif self._source.waiting:

@@ -38,6 +38,15 @@ def test_counts_arrive_under_their_labels_and_start_at_zero() -> None:
     assert shown["hookstream_deliveries_total"][("delivered",)] == 0
 
 
+def test_two_roles_of_one_process_do_not_overwrite_each_other() -> None:
+    metrics = Metrics()
+    assert families(metrics)["hookstream_expired_total"] == families(metrics)["hookstream_table_offset"] == {(): 0}
+    metrics.expired_of.update({"router": 3, "deliver": 4})
+    metrics.table_offset_of.update({"router": 20, "deliver": 17})
+    shown = families(metrics)
+    assert (shown["hookstream_expired_total"], shown["hookstream_table_offset"]) == ({(): 7}, {(): 17})
+
+
 def test_a_label_that_is_not_announced_is_an_error() -> None:
     with pytest.raises(KeyError):
         Metrics().deliveries["whatever"] += 1
