@@ -146,8 +146,10 @@ class Committing:
         dirty = False
         if self.fenced:
             self._insist(self._owned)
+        # Of all partitions together: one request takes them all, and what a kill repeats is what none of them has said.
+        enough = sum(part.progress for part in self._owned) >= COMMIT_AFTER_SETTLEMENTS
         for part in self._owned:
-            if part.progress >= COMMIT_AFTER_SETTLEMENTS or (part.progress and now - part.begun_at >= COMMIT_AFTER_S):
+            if part.progress and (enough or now - part.begun_at >= COMMIT_AFTER_S):
                 self._begin(part, now)
             dirty = dirty or bool(part.progress)
         self._send()

@@ -117,6 +117,32 @@ def test_fifty_settlements_are_committed_at_once_and_few_after_a_second() -> Non
     asyncio.run(run())
 
 
+def test_fifty_settlements_of_all_partitions_together_are_committed_in_one_request() -> None:
+    async def run() -> None:
+        bench = Bench()
+        other = View()
+        second: Any = SimpleNamespace(
+            index=4,
+            gone=False,
+            progress=20,
+            begun_at=bench.now,
+            committed=asyncio.Event(),
+            commits=(StreamCommits(offset=0), StreamCommits(offset=0)),
+            views=(other, View()),
+        )
+        other.offset = 20
+        bench.part.begun_at = bench.now
+        bench.committing.own([bench.part, second])  # type: ignore[list-item]
+        bench.deliver(29)
+        await bench.tick()
+        assert not bench.sent
+        bench.deliver(1)
+        await bench.tick()
+        assert [(tp.partition, tp.offset) for tp in await bench.answer()] == [(3, 30), (4, 20)]
+
+    asyncio.run(run())
+
+
 def test_one_request_is_under_way_at_a_time() -> None:
     async def run() -> None:
         bench = Bench()
