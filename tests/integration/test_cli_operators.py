@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 
+from hookstream.schemas.delivery import delivery_id
 from tests.support.deployment import Caller, Deployment, hookstream
 from tests.support.targets import OK, Reply, Targets
 from tests.support.wait import eventually
@@ -63,26 +65,30 @@ def test_an_endpoint_is_paused_drained_resumed_and_its_letters_resent(deployment
     targets.answer = lambda _seen: Reply(500)  # should the worker not have read it yet
     publish(2, 3, 4)
     eventually(lambda: run("drain", wish["endpoint"], *WHY, "--dry-run")["behind"] == 3, 60, every_s=0.5)
-    drained = run("drain", wish["endpoint"], "--yes", *WHY)
-    assert drained["skip_before_ms"] > 0
 
     def letters() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = run("dead-letters", "list", "--client", str(CLIENT), "--since", "1h")
         return found
 
-    found = eventually(lambda: letters() if len(letters()) == 3 else None, 60, every_s=0.5)
+    published = deployment.run("publish", "lead.new", "--client", str(CLIENT), "--id", "5", "--json").json()
+    skipped = delivery_id(UUID(published["id"]), hook_id)
+    looked_up = eventually(lambda: run("skip", skipped, *WHY), 60, every_s=0.5, describe="its endpoint is looked up")
+    assert (looked_up["endpoint"], [skip["delivery"] for skip in looked_up["skipped"]]) == (wish["endpoint"], [skipped])
+    drained = run("drain", wish["endpoint"], "--yes", *WHY)
+    assert drained["skip_before_ms"] > 0
+    found = eventually(lambda: four if len(four := letters()) == 4 else None, 60, every_s=0.5)
     assert found is not None
     assert {letter["reason"] for letter in found} == {"skipped"}
     assert all(letter["detail"].endswith("ticket 17") for letter in found)
     plan = run("dead-letters", "resend", "--hook", str(hook_id), "--dry-run")
-    assert plan == {"resendable": 3, "unfit": 0, "hooks": [{"client": CLIENT, "hook_id": hook_id, "letters": 3}]}
+    assert plan == {"resendable": 4, "unfit": 0, "hooks": [{"client": CLIENT, "hook_id": hook_id, "letters": 4}]}
     assert len(targets.accepted) == 1
 
     targets.answer = lambda _seen: OK
     assert not run("resume", "--hook", str(hook_id), *WHY)["paused"]
     run("retry-now", "--hook", str(hook_id), *WHY)
-    assert run("dead-letters", "resend", "--reason", "skipped", "--rate", "100") == {"resent": 3, "unfit": 0, "left": 0}
-    eventually(lambda: len(targets.accepted) == 4, 60, describe="what was resent is delivered, and not drained again")
+    assert run("dead-letters", "resend", "--reason", "skipped", "--rate", "100") == {"resent": 4, "unfit": 0, "left": 0}
+    eventually(lambda: len(targets.accepted) == 5, 60, describe="what was resent is delivered, and not drained again")
     assert {seen.id for seen in targets.accepted[1:]} == {letter["delivery_id"] for letter in found}
     assert {seen.headers["hookstream-replay"].partition("-")[0] for seen in targets.accepted[1:]} == {"resend"}
     shown = deployment.run("dead-letters", "show", found[0]["id"], also=operator)
