@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 UV ?= $(shell command -v uv 2>/dev/null)
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 PYTEST_ARGS ?=
-# Most tests on real parts wait for something; each process has parts of its own. 0: one after the other, in this process.
+# Processes that the tests on real parts run in, each with parts of its own. 0: one after the other, in this process.
 TEST_PROCESSES ?= 2
 ROOMS := schemas producers subscriptions processors
 SOURCES := $(ROOMS) tests $(wildcard benchmarks)
