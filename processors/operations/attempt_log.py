@@ -98,6 +98,7 @@ class AttemptRecorder:
         self._topic_id = ""
         self._consumer: Consumer | None = None
         self._parts: dict[int, _Part] = {}
+        self._uncommitted: dict[int, int] = {}
 
     def run(self, stop: StopSignal, health: Health) -> None:
         """Write until asked to stop; what is away is waited for.
@@ -133,6 +134,8 @@ class AttemptRecorder:
                 self._commit(consumer, taken)
             else:
                 self._metrics.attempt_log_lag_seconds = 0.0
+                if self._uncommitted:
+                    self._commit_again(consumer)
             self._delete_old()
         except (ProcessorError, RegistryError, DatabaseError):
             self.close()
@@ -145,6 +148,7 @@ class AttemptRecorder:
             self._consumer.close()
             self._consumer = None
         self._parts.clear()
+        self._uncommitted.clear()
 
     def _opened(self) -> Consumer:
         """Join the group, once the database answers: a member that cannot write would only hold partitions."""
@@ -241,12 +245,27 @@ class AttemptRecorder:
 
     def _commit(self, consumer: Consumer, taken: Sequence[Message]) -> None:
         """Say how far the database is; of a partition that is another's by now too, which is true, and harmless."""
-        ends = {message.partition() or 0: (message.offset() or 0) + 1 for message in taken}
+        self._uncommitted |= {message.partition() or 0: (message.offset() or 0) + 1 for message in taken}
+        self._commit_again(consumer)
+
+    def _commit_again(self, consumer: Consumer) -> None:
+        """Commit what is not: while a group moves, its answer may be no, and no record may come to ask again with."""
+        ends = self._uncommitted
         offsets = [TopicPartition(self._topic, partition, offset) for partition, offset in ends.items()]
         try:
-            consumer.commit(offsets=offsets, asynchronous=False)
+            answers = consumer.commit(offsets=offsets, asynchronous=False) or []
         except KafkaException as exc:
-            log.warning("offsets of attempts were not committed; they may be read again", reason=str(exc))
+            log.warning("offsets of attempts were not committed yet", reason=str(exc))
+            return
+        for answer in answers:
+            if answer.error is None:
+                ends.pop(answer.partition, None)
+            else:
+                log.warning(
+                    "offsets of attempts were not committed yet",
+                    partition=answer.partition,
+                    reason=answer.error.str(),
+                )
 
     def _delete_old(self) -> None:
         """Delete one batch of what is too old, if it is time; the rest comes with the next turns."""

@@ -132,7 +132,7 @@ def test_fifty_settlements_of_all_partitions_together_are_committed_in_one_reque
         )
         other.offset = 20
         bench.part.begun_at = bench.now
-        bench.committing.own([bench.part, second])  # type: ignore[list-item]
+        bench.committing.own([bench.part, second])
         bench.deliver(29)
         await bench.tick()
         assert not bench.sent
