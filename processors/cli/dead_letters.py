@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from .console import CommandError, Json, note, say, say_json, say_table, shown_time
+from .open_api import open_api
 
 if TYPE_CHECKING:
     from .api_client import ApiClient
@@ -55,7 +56,7 @@ def list_(  # noqa: PLR0913 - an option each
     """List dead letters by partition, in each from the oldest on."""
     query = _query(client=client, hook=hook, event=event, reason=reason, since=since, until=until)
     found: list[Page] = []
-    with _api() as api:
+    with open_api() as api:
         for letter in _letters(api, query):
             found.append(letter)
             if len(found) == limit:
@@ -70,7 +71,7 @@ def list_(  # noqa: PLR0913 - an option each
 @app.command("show")
 def show(letter: Annotated[str, typer.Argument(metavar="ID")], *, as_json: Json = False) -> None:
     """Show a dead letter, with the start of its last answer."""
-    with _api() as api:
+    with open_api() as api:
         found = api.get(f"/dead-letters/{letter}")["dead_letter"]
     if as_json:
         say_json(found)
@@ -106,7 +107,7 @@ def resend(  # noqa: PLR0913 - an option each
     if bool(letters) + bool(query) + everything != 1:
         message = "say which: ids, a filter, or --all"
         raise typer.BadParameter(message)
-    with _api() as api:
+    with open_api() as api:
         chosen = (_one(api, letter) for letter in letters) if letters else _letters(api, query)
         found = [{name: letter[name] for name in _NEEDED} for letter in chosen]
         fit = [letter for letter in found if letter["resendable"]]
@@ -246,12 +247,3 @@ def _rich_bar(total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda sent: bar.update(task, advance=sent)
-
-
-def _api() -> ApiClient:
-    from hookstream.processors.settings import Settings
-
-    from .api_client import ApiClient
-
-    settings = Settings.read()
-    return ApiClient(settings.api_url, settings.token())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import CommandError, Json, note, say, say_json, say_table, shown_time
+from .open_api import open_api
 from .times import WANTED, parse_time
 
 if TYPE_CHECKING:
@@ -135,16 +136,6 @@ def say_attempts(attempts: Sequence[Mapping[str, Any]]) -> None:
         for attempt in attempts
     ]
     say_table(_HEAD, rows)
-
-
-def open_api() -> ApiClient:
-    """The API, as the settings say."""
-    from hookstream.processors.settings import Settings
-
-    from .api_client import ApiClient
-
-    settings = Settings.read()
-    return ApiClient(settings.api_url, settings.token())
 
 
 def _attempts(

@@ -10,6 +10,7 @@ import typer
 
 from . import deliveries
 from .console import Json, say, say_json, say_table, shown_time
+from .open_api import open_api
 
 if TYPE_CHECKING:
     from .api_client import ApiClient
@@ -36,7 +37,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List hooks in the order of their creation."""
-    with deliveries.open_api() as api:
+    with open_api() as api:
         hooks = list(_pages(api, client, event))
     if as_json:
         say_json(hooks)
@@ -48,14 +49,14 @@ def list_(
 @app.command("show")
 def show(hook_id: HookId, *, as_json: Json = False) -> None:
     """Show a hook; `effective` says whether every router works by it already."""
-    with deliveries.open_api() as api:
+    with open_api() as api:
         _say_hook(api.get(f"/hooks/{hook_id}")["hook"], as_json=as_json)
 
 
 @app.command("disable")
 def disable(hook_id: HookId, *, as_json: Json = False) -> None:
     """Stop the deliveries of a hook; events that arrive meanwhile are owed to it, for as long as Kafka has them."""
-    with deliveries.open_api() as api:
+    with open_api() as api:
         _say_hook(api.post(f"/hooks/{hook_id}/disable", None)["hook"], as_json=as_json)
 
 
@@ -70,14 +71,14 @@ def enable(
     as_json: Json = False,
 ) -> None:
     """Deliver for a hook again, also where its endpoint was given up (410, or five days of failure)."""
-    with deliveries.open_api() as api:
+    with open_api() as api:
         _say_hook(api.post(f"/hooks/{hook_id}/enable", {"backlog": backlog.value})["hook"], as_json=as_json)
 
 
 @app.command("rotate-secret")
 def rotate_secret(hook_id: HookId, *, as_json: Json = False) -> None:
     """Give a hook a new secret and print it, once; for 24 hours the old one signs beside it."""
-    with deliveries.open_api() as api:
+    with open_api() as api:
         _say_hook(api.post(f"/hooks/{hook_id}/secret/rotate", None)["hook"], as_json=as_json)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Json, note, say, say_json, say_table
+from .open_api import open_api
 
 if TYPE_CHECKING:
     from .api_client import ApiClient
@@ -67,7 +68,7 @@ def lag(
         "min_age_seconds": older_than,
         "sort": sort.value,
     }
-    with _api() as api:
+    with open_api() as api:
 
         def look() -> dict[str, Any]:
             return _look(api, query, limit)
@@ -171,12 +172,3 @@ def span(seconds: float) -> str:
         if seconds >= 2 * unit_s:
             return f"{int(seconds // unit_s)}{name}"
     return f"{int(seconds)}s"
-
-
-def _api() -> ApiClient:
-    from hookstream.processors.settings import Settings
-
-    from .api_client import ApiClient
-
-    settings = Settings.read()
-    return ApiClient(settings.api_url, settings.token())

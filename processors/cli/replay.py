@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import CommandError, Json, note, say, say_json, say_table, shown_time
+from .open_api import open_api
 from .times import WANTED, parse_time
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def replay(  # noqa: PLR0913  # what a command line may say
         "rate_per_second_per_endpoint": rate_per_endpoint,
         **_resource(namespace, resource),
     }
-    with _api() as api:
+    with open_api() as api:
         found = api.post("/replays", {"replay": asked})["replay"]
         found = _watched(api, found, "counting")
         if found["state"] == "failed":
@@ -119,7 +120,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List replays, the newest first."""
-    with _api() as api:
+    with open_api() as api:
         replays = list(_pages(api, client, state))
     if as_json:
         say_json(replays)
@@ -142,21 +143,21 @@ def list_(
 @app.command("show")
 def show(replay_id: ReplayId, *, as_json: Json = False) -> None:
     """Show a replay, and how far it is."""
-    with _api() as api:
+    with open_api() as api:
         _say_replay(api.get(f"/replays/{replay_id}")["replay"], as_json=as_json)
 
 
 @app.command("pause")
 def pause(replay_id: ReplayId, *, as_json: Json = False) -> None:
     """Send nothing more until it is resumed; what was sent is delivered."""
-    with _api() as api:
+    with open_api() as api:
         _say_replay(api.patch(f"/replays/{replay_id}", {"replay": {"state": "paused"}})["replay"], as_json=as_json)
 
 
 @app.command("resume")
 def resume(replay_id: ReplayId, *, as_json: Json = False) -> None:
     """Let a replay run that was paused, or only counted, and watch it. Ctrl-C leaves it running."""
-    with _api() as api:
+    with open_api() as api:
         found = api.patch(f"/replays/{replay_id}", {"replay": {"state": "running"}})["replay"]
         _say_end(_watched(api, found, "running"), as_json=as_json)
 
@@ -164,7 +165,7 @@ def resume(replay_id: ReplayId, *, as_json: Json = False) -> None:
 @app.command("cancel")
 def cancel(replay_id: ReplayId) -> None:
     """End a replay; what was sent is delivered."""
-    with _api() as api:
+    with open_api() as api:
         api.delete(f"/replays/{replay_id}")
 
 
@@ -274,12 +275,3 @@ def _pages(api: ApiClient, client: int | None, state: str | None) -> Iterator[di
         cursor = page["next_cursor"]
         if cursor is None:
             return
-
-
-def _api() -> ApiClient:
-    from hookstream.processors.settings import Settings
-
-    from .api_client import ApiClient
-
-    settings = Settings.read()
-    return ApiClient(settings.api_url, settings.token())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from .console import CommandError, Json, note, say, say_json, shown_time
+from .open_api import open_api
 
 if TYPE_CHECKING:
     from .api_client import ApiClient
@@ -58,7 +59,7 @@ def skip(
     Whose it is is looked up where neither --endpoint nor --hook says it.
     """
     if endpoint is None and hook is None:
-        with _api() as api:
+        with open_api() as api:
             hook = api.get(f"/deliveries/{delivery}")["delivery"]["hook"]["id"]
     _wish("skip", endpoint, hook, {"delivery": delivery, "reason": reason}, as_json=as_json)
 
@@ -77,7 +78,7 @@ def drain(
     That of every hook with this client and target, disabled ones too. What arrives later is delivered.
     """
     _check_named(endpoint, hook)
-    with _api() as api:
+    with open_api() as api:
         name = _endpoint(api, endpoint, hook)
         _read(api, name)
         if dry_run:
@@ -95,7 +96,7 @@ def drain(
 
 def _wish(verb: str, endpoint: str | None, hook: int | None, body: Mapping[str, str], *, as_json: bool) -> None:
     _check_named(endpoint, hook)
-    with _api() as api:
+    with open_api() as api:
         name = _endpoint(api, endpoint, hook)
         _say(_published(api, api.post(f"/endpoints/{name}/{verb}", body)["wish"]), as_json=as_json)
 
@@ -176,12 +177,3 @@ def _say(wish: Mapping[str, Any], *, as_json: bool) -> None:
     if wish["skipped"]:
         say(f"  skipped one by one: {len(wish['skipped'])}")
     say(f"  last change by {wish['asked_by']}: {wish['reason']}")
-
-
-def _api() -> ApiClient:
-    from hookstream.processors.settings import Settings
-
-    from .api_client import ApiClient
-
-    settings = Settings.read()
-    return ApiClient(settings.api_url, settings.token())

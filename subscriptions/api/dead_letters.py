@@ -9,11 +9,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 
 from hookstream.schemas.delivery import DeadLetterReason
-from hookstream.schemas.event import ClientId
 from hookstream.subscriptions.dead_letters import FoundLetter, LetterPlace, LetterQuery, resend_letters
 from hookstream.subscriptions.models import Role
 
-from .authentication import principal_of, route_for
+from .authentication import principal_of, route_for, scope_of
 from .dead_letter_bodies import (
     LETTER_ID,
     LetterAnswer,
@@ -57,7 +56,7 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
     ) -> LettersAnswer:
         """List dead letters by partition, in each from the oldest on. A page may be short, and not the last one."""
         query = LetterQuery(
-            client=_scope(request, client),
+            client=scope_of(request, client),
             hook_id=hook,
             event=None if event is None else deps.catalogue.require(event),
             reason=reason,
@@ -115,15 +114,6 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
         return ResentAnswer(job=job, resent=[found.place.id for found in fit], unfit=unfit)
 
     return router
-
-
-def _scope(request: Request, client: int | None) -> ClientId | None:
-    """Whose letters may be listed; None is everyone's, and nobody's."""
-    own = principal_of(request).client
-    if own is not None and client not in (None, own):
-        detail = "the token is another client's; operators alone see every client"
-        raise ProblemError(HTTPStatus.FORBIDDEN, "foreign-client", detail)
-    return own if client is None else ClientId(client)
 
 
 def _own(found: FoundLetter | None, request: Request) -> FoundLetter | None:

@@ -28,7 +28,7 @@ from hookstream.subscriptions.replays import (
 )
 from hookstream.subscriptions.repository import HookRepository
 
-from .authentication import principal_of, route_for
+from .authentication import principal_of, route_for, scope_of
 from .dependencies import ApiDependencies
 from .openapi import BEARER, problems
 from .problems import Fault, ProblemError, invalid
@@ -92,7 +92,7 @@ def replay_routes(deps: ApiDependencies) -> APIRouter:
     ) -> ReplaysAnswer:
         """List replays, the newest first."""
         query = ReplayQuery(
-            client=_scope(request, client),
+            client=scope_of(request, client),
             state=None if state is None else ReplayState(state),
             before=_before(cursor),
             limit=limit + 1,
@@ -138,7 +138,7 @@ def replay_routes(deps: ApiDependencies) -> APIRouter:
 def _asked(fields: NewReplayFields, request: Request, deps: ApiDependencies) -> NewReplay:
     """Judge what is asked for, and complete it: a hook says whose it is, and of which event."""
     own = principal_of(request).role is Role.INTEGRATOR
-    client = _scope(request, fields.client)
+    client = scope_of(request, fields.client)
     event = _event(fields, deps)
     if fields.hook_id is not None:
         with reading(deps.sessions) as session:
@@ -218,15 +218,6 @@ def _write(
         deps.sessions,
         lambda session: work(ReplayRepository(session, principal.actor, deps.now_ms()), client),
     )
-
-
-def _scope(request: Request, client: int | None) -> ClientId | None:
-    """Whose replays are meant; None is everyone's."""
-    own = principal_of(request).client
-    if own is not None and client not in (None, own):
-        detail = "the token is another client's; operators alone see every client"
-        raise ProblemError(HTTPStatus.FORBIDDEN, "foreign-client", detail)
-    return own if client is None else ClientId(client)
 
 
 def _before(cursor: str | None) -> int | None:
