@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from benchmarks.figures import Figure, median_of
 from benchmarks.running import Size, arguments, main
-from hookstream.processors.delivery.dispatcher import Dispatcher
-from hookstream.processors.delivery.engine import LIVE, Engine, StreamStart
-from hookstream.processors.delivery.lanes import HookRow, Pending, Post, StreamIndex, TrackedHook
-from hookstream.processors.delivery.outcome import DELIVERED
-from hookstream.processors.delivery.partition_state import EMPTY_STATE
-from hookstream.processors.delivery.policy import EnginePolicy
-from hookstream.processors.delivery.tracker import SettledSet
+from hookstream.processors.delivery.engine.dispatcher import Dispatcher
+from hookstream.processors.delivery.engine.engine import LIVE, Engine, StreamStart
+from hookstream.processors.delivery.engine.lanes import HookRow, Pending, Post, StreamIndex, TrackedHook
+from hookstream.processors.delivery.engine.outcome import DELIVERED
+from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
+from hookstream.processors.delivery.engine.policy import EnginePolicy
+from hookstream.processors.delivery.engine.tracker import SettledSet
 from hookstream.schemas.delivery import DeadLetterReason, Delivery, DeliveryId
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState, NoticeKind, Revision

@@ -22,10 +22,10 @@ import uvloop
 
 from benchmarks.figures import Figure
 from benchmarks.running import Size, arguments, main
-from hookstream.processors.delivery.address_guard import AddressGuard
-from hookstream.processors.delivery.http_client import Answer, HttpClient, HttpClientConfig, parse_target
-from hookstream.processors.delivery.resolver import SystemResolver
-from hookstream.processors.delivery.signing import Signer
+from hookstream.processors.delivery.http.address_guard import AddressGuard
+from hookstream.processors.delivery.http.client import Answer, HttpClient, HttpClientConfig, parse_target
+from hookstream.processors.delivery.http.resolver import SystemResolver
+from hookstream.processors.delivery.http.signing import Signer
 
 if TYPE_CHECKING:
     import argparse

@@ -30,9 +30,9 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 from benchmarks.load import DELIVERIES, EVENT, EVENTS, NAMESPACE, Plan
 from benchmarks.registry import StandInRegistry
 from benchmarks.usage import cpu_seconds, peak_mib
-from hookstream.processors.delivery.state_codec import StateKey
+from hookstream.processors.delivery.checkpoints.state_codec import StateKey
 from hookstream.processors.kafka import KafkaConfig, make_consumer, reader_config
-from hookstream.processors.operations.subscription_writer import SubscriptionWriter
+from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics, register_schemas
 from hookstream.producers.registry import SchemaRegistry

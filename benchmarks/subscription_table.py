@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.figures import Figure
 from benchmarks.running import Size, arguments, main
-from hookstream.processors.routing.subscription_table import SubscriptionTable
+from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.schemas.catalogue import Catalogue, InternalSchema
 from hookstream.schemas.codec import subscription_decoder, subscription_encoder
 from hookstream.schemas.event import ClientId, EventName

@@ -17,10 +17,10 @@ import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from hookstream.processors.delivery.engine.policy import DAY_S, LONGEST_WINDOW, EnginePolicy
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.topics import TopicNames
 
-from .delivery.policy import DAY_S, LONGEST_WINDOW, EnginePolicy
 from .errors import SettingsError
 from .kafka import GroupProtocol, KafkaConfig
 from .topic_specs import TopicLimits

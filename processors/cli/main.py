@@ -20,25 +20,24 @@ from hookstream.producers.errors import ProducerConfigError, ProducerError
 from hookstream.schemas.errors import InvalidSchemaError, SchemaError
 from hookstream.subscriptions.errors import SubscriptionsError
 
-from . import (
+from .commands import (
     dead_letters,
     deliveries,
-    demo,
     hooks,
     lag,
     migrate,
     publish,
     recover,
     replay,
-    roles,
     secrets,
     subscriptions,
     tokens,
     topics,
-    up,
     verbs,
 )
 from .console import CommandError, complain
+from .roles import commands as roles
+from .trial import demo, up
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2

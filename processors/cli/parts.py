@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
-from hookstream.processors.delivery.address_guard import AddressGuard
+from hookstream.processors.delivery.http.address_guard import AddressGuard
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.settings import Settings
 from hookstream.processors.topic_specs import TopicSpec, topic_specs

@@ -18,11 +18,17 @@ from dataclasses import dataclass
 import structlog
 from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, TopicPartition
 
-from hookstream.processors.delivery.commit_metadata import encode_metadata, log_digest, table_digest
-from hookstream.processors.delivery.partition_lookup import PartitionLookup
-from hookstream.processors.delivery.partition_recovery import Evidence, FoundState, Owed, Recovery, plan_recovery
-from hookstream.processors.delivery.partition_start import FoundCommit, LogIdentity
-from hookstream.processors.delivery.state_store import StateReader
+from hookstream.processors.delivery.checkpoints.commit_metadata import encode_metadata, log_digest, table_digest
+from hookstream.processors.delivery.checkpoints.partition_lookup import PartitionLookup
+from hookstream.processors.delivery.checkpoints.partition_recovery import (
+    Evidence,
+    FoundState,
+    Owed,
+    Recovery,
+    plan_recovery,
+)
+from hookstream.processors.delivery.checkpoints.partition_start import FoundCommit, LogIdentity
+from hookstream.processors.delivery.checkpoints.state_store import StateReader
 from hookstream.processors.errors import GroupIsLiveError, KafkaUnavailableError, StartRefusedError
 from hookstream.processors.kafka import (
     REQUEST_TIMEOUT_S,

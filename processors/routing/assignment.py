@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.schemas.event import Event
 
 from .commit_note import CommitNote
-from .subscription_table import SubscriptionTable
 
 NEVER_COMMITTED = -1
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from hookstream.processors.tables.subscription_table import Route
 from hookstream.schemas.delivery import Delivery, delivery_id
 from hookstream.schemas.event import Event
-
-from .subscription_table import Route
 
 
 def delivery_of(event: Event, route: Route, *, topic: str, partition: int, offset: int, arrived_ms: int) -> Delivery:

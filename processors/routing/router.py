@@ -30,6 +30,8 @@ from hookstream.processors.errors import ProcessorError, ProduceFailedError, Sto
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import RETRIABLE, Health, StopSignal, until_available
 from hookstream.processors.metrics import Metrics
+from hookstream.processors.tables.subscription_table import Route, SubscriptionTable
+from hookstream.processors.tables.table_reader import TableReader
 from hookstream.processors.topic_specs import DEAD_LETTER_EXTRA_BYTES
 from hookstream.producers.errors import (
     NotRegisteredError,
@@ -51,8 +53,6 @@ from .delivery_of import delivery_of
 from .delivery_writer import DeliveryWriter, RecordTooLargeError
 from .pipeline import Batch
 from .source import Source, Taken
-from .subscription_table import Route, SubscriptionTable
-from .table_reader import TableReader
 from .unroutable import bare, letter_for
 
 # Reports awaited at most: with that many the broker, not this process, is what is slow.

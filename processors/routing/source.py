@@ -25,13 +25,13 @@ from hookstream.processors.kafka import (
     watermarks,
 )
 from hookstream.processors.lifecycle import StopSignal, until_available
+from hookstream.processors.tables.subscription_table import SubscriptionTable
+from hookstream.processors.tables.table_reader import TableReader
 from hookstream.processors.topics import topic_ids
 from hookstream.schemas.event import Event
 
 from .assignment import NEVER_COMMITTED, SourcePartition
 from .commit_note import CommitNote
-from .subscription_table import SubscriptionTable
-from .table_reader import TableReader
 
 Decoder: TypeAlias = Callable[[bytes | None], Event]
 Taken: TypeAlias = list[tuple[SourcePartition, Message]]

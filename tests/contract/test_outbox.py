@@ -13,7 +13,7 @@ from sqlalchemy import Engine, create_engine, func, insert, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from hookstream.processors.operations.outbox_relay import Batch, OutboxRelay
+from hookstream.processors.operations.relays.outbox import Batch, OutboxRelay
 from hookstream.producers.errors import DeliveryFailedError, ProducerClosedError, UnsupportedDatabaseError
 from hookstream.producers.outbox import OUTBOX, create_tables, enqueue
 from hookstream.producers.receipt import Receipt

@@ -20,7 +20,7 @@ from tests.support.wait import eventually
 RELAY = """
 import sys, threading
 from sqlalchemy import create_engine
-from hookstream.processors.operations.outbox_relay import OutboxRelay
+from hookstream.processors.operations.relays.outbox import OutboxRelay
 from hookstream.producers.config import ProducerConfig
 from hookstream.producers.event_producer import EventProducer
 from hookstream.producers.registry import SchemaRegistry

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hookstream.processors.delivery import delivery_loop
+from hookstream.processors.delivery.worker import delivery_loop
 from tests.support.targets import OK, Reply
 from tests.support.wait import eventually
 

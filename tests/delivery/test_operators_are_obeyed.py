@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hookstream.processors.delivery.control_table import ControlReader
+from hookstream.processors.tables.endpoint_settings import ControlReader
 from hookstream.schemas.control import SkippedDelivery
 from hookstream.schemas.delivery import DeadLetterReason
 from tests.support.targets import OK, Reply

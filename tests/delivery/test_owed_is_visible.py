@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import TopicPartition
 
-from hookstream.processors.operations.lag import KafkaOwed, LookLimits
+from hookstream.processors.operations.queries.backlog import KafkaOwed, LookLimits
 from hookstream.schemas.codec import delivery_decoder
 from hookstream.schemas.hook import HookState
 from hookstream.subscriptions.owed import Endpoint, EndpointHook, EndpointState, judge_all

@@ -9,9 +9,9 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from hookstream.processors.delivery.commit_metadata import StatePointer, encode_metadata
-from hookstream.processors.delivery.partition_recovery import Owed
-from hookstream.processors.delivery.state_codec import StateKey
+from hookstream.processors.delivery.checkpoints.commit_metadata import StatePointer, encode_metadata
+from hookstream.processors.delivery.checkpoints.partition_recovery import Owed
+from hookstream.processors.delivery.checkpoints.state_codec import StateKey
 from hookstream.processors.errors import GroupIsLiveError, StartRefusedError
 from hookstream.processors.operations.recover import GroupRecovery
 from hookstream.processors.topic_specs import TopicLimits, topic_specs

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import NewPartitions
 
-from hookstream.processors.delivery.commit_metadata import encode_metadata
+from hookstream.processors.delivery.checkpoints.commit_metadata import encode_metadata
 from hookstream.processors.errors import StartRefusedError
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics

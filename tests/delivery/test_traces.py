@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
-from hookstream.processors.delivery.attempt_spans import AttemptSpans
+from hookstream.processors.delivery.attempts.spans import AttemptSpans
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
 from hookstream.processors.operations.embedded import EMBEDDED_PARTITIONS, EmbeddedKafka

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from hookstream.processors.errors import StoppedError
 from hookstream.processors.kafka import KafkaConfig, group_consumer_config, make_consumer
 from hookstream.processors.lifecycle import Health, StopSignal
-from hookstream.processors.operations import attempt_log
+from hookstream.processors.operations import attempt_recorder as attempt_log
 from hookstream.processors.operations.embedded import EmbeddedKafka
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from hookstream.processors.operations.attempt_log import AttemptRecorder
+    from hookstream.processors.operations.attempt_recorder import AttemptRecorder
     from hookstream.schemas.attempt import Attempt
     from tests.support.kafka_broker import Kafka
     from tests.support.postgres import Postgres

@@ -10,9 +10,9 @@ import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message, TopicPartition
 
 from hookstream.processors.kafka import KafkaConfig, make_consumer, make_producer, producer_config, reader_config
-from hookstream.processors.operations import broker_clock
-from hookstream.processors.operations.broker_clock import KafkaBrokerClock
 from hookstream.processors.operations.embedded import EmbeddedKafka
+from hookstream.processors.operations.queries import broker_clock
+from hookstream.processors.operations.queries.broker_clock import KafkaBrokerClock
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
 from hookstream.schemas.catalogue import Catalogue

@@ -23,7 +23,7 @@ from tests.support.wait import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hookstream.processors.operations.change_relay import ChangeRelay, Turn
+    from hookstream.processors.operations.relays.subscriptions import ChangeRelay, Turn
     from hookstream.schemas.topics import TopicNames
     from tests.support.kafka_broker import Kafka
     from tests.support.processes import Process, Processes

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hookstream.processors.cli.up_run import commands
+from hookstream.processors.cli.trial.up_run import commands
 from tests.support.deployment import HOOKSTREAM, START_S, Caller, hookstream
 from tests.support.processes import Process, accepts_connections, clean_environment, free_port
 from tests.support.receiver import Receiver
@@ -33,7 +33,7 @@ sys.exit(main.run(["demo"]))
 """
 BUGS = {
     "signature: no signature is right": """
-from hookstream.processors.delivery.signing import Signer
+from hookstream.processors.delivery.http.signing import Signer
 sign = Signer.sign
 Signer.sign = lambda self, id, at, body: sign(self, id, at, body + b" ")
 """,

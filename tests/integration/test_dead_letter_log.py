@@ -16,9 +16,9 @@ from hookstream.processors.kafka import (
     reader_config,
     watermarks,
 )
-from hookstream.processors.operations.dead_letter_log import KafkaDeadLetters
 from hookstream.processors.operations.embedded import embedded_registry
-from hookstream.processors.operations.replay_writer import ReplayWriter
+from hookstream.processors.operations.queries.dead_letter_log import KafkaDeadLetters
+from hookstream.processors.operations.replays.writer import ReplayWriter
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
 from hookstream.schemas.catalogue import Catalogue, InternalSchema, subject

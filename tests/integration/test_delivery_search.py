@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hookstream.processors.kafka import KafkaConfig, make_producer, producer_config
-from hookstream.processors.operations import delivery_search
-from hookstream.processors.operations.delivery_search import KafkaDeliveryLog
 from hookstream.processors.operations.embedded import EmbeddedKafka
+from hookstream.processors.operations.queries import delivery_search
+from hookstream.processors.operations.queries.delivery_search import KafkaDeliveryLog
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
 from hookstream.producers.murmur2 import partition_of

@@ -34,7 +34,7 @@ from tests.support.wait import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hookstream.processors.operations.hook_notices import HookNotices
+    from hookstream.processors.operations.relays.notices import HookNotices
     from tests.support.kafka_broker import HurtableKafka, Kafka
     from tests.support.postgres import Postgres
     from tests.support.processes import Processes

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from hookstream.processors.delivery.address_guard import AddressGuard
-from hookstream.processors.delivery.connection_pool import PoolLimits
-from hookstream.processors.delivery.http_client import Answer, parse_target
+from hookstream.processors.delivery.http.address_guard import AddressGuard
+from hookstream.processors.delivery.http.client import Answer, parse_target
+from hookstream.processors.delivery.http.pool import PoolLimits
 from hookstream.schemas.attempt import AttemptResult
 from tests.support.hostile_server import OK, Conversation, answering, hostile_server, silent
 from tests.support.http_posting import BODY, HEADERS, SHORT, TableResolver, http_client, post, run, until

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import trustme
 
-from hookstream.processors.delivery.address_guard import AddressGuard
-from hookstream.processors.delivery.connector import parse_proxy
-from hookstream.processors.delivery.errors import InvalidProxyError
-from hookstream.processors.delivery.http_client import HttpClientConfig
+from hookstream.processors.delivery.http.address_guard import AddressGuard
+from hookstream.processors.delivery.http.client import HttpClientConfig
+from hookstream.processors.delivery.http.connector import parse_proxy
+from hookstream.processors.delivery.http.errors import InvalidProxyError
 from hookstream.schemas.attempt import AttemptResult
 from tests.support.hostile_server import OK, Behaviour, Conversation, answering, endless, hostile_server, silent
 from tests.support.http_posting import SHORT, TableResolver, http_client, post, run, until

@@ -9,7 +9,7 @@ import pytest
 
 from hookstream.processors.errors import StoppedError
 from hookstream.processors.lifecycle import StopSignal
-from hookstream.processors.operations.replay_writer import ReplayWriter
+from hookstream.processors.operations.replays.writer import ReplayWriter
 from hookstream.producers.murmur2 import partition_of
 from hookstream.schemas.codec import delivery_encoder
 from hookstream.schemas.delivery import DeliveryId

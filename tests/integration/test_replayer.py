@@ -11,7 +11,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from hookstream.processors.kafka import make_admin
-from hookstream.processors.operations import replay_run
+from hookstream.processors.operations.replays import run as replay_run
 from hookstream.processors.topics import topic_ids
 from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.hook import HookId, HookState
@@ -26,7 +26,7 @@ from tests.support.wait import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hookstream.processors.operations.replayer import Replayer
+    from hookstream.processors.operations.replays.replayer import Replayer
     from hookstream.schemas.delivery import Delivery
     from hookstream.schemas.topics import TopicNames
     from hookstream.subscriptions.replays import StoredReplay

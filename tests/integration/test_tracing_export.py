@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from hookstream.processors.cli import deliver_role
+from hookstream.processors.cli.roles import deliver as deliver_role
 from hookstream.processors.errors import SettingsError
 from hookstream.processors.settings import Settings
 from hookstream.processors.tracing import exporting_tracer

@@ -13,8 +13,8 @@ import pytest
 from confluent_kafka import TopicPartition
 from standardwebhooks import Webhook
 
-from hookstream.processors.delivery.commit_metadata import decode_metadata, encode_metadata
-from hookstream.processors.delivery.tracker import SettledSet
+from hookstream.processors.delivery.checkpoints.commit_metadata import decode_metadata, encode_metadata
+from hookstream.processors.delivery.engine.tracker import SettledSet
 from hookstream.processors.errors import StartRefusedError
 from hookstream.processors.kafka import group_consumer_config, make_consumer
 from hookstream.schemas.delivery import DeadLetterReason

@@ -10,11 +10,11 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from hookstream.processors.delivery import inbox, state_sweep
-from hookstream.processors.delivery.commit_metadata import StatePointer, decode_metadata
-from hookstream.processors.delivery.partition_state import EMPTY_STATE
-from hookstream.processors.delivery.state_codec import StateKey, encode_state
-from hookstream.processors.delivery.state_store import StateReader
+from hookstream.processors.delivery.checkpoints.commit_metadata import StatePointer, decode_metadata
+from hookstream.processors.delivery.checkpoints.state_codec import StateKey, encode_state
+from hookstream.processors.delivery.checkpoints.state_store import StateReader
+from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
+from hookstream.processors.delivery.worker import inbox, state_sweep
 from hookstream.processors.operations.embedded import EmbeddedKafka
 from hookstream.producers.errors import RegistryUnavailableError
 from hookstream.schemas.catalogue import InternalSchema, subject
@@ -311,7 +311,7 @@ def test_sigterm_commits_and_ends_in_order(stage: DeliveryStage, receiver: Recei
 
 def test_a_worker_that_hangs_dumps_its_stacks_and_ends(processes: Processes) -> None:
     script = (
-        "import threading; from hookstream.processors.delivery.watchdog import Watchdog;"
+        "import threading; from hookstream.processors.delivery.worker.watchdog import Watchdog;"
         "Watchdog(lambda: {'loop': 1.0}, hangs_after_s=0.3, look_every_s=0.1).start(); threading.Event().wait(30)"
     )
     hanging = processes.python("-c", script)

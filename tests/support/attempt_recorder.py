@@ -18,7 +18,7 @@ if __name__ == "__main__":
 from hookstream.processors.kafka import KafkaConfig, make_producer, producer_config
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
-from hookstream.processors.operations.attempt_log import AttemptRecorder
+from hookstream.processors.operations.attempt_recorder import AttemptRecorder
 from hookstream.schemas.catalogue import InternalSchema
 from hookstream.schemas.codec import attempt_decoder, attempt_encoder
 from hookstream.schemas.topics import TopicNames

@@ -9,10 +9,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hookstream.processors.delivery import committing, delivery_loop
-from hookstream.processors.delivery.connection_pool import PoolLimits
-from hookstream.processors.delivery.http_client import HttpClientConfig
-from hookstream.processors.delivery.worker import DeliveryWorker, WorkerConfig
+from hookstream.processors.delivery.http.client import HttpClientConfig
+from hookstream.processors.delivery.http.pool import PoolLimits
+from hookstream.processors.delivery.worker import committing, delivery_loop
+from hookstream.processors.delivery.worker.worker import DeliveryWorker, WorkerConfig
 from hookstream.processors.kafka import GroupProtocol, KafkaConfig
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.logs import configure
@@ -22,8 +22,8 @@ from hookstream.schemas.catalogue import Catalogue
 from tests.support.delivery_stage import LOOPBACK, StageConfig, policy_of
 
 if TYPE_CHECKING:
-    from hookstream.processors.delivery.attempt_spans import AttemptSpans
-    from hookstream.processors.delivery.resolver import Resolver
+    from hookstream.processors.delivery.attempts.spans import AttemptSpans
+    from hookstream.processors.delivery.http.resolver import Resolver
     from hookstream.producers.registry import SchemaRegistry
 
 

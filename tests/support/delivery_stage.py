@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from hookstream.processors.delivery.policy import EnginePolicy
-from hookstream.processors.delivery.worker import DeliveryWorker, WorkerConfig
+from hookstream.processors.delivery.engine.policy import EnginePolicy
+from hookstream.processors.delivery.worker.worker import DeliveryWorker, WorkerConfig
 from hookstream.processors.kafka import (
     GroupProtocol,
     KafkaConfig,
@@ -31,8 +31,8 @@ from hookstream.processors.kafka import (
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
 from hookstream.processors.operations.embedded import embedded_registry
-from hookstream.processors.operations.subscription_writer import SubscriptionWriter
-from hookstream.processors.operations.wish_writer import WishWriter
+from hookstream.processors.operations.relays.endpoint_settings_writer import WishWriter
+from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
 from hookstream.schemas.catalogue import Catalogue, subject

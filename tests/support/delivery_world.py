@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from hookstream.processors.delivery.commit_metadata import decode_metadata
-from hookstream.processors.delivery.tracker import SettledSet
+from hookstream.processors.delivery.checkpoints.commit_metadata import decode_metadata
+from hookstream.processors.delivery.engine.tracker import SettledSet
 from hookstream.processors.kafka import end_offset, group_consumer_config, make_consumer, reader_config
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
@@ -25,9 +25,9 @@ from tests.support.wait import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from hookstream.processors.delivery.attempt_spans import AttemptSpans
-    from hookstream.processors.delivery.commit_metadata import CommitMetadata, StatePointer
-    from hookstream.processors.delivery.resolver import Resolver
+    from hookstream.processors.delivery.attempts.spans import AttemptSpans
+    from hookstream.processors.delivery.checkpoints.commit_metadata import CommitMetadata, StatePointer
+    from hookstream.processors.delivery.http.resolver import Resolver
     from hookstream.producers.registry import SchemaRegistry
     from hookstream.schemas.delivery import Delivery, DeliveryId
     from hookstream.schemas.hook import Hook

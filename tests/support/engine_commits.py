@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hookstream.processors.delivery.commit_metadata import log_digest, table_digest
+from hookstream.processors.delivery.checkpoints.commit_metadata import log_digest, table_digest
 from hookstream.processors.errors import StartRefusedError, StoredFormatError
 
 if TYPE_CHECKING:
-    from hookstream.processors.delivery.commit_state import CursorName
+    from hookstream.processors.delivery.checkpoints.commit_state import CursorName
 
 TOPICS = ("deliveries", "deliveries.replay")
 _CHUNK_BYTES = 40  # so that most states are cut

@@ -7,19 +7,23 @@ engine carries no switches for its tests, and a refactoring that moves a decisio
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-import hookstream.processors.delivery as shipped
+from hookstream.processors.delivery import checkpoints, engine
 from tests.support.engine_world import Kit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Edit = tuple[str, str, str]
+
+# The copies of both folders lie in one package; imports of the shipped modules have to find the copies.
+_SHIPPED = re.compile(r"hookstream\.processors\.delivery\.(?:engine|checkpoints)\.")
 
 _MODULES = (
     "policy",
@@ -39,8 +43,8 @@ _MODULES = (
     "dispatcher",
     "ledger",
     "isolation",
-    "stored_state",
-    "wishes",
+    "snapshot",
+    "operator_settings",
     "sending",
     "answers",
     "table_changes",
@@ -425,7 +429,7 @@ MUTANTS = {
     "replay_state_is_live_state": _mutant(
         "a replay's commit points to the cursors of the live stream",
         (
-            "stored_state",
+            "snapshot",
             (
                 "        backlog = hook.backlogs[stream.index]\n"
                 "        for cursor in backlog.cursors():\n"
@@ -440,7 +444,7 @@ MUTANTS = {
     ),
     "disable_forgotten_by_state": _mutant(
         "a disable does not outlive the process",
-        ("stored_state", "            hook.disabled_under = found.revision\n", "            return\n"),
+        ("snapshot", "            hook.disabled_under = found.revision\n", "            return\n"),
     ),
     "pause_ignored_by_probes": _mutant(
         "a paused endpoint is probed",
@@ -452,7 +456,7 @@ MUTANTS = {
     ),
     "pause_ignored": _mutant(
         "a pause changes nothing",
-        ("wishes", "            health.paused = True\n", ""),
+        ("operator_settings", "            health.paused = True\n", ""),
     ),
     "skip_ignored_behind_cursors": _mutant(
         "what an operator skipped is sent when catch-up or a probe comes to it",
@@ -494,7 +498,7 @@ MUTANTS = {
     "resume_forgets_the_lanes": _mutant(
         "an endpoint that is resumed stays behind",
         (
-            "wishes",
+            "operator_settings",
             "            health.paused = False\n            ledger.touched[endpoint] = None\n",
             "            ledger.touched[endpoint] = None\n",
         ),
@@ -605,19 +609,25 @@ def plant(mutant: Mutant, name: str, folder: Path) -> Kit:
 
     Raises: AssertionError if a text to replace does not stand exactly once in its file.
     """
-    source = Path(str(shipped.__file__)).parent
+    folders = [Path(str(shipped.__file__)).parent for shipped in (engine, checkpoints)]
     package = f"planted_{name}"
     home = folder / package
     home.mkdir()
     (home / "__init__.py").write_text("")
-    texts = {module: (source / f"{module}.py").read_text() for module in _MODULES}
+    texts = {module: _source(module, folders) for module in _MODULES}
     for module, old, new in mutant.edits:
         found = texts[module].count(old)
         assert found == 1, f"{name}: the text to replace stands {found} times in {module}.py:\n{old}"
         texts[module] = texts[module].replace(old, new)
     for module, text in texts.items():
-        (home / f"{module}.py").write_text(text)
+        (home / f"{module}.py").write_text(_SHIPPED.sub(f"{package}.", text))
     return _load(package, home)
+
+
+def _source(module: str, folders: list[Path]) -> str:
+    paths = [folder / f"{module}.py" for folder in folders if (folder / f"{module}.py").exists()]
+    assert len(paths) == 1, f"{module} is in {len(paths)} folders"
+    return paths[0].read_text()
 
 
 def _load(package: str, home: Path) -> Kit:

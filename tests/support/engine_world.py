@@ -24,24 +24,21 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from hookstream.processors.delivery import (
+from hookstream.processors.delivery.checkpoints import commit_metadata, commit_state, partition_start, state_codec
+from hookstream.processors.delivery.engine import (
     catch_up,
-    commit_metadata,
-    commit_state,
     dispatcher,
     engine,
     lanes,
     outcome,
-    partition_start,
     partition_state,
     policy,
-    state_codec,
     tracker,
 )
-from hookstream.processors.delivery.cursors import Cursor
-from hookstream.processors.delivery.lanes import Endpoint, HookRow, Pending, Post, TrackedHook
-from hookstream.processors.delivery.ledger import Ledger
-from hookstream.processors.delivery.policy import EnginePolicy
+from hookstream.processors.delivery.engine.cursors import Cursor
+from hookstream.processors.delivery.engine.lanes import Endpoint, HookRow, Pending, Post, TrackedHook
+from hookstream.processors.delivery.engine.ledger import Ledger
+from hookstream.processors.delivery.engine.policy import EnginePolicy
 from hookstream.schemas.control import EndpointWish, SkippedDelivery, target_digest
 from hookstream.schemas.delivery import DeadLetterReason, Delivery, DeliveryId
 from hookstream.schemas.event import ClientId, EventName

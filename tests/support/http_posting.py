@@ -12,11 +12,11 @@ from typing import Any
 
 import uvloop
 
-from hookstream.processors.delivery.address_guard import AddressGuard
-from hookstream.processors.delivery.connection_pool import PoolLimits
-from hookstream.processors.delivery.errors import ResolveError
-from hookstream.processors.delivery.http_client import Answer, HttpClient, HttpClientConfig, parse_target
-from hookstream.processors.delivery.resolver import Resolver
+from hookstream.processors.delivery.http.address_guard import AddressGuard
+from hookstream.processors.delivery.http.client import Answer, HttpClient, HttpClientConfig, parse_target
+from hookstream.processors.delivery.http.errors import ResolveError
+from hookstream.processors.delivery.http.pool import PoolLimits
+from hookstream.processors.delivery.http.resolver import Resolver
 
 LOOPBACK = AddressGuard([ip_network("127.0.0.0/8"), ip_network("::1/128")])
 SHORT = HttpClientConfig(

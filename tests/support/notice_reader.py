@@ -17,7 +17,7 @@ if __name__ == "__main__":
 
 from hookstream.processors.kafka import KafkaConfig, make_producer, producer_config
 from hookstream.processors.lifecycle import StopSignal
-from hookstream.processors.operations.hook_notices import HookNotices
+from hookstream.processors.operations.relays.notices import HookNotices
 from hookstream.schemas.catalogue import InternalSchema
 from hookstream.schemas.codec import notice_decoder, notice_encoder
 from hookstream.schemas.topics import TopicNames

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from hookstream.processors.lifecycle import Health, StopSignal
-from hookstream.processors.operations.replayer import Replayer, ReplayerConfig
+from hookstream.processors.operations.replays.replayer import Replayer, ReplayerConfig
 from hookstream.subscriptions.database import open_database, open_sessions, transact
 from hookstream.subscriptions.migrations import migrate
 from hookstream.subscriptions.replays import (

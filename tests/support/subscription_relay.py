@@ -19,10 +19,10 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from hookstream.processors.kafka import KafkaConfig
-from hookstream.processors.operations.change_relay import ChangeRelay, RelayConfig
-from hookstream.processors.operations.subscription_resync import ResyncReport, resync
-from hookstream.processors.operations.subscription_writer import SubscriptionWriter
-from hookstream.processors.routing.table_reader import TableReader
+from hookstream.processors.operations.relays.resync import ResyncReport, resync
+from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
+from hookstream.processors.operations.relays.subscriptions import ChangeRelay, RelayConfig
+from hookstream.processors.tables.table_reader import TableReader
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
 from hookstream.schemas.catalogue import Catalogue, InternalSchema
@@ -34,7 +34,7 @@ from tests.support.subscriptions_api import Api
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hookstream.processors.routing.table_reader import TableBatch
+    from hookstream.processors.tables.table_reader import TableBatch
     from hookstream.schemas.topics import TopicNames
 
 SCHEMA_ID = 1

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from hookstream.processors.delivery.control_table import ControlReader
 from hookstream.processors.kafka import KafkaConfig
-from hookstream.processors.operations.wish_relay import WishRelay, WishRelayConfig
-from hookstream.processors.operations.wish_writer import WishWriter
+from hookstream.processors.operations.relays.endpoint_settings import WishRelay, WishRelayConfig
+from hookstream.processors.operations.relays.endpoint_settings_writer import WishWriter
+from hookstream.processors.tables.endpoint_settings import ControlReader
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
 from hookstream.schemas.catalogue import Catalogue, InternalSchema
@@ -31,7 +31,7 @@ from tests.support.subscription_relay import now_ms
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hookstream.processors.delivery.control_table import WishBatch
+    from hookstream.processors.tables.endpoint_settings import WishBatch
     from hookstream.schemas.control import EndpointWish
     from hookstream.schemas.topics import TopicNames
     from hookstream.subscriptions.wish_publication import PublishedWish

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from hookstream.processors.cli.console import CommandError
-from hookstream.processors.cli.process import Crew
+from hookstream.processors.cli.roles.process import Crew
 from hookstream.processors.errors import KafkaRefusedError, StoppedError
 from hookstream.processors.lifecycle import StopSignal
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from hookstream.processors.cli.demo_plan import EVENTS_OF_EACH, RESOURCES, Judge, events_to_send, path_of
-from hookstream.processors.cli.demo_receiver import Arrival
+from hookstream.processors.cli.trial.demo_plan import EVENTS_OF_EACH, RESOURCES, Judge, events_to_send, path_of
+from hookstream.processors.cli.trial.demo_receiver import Arrival
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.delivery import delivery_id
 from hookstream.schemas.event import Event

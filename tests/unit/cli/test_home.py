@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hookstream.processors.cli.console import CommandError
-from hookstream.processors.cli.home import Home
+from hookstream.processors.cli.trial.home import Home
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hookstream.processors.cli import lag
+from hookstream.processors.cli.commands import lag
 
 ENDPOINT: dict[str, Any] = {
     "id": "434-5bd0a1f3c2e48796",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hookstream.processors.cli.publish_file import FilePublisher, Pace, Published, event_of_fields
+from hookstream.processors.cli.commands.publish_file import FilePublisher, Pace, Published, event_of_fields
 from hookstream.producers.errors import DeliveryFailedError, RegistryUnavailableError
 from hookstream.producers.receipt import Receipt
 from hookstream.schemas.catalogue import Catalogue

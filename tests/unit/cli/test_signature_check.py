@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from standardwebhooks import Webhook
 
-from hookstream.processors.cli import signature_check
-from hookstream.processors.cli.signature_check import verify
+from hookstream.processors.cli.trial import signature_check
+from hookstream.processors.cli.trial.signature_check import verify
 from tests.support.repository import ROOT
 
 if TYPE_CHECKING:

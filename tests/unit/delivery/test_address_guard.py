@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookstream.processors.delivery.address_guard import AddressGuard, IPAddress
-from hookstream.processors.delivery.errors import BlockedAddressError
+from hookstream.processors.delivery.http.address_guard import AddressGuard, IPAddress
+from hookstream.processors.delivery.http.errors import BlockedAddressError
 
 # Transcribed from the IANA registries of special-purpose addresses, apart from the table in the code.
 REGISTRY_IPV4 = [

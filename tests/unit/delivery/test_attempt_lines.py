@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from hookstream.processors.delivery.attempt_lines import (
+from hookstream.processors.delivery.attempts.lines import (
     ENDPOINT_BURST,
     ENDPOINT_EVERY_S,
     PROCESS_BURST,
     PROCESS_PER_S,
     AttemptLines,
 )
-from hookstream.processors.delivery.exchange import Answer
+from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.delivery import DeadLetterReason
 from tests.support.values import DELIVERY

@@ -11,10 +11,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from hookstream.processors.delivery import attempt_spans
-from hookstream.processors.delivery.attempt_spans import AttemptSpans
-from hookstream.processors.delivery.exchange import Answer
-from hookstream.processors.delivery.lanes import LIVE, REPLAY
+from hookstream.processors.delivery.attempts import spans as attempt_spans
+from hookstream.processors.delivery.attempts.spans import AttemptSpans
+from hookstream.processors.delivery.engine.lanes import LIVE, REPLAY
+from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.trace_context import TraceContext
 from tests.support.values import DELIVERY, HOOK

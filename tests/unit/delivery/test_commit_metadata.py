@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookstream.processors.delivery import commit_metadata
-from hookstream.processors.delivery.commit_metadata import (
+from hookstream.processors.delivery.checkpoints import commit_metadata
+from hookstream.processors.delivery.checkpoints.commit_metadata import (
     MAX_CHARACTERS,
     CommitMetadata,
     StatePointer,
@@ -20,7 +20,7 @@ from hookstream.processors.delivery.commit_metadata import (
     log_digest,
     table_digest,
 )
-from hookstream.processors.delivery.tracker import OffsetTracker, SettledSet
+from hookstream.processors.delivery.engine.tracker import OffsetTracker, SettledSet
 from hookstream.processors.errors import StoredFormatError
 
 LOG = log_digest("MkU3OEVBNTcwNTJENDM2Qg", "rYNGuvPxQ9a7KkqFbVkzyw")

@@ -6,9 +6,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from hookstream.processors.delivery.commit_metadata import StatePointer
-from hookstream.processors.delivery.commit_state import SendCommit, StreamCommits, StreamView, WriteState
-from hookstream.processors.delivery.partition_state import EMPTY_STATE, PartitionState, Snapshot, StoredCursor
+from hookstream.processors.delivery.checkpoints.commit_metadata import StatePointer
+from hookstream.processors.delivery.checkpoints.commit_state import SendCommit, StreamCommits, StreamView, WriteState
+from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE, PartitionState, Snapshot, StoredCursor
 
 A, B = StatePointer(b"a" * 8, 1, 0, 0), StatePointer(b"b" * 8, 1, 1, 1)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hookstream.processors.delivery.policy import EnginePolicy
+from hookstream.processors.delivery.engine.policy import EnginePolicy
 from tests.support.engine_machine import QUICK, EngineMachine
 from tests.support.engine_world import FAIL, LIVE, World, check
 

@@ -8,18 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookstream.processors.delivery.commit_metadata import (
+from hookstream.processors.delivery.checkpoints.commit_metadata import (
     CommitMetadata,
     StatePointer,
     encode_metadata,
     log_digest,
     table_digest,
 )
-from hookstream.processors.delivery.partition_recovery import Evidence, FoundState, Owed, Recovery, plan_recovery
-from hookstream.processors.delivery.partition_start import FoundCommit, LogIdentity
-from hookstream.processors.delivery.partition_state import PartitionState, StoredCursor
-from hookstream.processors.delivery.policy import LONGEST_WINDOW
-from hookstream.processors.delivery.state_codec import StateKey
+from hookstream.processors.delivery.checkpoints.partition_recovery import (
+    Evidence,
+    FoundState,
+    Owed,
+    Recovery,
+    plan_recovery,
+)
+from hookstream.processors.delivery.checkpoints.partition_start import FoundCommit, LogIdentity
+from hookstream.processors.delivery.checkpoints.state_codec import StateKey
+from hookstream.processors.delivery.engine.partition_state import PartitionState, StoredCursor
+from hookstream.processors.delivery.engine.policy import LONGEST_WINDOW
 
 IDENTITY = LogIdentity(log_digest("cluster", "topic"), table_digest("table"))
 POINTER = StatePointer(b"12345678", 1, 0, 0)

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from hookstream.processors.delivery.errors import ResolveError
-from hookstream.processors.delivery.resolver import FAILURE_TTL_S, MAX_REMEMBERED, TTL_S, RememberingResolver
+from hookstream.processors.delivery.http.errors import ResolveError
+from hookstream.processors.delivery.http.resolver import FAILURE_TTL_S, MAX_REMEMBERED, TTL_S, RememberingResolver
 
 
 class Clock:

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from hookstream.processors.delivery.errors import InvalidSecretError
-from hookstream.processors.delivery.signing import Signer, decode_secret
+from hookstream.processors.delivery.http.errors import InvalidSecretError
+from hookstream.processors.delivery.http.signing import Signer, decode_secret
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "standard_webhooks.json").read_text())
 KEYS = st.binary(min_size=24, max_size=64)

@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookstream.processors.delivery.partition_state import (
+from hookstream.processors.delivery.checkpoints.state_codec import (
+    CHUNK_BYTES,
+    StateKey,
+    chunks_of,
+    decode_state,
+    encode_state,
+)
+from hookstream.processors.delivery.engine.partition_state import (
     EMPTY_STATE,
     PartitionState,
     StoredClock,
     StoredCursor,
     StoredDisable,
     StoredHealth,
-)
-from hookstream.processors.delivery.state_codec import (
-    CHUNK_BYTES,
-    StateKey,
-    chunks_of,
-    decode_state,
-    encode_state,
 )
 from hookstream.processors.errors import StoredFormatError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookstream.processors.delivery.steady_clock import SteadyClock
+from hookstream.processors.delivery.worker.steady_clock import SteadyClock
 
 DAY_MS = 86_400_000
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookstream.processors.delivery.errors import TargetCredentialsError, TargetError
-from hookstream.processors.delivery.target import parse_target
+from hookstream.processors.delivery.http.errors import TargetCredentialsError, TargetError
+from hookstream.processors.delivery.http.target import parse_target
 
 
 @pytest.mark.parametrize(

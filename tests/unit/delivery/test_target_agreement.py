@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from hookstream.processors.delivery.target import Target, parse_target
+from hookstream.processors.delivery.http.target import Target, parse_target
 from hookstream.subscriptions.errors import InvalidTargetError
 from hookstream.subscriptions.target_url import IpAddress, TargetPolicy, normalise_target
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from confluent_kafka import TopicPartition
 
-from hookstream.processors.delivery.commit_metadata import decode_metadata, log_digest, table_digest
-from hookstream.processors.delivery.inbox import Inbox
-from hookstream.processors.delivery.partition_lookup import PartitionStarting, StreamStarting
-from hookstream.processors.delivery.partition_start import LogIdentity, StartAt
-from hookstream.processors.delivery.partition_state import EMPTY_STATE
-from hookstream.processors.delivery.poll_thread import PollConfig, PollThread
+from hookstream.processors.delivery.checkpoints.commit_metadata import decode_metadata, log_digest, table_digest
+from hookstream.processors.delivery.checkpoints.partition_lookup import PartitionStarting, StreamStarting
+from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity, StartAt
+from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
+from hookstream.processors.delivery.worker.inbox import Inbox
+from hookstream.processors.delivery.worker.poll_thread import PollConfig, PollThread
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import StopSignal
 

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookstream.processors.delivery.attempt_bytes import MAX_ANSWER_BYTES, AttemptBytes, long_bytes
-from hookstream.processors.delivery.exchange import Answer
+from hookstream.processors.delivery.attempts.bytes import MAX_ANSWER_BYTES, AttemptBytes, long_bytes
+from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.schemas.attempt import Attempt, AttemptResult
 from hookstream.schemas.codec import attempt_encoder
 from hookstream.schemas.delivery import DeliveryId

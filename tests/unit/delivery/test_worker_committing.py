@@ -6,13 +6,13 @@ import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from hookstream.processors.delivery import committing as committing_module
-from hookstream.processors.delivery.commit_metadata import decode_metadata, log_digest, table_digest
-from hookstream.processors.delivery.commit_state import StreamCommits
-from hookstream.processors.delivery.committing import FENCED_AFTER_S, KEEP_EVERY_S, CommitParts, Committing
-from hookstream.processors.delivery.partition_start import LogIdentity
-from hookstream.processors.delivery.partition_state import EMPTY_STATE, PartitionState, Snapshot, StoredCursor
-from hookstream.processors.delivery.state_codec import StateKey, decode_state
+from hookstream.processors.delivery.checkpoints.commit_metadata import decode_metadata, log_digest, table_digest
+from hookstream.processors.delivery.checkpoints.commit_state import StreamCommits
+from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity
+from hookstream.processors.delivery.checkpoints.state_codec import StateKey, decode_state
+from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE, PartitionState, Snapshot, StoredCursor
+from hookstream.processors.delivery.worker import committing as committing_module
+from hookstream.processors.delivery.worker.committing import FENCED_AFTER_S, KEEP_EVERY_S, CommitParts, Committing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,20 +6,31 @@ from dataclasses import replace
 
 import pytest
 
-from hookstream.processors.delivery.commit_metadata import CommitMetadata, encode_metadata, log_digest, table_digest
-from hookstream.processors.delivery.dead_letters import bare, letter_of, undecodable_letter
-from hookstream.processors.delivery.inbox import MAX_WAITING_BYTES, MAX_WAITING_RECORDS, PAUSE_AFTER_S, Inbox, Inboxes
-from hookstream.processors.delivery.known_schemas import KnownSchemas, SchemaNotFetchedError
-from hookstream.processors.delivery.partition_start import (
+from hookstream.processors.delivery.checkpoints.commit_metadata import (
+    CommitMetadata,
+    encode_metadata,
+    log_digest,
+    table_digest,
+)
+from hookstream.processors.delivery.checkpoints.partition_start import (
     FoundCommit,
     LogIdentity,
     StartAt,
     decide_start,
     needs_state_search,
 )
-from hookstream.processors.delivery.requests import body_of
-from hookstream.processors.delivery.varints import VarintReader, append_text, append_varint
-from hookstream.processors.delivery.watchdog import Watchdog
+from hookstream.processors.delivery.checkpoints.varints import VarintReader, append_text, append_varint
+from hookstream.processors.delivery.worker.dead_letters import bare, letter_of, undecodable_letter
+from hookstream.processors.delivery.worker.inbox import (
+    MAX_WAITING_BYTES,
+    MAX_WAITING_RECORDS,
+    PAUSE_AFTER_S,
+    Inbox,
+    Inboxes,
+)
+from hookstream.processors.delivery.worker.known_schemas import KnownSchemas, SchemaNotFetchedError
+from hookstream.processors.delivery.worker.request_builder import body_of
+from hookstream.processors.delivery.worker.watchdog import Watchdog
 from hookstream.processors.errors import StartRefusedError
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.errors import UndecodableError

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hookstream.processors.delivery.partition_state import PartitionState, StoredCursor
-from hookstream.processors.delivery.tracker import OffsetTracker
-from hookstream.processors.operations import owed_records
-from hookstream.processors.operations.owed_records import CommitView, LogRecords, sample_of
+from hookstream.processors.delivery.engine.partition_state import PartitionState, StoredCursor
+from hookstream.processors.delivery.engine.tracker import OffsetTracker
+from hookstream.processors.operations.queries import backlog_records as owed_records
+from hookstream.processors.operations.queries.backlog_records import CommitView, LogRecords, sample_of
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
 from tests.support.values import DELIVERY

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from hookstream.processors.operations.replay_pacing import MAX_WAITING, Done, Pacer
-from hookstream.processors.operations.replay_reader import note_of, read_note
+from hookstream.processors.operations.replays.pacing import MAX_WAITING, Done, Pacer
+from hookstream.processors.operations.replays.reader import note_of, read_note
 from tests.support.values import DELIVERY
 
 HERE, THERE = ("events.lead", 0), ("events.lead", 1)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hookstream.processors.routing.assignment import SourcePartition
 from hookstream.processors.routing.commit_note import CommitNote
-from hookstream.processors.routing.subscription_table import SubscriptionTable
+from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.schemas.event import Event
 from hookstream.schemas.hook import RESYNC_MARK_KEY, ResyncMark
 

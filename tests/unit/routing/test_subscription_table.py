@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookstream.processors.routing.subscription_table import Route, SubscriptionTable
+from hookstream.processors.tables.subscription_table import Route, SubscriptionTable
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook, HookId, HookState, ResyncMark, Revision
 

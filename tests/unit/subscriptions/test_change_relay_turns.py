@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import update
 
 from hookstream.processors.errors import ExpiredRecordsError, KafkaUnavailableError
-from hookstream.processors.operations.change_relay import ChangeRelay, RelayConfig
-from hookstream.processors.operations.subscription_resync import resync
-from hookstream.processors.routing.table_reader import UNREADABLE, TableBatch
+from hookstream.processors.operations.relays.resync import resync
+from hookstream.processors.operations.relays.subscriptions import ChangeRelay, RelayConfig
+from hookstream.processors.tables.table_reader import UNREADABLE, TableBatch
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook, HookState, ResyncMark, Revision
 from hookstream.subscriptions.database import transact

@@ -1,0 +1,1 @@
+"""Commands that a person or a script runs once; one module a command group."""

@@ -1,0 +1,249 @@
+"""`hookstream dead-letters`: what could not be delivered, and sending it again, through the API."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from hookstream.processors.cli.console import CommandError, Json, note, say, say_json, say_table, shown_time
+from hookstream.processors.cli.open_api import open_api
+
+if TYPE_CHECKING:
+    from hookstream.processors.cli.api_client import ApiClient
+
+app = typer.Typer(
+    help="See what could not be delivered, and send it again. Needs HOOKSTREAM_API_URL and HOOKSTREAM_API_TOKEN."
+)
+
+# More than this is asked about first.
+_ASK_ABOVE = 1000
+_BATCH = 100
+_FAILED = 1
+# What is kept of each letter that is to be resent: there may be a million.
+_NEEDED = ("id", "client", "hook_id", "resendable")
+
+Client: TypeAlias = Annotated[int | None, typer.Option(min=0, help="One client's alone.")]
+Hook: TypeAlias = Annotated[int | None, typer.Option(min=1, help="One hook's alone.")]
+Event: TypeAlias = Annotated[str | None, typer.Option(help="Of one event alone.")]
+Reason: TypeAlias = Annotated[
+    str | None, typer.Option(help="schedule, expired, skipped, undecodable, unroutable or too-large.")
+]
+Since: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Kept since then: RFC 3339, or an age such as 2h or 7d.")
+]
+Until: TypeAlias = Annotated[str | None, typer.Option(metavar="TIME", help="Kept before then.")]
+Page: TypeAlias = dict[str, Any]
+
+
+@app.command("list")
+def list_(  # noqa: PLR0913 - an option each
+    *,
+    client: Client = None,
+    hook: Hook = None,
+    event: Event = None,
+    reason: Reason = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """List dead letters by partition, in each from the oldest on."""
+    query = _query(client=client, hook=hook, event=event, reason=reason, since=since, until=until)
+    found: list[Page] = []
+    with open_api() as api:
+        for letter in _letters(api, query):
+            found.append(letter)
+            if len(found) == limit:
+                break
+    if as_json:
+        say_json(found)
+        return
+    head = ("id", "kept", "client", "hook", "event", "reason", "status", "delivery", "detail")
+    say_table(head, [_row(letter) for letter in found])
+
+
+@app.command("show")
+def show(letter: Annotated[str, typer.Argument(metavar="ID")], *, as_json: Json = False) -> None:
+    """Show a dead letter, with the start of its last answer."""
+    with open_api() as api:
+        found = api.get(f"/dead-letters/{letter}")["dead_letter"]
+    if as_json:
+        say_json(found)
+        return
+    width = max(len(name) for name in found)
+    for name, value in found.items():
+        shown = shown_time(value) if name.endswith("_ms") else value
+        say(f"{name.removesuffix('_ms').ljust(width)}  {'-' if shown is None or shown == '' else shown}")
+
+
+@app.command("resend")
+def resend(  # noqa: PLR0913 - an option each
+    letters: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="These; or say a filter.")] = None,
+    *,
+    client: Client = None,
+    hook: Hook = None,
+    event: Event = None,
+    reason: Reason = None,
+    since: Since = None,
+    until: Until = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every letter there is.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count per hook, and send nothing.")] = False,
+    rate: Annotated[float | None, typer.Option(min=0.01, help="At most so many a second.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help=f"Do not ask above {_ASK_ABOVE:,} letters.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Send dead letters again, with the same webhook-ids, behind what is live.
+
+    They stay among the dead letters: resending twice delivers twice. Ctrl-C stops between two batches and says what was
+    sent. What was never a delivery cannot be resent: it is counted, and `show` says why.
+    """
+    query = _query(client=client, hook=hook, event=event, reason=reason, since=since, until=until)
+    if bool(letters) + bool(query) + everything != 1:
+        message = "say which: ids, a filter, or --all"
+        raise typer.BadParameter(message)
+    with open_api() as api:
+        chosen = (_one(api, letter) for letter in letters) if letters else _letters(api, query)
+        found = [{name: letter[name] for name in _NEEDED} for letter in chosen]
+        fit = [letter for letter in found if letter["resendable"]]
+        if dry_run:
+            _say_plan(fit, len(found) - len(fit), as_json=as_json)
+            return
+        if len(fit) > _ASK_ABOVE and not yes:
+            _say_plan(fit, len(found) - len(fit), as_json=False, say=note)
+            typer.confirm(f"Send {len(fit):,} again?", abort=True, err=True)
+        sent = _send(api, [letter["id"] for letter in fit], rate)
+    left = len(fit) - sent
+    if as_json:
+        say_json({"resent": sent, "unfit": len(found) - len(fit), "left": left})
+    else:
+        say(f"resent {sent:,}, cannot be resent {len(found) - len(fit):,}, left {left:,}")
+    if left:
+        raise typer.Exit(_FAILED)
+
+
+def _send(api: ApiClient, ids: Sequence[str], rate: float | None) -> int:
+    """Send in batches, oldest first; give how many were sent. Ctrl-C, or an answer that is none, ends it."""
+    sent = 0
+    size = _BATCH if rate is None else max(1, min(_BATCH, int(rate)))
+    next_at = time.monotonic()
+    try:
+        with _bar(len(ids)) as advance:
+            for start in range(0, len(ids), size):
+                time.sleep(max(0.0, next_at - time.monotonic()))
+                batch = ids[start : start + size]
+                next_at = time.monotonic() + (0.0 if rate is None else len(batch) / rate)
+                answer = api.post("/dead-letters/resend", {"ids": batch})
+                sent += len(answer["resent"])
+                advance(len(batch))
+    except KeyboardInterrupt:
+        note("stopped; the last batch may have been sent")
+    except CommandError as exc:
+        note(f"stopped: {exc}; the last batch may have been sent")
+    if sent < len(ids):
+        note(f"the first that was not sent: {ids[sent]}")
+    return sent
+
+
+def _say_plan(fit: Sequence[Page], unfit: int, *, as_json: bool, say: Callable[[str], None] = say) -> None:
+    counts = Counter((letter["client"], letter["hook_id"]) for letter in fit)
+    if as_json:
+        hooks = [{"client": client, "hook_id": hook, "letters": count} for (client, hook), count in counts.items()]
+        say_json({"resendable": len(fit), "unfit": unfit, "hooks": hooks})
+        return
+    for (client, hook), count in sorted(counts.items()):
+        say(f"client {client}, hook {hook}: {count:,}")
+    say(f"{len(fit):,} can be sent again, {unfit:,} cannot; nothing was sent")
+
+
+def _one(api: ApiClient, letter: str) -> Page:
+    found: Page = api.get(f"/dead-letters/{letter}")["dead_letter"]
+    return found
+
+
+def _letters(api: ApiClient, query: Mapping[str, object]) -> Iterator[Page]:
+    cursor: str | None = None
+    while True:
+        page = api.get("/dead-letters", **query, cursor=cursor, limit=500)
+        yield from page["dead_letters"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return
+
+
+def _query(
+    *,
+    client: int | None,
+    hook: int | None,
+    event: str | None,
+    reason: str | None,
+    since: str | None,
+    until: str | None,
+) -> dict[str, object]:
+    """What was said of the filter, as the API wants it."""
+    said = {
+        "client": client,
+        "hook": hook,
+        "event": event,
+        "reason": reason,
+        "since_ms": _time_ms(since),
+        "until_ms": _time_ms(until),
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _time_ms(text: str | None) -> int | None:
+    """A moment in Unix milliseconds.
+
+    Raises:
+        BadParameter: it is neither a date nor an age.
+    """
+    from datetime import UTC, datetime
+
+    if text is None:
+        return None
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number = text.removeprefix("-")[:-1]
+    if text[-1:] in units and number.isascii() and number.isdecimal() and len(number) < 9:  # noqa: PLR2004 - no overflow
+        return (time.time_ns() // 1_000_000) - int(number) * units[text[-1]] * 1000
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        message = f"{text!r} is neither a time (2026-11-24T02:10:00Z) nor an age (2h, 7d)"
+        raise typer.BadParameter(message) from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _row(letter: Mapping[str, Any]) -> tuple[object, ...]:
+    return (
+        letter["id"],
+        shown_time(letter["kept_at_ms"]),
+        letter["client"],
+        letter["hook_id"],
+        letter["event"],
+        letter["reason"],
+        letter["last_status"],
+        letter["delivery_id"],
+        letter["detail"],
+    )
+
+
+def _bar(total: int) -> AbstractContextManager[Callable[[int], None]]:
+    """A bar on a terminal, nothing elsewhere: the totals at the end say it all."""
+    return _rich_bar(total) if sys.stderr.isatty() else nullcontext(lambda _sent: None)
+
+
+@contextmanager
+def _rich_bar(total: int) -> Iterator[Callable[[int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda sent: bar.update(task, advance=sent)

@@ -1,0 +1,169 @@
+"""`hookstream deliveries`, and what `hookstream hooks` tells of attempts, through the API as any client of it would."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hookstream.processors.cli.console import CommandError, Json, note, say, say_json, say_table, shown_time
+from hookstream.processors.cli.open_api import open_api
+from hookstream.processors.cli.times import WANTED, parse_time
+
+if TYPE_CHECKING:
+    from hookstream.processors.cli.api_client import ApiClient
+
+app = typer.Typer(
+    help="See what became of a delivery, and send it again. Needs HOOKSTREAM_API_URL and HOOKSTREAM_API_TOKEN."
+)
+
+DeliveryId = Annotated[
+    str, typer.Argument(metavar="ID", help="The `webhook-id`, such as msg_711b1117d551609b1e5b19e83c7f5f11.")
+]
+Client = Annotated[int | None, typer.Option(min=0, help="Whose it is: for operators, a search is shorter with it.")]
+_HEAD = ("started", "delivery", "concept", "attempt", "outcome", "status", "ms", "replay")
+_LOOK_S = 0.3
+_PAGE = 100  # the most that the API gives at once
+
+
+@app.command("show")
+def show(
+    delivery_id: DeliveryId,
+    *,
+    client: Client = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many attempts to show, the newest first.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Show what became of a delivery, and its attempts. One that was never attempted is searched in Kafka's log."""
+    with open_api() as api:
+        first = api.get(f"/deliveries/{delivery_id}", client=client, limit=min(limit, _PAGE))
+        attempts = list(_attempts(api, f"/deliveries/{delivery_id}", limit, {"client": client}, first))
+    delivery = first["delivery"]
+    if as_json:
+        say_json({"delivery": delivery, "attempts": attempts})
+        return
+    say(f"{delivery['id']}  {_state(delivery)}")
+    concept, arrived = delivery["concept"], shown_time(delivery["arrived_at_ms"])
+    say(f"{delivery['event']} of {concept['namespace']} {concept['id']}, arrived {arrived}")
+    say(f"hook {delivery['hook']['id']} of client {delivery['client']['id']}")
+    if attempts:
+        say("")
+        say_attempts(attempts)
+
+
+@app.command("resend")
+def resend(delivery_id: DeliveryId, *, client: Client = None, as_json: Json = False) -> None:
+    """Send a delivery again, whatever became of it; it waits until nothing of its resource is owed."""
+    with open_api() as api:
+        sent = api.post(f"/deliveries/{delivery_id}/resend{'' if client is None else f'?client={client}'}", None)
+    say_sent(sent["delivery"], as_json=as_json)
+
+
+def list_attempts(
+    hook_id: Annotated[int, typer.Argument(metavar="ID", min=1)],
+    *,
+    outcome: Annotated[
+        str | None, typer.Option(help="How they ended: failed, delivered, timeout, error-status, … as the list shows.")
+    ] = None,
+    since: Annotated[str | None, typer.Option("--from", metavar="TIME", help=f"Begun at or after {WANTED}.")] = None,
+    until: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Begun before then.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List the requests that were made for a hook, the newest first."""
+    now_ms = time.time_ns() // 1_000_000
+    query = {
+        "outcome": outcome,
+        "from_ms": None if since is None else parse_time(since, "--from", now_ms=now_ms),
+        "to_ms": None if until is None else parse_time(until, "--to", now_ms=now_ms),
+    }
+    with open_api() as api:
+        attempts = list(_attempts(api, f"/hooks/{hook_id}/attempts", limit, query))
+    if as_json:
+        say_json(attempts)
+    else:
+        say_attempts(attempts)
+
+
+def ping(
+    hook_id: Annotated[int, typer.Argument(metavar="ID", min=1)],
+    *,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="How long to wait for the answer; 0: not.")
+    ] = 20,
+    as_json: Json = False,
+) -> None:
+    """Send a hook's target a delivery that no event made, and show how it answers."""
+    with open_api() as api:
+        sent = api.post(f"/hooks/{hook_id}/ping", None)["delivery"]
+        attempt = _first_attempt(api, sent["id"], wait) if wait else None
+    if as_json:
+        say_json({"delivery": sent, "attempt": attempt})
+    elif attempt is None:
+        say_sent(sent, as_json=False)
+    else:
+        say_attempts([attempt])
+    if wait and attempt is None:
+        raise CommandError(f"no answer within {wait:g} s; later: hookstream deliveries show {sent['id']}")
+    if attempt is not None and attempt["outcome"] != "delivered":
+        raise CommandError(f"the target did not take it: {attempt['outcome']}")
+
+
+def say_sent(sent: Mapping[str, Any], *, as_json: bool) -> None:
+    """What is on its way."""
+    if as_json:
+        say_json(sent)
+        return
+    say(sent["id"])
+    note(f"on its way to hook {sent['hook']['id']} as {sent['job']}: hookstream deliveries show {sent['id']}")
+
+
+def say_attempts(attempts: Sequence[Mapping[str, Any]]) -> None:
+    """A line an attempt."""
+    rows = [
+        (
+            shown_time(attempt["started_at_ms"]),
+            attempt["delivery_id"],
+            f"{attempt['concept']['namespace']} {attempt['concept']['id']}",
+            "probe" if attempt["probe"] else attempt["number"],
+            attempt["outcome"],
+            attempt["status"],
+            round(attempt["duration_ms"]),
+            attempt["replay"],
+        )
+        for attempt in attempts
+    ]
+    say_table(_HEAD, rows)
+
+
+def _attempts(
+    api: ApiClient, path: str, limit: int, query: Mapping[str, object], page: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """At most so many, page by page; `page` is the first one, where somebody has it."""
+    page = page or api.get(path, **query, limit=min(limit, _PAGE))
+    while True:
+        found = page["attempts"][:limit]
+        yield from found
+        limit -= len(found)
+        if page["next_cursor"] is None or not limit:
+            return
+        page = api.get(path, **query, limit=min(limit, _PAGE), cursor=page["next_cursor"])
+
+
+def _first_attempt(api: ApiClient, delivery_id: str, wait_s: float) -> dict[str, Any] | None:
+    ends_s = time.monotonic() + wait_s
+    while time.monotonic() < ends_s:
+        time.sleep(_LOOK_S)
+        attempts: list[dict[str, Any]] = api.get(f"/deliveries/{delivery_id}")["attempts"]
+        if attempts:
+            return attempts[-1]
+    return None
+
+
+def _state(delivery: Mapping[str, Any]) -> str:
+    letter = delivery["dead_letter"]
+    if letter is None:
+        return str(delivery["state"])
+    return f"{delivery['state']} ({letter['reason']}, {shown_time(letter['died_at_ms'])}: {letter['detail']})"

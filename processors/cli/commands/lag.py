@@ -1,0 +1,174 @@
+"""`hookstream lag`: what endpoints are owed, through the API as any client of it would."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hookstream.processors.cli.console import Json, note, say, say_json, say_table
+from hookstream.processors.cli.open_api import open_api
+
+if TYPE_CHECKING:
+    from hookstream.processors.cli.api_client import ApiClient
+
+_DEFAULT_LIMIT = 50
+_LOOK_EVERY_S = 2.0
+_LONGEST_PAGE = 500
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
+_HEAD = ("endpoint", "state", "behind", "oldest", "next attempt", "last success", "last error", "target")
+
+
+class State(StrEnum):
+    """How an endpoint is doing."""
+
+    HEALTHY = "healthy"
+    LAGGING = "lagging"
+    QUARANTINED = "quarantined"
+    CATCHING_UP = "catching-up"
+    DISABLED = "disabled"
+    PAUSED = "paused"
+
+
+class Sort(StrEnum):
+    """Which endpoints come first."""
+
+    OLDEST = "oldest"
+    BEHIND = "behind"
+
+
+def lag(
+    *,
+    client: Annotated[int | None, typer.Option(min=0, help="One client's alone; operators see every client.")] = None,
+    state: Annotated[State | None, typer.Option(help="In this state alone.")] = None,
+    older_than: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, help="With something undelivered that is at least so old."),
+    ] = None,
+    sort: Annotated[
+        Sort, typer.Option(help="The oldest undelivered first, or those that are owed most.")
+    ] = Sort.OLDEST,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many endpoints.")] = _DEFAULT_LIMIT,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until interrupted.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what endpoints are owed: how much, since when, and when they are tried next. "~" marks an estimate.
+
+    Told from what the delivery workers have committed, also while none of them runs. Needs HOOKSTREAM_API_URL and
+    HOOKSTREAM_API_TOKEN.
+    """
+    query: dict[str, object] = {
+        "client": client,
+        "state": None if state is None else state.value,
+        "min_age_seconds": older_than,
+        "sort": sort.value,
+    }
+    with open_api() as api:
+
+        def look() -> dict[str, Any]:
+            return _look(api, query, limit)
+
+        if watch:
+            _watch(look, as_json=as_json)
+        elif as_json:
+            say_json(look())
+        else:
+            _say(look())
+
+
+def _look(api: ApiClient, query: Mapping[str, object], limit: int) -> dict[str, Any]:
+    """As many endpoints as are wanted; `more` says whether there are others."""
+    endpoints: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while True:
+        page = api.get("/endpoints", **query, limit=min(limit - len(endpoints), _LONGEST_PAGE), cursor=cursor)
+        endpoints += page["endpoints"]
+        cursor = page["next_cursor"]
+        if cursor is None or len(endpoints) >= limit:
+            return {"endpoints": endpoints, "more": cursor is not None, "unknown": page["unknown"]}
+
+
+def _watch(look: Callable[[], dict[str, Any]], *, as_json: bool) -> None:
+    """Look until interrupted: on a terminal in one place, else one look below the other, JSON a line each."""
+    if as_json or not sys.stdout.isatty():
+        while True:
+            found = look()
+            if as_json:
+                say(json.dumps(found))
+            else:
+                _say(found)
+            sys.stdout.flush()
+            time.sleep(_LOOK_EVERY_S)
+    from rich.live import Live
+
+    with Live(_table(look()), auto_refresh=False, screen=True) as live:
+        while True:
+            time.sleep(_LOOK_EVERY_S)
+            live.update(_table(look()), refresh=True)
+
+
+def _say(found: Mapping[str, Any]) -> None:
+    say_table(_HEAD, _rows(found["endpoints"]))
+    for line in _notes(found):
+        note(line)
+
+
+def _table(found: Mapping[str, Any]) -> Any:  # noqa: ANN401  # rich's, which is imported when it is needed
+    """The same for a terminal."""
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", caption="\n".join(_notes(found)) or None, caption_justify="left")
+    for name in _HEAD:
+        table.add_column(name, justify="right" if name == "behind" else "left", no_wrap=name != "target")
+    for row in _rows(found["endpoints"]):
+        table.add_row(*row)
+    return table
+
+
+def _rows(endpoints: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    now_ms = time.time_ns() // 1_000_000
+    for endpoint in endpoints:
+        behind = endpoint["behind"] + endpoint["replays_behind"]
+        error = endpoint["last_error"]
+        what = "-" if error is None else f"{error['status'] or error['result']} {ago(now_ms, error['at_ms'])}"
+        yield (
+            endpoint["id"],
+            endpoint["state"],
+            f"{'' if endpoint['behind_exact'] else '~'}{behind}",
+            ago(now_ms, endpoint["oldest_undelivered_at_ms"]),
+            _ahead(now_ms, endpoint["next_attempt_at_ms"]),
+            ago(now_ms, endpoint["last_success_at_ms"]),
+            what,
+            "(unknown)" if endpoint["target"] is None else endpoint["target"].partition("?")[0],
+        )
+
+
+def _notes(found: Mapping[str, Any]) -> Iterator[str]:
+    if found["more"]:
+        yield "there are more: see --limit"
+    for line in found["unknown"]:
+        yield f"unknown: {line}"
+
+
+def ago(now_ms: int, at_ms: int | None) -> str:
+    """How long ago, in one unit: `90s`, `12m`, `5h`, `3d`; a dash where there is no time."""
+    return "-" if at_ms is None else span(max(0, now_ms - at_ms) / 1000)
+
+
+def _ahead(now_ms: int, at_ms: int | None) -> str:
+    if at_ms is None:
+        return "-"
+    return "now" if at_ms <= now_ms else f"in {span((at_ms - now_ms) / 1000)}"
+
+
+def span(seconds: float) -> str:
+    """A duration in one unit, rounded down."""
+    for unit_s, name in ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "m")):
+        if seconds >= 2 * unit_s:
+            return f"{int(seconds // unit_s)}{name}"
+    return f"{int(seconds)}s"

@@ -1,0 +1,132 @@
+"""`hookstream publish`: events from the shell, straight to Kafka."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hookstream.processors.cli.console import DEFAULT_WAIT_S, Json, Wait, note, say, say_json
+
+if TYPE_CHECKING:
+    from hookstream.processors.settings import Settings
+    from hookstream.producers.event_producer import EventProducer
+
+    from .publish_file import Published
+
+_FAILED = 1
+# A healthy Kafka may take this long for a first event.
+_SHORTEST_WAIT_S = 1.0
+
+
+def publish(  # noqa: PLR0913  # options of a command, all by name
+    event: Annotated[str | None, typer.Argument(metavar="EVENT", help="Such as lead.new; or use --file.")] = None,
+    *,
+    client: Annotated[int | None, typer.Option(min=0, help="Whose event it is.")] = None,
+    concept_id: Annotated[int | None, typer.Option("--id", min=0, help="Id of the lead, property, ...")] = None,
+    sub_namespace: Annotated[str | None, typer.Option(help="Kind of the concept, where it has one.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="F.jsonl", help="A JSON object a line; `-` is standard input.")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Events a second, at most; with --file.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and send nothing.")] = False,
+    wait_s: Wait = DEFAULT_WAIT_S,
+    as_json: Json = False,
+) -> None:
+    """Publish one event, or a file of them. An event counts as accepted when Kafka has acknowledged it.
+
+    hookstream publish lead.new --client 434 --id 17
+
+    hookstream publish --file events.jsonl --rate 200
+
+    A line is {"event": "lead.new", "client": 434, "concept": {"id": 17}}; concept may have a sub_namespace, and the
+    line an id (UUID) and occurred_at_ms. With ids a file can be published again without a second delivery being taken
+    for a new one. Lines that are wrong are named by number; the others are sent. The exit code is 1 if any failed.
+    """
+    if (event is None) == (file is None):
+        raise typer.BadParameter("give either an EVENT or --file")
+    if file is not None:
+        if client is not None or concept_id is not None or sub_namespace is not None:
+            raise typer.BadParameter("--client, --id and --sub-namespace are in the lines of --file")
+        published = _publish_file(file, rate=rate, dry_run=dry_run, wait_s=wait_s, quiet=as_json)
+        _tell(published, dry_run=dry_run, as_json=as_json)
+        return
+    if client is None or concept_id is None or rate is not None:
+        raise typer.BadParameter("one event needs --client and --id, and has no --rate")
+    _publish_one(
+        {"event": event, "client": client, "concept": {"id": concept_id, "sub_namespace": sub_namespace}},
+        dry_run=dry_run,
+        wait_s=wait_s,
+        as_json=as_json,
+    )
+
+
+def _publish_one(fields: dict[str, object], *, dry_run: bool, wait_s: float, as_json: bool) -> None:
+    from hookstream.processors.settings import Settings
+    from hookstream.schemas.errors import SchemaError
+
+    from .publish_file import event_of_fields
+
+    settings = Settings.read()
+    catalogue = settings.catalogue()
+    try:
+        event = event_of_fields(fields, catalogue, now_ms=_now_ms())
+    except SchemaError as exc:
+        raise typer.BadParameter(str(exc)) from None
+    if dry_run:
+        say(f"{event.name} of client {event.client} is valid; nothing was sent")
+        return
+    with _producer(settings, wait_s) as producer:
+        producer.warm_up(event.concept.namespace)
+        receipt = producer.produce(event).result()
+    if as_json:
+        position = {"topic": receipt.topic, "partition": receipt.partition, "offset": receipt.offset}
+        say_json({"id": str(event.id), **position})
+    else:
+        say(f"accepted {event.name} {event.id} at {receipt.topic}:{receipt.partition}:{receipt.offset}")
+
+
+def _publish_file(file: Path, *, rate: float | None, dry_run: bool, wait_s: float, quiet: bool) -> Published:
+    from contextlib import ExitStack
+
+    from hookstream.processors.settings import Settings
+
+    from .publish_file import FilePublisher, Pace, open_lines, progress_for
+
+    settings = Settings.read()
+    with ExitStack() as stack:
+        lines, total_bytes = stack.enter_context(open_lines(file))
+        producer = None if dry_run else stack.enter_context(_producer(settings, wait_s))
+        progress = stack.enter_context(progress_for(total_bytes, quiet=quiet))
+        catalogue = settings.catalogue()
+        return FilePublisher(producer, catalogue, pace=Pace(rate), progress=progress, now_ms=_now_ms).run(lines)
+
+
+def _tell(published: Published, *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        failures = [{"line": line, "reason": reason} for line, reason in published.failures]
+        say_json({"accepted": published.accepted, "failed": len(failures), "failures": failures, "dry_run": dry_run})
+    else:
+        for line, reason in published.failures:
+            note(f"line {line}: {reason}")
+        said = "valid" if dry_run else "accepted"
+        say(f"{said} {published.accepted}, failed {len(published.failures)}")
+    if published.failures:
+        raise typer.Exit(_FAILED)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _producer(settings: Settings, wait_s: float) -> EventProducer:
+    from hookstream.processors import logs
+    from hookstream.processors.cli.parts import event_producer, real_parts
+
+    logs.configure(level="warning")
+    deadline_s = max(wait_s, _SHORTEST_WAIT_S)
+    return event_producer(
+        real_parts(settings), source="/hookstream/publish", deadline_s=deadline_s, message_timeout_s=deadline_s
+    )

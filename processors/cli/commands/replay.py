@@ -1,0 +1,277 @@
+"""`hookstream replay`: a window of the log again. Counted first, shown, then sent by the replayer, and watched.
+
+The replay lives in the deployment, not in this command: whoever ends the command leaves the replay as it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hookstream.processors.cli.console import CommandError, Json, note, say, say_json, say_table, shown_time
+from hookstream.processors.cli.open_api import open_api
+from hookstream.processors.cli.times import WANTED, parse_time
+
+if TYPE_CHECKING:
+    from hookstream.processors.cli.api_client import ApiClient
+
+# More deliveries than this are not sent without being asked.
+_ASK_ABOVE = 1_000
+_HOOKS_SHOWN = 20
+
+app = typer.Typer(
+    help="Send a window of the log again. Needs HOOKSTREAM_API_URL and HOOKSTREAM_API_TOKEN, and a running replayer.",
+    invoke_without_command=True,
+)
+
+ReplayId = Annotated[int, typer.Argument(metavar="ID", min=1)]
+
+
+class Source(StrEnum):
+    """Which log is read."""
+
+    EVENTS = "events"
+    DELIVERIES = "deliveries"
+
+
+class Only(StrEnum):
+    """Which deliveries are sent again."""
+
+    ALL = "all"
+    UNDELIVERED = "undelivered"
+    FAILED = "failed"
+
+
+@app.callback()
+def replay(  # noqa: PLR0913  # what a command line may say
+    ctx: typer.Context,
+    *,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help=f"What arrived from then on: {WANTED}.")
+    ] = None,
+    to: Annotated[str, typer.Option("--to", metavar="TIME", help="The same; not in the window.")] = "now",
+    client: Annotated[int | None, typer.Option(min=0, help="One client's alone; operators may replay everybody's.")] = (
+        None
+    ),
+    hook: Annotated[int | None, typer.Option(min=1, help="For one hook alone.")] = None,
+    event: Annotated[str | None, typer.Option(help="One event alone.")] = None,
+    namespace: Annotated[str | None, typer.Option(help="Events of one namespace alone.")] = None,
+    resource: Annotated[str | None, typer.Option(metavar="NAMESPACE:ID", help="One resource alone.")] = None,
+    source: Annotated[
+        Source, typer.Option(help="events: routed again, to the hooks of today; deliveries: what was routed then.")
+    ] = Source.EVENTS,
+    only: Annotated[
+        Only,
+        typer.Option(
+            help="undelivered: never answered 2xx; failed: tried, and never answered 2xx; by the attempt log."
+        ),
+    ] = Only.ALL,
+    rate: Annotated[float, typer.Option(min=0.01, help="Deliveries a second, in total.")] = 1000.0,
+    rate_per_endpoint: Annotated[float, typer.Option(min=0.01, help="Deliveries a second for each endpoint.")] = 100.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and send nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help=f"Do not ask, however many; else above {_ASK_ABOVE:,}.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Count what a window would send, show it, and send it. Ctrl-C leaves the replay running."""
+    if ctx.invoked_subcommand is not None:
+        return
+    if from_ is None:
+        message = "wants --from, or a command: list, show, pause, resume, cancel"
+        raise typer.BadParameter(message, ctx)
+    now_ms = time.time_ns() // 1_000_000
+    asked = {
+        "from_ms": parse_time(from_, "--from", now_ms=now_ms),
+        "to_ms": None if to == "now" else parse_time(to, "--to", now_ms=now_ms),
+        "client": client,
+        "hook_id": hook,
+        "event": event,
+        "source": source.value,
+        "only": only.value,
+        "rate_per_second": rate,
+        "rate_per_second_per_endpoint": rate_per_endpoint,
+        **_resource(namespace, resource),
+    }
+    with open_api() as api:
+        found = api.post("/replays", {"replay": asked})["replay"]
+        found = _watched(api, found, "counting")
+        if found["state"] == "failed":
+            message = f"replay {found['id']} failed: {found['reason']}"
+            raise CommandError(message)
+        if dry_run or not as_json:
+            _say_plan(found, as_json=as_json)
+        if dry_run:
+            note(f"nothing was sent; `hookstream replay resume {found['id']}` sends it")
+            return
+        if found["state"] != "planned" or not _agreed(api, found, yes=yes):
+            return
+        found = api.patch(f"/replays/{found['id']}", {"replay": {"state": "running"}})["replay"]
+        _say_end(_watched(api, found, "running"), as_json=as_json)
+
+
+@app.command("list")
+def list_(
+    *,
+    client: Annotated[int | None, typer.Option(min=0, help="One client's alone; operators see every client.")] = None,
+    state: Annotated[str | None, typer.Option(help="In this state alone.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List replays, the newest first."""
+    with open_api() as api:
+        replays = list(_pages(api, client, state))
+    if as_json:
+        say_json(replays)
+        return
+    rows = [
+        (
+            each["id"],
+            each["state"],
+            _or_dash(each["client"]),
+            shown_time(each["from_ms"]),
+            shown_time(each["to_ms"]),
+            each["progress"]["sent"],
+            _or_dash((each["count"] or {}).get("deliveries")),
+        )
+        for each in replays
+    ]
+    say_table(("id", "state", "client", "from", "to", "sent", "of"), rows)
+
+
+@app.command("show")
+def show(replay_id: ReplayId, *, as_json: Json = False) -> None:
+    """Show a replay, and how far it is."""
+    with open_api() as api:
+        _say_replay(api.get(f"/replays/{replay_id}")["replay"], as_json=as_json)
+
+
+@app.command("pause")
+def pause(replay_id: ReplayId, *, as_json: Json = False) -> None:
+    """Send nothing more until it is resumed; what was sent is delivered."""
+    with open_api() as api:
+        _say_replay(api.patch(f"/replays/{replay_id}", {"replay": {"state": "paused"}})["replay"], as_json=as_json)
+
+
+@app.command("resume")
+def resume(replay_id: ReplayId, *, as_json: Json = False) -> None:
+    """Let a replay run that was paused, or only counted, and watch it. Ctrl-C leaves it running."""
+    with open_api() as api:
+        found = api.patch(f"/replays/{replay_id}", {"replay": {"state": "running"}})["replay"]
+        _say_end(_watched(api, found, "running"), as_json=as_json)
+
+
+@app.command("cancel")
+def cancel(replay_id: ReplayId) -> None:
+    """End a replay; what was sent is delivered."""
+    with open_api() as api:
+        api.delete(f"/replays/{replay_id}")
+
+
+def _watched(api: ApiClient, found: dict[str, Any], state: str) -> dict[str, Any]:
+    """Watch it while it is in that state; an interrupt leaves it there, and says so."""
+    from .replay_watch import watch
+
+    try:
+        return watch(lambda: api.get(f"/replays/{found['id']}")["replay"], found, state)
+    except KeyboardInterrupt:
+        goes_on = "is counted, and nothing sent" if state == "counting" else "goes on"
+        note(f"replay {found['id']} {goes_on}: see `hookstream replay show|pause|cancel {found['id']}`")
+        raise
+
+
+def _agreed(api: ApiClient, found: Mapping[str, Any], *, yes: bool) -> bool:
+    """Ask where it is much, or where part of the window is gone."""
+    import sys
+
+    deliveries, left_from = found["count"]["deliveries"], found["window"]["left_from_ms"]
+    if not deliveries:
+        note("nothing to send")
+        api.delete(f"/replays/{found['id']}")
+        return False
+    if yes or (deliveries <= _ASK_ABOVE and left_from is None):
+        return True
+    waits = f"replay {found['id']} waits: `hookstream replay resume {found['id']}` sends it, `cancel` ends it"
+    if not sys.stdin.isatty():
+        message = f"not sent without --yes: {waits}"
+        raise CommandError(message)
+    if typer.confirm(f"Send {deliveries:,} deliveries?", err=True):
+        return True
+    note(waits)
+    return False
+
+
+def _say_plan(found: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        say_json(found)
+        return
+    count, left_from = found["count"], found["window"]["left_from_ms"]
+    say(f"replay {found['id']}: {shown_time(found['from_ms'])} to {shown_time(found['to_ms'])}")
+    if left_from is not None and left_from >= found["to_ms"]:
+        say("retention has taken part of the window: nothing is certain to be whole")
+    elif left_from is not None:
+        say(f"retention has taken part of the window: it is whole from {shown_time(left_from)} on")
+    hooks = count["hooks"]
+    if hooks:
+        say_table(("hook", "deliveries"), [(each["id"], each["deliveries"]) for each in hooks[:_HOOKS_SHOWN]])
+    if count["hook_count"] > _HOOKS_SHOWN:
+        say(f"and {count['hook_count'] - _HOOKS_SHOWN:,} hooks more")
+    say(f"deliveries {count['deliveries']:,}, at least {_duration(count['estimate_s'])}")
+
+
+def _say_end(found: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        say_json(found)
+    else:
+        say(f"replay {found['id']}: {found['state']}, sent {found['progress']['sent']:,}")
+    if found["state"] in ("failed", "cancelled"):
+        message = f"replay {found['id']} {found['state']}: {found['reason'] or 'somebody ended it'}"
+        raise CommandError(message)
+
+
+def _say_replay(found: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        say_json(found)
+        return
+    count = found["count"] or {}
+    shown = {
+        name: value
+        for name, value in found.items()
+        if name not in ("count", "window", "progress") and value is not None
+    }
+    shown |= {"deliveries": count.get("deliveries", "-"), **found["progress"]}
+    width = max(len(name) for name in shown)
+    for name, value in shown.items():
+        text = shown_time(value) if name.endswith("_ms") else value
+        say(f"{name.removesuffix('_ms').ljust(width)}  {text}")
+
+
+def _resource(namespace: str | None, resource: str | None) -> dict[str, object]:
+    if resource is None:
+        return {"namespace": namespace}
+    name, _, number = resource.rpartition(":")
+    if not name or not number.isdecimal() or namespace not in (None, name):
+        message = "--resource wants NAMESPACE:ID, such as property:888999"
+        raise typer.BadParameter(message)
+    return {"namespace": name, "concept_id": int(number)}
+
+
+def _duration(seconds: float) -> str:
+    whole = max(1, round(seconds))
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}"
+
+
+def _or_dash(value: object) -> object:
+    return "-" if value is None else value
+
+
+def _pages(api: ApiClient, client: int | None, state: str | None) -> Iterator[dict[str, Any]]:
+    cursor: str | None = None
+    while True:
+        page = api.get("/replays", client=client, state=state, cursor=cursor)
+        yield from page["replays"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return

@@ -1,0 +1,77 @@
+"""`hookstream subscriptions`: database and `subscriptions` topic agree again after one of them was lost; directly."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hookstream.processors.cli.console import DEFAULT_WAIT_S, Json, Wait, note, say, say_json
+
+if TYPE_CHECKING:
+    from hookstream.subscriptions.resync import LiftReport
+
+app = typer.Typer(help="The table of hooks in Kafka, which every router and worker reads.")
+
+
+@app.command("resync")
+def resync(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what the database lacks.")] = False,
+    wait_s: Wait = DEFAULT_WAIT_S,
+    as_json: Json = False,
+) -> None:
+    """Make database and topic agree, after the topic was made anew or the database restored from a backup.
+
+    What the topic has newer is taken over, then every hook is published, then an end mark: routers and workers refuse a
+    topic that was made anew until they have read it. The API may go on meanwhile. May be run again at any time. Needs
+    HOOKSTREAM_DATABASE_URL, _KAFKA_BOOTSTRAP_SERVERS and _SCHEMA_REGISTRY_URL.
+    """
+    from hookstream.processors.cli.actor import actor
+    from hookstream.processors.cli.database import migrated_database
+    from hookstream.processors.cli.parts import real_parts
+    from hookstream.processors.cli.progress import counting
+    from hookstream.processors.cli.roles.api import now_ms, row_encoder, table_readers
+    from hookstream.processors.cli.waiting import waiter
+    from hookstream.processors.operations.relays import resync as subscription_resync
+    from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
+    from hookstream.processors.settings import Settings
+    from hookstream.subscriptions.resealing import count_hooks
+
+    settings = Settings.read()
+    parts = real_parts(settings)
+    wait_for = waiter(wait_s)
+    with ExitStack() as stack:
+        sessions = wait_for("database", lambda: stack.enter_context(migrated_database(settings.database())))
+        open_reader = table_readers(parts)
+        if dry_run:
+            lift = wait_for(
+                "kafka", lambda: subscription_resync.preview(sessions, open_reader, actor=actor(), now_ms=now_ms)
+            )
+            _tell(lift, {"dry_run": True}, as_json=as_json)
+            return
+        writer = stack.enter_context(
+            SubscriptionWriter(parts.kafka, parts.topics.subscriptions, encode=row_encoder(parts))
+        )
+        tell = stack.enter_context(counting("rows", count_hooks(sessions), quiet=as_json))
+        report = wait_for(
+            "kafka",
+            lambda: subscription_resync.resync(sessions, writer, open_reader, actor=actor(), now_ms=now_ms, tell=tell),
+        )
+    done = {"published": report.published, "mark_offset": report.mark_offset, "dry_run": False}
+    _tell(report.lift, done, as_json=as_json)
+
+
+def _tell(lift: LiftReport, done: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        closed = [{"client": client, "event": event} for client, event in lift.closed]
+        say_json({"seen": lift.seen, "lifted": lift.lifted, "adopted": lift.adopted, "closed": closed, **done})
+        return
+    say(f"the topic has {lift.seen} slots; {lift.adopted} are newer there than in the database")
+    for client, event in lift.closed:
+        note(f"client {client}, {event}: its id belongs to another hook by now; it has to be registered again")
+    if done["dry_run"]:
+        note("nothing was changed")
+    else:
+        say(f"published {done['published']} rows, and the end mark at offset {done['mark_offset']}")

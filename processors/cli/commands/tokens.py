@@ -1,0 +1,135 @@
+"""`hookstream token`: issuing, listing and revoking the tokens of the API, directly in the database."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hookstream.processors.cli.console import CommandError, Json, note, say, say_json, say_table, shown_time
+
+if TYPE_CHECKING:
+    from hookstream.subscriptions.tokens import TokenInfo
+
+app = typer.Typer(help="Issue, list and revoke the API's tokens; works on the database directly.")
+
+_DAY_MS = 24 * 3600 * 1000
+_YEAR_DAYS = 365
+
+
+class RoleName(StrEnum):
+    """What a token may do: `Role` of the API, which is not imported for `--help`."""
+
+    INTEGRATOR = "integrator"
+    PLATFORM = "platform"
+    OPERATOR = "operator"
+
+
+@app.command("create")
+def create(
+    *,
+    role: Annotated[
+        RoleName,
+        typer.Option(help="integrator: hooks of one client; platform: publishes events; operator: sees every client."),
+    ],
+    client: Annotated[int | None, typer.Option(min=0, help="The integrator's client; no other role has one.")] = None,
+    name: Annotated[str, typer.Option(help="Whose it is, for the list and the audit.")] = "",
+    days: Annotated[
+        float, typer.Option("--expires-in-days", min=0, help="How long it is valid; 0 is for ever.")
+    ] = _YEAR_DAYS,
+    as_json: Json = False,
+) -> None:
+    """Issue a token and print it, once: only its hash is stored.
+
+    The token alone goes to stdout: TOKEN=$(hookstream token create --role integrator --client 434).
+    """
+    from hookstream.processors.cli.database import migrated_database
+    from hookstream.schemas.event import ClientId
+    from hookstream.subscriptions.database import transact
+    from hookstream.subscriptions.models import Role
+    from hookstream.subscriptions.tokens import TokenRequest, issue_token
+
+    now_ms = time.time_ns() // 1_000_000
+    try:
+        request = TokenRequest(
+            role=Role(role.value),
+            client=None if client is None else ClientId(client),
+            name=name or (role.value if client is None else f"{role.value} of client {client}"),
+            expires_at_ms=now_ms + round(days * _DAY_MS) if days else None,
+        )
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from None
+    with migrated_database(_url()) as sessions:
+        issued = transact(sessions, lambda session: issue_token(session, request, now_ms=now_ms))
+    if as_json:
+        say_json({"token": issued.token, **_fields(issued.info)})
+        return
+    note(f"token {issued.info.id} ({issued.info.name}), {_validity(issued.info)}; it is not shown again:")
+    say(issued.token)
+
+
+@app.command("list")
+def list_(*, as_json: Json = False) -> None:
+    """List every token ever issued, oldest first, without the tokens themselves."""
+    from hookstream.processors.cli.database import migrated_database
+    from hookstream.subscriptions.database import reading
+    from hookstream.subscriptions.tokens import list_tokens
+
+    with migrated_database(_url()) as sessions, reading(sessions) as session:
+        tokens = list_tokens(session)
+    if as_json:
+        say_json([_fields(token) for token in tokens])
+        return
+    rows = [
+        (t.id, t.role.value, t.client, shown_time(t.expires_at_ms), shown_time(t.revoked_at_ms), t.name) for t in tokens
+    ]
+    say_table(("id", "role", "client", "expires", "revoked", "name"), rows)
+
+
+@app.command("revoke")
+def revoke(
+    token_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="As `token list` shows it.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Withdraw a token, from the next request on. A second time changes nothing."""
+    from hookstream.processors.cli.database import migrated_database
+    from hookstream.subscriptions.database import transact
+    from hookstream.subscriptions.errors import UnknownTokenError
+    from hookstream.subscriptions.tokens import revoke_token
+
+    now_ms = time.time_ns() // 1_000_000
+    with migrated_database(_url()) as sessions:
+        try:
+            info = transact(sessions, lambda session: revoke_token(session, token_id, now_ms=now_ms))
+        except UnknownTokenError:
+            message = f"there is no token {token_id}"
+            raise CommandError(message) from None
+    if as_json:
+        say_json(_fields(info))
+    else:
+        say(f"token {info.id} ({info.name}) is revoked")
+
+
+def _url() -> str:
+    from hookstream.processors.settings import Settings
+
+    return Settings.read().database()
+
+
+def _validity(info: TokenInfo) -> str:
+    return "never expires" if info.expires_at_ms is None else f"expires {shown_time(info.expires_at_ms)}"
+
+
+def _fields(info: TokenInfo) -> dict[str, object]:
+    return {
+        "id": info.id,
+        "role": info.role.value,
+        "client": info.client,
+        "name": info.name,
+        "created_at_ms": info.created_at_ms,
+        "expires_at_ms": info.expires_at_ms,
+        "revoked_at_ms": info.revoked_at_ms,
+    }

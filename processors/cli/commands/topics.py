@@ -1,0 +1,67 @@
+"""`hookstream topics`: making the topics and schemas of a deployment, and looking whether they are right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from hookstream.processors.cli.console import DEFAULT_WAIT_S, Json, Wait, say, say_json
+
+if TYPE_CHECKING:
+    from hookstream.processors.settings import Settings
+    from hookstream.processors.topic_specs import TopicSpec
+
+app = typer.Typer(help="Make and check the topics and schemas of a deployment.")
+
+
+@app.command("create")
+def create(*, as_json: Json = False, wait_s: Wait = DEFAULT_WAIT_S) -> None:
+    """Create the topics that are missing and register the schemas; what exists is checked and left alone.
+
+    Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS and HOOKSTREAM_SCHEMA_REGISTRY_URL. May be run as often as you like.
+    """
+    from hookstream.processors.cli.waiting import waiter
+    from hookstream.processors.topics import check_topics, create_topics, register_schemas
+    from hookstream.producers.registry import SchemaRegistry
+
+    settings, specs = _deployment()
+    kafka, catalogue = settings.kafka(), settings.catalogue()
+    wait_for = waiter(wait_s)
+    with SchemaRegistry(settings.registry_url()) as registry:
+        created = wait_for("kafka", lambda: create_topics(kafka, specs, replication_factor=settings.replication_factor))
+        wait_for("schema registry", lambda: register_schemas(registry, catalogue, settings.topics()))
+    wait_for("kafka", lambda: check_topics(kafka, specs))
+    subjects = list(catalogue.subjects(settings.topics()))
+    if as_json:
+        say_json({"created": created, "topics": [spec.name for spec in specs], "subjects": subjects})
+        return
+    for spec in specs:
+        say(f"{'created' if spec.name in created else 'exists '}  {spec.name}")
+    say(f"{len(subjects)} schemas registered")
+
+
+@app.command("check")
+def check(*, as_json: Json = False, wait_s: Wait = DEFAULT_WAIT_S) -> None:
+    """Say whether every topic has the partition count and the cleanup policy that it has to have; 1 if not.
+
+    Every role checks the same when it starts.
+    """
+    from hookstream.processors.cli.waiting import waiter
+    from hookstream.processors.topics import check_topics
+
+    settings, specs = _deployment()
+    kafka = settings.kafka()
+    waiter(wait_s)("kafka", lambda: check_topics(kafka, specs))
+    if as_json:
+        say_json({"topics": [spec.name for spec in specs]})
+    else:
+        say(f"{len(specs)} topics are as they have to be")
+
+
+def _deployment() -> tuple[Settings, tuple[TopicSpec, ...]]:
+    from hookstream.processors.settings import Settings
+    from hookstream.processors.topic_specs import topic_specs
+
+    settings = Settings.read()
+    return settings, topic_specs(settings.topics(), settings.catalogue(), settings.topic_limits())

@@ -1,0 +1,179 @@
+"""`hookstream pause|resume|retry-now|skip|drain`: what operators want of an endpoint, through the API.
+
+The API answers when the wish is in the database; Kafka has it a moment later, and the worker that owns the endpoint
+follows it, at once or when it is back. The commands wait for Kafka, and say so where it takes long.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from hookstream.processors.cli.console import CommandError, Json, note, say, say_json, shown_time
+from hookstream.processors.cli.open_api import open_api
+
+if TYPE_CHECKING:
+    from hookstream.processors.cli.api_client import ApiClient
+
+_PUBLISHED_WITHIN_S = 10.0
+_LOOK_EVERY_S = 0.1
+
+Endpoint: TypeAlias = Annotated[
+    str | None, typer.Argument(metavar="[ENDPOINT]", help="As `hookstream lag` names it; or say --hook.")
+]
+Hook: TypeAlias = Annotated[int | None, typer.Option("--hook", metavar="ID", min=1, help="The endpoint of this hook.")]
+Reason: TypeAlias = Annotated[
+    str, typer.Option("--reason", help="Why; kept in the audit, and in the dead letters it makes.")
+]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def pause(*, endpoint: Endpoint = None, hook: Hook = None, reason: Reason, as_json: Json = False) -> None:
+    """Send nothing to an endpoint until it is resumed; what arrives is owed, for as long as Kafka has it."""
+    _wish("pause", endpoint, hook, {"reason": reason}, as_json=as_json)
+
+
+def resume(*, endpoint: Endpoint = None, hook: Hook = None, reason: Reason, as_json: Json = False) -> None:
+    """Send to a paused endpoint again: what it is owed, in order, and then what arrives."""
+    _wish("resume", endpoint, hook, {"reason": reason}, as_json=as_json)
+
+
+def retry_now(*, endpoint: Endpoint = None, hook: Hook = None, reason: Reason, as_json: Json = False) -> None:
+    """Try at once whatever an endpoint waits for a time with: a retry, a probe, a Retry-After."""
+    _wish("retry-now", endpoint, hook, {"reason": reason}, as_json=as_json)
+
+
+def skip(
+    delivery: Annotated[str, typer.Argument(metavar="DELIVERY_ID", help="The webhook-id.")],
+    *,
+    endpoint: Annotated[str | None, typer.Option("--endpoint", help="As `hookstream lag` names it.")] = None,
+    hook: Hook = None,
+    reason: Reason,
+    as_json: Json = False,
+) -> None:
+    """Move one delivery to the dead letters, from where it can be resent; its resource's others follow.
+
+    Whose it is is looked up where neither --endpoint nor --hook says it.
+    """
+    if endpoint is None and hook is None:
+        with open_api() as api:
+            hook = api.get(f"/deliveries/{delivery}")["delivery"]["hook"]["id"]
+    _wish("skip", endpoint, hook, {"delivery": delivery, "reason": reason}, as_json=as_json)
+
+
+def drain(
+    *,
+    endpoint: Endpoint = None,
+    hook: Hook = None,
+    reason: Reason,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be drained, and do nothing.")] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Move everything that an endpoint is owed by now to the dead letters, from where it can be resent.
+
+    That of every hook with this client and target, disabled ones too. What arrives later is delivered.
+    """
+    _check_named(endpoint, hook)
+    with open_api() as api:
+        name = _endpoint(api, endpoint, hook)
+        _read(api, name)
+        if dry_run:
+            owed = _owed(api, name)
+            if as_json:
+                say_json({"endpoint": name, **owed})
+            else:
+                say(f"{name} is owed {_count(owed)}: nothing was drained")
+            return
+        if not yes:
+            note(f"{name} is owed {_count(_owed(api, name))}; all of it goes to the dead letters.")
+            typer.confirm("Drain it?", abort=True, err=True)
+        _say(_published(api, api.post(f"/endpoints/{name}/drain", {"reason": reason})["wish"]), as_json=as_json)
+
+
+def _wish(verb: str, endpoint: str | None, hook: int | None, body: Mapping[str, str], *, as_json: bool) -> None:
+    _check_named(endpoint, hook)
+    with open_api() as api:
+        name = _endpoint(api, endpoint, hook)
+        _say(_published(api, api.post(f"/endpoints/{name}/{verb}", body)["wish"]), as_json=as_json)
+
+
+def _endpoint(api: ApiClient, endpoint: str | None, hook: int | None) -> str:
+    """The endpoint's name.
+
+    Raises:
+        CommandError: the API does not know the hook.
+    """
+    from hookstream.schemas.control import endpoint_id, target_digest
+
+    if endpoint is not None:
+        return endpoint
+    found = api.get(f"/hooks/{hook}")["hook"]
+    return endpoint_id(found["client"]["id"], target_digest(found["target"]))
+
+
+def _check_named(endpoint: str | None, hook: int | None) -> None:
+    """Prove that one endpoint was named.
+
+    Raises:
+        BadParameter: it was not.
+    """
+    from hookstream.schemas.control import parse_endpoint_id
+
+    if (endpoint is None) == (hook is None):
+        message = "say which endpoint: its name or --hook, one of them"
+        raise typer.BadParameter(message)
+    if endpoint is not None and parse_endpoint_id(endpoint) is None:
+        message = "an endpoint is named <client>-<16 hex digits>"
+        raise typer.BadParameter(message)
+
+
+def _read(api: ApiClient, name: str) -> dict[str, Any]:
+    wish: dict[str, Any] = api.get(f"/endpoints/{name}/wish")["wish"]
+    return wish
+
+
+def _owed(api: ApiClient, name: str) -> dict[str, Any]:
+    """How many deliveries the endpoint is owed, replays included, and whether that is exact; None where unknown."""
+    try:
+        found = api.get(f"/endpoints/{name}")["endpoint"]
+    except CommandError as exc:
+        note(f"how much it is owed cannot be told: {exc}")
+        return {"behind": None, "behind_exact": False}
+    return {"behind": found["behind"] + found["replays_behind"], "behind_exact": found["behind_exact"]}
+
+
+def _count(owed: Mapping[str, Any]) -> str:
+    if owed["behind"] is None:
+        return "an unknown number of deliveries"
+    about = "" if owed["behind_exact"] else "about "
+    return f"{about}{owed['behind']} deliveries"
+
+
+def _published(api: ApiClient, wish: dict[str, Any]) -> dict[str, Any]:
+    """Wait until Kafka has the wish, or a later one of the endpoint."""
+    ends = time.monotonic() + _PUBLISHED_WITHIN_S
+    while not wish["published"]:
+        if time.monotonic() >= ends:
+            note("Kafka does not have it yet: the API keeps it and goes on trying; see its /readyz")
+            return wish
+        time.sleep(_LOOK_EVERY_S)
+        wish = _read(api, wish["endpoint"])
+    return wish
+
+
+def _say(wish: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        say_json(wish)
+        return
+    state = "paused" if wish["paused"] else "not paused"
+    say(f"{wish['endpoint']}  {state}")
+    for what, at_ms in (("drained up to", wish["skip_before_ms"]), ("last retried", wish["retry_at_ms"])):
+        if at_ms is not None:
+            say(f"  {what} {shown_time(at_ms)}")
+    if wish["skipped"]:
+        say(f"  skipped one by one: {len(wish['skipped'])}")
+    say(f"  last change by {wish['asked_by']}: {wish['reason']}")

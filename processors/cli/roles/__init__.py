@@ -1,0 +1,1 @@
+"""The roles: processes that run until they are stopped, and what each is composed of."""

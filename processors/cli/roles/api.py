@@ -1,0 +1,339 @@
+"""The API as it runs: the web server, the relay of changes, the workers' notices, and what connects them with Kafka.
+
+It answers from the first moment, and says in `/readyz` what it still waits for: hooks can be registered while Kafka is
+away, and their rows are published when it is back.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import ExitStack
+from functools import cache
+from typing import TypeAlias
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST
+from sqlalchemy import Engine
+
+from hookstream.processors.cli.parts import Parts, event_producer
+from hookstream.processors.errors import ProcessorError
+from hookstream.processors.lifecycle import RETRIABLE, Health, until_available
+from hookstream.processors.operations.queries.backlog import KafkaOwed
+from hookstream.processors.operations.queries.broker_clock import KafkaBrokerClock
+from hookstream.processors.operations.queries.dead_letter_log import KafkaDeadLetters
+from hookstream.processors.operations.queries.delivery_search import KafkaDeliveryLog
+from hookstream.processors.operations.relays.endpoint_settings import WishRelay
+from hookstream.processors.operations.relays.endpoint_settings_writer import WishWriter
+from hookstream.processors.operations.relays.notices import HookNotices
+from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
+from hookstream.processors.operations.relays.subscriptions import ChangeRelay
+from hookstream.processors.operations.replays.writer import ReplayWriter
+from hookstream.processors.routing.progress import CommittedProgress
+from hookstream.processors.tables.endpoint_settings import ControlReader, WishBatch
+from hookstream.processors.tables.table_reader import TableBatch, TableReader
+from hookstream.processors.topics import check_topics
+from hookstream.producers.errors import DeliveryFailedError, NotRegisteredError, ProducerError
+from hookstream.producers.event_producer import EventProducer
+from hookstream.producers.receipt import Receipt as ProducedReceipt
+from hookstream.schemas.catalogue import subject
+from hookstream.schemas.codec import (
+    dead_letter_decoder,
+    delivery_decoder,
+    delivery_encoder,
+    notice_decoder,
+    subscription_decoder,
+    subscription_encoder,
+    wish_decoder,
+    wish_encoder,
+)
+from hookstream.schemas.control import EndpointWish
+from hookstream.schemas.delivery import Delivery
+from hookstream.schemas.event import Event
+from hookstream.schemas.hook import Hook, ResyncMark
+from hookstream.subscriptions.api import ApiDependencies, MetricsPage, ReadinessCheck, create_app
+from hookstream.subscriptions.changes import PendingReceipt, Receipt
+from hookstream.subscriptions.database import check_database, open_sessions
+from hookstream.subscriptions.errors import DatabaseError, NotPublishedError
+from hookstream.subscriptions.migrations import check_revision
+from hookstream.subscriptions.secrets import SecretBox
+from hookstream.subscriptions.target_url import TargetPolicy
+
+from .process import Crew, Running
+
+_WARM_UP_S = 5.0
+# A request for an event waits no longer than the API promises, and what it was told has failed is not sent later.
+_EVENT_TIMEOUT_S = 10.0
+_STOP_S = 5
+_LOOK_S = 0.2
+
+RowEncoder: TypeAlias = Callable[[Hook | ResyncMark], bytes]
+
+
+def run_api(
+    parts: Parts,
+    engine: Engine,
+    box: SecretBox,
+    listener: socket.socket,
+    running: Running,
+    *,
+    more_checks: Mapping[str, ReadinessCheck] | None = None,
+) -> None:
+    """Serve the API and relay its changes until asked to stop. `engine` and `listener` stay the caller's to close.
+
+    Raises:
+        KafkaRefusedError, TopicMismatchError: what waiting does not mend.
+    """
+    sessions = open_sessions(engine)
+    relay_ends = threading.Event()
+    crew = Crew(running.stop)
+    with ExitStack() as stack:
+        progress = CommittedProgress(parts.kafka, parts.topics, parts.catalogue)
+        stack.callback(progress.close)
+        clock = KafkaBrokerClock(parts.kafka, parts.topics.control, now_ms=now_ms)
+        stack.callback(clock.close)
+        owed = KafkaOwed(parts.kafka, parts.topics, decode=delivery_decoder(parts.registry.schema_text_by_id))
+        stack.callback(owed.close)
+        writer = stack.enter_context(
+            SubscriptionWriter(parts.kafka, parts.topics.subscriptions, encode=row_encoder(parts))
+        )
+        relay = ChangeRelay(sessions, writer, table_readers(parts), now_ms=now_ms)
+        wish_writer = stack.enter_context(WishWriter(parts.kafka, parts.topics.control, encode=_wish_encoder(parts)))
+        wish_relay = WishRelay(sessions, wish_writer, _wish_readers(parts), now_ms=now_ms)
+        notices = HookNotices(
+            sessions,
+            parts.kafka,
+            parts.topics,
+            decode=notice_decoder(parts.registry.schema_text_by_id),
+            now_ms=now_ms,
+            changed=relay.wake,
+        )
+        events = _Events(parts, running.health)
+        stack.callback(events.close)
+        resender = stack.enter_context(ReplayWriter(parts.kafka, parts.topics, encode=_replay_encoder(parts)))
+        app = create_app(
+            ApiDependencies(
+                sessions=sessions,
+                secret_box=box,
+                now_ms=now_ms,
+                target_policy=TargetPolicy(addresses=parts.guard, require_https=parts.settings.require_https),
+                catalogue=parts.catalogue,
+                events=events,
+                router_progress=progress,
+                broker_clock=clock,
+                dead_letters=KafkaDeadLetters(
+                    parts.kafka, parts.topics, schemas=parts.registry.schema_text_by_id, writer=resender
+                ),
+                delivery_log=KafkaDeliveryLog(
+                    parts.kafka,
+                    parts.topics,
+                    decode=delivery_decoder(parts.registry.schema_text_by_id),
+                    decode_dead_letter=dead_letter_decoder(parts.registry.schema_text_by_id),
+                ),
+                delivery_publisher=_Sender(resender),
+                owed=owed,
+                readiness={
+                    "database": _database_check(engine),
+                    "kafka": lambda: running.health.reasons.get("kafka"),
+                    "subscriptions topic": relay.trouble,
+                    "control topic": wish_relay.trouble,
+                    **(more_checks or {}),
+                },
+                metrics=lambda: MetricsPage(content=running.metrics.render(), content_type=CONTENT_TYPE_LATEST),
+                changed=relay.wake,
+                wished=wish_relay.wake,
+            )
+        )
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_STOP_S)
+        )
+        crew.start("api", lambda: server.run(sockets=[listener]))
+        crew.start("event producer", lambda: _connect(parts, events, running))
+        crew.start("hook notices", lambda: notices.run(running.stop))
+        crew.start("change relay", lambda: relay.run(relay_ends))
+        crew.start("wish relay", lambda: wish_relay.run(relay_ends))
+        while not running.stop.wait(_LOOK_S):
+            pass
+        server.should_exit = True
+        relay_ends.set()
+        relay.wake()
+        wish_relay.wake()
+        crew.join(parts.settings.stop_timeout_s)
+
+
+def now_ms() -> int:
+    """Wall time in Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def row_encoder(parts: Parts) -> RowEncoder:
+    """Encode rows of the subscriptions topic; the registry is asked for the schema's id when the first one is."""
+
+    @cache
+    def encoder() -> RowEncoder:
+        name = subject(parts.topics.subscriptions)
+        return subscription_encoder(parts.registry.id_for(name, parts.catalogue.subjects(parts.topics)[name]))
+
+    def encode(row: Hook | ResyncMark) -> bytes:
+        return encoder()(row)
+
+    return encode
+
+
+def table_readers(parts: Parts) -> Callable[[Callable[[TableBatch], None]], TableReader]:
+    """Make readers of the subscriptions topic that hand over what they read."""
+
+    def make(deliver: Callable[[TableBatch], None]) -> TableReader:
+        decode = subscription_decoder(parts.registry.schema_text_by_id)
+        return TableReader(parts.kafka, parts.topics.subscriptions, decode=decode, deliver=deliver)
+
+    return make
+
+
+def _wish_encoder(parts: Parts) -> Callable[[EndpointWish], bytes]:
+    """Encode operators' wishes; the registry is asked for the schema's id when the first one is."""
+
+    @cache
+    def encoder() -> Callable[[EndpointWish], bytes]:
+        name = subject(parts.topics.control)
+        return wish_encoder(parts.registry.id_for(name, parts.catalogue.subjects(parts.topics)[name]))
+
+    def encode(wish: EndpointWish) -> bytes:
+        return encoder()(wish)
+
+    return encode
+
+
+def _replay_encoder(parts: Parts) -> Callable[[Delivery], bytes]:
+    """Encode deliveries that are sent again; the registry is asked for the schema's id when the first one is."""
+
+    @cache
+    def encoder() -> Callable[[Delivery], bytes]:
+        name = subject(parts.topics.replays)
+        return delivery_encoder(parts.registry.id_for(name, parts.catalogue.subjects(parts.topics)[name]))
+
+    def encode(delivery: Delivery) -> bytes:
+        return encoder()(delivery)
+
+    return encode
+
+
+def _wish_readers(parts: Parts) -> Callable[[Callable[[WishBatch], None]], ControlReader]:
+    """Make readers of the control topic that hand over what they read."""
+
+    def make(deliver: Callable[[WishBatch], None]) -> ControlReader:
+        decode = wish_decoder(parts.registry.schema_text_by_id)
+        return ControlReader(parts.kafka, parts.topics.control, decode=decode, deliver=deliver)
+
+    return make
+
+
+def _connect(parts: Parts, events: _Events, running: Running) -> None:
+    """Prove the topics and connect the producer, so that the first event pays for nothing."""
+    until_available("kafka", lambda: check_topics(parts.kafka, parts.specs), stop=running.stop, health=running.health)
+    until_available(
+        "kafka",
+        events.open,
+        stop=running.stop,
+        health=running.health,
+        retriable=(*RETRIABLE, NotRegisteredError, DeliveryFailedError),
+    )
+
+
+def _database_check(engine: Engine) -> ReadinessCheck:
+    """Whether the database answers; its schema is looked at until it is right."""
+    right: list[bool] = []
+
+    def check() -> str | None:
+        try:
+            if right:
+                check_database(engine)
+            else:
+                check_revision(engine)
+                right.append(True)
+        except DatabaseError as exc:
+            return str(exc)
+        return None
+
+    return check
+
+
+class _Events:
+    """An `EventPublisher` on an `EventProducer`; before `open` has succeeded it takes nothing."""
+
+    def __init__(self, parts: Parts, health: Health) -> None:
+        self._health = health
+        self._producer: EventProducer = event_producer(
+            parts, source="/hookstream/api", deadline_s=_WARM_UP_S, message_timeout_s=_EVENT_TIMEOUT_S
+        )
+        self._open = False
+
+    def open(self) -> None:
+        """Connect.
+
+        Raises:
+            RegistryError, DeliveryFailedError: call it again.
+        """
+        self._producer.warm_up()
+        self._open = True
+
+    def publish(self, event: Event, *, traceparent: bytes | None = None) -> PendingReceipt:
+        """Hand the event over.
+
+        Raises:
+            NotPublishedError: it cannot be taken now.
+        """
+        if not self._open:
+            message = f"Kafka is not connected yet: {self._health.reasons.get('kafka', 'starting')}"
+            raise NotPublishedError(message)
+        try:
+            return _Pending(self._producer.produce(event, traceparent=traceparent))
+        except ProducerError as exc:
+            raise NotPublishedError(str(exc)) from exc
+
+    def close(self) -> None:
+        """Wait for what is on its way, and disconnect."""
+        self._producer.close(_STOP_S)
+
+
+class _Sender:
+    """A `DeliveryPublisher` on a `ReplayWriter`."""
+
+    def __init__(self, writer: ReplayWriter) -> None:
+        self._writer = writer
+
+    def publish(self, delivery: Delivery, *, job: str) -> None:
+        """Write it and wait for the acknowledgement.
+
+        Raises:
+            NotPublishedError: Kafka or the registry refused it, or did not answer in time.
+        """
+        try:
+            self._writer.write([delivery], job=job)
+        except (ProcessorError, ProducerError) as exc:
+            raise NotPublishedError(str(exc)) from exc
+
+
+class _Pending:
+    """A `PendingReceipt` on a producer's future."""
+
+    def __init__(self, future: Future[ProducedReceipt]) -> None:
+        self._future = future
+
+    def result(self, timeout: float | None = None) -> Receipt:
+        """Wait for the delivery report.
+
+        Raises:
+            NotPublishedError: Kafka refused it, or did not answer in time.
+        """
+        try:
+            receipt = self._future.result(timeout)
+        except TimeoutError as exc:
+            message = "no acknowledgement from Kafka in time"
+            raise NotPublishedError(message) from exc
+        except DeliveryFailedError as exc:
+            raise NotPublishedError(str(exc)) from exc
+        return Receipt(topic=receipt.topic, partition=receipt.partition, offset=receipt.offset)

@@ -1,0 +1,40 @@
+"""The attempt log as it runs."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from hookstream.processors.cli.parts import Parts
+from hookstream.processors.lifecycle import until_available
+from hookstream.processors.operations.attempt_recorder import AttemptRecorder
+from hookstream.processors.topics import check_topics
+from hookstream.schemas.codec import attempt_decoder
+from hookstream.subscriptions.database import open_sessions
+from hookstream.subscriptions.errors import DatabaseError
+from hookstream.subscriptions.migrations import check_revision
+
+from .api import now_ms
+from .process import Running
+
+
+def run_attempt_log(parts: Parts, engine: Engine, running: Running) -> None:
+    """Write attempts until asked to stop. `engine` stays the caller's to dispose of.
+
+    Raises:
+        TopicMismatchError: a topic is not what this deployment needs.
+        ProcessorError: why it failed; start it again.
+    """
+    stop, health = running.stop, running.health
+    health.down("database", "starting")
+    until_available("kafka", lambda: check_topics(parts.kafka, parts.specs), stop=stop, health=health)
+    until_available("database", lambda: check_revision(engine), stop=stop, health=health, retriable=(DatabaseError,))
+    recorder = AttemptRecorder(
+        open_sessions(engine),
+        parts.kafka,
+        parts.topics,
+        decode=attempt_decoder(parts.registry.schema_text_by_id),
+        metrics=running.metrics,
+        now_ms=now_ms,
+        keep_days=parts.settings.attempt_log_days,
+    )
+    recorder.run(stop, health)

@@ -1,0 +1,126 @@
+"""The roles: what runs for ever, each a process of its own, as many of each as you like."""
+
+from __future__ import annotations
+
+
+def api() -> None:
+    """Serve the API on API_HOST:API_PORT and relay its changes to Kafka.
+
+    Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL, _DATABASE_URL and _SECRET_KEY (or _FILE). What is
+    away is waited for; /readyz says what. /healthz and /metrics are on the same port.
+    """
+    from hookstream.processors.cli.database import engine_for
+    from hookstream.processors.cli.parts import real_parts, secret_box
+    from hookstream.processors.settings import Settings
+
+    from .api import run_api
+    from .process import listen, run_process
+
+    settings = Settings.read()
+    parts, box = real_parts(settings), secret_box(*settings.keys())
+    engine = engine_for(settings.database())
+    try:
+        with listen(settings.api_host, settings.api_port) as listener:
+            run_process(
+                "api", settings, lambda running: run_api(parts, engine, box, listener, running), with_health=False
+            )
+    finally:
+        engine.dispose()
+
+
+def router() -> None:
+    """Join events with hooks: read events.*, write who is owed each to deliveries.
+
+    Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS and _SCHEMA_REGISTRY_URL. /healthz, /readyz and /metrics are on
+    METRICS_PORT.
+    """
+    from hookstream.processors.cli.parts import real_parts
+    from hookstream.processors.settings import Settings
+
+    from .process import run_process
+    from .router import run_router
+
+    settings = Settings.read()
+    parts = real_parts(settings)
+    run_process("router", settings, lambda running: run_router(parts, running))
+
+
+def deliver() -> None:
+    """Post deliveries to their targets, in order per resource, and commit what is settled.
+
+    Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL and _SECRET_KEY (or _FILE). /healthz, /readyz and
+    /metrics are on METRICS_PORT.
+    """
+    from hookstream.processors.cli.parts import real_parts, secret_box
+    from hookstream.processors.settings import Settings
+
+    from .deliver import http_config, run_deliver
+    from .process import run_process
+
+    settings = Settings.read()
+    parts, box = real_parts(settings), secret_box(*settings.keys())
+    http_config(settings)  # a proxy that is none is said before anything starts
+    run_process("deliver", settings, lambda running: run_deliver(parts, box, running))
+
+
+def attempt_log() -> None:
+    """Write what became of every request into the database, and delete it after ATTEMPT_LOG_DAYS.
+
+    Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL and _DATABASE_URL. Deliveries never wait for it.
+    /healthz, /readyz and /metrics are on METRICS_PORT.
+    """
+    from hookstream.processors.cli.database import engine_for
+    from hookstream.processors.cli.parts import real_parts
+    from hookstream.processors.settings import Settings
+
+    from .attempt_log import run_attempt_log
+    from .process import run_process
+
+    settings = Settings.read()
+    parts, engine = real_parts(settings), engine_for(settings.database())
+    try:
+        run_process("attempt-log", settings, lambda running: run_attempt_log(parts, engine, running))
+    finally:
+        engine.dispose()
+
+
+def replayer() -> None:
+    """Count and send the replays that were asked for: read a window of the log again, write it to deliveries.replay.
+
+    Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL and _DATABASE_URL. One of them works on a replay; one
+    that is killed is followed by another. /healthz, /readyz and /metrics are on METRICS_PORT.
+    """
+    from hookstream.processors.cli.database import engine_for
+    from hookstream.processors.cli.parts import real_parts
+    from hookstream.processors.settings import Settings
+
+    from .process import run_process
+    from .replayer import run_replayer
+
+    settings = Settings.read()
+    parts, engine = real_parts(settings), engine_for(settings.database())
+    try:
+        run_process("replayer", settings, lambda running: run_replayer(parts, engine, running))
+    finally:
+        engine.dispose()
+
+
+def outbox_relay() -> None:
+    """Send what a producing service committed to its outbox; one relay works, others stand by.
+
+    Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL, and in _DATABASE_URL the service's own database,
+    which holds the table hookstream_outbox. /healthz, /readyz and /metrics are on METRICS_PORT.
+    """
+    from hookstream.processors.cli.database import service_engine
+    from hookstream.processors.cli.parts import real_parts
+    from hookstream.processors.settings import Settings
+
+    from .outbox_relay import run_outbox_relay
+    from .process import run_process
+
+    settings = Settings.read()
+    parts, engine = real_parts(settings), service_engine(settings.database())
+    try:
+        run_process("outbox-relay", settings, lambda running: run_outbox_relay(parts, engine, running))
+    finally:
+        engine.dispose()

@@ -1,0 +1,72 @@
+"""The relay of a service's outbox as it runs."""
+
+from __future__ import annotations
+
+import threading
+
+from sqlalchemy import Engine, inspect
+from sqlalchemy.exc import SQLAlchemyError
+
+from hookstream.processors.cli.console import CommandError
+from hookstream.processors.cli.parts import Parts, event_producer
+from hookstream.processors.lifecycle import RETRIABLE, until_available
+from hookstream.processors.operations.relays.outbox import OutboxRelay
+from hookstream.producers.errors import DeliveryFailedError, NotRegisteredError
+from hookstream.producers.event_producer import EventProducer
+from hookstream.producers.outbox import OUTBOX
+
+from .process import Crew, Running
+
+_WARM_UP_S = 5.0
+_LOOK_S = 0.2
+
+
+class _DatabaseAwayError(CommandError):
+    """The service's database does not answer."""
+
+
+def run_outbox_relay(parts: Parts, engine: Engine, running: Running) -> None:
+    """Relay until asked to stop.
+
+    Raises:
+        CommandError: the database has no outbox.
+        ProducerError: Kafka takes nothing more; start it again.
+    """
+    running.health.down("database", "starting")
+    with event_producer(parts, source="/hookstream/outbox-relay", deadline_s=_WARM_UP_S) as producer:
+        until_available(
+            "database",
+            lambda: _check_outbox(engine),
+            stop=running.stop,
+            health=running.health,
+            retriable=(_DatabaseAwayError,),
+        )
+        until_available(
+            "kafka",
+            producer.warm_up,
+            stop=running.stop,
+            health=running.health,
+            retriable=(*RETRIABLE, NotRegisteredError, DeliveryFailedError),
+        )
+        _relay(engine, producer, running, parts.settings.stop_timeout_s)
+
+
+def _relay(engine: Engine, producer: EventProducer, running: Running, stop_timeout_s: float) -> None:
+    ends = threading.Event()
+    crew = Crew(running.stop)
+    crew.start("outbox relay", lambda: OutboxRelay(engine, producer).run(ends))
+    while not running.stop.wait(_LOOK_S):
+        pass
+    ends.set()
+    crew.join(stop_timeout_s)
+
+
+def _check_outbox(engine: Engine) -> None:
+    try:
+        found = inspect(engine).has_table(OUTBOX.name)
+    except SQLAlchemyError as exc:
+        message = f"no answer ({type(getattr(exc, 'orig', None) or exc).__name__})"
+        raise _DatabaseAwayError(message) from exc
+    if not found:
+        message = f"the database has no table {OUTBOX.name}: hookstream.producers.outbox.METADATA describes it"
+        raise CommandError(message)

@@ -1,0 +1,128 @@
+"""A role as a process of its own, and threads that stand and fall together."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from hookstream.processors import logs
+from hookstream.processors.cli.console import CommandError
+from hookstream.processors.errors import StoppedError
+from hookstream.processors.lifecycle import Health, HealthServer, StopSignal
+from hookstream.processors.metrics import Metrics
+from hookstream.processors.settings import Settings
+
+log = structlog.get_logger("hookstream.process")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a role is given by the process that it runs in. Every role waits for Kafka first."""
+
+    stop: StopSignal = field(default_factory=StopSignal)
+    health: Health = field(default_factory=lambda: Health("kafka"))
+    metrics: Metrics = field(default_factory=Metrics)
+
+
+def run_process(name: str, settings: Settings, role: Callable[[Running], None], *, with_health: bool = True) -> None:
+    """Run a role in the main thread until SIGTERM or SIGINT; the second signal ends the process at once.
+
+    `with_health` serves `/healthz`, `/readyz` and `/metrics` on METRICS_PORT; the API serves its own.
+
+    Raises:
+        CommandError: the port is taken.
+        Exception: what ended the role.
+    """
+    logs.configure(level=settings.log_level, form=settings.log_format)
+    running = Running()
+    running.stop.catch_signals()
+    server = _health_server(settings, running) if with_health else None
+    log.info("started", role=name, port=None if server is None else server.port)
+    try:
+        role(running)
+    except StoppedError:
+        log.info("stopped while waiting", role=name)
+    except Exception as exc:
+        log.error("ended", role=name, reason=str(exc) or type(exc).__name__)  # noqa: TRY400  # the caller shows it
+        raise
+    else:
+        log.info("stopped", role=name)
+    finally:
+        if server is not None:
+            server.stop()
+
+
+def _health_server(settings: Settings, running: Running) -> HealthServer:
+    host, port = settings.api_host, settings.metrics_port
+    try:
+        server = HealthServer(host=host, port=port, health=running.health, metrics=running.metrics)
+    except OSError as exc:
+        raise _cannot_listen(host, port, exc) from exc
+    server.start()
+    return server
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one.
+
+    Raises:
+        CommandError: the port is taken, or the host is none of ours.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as exc:
+        raise _cannot_listen(host, port, exc) from exc
+
+
+def _cannot_listen(host: str, port: int, exc: OSError) -> CommandError:
+    reason = (exc.strerror or str(exc)).partition(" (while attempting")[0]  # Python's own addition repeats us
+    return CommandError(f"cannot listen on {host}:{port}: {reason}")
+
+
+class Crew:
+    """Threads of one process. The first that fails asks everybody to stop, and its error is what `join` raises."""
+
+    def __init__(self, stop: StopSignal) -> None:
+        """Nobody works yet."""
+        self._stop = stop
+        self._threads: list[threading.Thread] = []
+        self._failures: list[BaseException] = []
+
+    def start(self, name: str, work: Callable[[], None]) -> None:
+        """Run `work` in a thread of its own, until it returns."""
+
+        def run() -> None:
+            try:
+                work()
+            except StoppedError:
+                pass
+            except BaseException as exc:  # noqa: BLE001  # whatever it was, the process ends, and `join` raises it
+                self._failures.append(exc)
+                self._stop.ask()
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until everybody has ended.
+
+        Raises:
+            BaseException: what the first one failed with.
+            CommandError: somebody has not ended in time.
+        """
+        ends = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, ends - time.monotonic()))
+        if self._failures:
+            raise self._failures[0]
+        late = [thread.name for thread in self._threads if thread.is_alive()]
+        if late:
+            message = f"{', '.join(late)} did not stop within {timeout_s:g} s"
+            raise CommandError(message)

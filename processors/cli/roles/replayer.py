@@ -1,0 +1,36 @@
+"""The replayer as it runs."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from hookstream.processors.cli.parts import Parts
+from hookstream.processors.lifecycle import until_available
+from hookstream.processors.operations.replays.replayer import Replayer, ReplayerConfig
+from hookstream.processors.topics import check_topics
+from hookstream.subscriptions.database import open_sessions
+from hookstream.subscriptions.errors import DatabaseError
+from hookstream.subscriptions.migrations import check_revision
+
+from .process import Running
+
+
+def run_replayer(parts: Parts, engine: Engine, running: Running) -> None:
+    """Work on replays until asked to stop. `engine` stays the caller's to dispose of.
+
+    Raises:
+        TopicMismatchError: a topic is not what this deployment needs.
+        ProcessorError: why it failed; start it again.
+        RegistryError: the registry says no.
+    """
+    stop, health = running.stop, running.health
+    health.down("database", "starting")
+    until_available("kafka", lambda: check_topics(parts.kafka, parts.specs), stop=stop, health=health)
+    until_available("database", lambda: check_revision(engine), stop=stop, health=health, retriable=(DatabaseError,))
+    config = ReplayerConfig(kafka=parts.kafka, topics=parts.topics, catalogue=parts.catalogue)
+    replayer = Replayer(config, parts.registry, open_sessions(engine), stop=stop, health=health)
+    try:
+        replayer.open()
+        replayer.run()
+    finally:
+        replayer.close()

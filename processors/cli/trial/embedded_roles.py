@@ -1,0 +1,128 @@
+"""Every role in one process, on the embedded Kafka and registry and an SQLite file: what `demo` and `up` run on."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+import httpx
+from sqlalchemy import Engine
+
+from hookstream.processors.cli.console import CommandError
+from hookstream.processors.cli.database import engine_for
+from hookstream.processors.cli.parts import Parts, secret_box
+from hookstream.processors.cli.roles.api import now_ms, row_encoder, run_api, table_readers
+from hookstream.processors.cli.roles.attempt_log import run_attempt_log
+from hookstream.processors.cli.roles.deliver import run_deliver
+from hookstream.processors.cli.roles.process import Crew, Running
+from hookstream.processors.cli.roles.replayer import run_replayer
+from hookstream.processors.cli.roles.router import run_router
+from hookstream.processors.errors import StoppedError
+from hookstream.processors.lifecycle import Health, StopSignal
+from hookstream.processors.metrics import Metrics
+from hookstream.processors.operations.embedded import EmbeddedKafka, embedded_registry
+from hookstream.processors.operations.relays.resync import resync
+from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
+from hookstream.processors.settings import Settings
+from hookstream.processors.topics import create_topics
+from hookstream.schemas.topics import TopicNames
+from hookstream.subscriptions.database import open_sessions
+from hookstream.subscriptions.migrations import migrate
+
+_LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+_READY_WITHIN_S = 30.0
+_LOOK_S = 0.02
+_JOIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """What runs. `engine` is the database's; `api_url` is where the API listens."""
+
+    parts: Parts
+    engine: Engine
+    api_url: str
+    stop: StopSignal
+
+    def wait_ready(self) -> None:
+        """Return when the API says that it and every other role is ready.
+
+        Raises:
+            StoppedError: somebody asked to stop, or a role failed.
+            CommandError: it takes too long; the message says what is missing.
+        """
+        ends = time.monotonic() + _READY_WITHIN_S
+        with httpx.Client(base_url=self.api_url, timeout=_READY_WITHIN_S, trust_env=False) as http:
+            while not (answer := http.get("/readyz")).is_success:
+                if time.monotonic() >= ends:
+                    message = f"not ready within {_READY_WITHIN_S:.0f} s: {answer.json()['checks']}"
+                    raise CommandError(message)
+                if self.stop.wait(_LOOK_S):
+                    raise StoppedError("asked to stop before everything was ready")
+
+
+@contextmanager
+def embedded_roles(
+    settings: Settings, *, database_url: str, secret_key: bytes, listener: socket.socket, stop: StopSignal
+) -> Iterator[Embedded]:
+    """Start the parts and the roles, and stop them at the end. The API serves `listener`.
+
+    Loopback targets are allowed, and nothing else of a deployment's own is looked at but its catalogue and its limits.
+
+    Raises:
+        CommandError: the roles did not stop in time.
+        Exception: at the end: what one of the roles failed with.
+    """
+    kafka = EmbeddedKafka()
+    catalogue, topics = settings.catalogue(), TopicNames()
+    parts = Parts(
+        settings=settings.model_copy(update={"require_https": False, "egress_proxy": None}),
+        kafka=kafka.config,
+        registry=embedded_registry(catalogue, topics),
+        topics=topics,
+        catalogue=catalogue,
+        allowed_target_networks=_LOOPBACK,
+    )
+    create_topics(parts.kafka, parts.specs)
+    migrate(database_url)
+    engine = engine_for(database_url)
+    _fill_subscriptions(parts, engine)
+    metrics = Metrics()
+    router, deliver, attempt_log, replayer, api = (Running(stop=stop, metrics=metrics) for _ in range(5))
+    box = secret_box(secret_key)
+    checks = {
+        "router": _check(router.health),
+        "deliver": _check(deliver.health),
+        "attempt-log": _check(attempt_log.health),
+        "replayer": _check(replayer.health),
+    }
+    crew = Crew(stop)
+    crew.start("router", lambda: run_router(parts, router))
+    crew.start("deliver", lambda: run_deliver(parts, box, deliver))
+    crew.start("attempt-log", lambda: run_attempt_log(parts, engine, attempt_log))
+    crew.start("replayer", lambda: run_replayer(parts, engine, replayer))
+    crew.start("api", lambda: run_api(parts, engine, box, listener, api, more_checks=checks))
+    host, port = listener.getsockname()[:2]
+    try:
+        yield Embedded(parts=parts, engine=engine, api_url=f"http://{host}:{port}", stop=stop)
+    finally:
+        stop.ask()
+        try:
+            crew.join(parts.settings.stop_timeout_s + _JOIN_S)
+        finally:
+            engine.dispose()
+            kafka.stop()
+
+
+def _check(health: Health) -> Callable[[], str | None]:
+    return lambda: "; ".join(f"{part}: {reason}" for part, reason in health.reasons.items()) or None
+
+
+def _fill_subscriptions(parts: Parts, engine: Engine) -> None:
+    """Write every hook of the database to the topic, which is empty: the embedded Kafka forgets, SQLite does not."""
+    with SubscriptionWriter(parts.kafka, parts.topics.subscriptions, encode=row_encoder(parts)) as writer:
+        resync(open_sessions(engine), writer, table_readers(parts), actor="embedded", now_ms=now_ms)

@@ -1,0 +1,85 @@
+"""The folder that `hookstream up` keeps: hooks in SQLite, the key that their secrets are sealed with, tokens."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from hookstream.processors.cli.console import CommandError
+from hookstream.processors.settings import KEY_BYTES
+
+_PRIVATE_FOLDER = 0o700
+_PRIVATE_FILE = 0o600
+
+
+class Home:
+    """One folder, used by one process at a time. Nobody but its owner may read it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Name it; `opened` makes it."""
+        self._folder = folder
+        self.tokens_file = folder / "tokens"
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Make the folder where it is missing, and keep others out meanwhile.
+
+        Raises:
+            CommandError: it cannot be written, or another process has it.
+        """
+        try:
+            self._folder.mkdir(_PRIVATE_FOLDER, parents=True, exist_ok=True)
+            lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE)
+        except OSError as exc:
+            message = f"cannot use the folder {self._folder}: {exc.strerror}"
+            raise CommandError(message) from exc
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            message = f"another `hookstream up` works in {self._folder}"
+            raise CommandError(message) from None
+        finally:
+            os.close(lock)
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of its database."""
+        return f"sqlite:///{self._folder.resolve() / 'hookstream.sqlite3'}"
+
+    def secret_key(self) -> bytes:
+        """The key of this folder; made at the first call.
+
+        Raises:
+            CommandError: the file holds no key, or cannot be read.
+        """
+        path = self._folder / "secret.key"
+        try:
+            if not path.exists():
+                _write_private(path, base64.b64encode(os.urandom(KEY_BYTES)).decode() + "\n")
+            key = base64.b64decode(path.read_text().strip(), validate=True)
+        except (OSError, ValueError) as exc:
+            message = f"cannot read the key in {path}: {exc}"
+            raise CommandError(message) from exc
+        if len(key) != KEY_BYTES:
+            message = f"{path} is no key of {KEY_BYTES} bytes"
+            raise CommandError(message)
+        return key
+
+    def write_tokens(self, tokens: Mapping[str, str]) -> None:
+        """Keep tokens where a shell reads them: `. .hookstream/tokens`."""
+        _write_private(self.tokens_file, "".join(f"export {name}={token}\n" for name, token in tokens.items()))
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file whole or not at all; nobody else could read it at any moment."""
+    draft = path.with_suffix(".new")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE_FILE), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

@@ -1,0 +1,120 @@
+"""The bytes of an attempt, as `hookstream.schemas.codec.attempt_encoder` would write them, at a third of its cost.
+
+An attempt record is written for every request, and was the dearest part of one: 9 µs of 45, with its 17 fields through
+a dataclass, a dict and fastavro. Half of the fields say what the last record of the same hook said, so their bytes are
+kept. The tests compare every field with the codec's.
+
+Source: Apache Avro 1.12 specification, "Binary Encoding" (zigzag varints, length-prefixed strings, union by index).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from hookstream.processors.delivery.engine.lanes import HookRow, Post
+    from hookstream.processors.delivery.http.exchange import Answer
+    from hookstream.schemas.attempt import AttemptResult
+
+MAX_ANSWER_BYTES = 20_000
+
+_HEADER = struct.Struct(">bI")
+_DOUBLE = struct.Struct("<d")
+_REMEMBERED = 4_096
+_NULL, _PRESENT = b"\x00", b"\x02"  # index 0 and 1 of a union, zigzag
+
+# 14 bits at a time: two bytes that go on, or the last one or two.
+_BITS, _GROUP = 14, 1 << 14
+_GOES_ON = [bytes((n & 0x7F | 0x80, n >> 7 | 0x80)) for n in range(_GROUP)]
+_LAST = [bytes((n,)) if n < 128 else bytes((n & 0x7F | 0x80, n >> 7)) for n in range(_GROUP)]  # noqa: PLR2004
+
+
+class _Known(NamedTuple):
+    """What all attempts under one row have in common."""
+
+    row: HookRow
+    namespace: str
+    fields: bytes
+    key: bytes
+
+
+class AttemptBytes:
+    """Writes attempt records under the id of their schema. One thread at a time."""
+
+    def __init__(self, schema_id: int) -> None:
+        """Nothing is known yet."""
+        self._header = _HEADER.pack(0, schema_id)
+        self._known: dict[int, _Known] = {}
+        self._endings: dict[tuple[str, int | None], bytes] = {}
+
+    def encode(
+        self, post: Post, result: AttemptResult, answer: Answer, *, partition: int, wall_ms: int
+    ) -> tuple[bytes, bytes]:
+        """Give key and value of the record of a request that has just ended."""
+        pending = post.pending
+        delivery = pending.delivery
+        known = self._known.get(delivery.hook_id)
+        if known is None or known.row is not post.row or known.namespace != delivery.namespace:
+            known = self._learn(post)
+        ending = self._endings.get((result, answer.status))
+        if ending is None:
+            status = _NULL if answer.status is None else _PRESENT + long_bytes(answer.status)
+            ending = self._endings[result, answer.status] = string_bytes(result) + status
+        seconds, body = answer.duration_s, answer.body
+        if len(body) > MAX_ANSWER_BYTES:
+            body = body[:MAX_ANSWER_BYTES]
+        value = b"".join(
+            (
+                self._header,
+                string_bytes(delivery.id),
+                known.fields,
+                long_bytes(delivery.concept_id),
+                long_bytes(partition),
+                long_bytes(pending.offset),
+                long_bytes(post.number),
+                b"\x01" if post.probe else b"\x00",
+                _NULL if delivery.replay is None else _PRESENT + string_bytes(delivery.replay),
+                long_bytes(wall_ms - int(seconds * 1000)),
+                _DOUBLE.pack(seconds * 1000),
+                ending,
+                long_bytes(len(body)),
+                body,
+            )
+        )
+        return known.key, value
+
+    def _learn(self, post: Post) -> _Known:
+        delivery = post.pending.delivery
+        fields = (
+            long_bytes(delivery.hook_id)
+            + long_bytes(post.row.revision)
+            + long_bytes(delivery.client)
+            + string_bytes(delivery.event)
+            + string_bytes(delivery.namespace)
+        )
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        known = self._known[delivery.hook_id] = _Known(post.row, delivery.namespace, fields, delivery.key)
+        return known
+
+
+def long_bytes(number: int) -> bytes:
+    """An Avro long."""
+    number = number << 1 if number >= 0 else -(number << 1) - 1
+    if number < _GROUP:
+        return _LAST[number]
+    rest = number >> _BITS
+    if rest < _GROUP:
+        return _GOES_ON[number & (_GROUP - 1)] + _LAST[rest]
+    out = b""
+    while number >= _GROUP:
+        out += _GOES_ON[number & (_GROUP - 1)]
+        number >>= _BITS
+    return out + _LAST[number]
+
+
+def string_bytes(text: str) -> bytes:
+    """An Avro string."""
+    data = text.encode()
+    return long_bytes(len(data)) + data

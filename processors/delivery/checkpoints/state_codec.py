@@ -1,0 +1,192 @@
+"""The state of a partition as bytes, and as the records of `delivery-state` that hold it. Pure.
+
+Version 1 is a byte 1 and, deflated: the event names that occur, then cursors, clocks, disables and health, each a count
+and its rows; integers are varints, offsets above a cursor's own are differences. 500 cursors take some 5 KiB.
+
+A state is written once under an id of its own and never changed: key `<topic>|<partition>|<id in hex>|<chunk>`. So two
+owners of one partition, or a commit that failed, can never make a commit point to what it did not mean.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias, TypeVar
+
+from hookstream.processors.delivery.engine.partition_state import (
+    PartitionState,
+    StoredClock,
+    StoredCursor,
+    StoredDisable,
+    StoredHealth,
+)
+from hookstream.processors.errors import StoredFormatError
+
+from .commit_metadata import STATE_ID_BYTES
+from .varints import VarintReader, append_text, append_varint
+
+VERSION = 1
+CHUNK_BYTES = 512 * 1024  # the topic takes records of 1 MiB
+
+_DIGEST_BYTES = 8
+_SICK, _BEHIND = 1, 2
+_Row = TypeVar("_Row")
+_HookRow: TypeAlias = StoredCursor | StoredClock | StoredDisable
+
+
+class StateKey(NamedTuple):
+    """The key of one chunk."""
+
+    topic: str
+    partition: int
+    state_id: bytes
+    chunk: int
+
+    def encode(self) -> bytes:
+        """The record's key."""
+        return f"{self.topic}|{self.partition}|{self.state_id.hex()}|{self.chunk}".encode()
+
+    @classmethod
+    def decode(cls, key: bytes | None) -> StateKey | None:
+        """Read a record's key; None where it is not one of ours."""
+        try:
+            topic, partition, state_id, chunk = (key or b"").decode().rsplit("|", 3)
+            found = cls(topic, int(partition), bytes.fromhex(state_id), int(chunk))
+        except ValueError:
+            return None
+        return found if len(found.state_id) == STATE_ID_BYTES else None
+
+
+def chunks_of(data: bytes, *, size: int = CHUNK_BYTES) -> list[bytes]:
+    """Cut an encoded state into what fits into a record each."""
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def encode_state(state: PartitionState, *, version: int = VERSION) -> bytes:
+    """Write a state.
+
+    Raises:
+        StoredFormatError: no such version can be written.
+    """
+    codec = _CODECS.get(version)
+    if codec is None:
+        raise StoredFormatError(f"this release cannot write states of version {version}")
+    return bytes([version]) + codec[0](state)
+
+
+def decode_state(data: bytes) -> PartitionState:
+    """Read a state.
+
+    Raises:
+        StoredFormatError: of a version that this release does not read, or damaged.
+    """
+    codec = _CODECS.get(data[0]) if data else None
+    if codec is None:
+        version = data[0] if data else "none"
+        raise StoredFormatError(f"its state has version {version}, which this release does not read")
+    try:
+        return codec[1](data[1:])
+    except (zlib.error, ValueError, IndexError) as exc:
+        raise StoredFormatError("its state is damaged") from exc
+
+
+# --- version 1 --------------------------------------------------------------------------------------------------------
+
+
+def _write_v1(state: PartitionState) -> bytes:
+    out = bytearray()
+    rows: tuple[_HookRow, ...] = (*state.cursors, *state.clocks, *state.disables)
+    events = {event: index for index, event in enumerate(dict.fromkeys(row.event for row in rows))}
+    append_varint(out, len(events))
+    for event in events:
+        append_text(out, event)
+    append_varint(out, len(state.cursors))
+    for cursor in state.cursors:
+        _append_hook(out, cursor, events)
+        append_text(out, "" if cursor.resource is None else cursor.resource)
+        append_varint(out, cursor.next_offset)
+        append_varint(out, cursor.oldest_ms)
+        _append_offsets(out, cursor.next_offset, cursor.settled)
+    append_varint(out, len(state.clocks))
+    for clock in state.clocks:
+        _append_hook(out, clock, events)
+        append_text(out, clock.resource)
+        _append_all(out, (clock.attempts, clock.requests, clock.due_ms, clock.spent, clock.first_failed_ms))
+    append_varint(out, len(state.disables))
+    for disable in state.disables:
+        _append_hook(out, disable, events)
+        _append_all(out, (disable.revision, disable.failing))
+    append_varint(out, len(state.health))
+    for health in state.health:
+        append_varint(out, health.client)
+        out += health.target_digest
+        flags = _SICK * health.sick | _BEHIND * health.behind
+        times = (health.quiet_until_ms, health.failing_since_ms, health.busy_streak, health.probe_at_ms, health.probes)
+        _append_all(out, (flags, *times, health.retried_at_ms))
+    return zlib.compress(bytes(out), level=1)
+
+
+def _read_v1(data: bytes) -> PartitionState:
+    reader = VarintReader(zlib.decompress(data))
+    events = tuple(reader.text() for _ in range(reader.varint()))
+
+    def cursor() -> StoredCursor:
+        hook_id, client, event, resource = reader.varint(), reader.varint(), events[reader.varint()], reader.text()
+        next_offset, oldest_ms = reader.varint(), reader.varint()
+        settled = _read_offsets(reader, next_offset)
+        return StoredCursor(hook_id, client, event, resource or None, next_offset, settled, oldest_ms)
+
+    def clock() -> StoredClock:
+        hook_id, client, event, resource = reader.varint(), reader.varint(), events[reader.varint()], reader.text()
+        attempts, requests, due_ms = reader.varint(), reader.varint(), reader.varint()
+        spent, first_failed_ms = bool(reader.varint()), reader.varint()
+        return StoredClock(hook_id, client, event, resource, attempts, requests, due_ms, spent, first_failed_ms)
+
+    def disable() -> StoredDisable:
+        hook_id, client, event = reader.varint(), reader.varint(), events[reader.varint()]
+        return StoredDisable(hook_id, client, event, revision=reader.varint(), failing=bool(reader.varint()))
+
+    def health() -> StoredHealth:
+        client, digest, flags = reader.varint(), reader.take(_DIGEST_BYTES), reader.varint()
+        quiet, failing, streak, probe, probes, retried = (reader.varint() for _ in range(6))
+        sick, behind = bool(flags & _SICK), bool(flags & _BEHIND)
+        return StoredHealth(client, digest, sick, behind, quiet, failing, streak, probe, probes, retried)
+
+    state = PartitionState(_rows(reader, cursor), _rows(reader, clock), _rows(reader, disable), _rows(reader, health))
+    if not reader.at_end:
+        raise ValueError("bytes after the end")
+    return state
+
+
+def _rows(reader: VarintReader, read: Callable[[], _Row]) -> tuple[_Row, ...]:
+    return tuple(read() for _ in range(reader.varint()))
+
+
+def _append_hook(out: bytearray, row: _HookRow, events: Mapping[str, int]) -> None:
+    _append_all(out, (row.hook_id, row.client, events[row.event]))
+
+
+def _append_all(out: bytearray, values: Iterable[int]) -> None:
+    for value in values:
+        append_varint(out, value)
+
+
+def _append_offsets(out: bytearray, first: int, offsets: Sequence[int]) -> None:
+    """Ascending offsets from `first` on, as differences."""
+    append_varint(out, len(offsets))
+    for offset in offsets:
+        append_varint(out, offset - first)
+        first = offset
+
+
+def _read_offsets(reader: VarintReader, first: int) -> tuple[int, ...]:
+    offsets = []
+    for _ in range(reader.varint()):
+        first += reader.varint()
+        offsets.append(first)
+    return tuple(offsets)
+
+
+_CODECS: dict[int, tuple[Callable[[PartitionState], bytes], Callable[[bytes], PartitionState]]] = {
+    1: (_write_v1, _read_v1),
+}

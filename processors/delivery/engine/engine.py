@@ -1,0 +1,284 @@
+"""The delivery engine of one partition, sans I/O: what is sent when, and what an answer means for everything else.
+
+The worker calls it from one thread, in turns: `advance` the clock, `read` what Kafka brought, send what `Dispatcher`
+offers, `answer` what came back, `end_turn`; `snapshot` for the commit. The tests drive the same class through crashes,
+zombies and hostile endpoints and judge every turn; rule numbers (R1 …) refer to `docs/adr`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from hookstream.schemas.delivery import Delivery
+from hookstream.schemas.hook import HookState, NoticeKind
+
+from .answers import Answers
+from .catch_up import CatchUp, OwedRecord
+from .dispatcher import Dispatcher
+from .isolation import Effects, Isolation
+from .lanes import LIVE, REPLAY, Endpoint, Pending, Post, StreamIndex, TrackedHook
+from .ledger import HookTable, Ledger, Standing, Stream
+from .operator_settings import Wishes, WishTable
+from .outcome import Outcome
+from .partition_state import PartitionState, Snapshot
+from .policy import EnginePolicy
+from .sending import Sending
+from .snapshot import Restoration, stored
+from .table_changes import TableChanges
+from .timers import Timers
+from .tracker import SettledSet
+
+
+class StreamStart(NamedTuple):
+    """Where a stream begins: the restored commit and the state it points to."""
+
+    offset: int
+    settled: SettledSet
+    state: PartitionState
+
+
+class Engine:
+    """One partition of `deliveries` and of `deliveries.replay`."""
+
+    def __init__(  # noqa: PLR0913 - the parts are injected, nothing is looked up
+        self,
+        *,
+        policy: EnginePolicy,
+        table: HookTable,
+        dispatcher: Dispatcher,
+        effects: Effects,
+        decode: Callable[[bytes], Delivery],
+        random: Callable[[], float],
+        starts: tuple[StreamStart, StreamStart],
+        now: float,
+        wall_ms: int,
+        wishes: WishTable | None = None,
+    ) -> None:
+        """Start where the commits say. `now` is monotonic seconds, `wall_ms` Unix milliseconds.
+
+        `wishes` are the operators' for endpoints; None where nobody can have any.
+        """
+        streams = (
+            Stream(LIVE, starts[LIVE].offset, starts[LIVE].settled),
+            Stream(REPLAY, starts[REPLAY].offset, starts[REPLAY].settled),
+        )
+        self.ledger = Ledger(
+            policy=policy, table=table, dispatcher=dispatcher, dispatches=self, random=random, streams=streams
+        )
+        self.policy = policy
+        self._meet_at = 0.0
+        self._meet_asked = False
+        self._timers = Timers()
+        self._isolation = Isolation(self.ledger, self._timers, effects)
+        self._sending = Sending(self.ledger, self._timers, self._isolation)
+        self._answers = Answers(self.ledger, self._timers, self._isolation, random)
+        self._table_changes = TableChanges(self.ledger, self._isolation)
+        self._catch_up = CatchUp(self.ledger, self._isolation, decode=decode)
+        self.advance(now, wall_ms)
+        restoration = Restoration(self.ledger, self._timers)
+        self._wishes = Wishes(self.ledger, self._isolation, wishes)
+        restoration.restore([start.state for start in starts])
+        self._timers.at(now + self.policy.notice_every_s, self._every_minute)
+
+    # -- turns ---------------------------------------------------------------------------------------------------
+
+    def advance(self, now: float, wall_ms: int) -> None:
+        """Begin a turn: move the clock and do what is due."""
+        self.ledger.now, self.ledger.wall_ms = now, wall_ms
+        self._timers.run(now)
+
+    def next_due(self) -> float | None:
+        """Monotonic time of the next thing to do, None if there is none."""
+        return self._timers.next_due
+
+    def end_turn(self) -> None:
+        """Let cursors that have met the main lane go.
+
+        All of them are looked at, so not in every turn: five hundred dead endpoints would cost more than the deliveries
+        to the others. What is touched is looked at at once.
+        """
+        ledger = self.ledger
+        owing = ledger.streams[0].owing or ledger.streams[1].owing
+        if ledger.touched or (owing and ledger.now >= self._meet_at):
+            self._meet_at = ledger.now + self.policy.meet_every_s
+            self._catch_up.meet()
+        elif owing and not self._meet_asked:
+            self._meet_asked = True
+            self._timers.at(self._meet_at, self._meet_is_due)
+
+    def _meet_is_due(self) -> None:
+        """The turn that this timer brings looks at the cursors."""
+        self._meet_asked = False
+
+    # -- the main lane -------------------------------------------------------------------------------------------
+
+    def room(self, stream: StreamIndex) -> int:
+        """How many records the main lane takes now.
+
+        A healthy backlog is not read far ahead. A full window is never waited for (rule R6) once its oldest record is
+        no longer young: the lane that holds it goes behind a cursor, which makes room.
+        """
+        held = self.ledger.streams[stream]
+        policy = self.policy
+        ahead = policy.read_ahead_records - len(held.unsettled)
+        span = policy.window_records - (held.tracker.position - held.tracker.base)
+        if span > 0 and ahead > 0 and held.bytes < policy.window_bytes:
+            return min(ahead, span)
+        oldest = held.unsettled[held.tracker.base]
+        if self.ledger.now - oldest.read_at < policy.young_s:
+            return 0
+        if span > 0 and held.bytes < policy.window_bytes:
+            return span
+        self._isolation.relieve(held, oldest)
+        return max(0, policy.window_records - (held.tracker.position - held.tracker.base))
+
+    def skip_to(self, stream: StreamIndex, position: int) -> None:
+        """Note that the log has no records below `position` that were not read."""
+        self.ledger.streams[stream].tracker.skip_to(position)
+
+    def read(self, stream_index: StreamIndex, offset: int, delivery: Delivery, size: int) -> None:
+        """Take the next record of a log, `size` bytes long; call `room` first."""
+        ledger = self.ledger
+        stream = ledger.streams[stream_index]
+        hook_id = delivery.hook_id
+        hook = ledger.hooks.get(hook_id) or ledger.hook(hook_id, (delivery.client, delivery.event))
+        if stream.owing:
+            stream.remember_tail(offset, delivery, self.policy.tail_records)
+        if offset < stream.reread.end and offset in stream.reread:
+            self._reread(hook, stream, offset, delivery)
+            return
+        standing = ledger.standing(delivery, hook, stream_index)
+        if standing is Standing.CANCELLED or standing is Standing.SKIPPED:
+            stream.tracker.read(offset, settled=True)
+            ledger.count(standing)
+            return
+        if stream.owing and (cursor := hook.backlogs[stream_index].owner(delivery.resource)) is not None:
+            stream.tracker.read(offset, settled=True)
+            if not cursor.oldest_ms:
+                cursor.oldest_ms = delivery.owed_since_ms
+            return
+        stream.tracker.read(offset, settled=False)
+        pending = Pending(stream_index, offset, delivery, hook, size, ledger.now)
+        ledger.enter_window(stream, pending)
+        if standing is Standing.SEND:
+            pending.row = hook.slot_row
+        elif standing is Standing.WAIT:
+            self._await_table(hook, stream)
+        if hook.endpoint is not None:
+            self._queue(stream, pending, hook.endpoint, standing)
+
+    def _queue(self, stream: Stream, pending: Pending, endpoint: Endpoint, standing: Standing) -> None:
+        """Give a window record its lane, or, where nothing of it is sent now, a cursor."""
+        ledger, hook, index = self.ledger, pending.hook, stream.index
+        ledger.queue(stream, pending, endpoint)
+        endpoint.health.met(pending.resource)
+        if standing is Standing.HELD or endpoint.behind[index]:
+            ledger.open_cursor(hook, stream)
+            if endpoint.health.sick:
+                self._isolation.await_probe(endpoint)
+        elif stream.owing and self._catch_up.lane_is_parked(stream, endpoint, pending.resource):
+            ledger.open_cursor(hook, stream, pending.resource)
+        elif pending.lane is not None:
+            ledger.offer(pending.lane)
+            if endpoint.window_counts[index] > self.policy.lagging_share * self.policy.window_records:
+                self._isolation.lag(endpoint, stream)
+
+    def _reread(self, hook: TrackedHook, stream: Stream, offset: int, delivery: Delivery) -> None:
+        """A record that the restored commit calls settled: it is, or a cursor that came with that commit owes it.
+
+        A cursor that opened below it since must not owe it, nor one that opens later.
+        """
+        stream.tracker.read(offset, settled=True)
+        backlog = hook.backlogs[stream.index]
+        owner = backlog.owner(delivery.resource)
+        if owner is not None and not owner.restored:
+            owner.settle(offset)
+        elif owner is None:
+            backlog.remember(offset, delivery.resource, lowest=stream.position - self.policy.window_records)
+
+    def _await_table(self, hook: TrackedHook, stream: Stream) -> None:
+        """The router knew a newer row than this worker: wait for it, then go behind a cursor and say so (rule R6)."""
+        self._timers.at(self.ledger.now + self.policy.stale_wait_s, lambda: self._stop_awaiting(hook, stream))
+
+    def _stop_awaiting(self, hook: TrackedHook, stream: Stream) -> None:
+        limit = self.ledger.now - self.policy.stale_wait_s
+        for pending in hook.backlogs[stream.index].unsettled():
+            if pending.read_at > limit:
+                return
+            if self.ledger.standing(pending.delivery, hook, stream.index) is Standing.WAIT:
+                self._isolation.give_up_waiting(hook, stream)
+                return
+
+    # -- requests and answers ------------------------------------------------------------------------------------
+
+    def take(self, endpoint: Endpoint, stream: StreamIndex) -> Post | None:
+        """Return the next request of an endpoint whose turn it is, see `Sending.take`."""
+        return self._sending.take(endpoint, stream)
+
+    def answer(self, post: Post, outcome: Outcome, duration_s: float) -> None:
+        """Take the answer of a request that this engine sent, see `Answers.answer`."""
+        self._answers.answer(post, outcome, duration_s)
+
+    def abandon(self, post: Post) -> None:
+        """Forget a request whose answer nobody waits for: its partition was revoked."""
+        self._answers.abandon(post)
+
+    def buried(self, stream: StreamIndex, pending: Pending) -> None:
+        """Settle a dead letter: Kafka has acknowledged it (rule R7)."""
+        held = self.ledger.streams[stream]
+        if held.dying.pop(pending.offset, None) is not None:
+            self.ledger.settle(held, pending.offset, pending.hook, pending.resource)
+            self.ledger.offer_resource(pending.hook, pending.resource)
+
+    def row_changed(self, client: int, event: str) -> None:
+        """Follow a change of one slot of the table, which holds the new row already."""
+        self._table_changes.row_changed(client, event)
+
+    def wish_changed(self, client: int, target_digest: bytes) -> None:
+        """Follow a change of the operators' wish for an endpoint, which the table holds already."""
+        self._wishes.changed(client, target_digest)
+
+    def _every_minute(self) -> None:
+        """Repeat notices, disable what failed for five days, forget what is idle."""
+        ledger, policy = self.ledger, self.policy
+        for endpoint in list(ledger.endpoints.values()):
+            since = endpoint.health.failing_since_ms
+            if since and ledger.wall_ms - since > policy.disable_after_s * 1000:
+                for hook in list(endpoint.hooks.values()):
+                    if hook.row is not None and hook.disabled_under is None and hook.row.state is HookState.ENABLED:
+                        self._isolation.disable(hook, hook.row, NoticeKind.FAILING)
+        for hook in ledger.hooks.values():
+            if hook.disabled_under is not None and hook.row is not None and ledger.now >= hook.notice_at:
+                if hook.row.revision == hook.disabled_under and hook.row.state is HookState.ENABLED:
+                    self._isolation.notify(hook, hook.row)
+                hook.notice_at = ledger.now + policy.notice_every_s
+        self._wishes.forget_old()
+        ledger.forget_idle()
+        self._timers.at(ledger.now + policy.notice_every_s, self._every_minute)
+
+    # -- what is stored, and what is read for cursors ----------------------------------------------------------------
+
+    def snapshot(self, stream: StreamIndex) -> Snapshot:
+        """What a commit says of one stream: offset, settled set and state of one turn (rule R10).
+
+        Disables and health are the live stream's; clocks and cursors are each stream's own.
+        """
+        held = self.ledger.streams[stream]
+        offset, settled = held.settled_above()
+        return Snapshot(offset, settled, stored(self.ledger, held))
+
+    def lose_below(self, stream: StreamIndex, low: int) -> int:
+        """Go on at the low watermark where retention passed a cursor; return how many offsets may have been lost."""
+        return self._catch_up.lose_below(self.ledger.streams[stream], low)
+
+    def plan(self, stream: StreamIndex, *, at: int | None = None, near: bool | None = None) -> int | None:
+        """Where the catch-up reader should read next, see `CatchUp.plan`."""
+        return self._catch_up.plan(self.ledger.streams[stream], at=at, near=near)
+
+    def feed(self, stream: StreamIndex, start: int, end: int, records: Sequence[OwedRecord]) -> None:
+        """Take what the reader read, see `CatchUp.feed`."""
+        self._catch_up.feed(self.ledger.streams[stream], start, end, records)
+
+
+__all__ = ["LIVE", "REPLAY", "Effects", "Engine", "StreamStart"]

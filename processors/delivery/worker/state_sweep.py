@@ -1,0 +1,105 @@
+"""Tombstones for states that nobody points to and nobody else will bury.
+
+A worker buries the states that its own commits replace. What is left are those whose commit never arrived, those of a
+worker that died within the hour, and those that were replaced by another's first commit. An hour after it took a
+partition over a worker looks through what `delivery-state` holds of it, and buries what is older than an hour and not
+its own, once a commit has succeeded after it looked. A state that old is pointed to by the last commit or by none, and
+whose commit succeeds is the owner: a worker that was suspended and lost the partition meanwhile would bury its
+successor's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from hookstream.processors.delivery.checkpoints.state_codec import StateKey
+from hookstream.processors.delivery.checkpoints.state_store import StateReader
+from hookstream.processors.delivery.engine.lanes import LIVE, REPLAY
+from hookstream.processors.errors import ProcessorError
+from hookstream.processors.kafka import KafkaConfig
+
+from .committing import Committing
+from .owned_partition import OwnedPartition
+
+SWEEP_AFTER_S = 3600.0
+_OLD_MS = 3_600_000
+_CONFIRM_WITHIN_S = 30.0
+
+log = structlog.get_logger("hookstream.deliver")
+
+
+class StateSweep:
+    """Looks through one partition at a time, in a thread that may block."""
+
+    def __init__(
+        self,
+        kafka: KafkaConfig,
+        *,
+        topics: tuple[str, str],
+        state_topic: str,
+        committing: Committing,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Nothing is looked at yet."""
+        self._kafka = kafka
+        self._topics = topics
+        self._state_topic = state_topic
+        self._committing = committing
+        self._clock = clock
+        self._running: asyncio.Task[None] | None = None
+
+    def look(self, owned: Iterable[OwnedPartition]) -> None:
+        """Start with a partition whose time has come; call it about once a second."""
+        if self._running is not None and not self._running.done():
+            return
+        now = self._clock()
+        for part in owned:
+            if now - part.swept_at >= SWEEP_AFTER_S:
+                part.swept_at = now
+                self._running = asyncio.get_running_loop().create_task(self._sweep(part))
+                return
+
+    def close(self) -> None:
+        """Stop looking."""
+        if self._running is not None:
+            self._running.cancel()
+
+    async def _sweep(self, part: OwnedPartition) -> None:
+        try:
+            found = await asyncio.to_thread(self._read, part.index)
+        except ProcessorError as exc:
+            log.warning("the states of a partition could not be looked through", partition=part.index, reason=str(exc))
+            return
+        if not found or not await self._still_owns(part):
+            return
+        oldest_ms = time.time_ns() // 1_000_000 - _OLD_MS
+        pointed = {part.commits[stream].pointed for stream in (LIVE, REPLAY)}
+        kept = {pointer.id for pointer in pointed if pointer is not None}
+        for key, written_ms in found.items():
+            if written_ms < oldest_ms and key.state_id not in kept:
+                self._committing.write_tombstone(key)
+
+    async def _still_owns(self, part: OwnedPartition) -> bool:
+        """Commit once more, and say whether Kafka took it."""
+        part.committed.clear()
+        part.commits[LIVE].forget_commit()
+        part.progress += 1
+        self._committing.soon()
+        try:
+            async with asyncio.timeout(_CONFIRM_WITHIN_S):
+                await part.committed.wait()
+        except TimeoutError:
+            return False
+        return not part.gone
+
+    def _read(self, partition: int) -> dict[StateKey, int]:
+        reader = StateReader(self._kafka, self._state_topic)
+        try:
+            live, replay = (reader.states(topic, partition) for topic in self._topics)
+            return {**live, **replay}
+        finally:
+            reader.close()

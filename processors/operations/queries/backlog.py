@@ -1,0 +1,399 @@
+"""What is owed, from what Kafka has of the delivery workers: their commits, the states these point to, and the logs.
+
+No worker is asked. A partition is looked at at most once a second, and of its logs only what came since is read: what
+was read before is judged again by the new commit. One look reads for a bounded time and keeps a bounded number of
+records; what it did not get to is sampled, and the counts are then estimates, until later looks have read the rest.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+import structlog
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from hookstream.processors.delivery.checkpoints.commit_metadata import log_digest
+from hookstream.processors.delivery.checkpoints.partition_start import (
+    FoundCommit,
+    LogIdentity,
+    decide_start,
+    needs_state_search,
+)
+from hookstream.processors.delivery.checkpoints.state_store import StateReader
+from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE, PartitionState
+from hookstream.processors.errors import KafkaUnavailableError, ProcessorError, StartRefusedError, StoredFormatError
+from hookstream.processors.kafka import (
+    REQUEST_TIMEOUT_S,
+    KafkaConfig,
+    group_consumer_config,
+    kafka_error,
+    make_consumer,
+    translated,
+)
+from hookstream.processors.topics import cluster_id, topic_ids
+from hookstream.producers.errors import RegistryError
+from hookstream.producers.murmur2 import partition_of
+from hookstream.schemas.delivery import Delivery
+from hookstream.schemas.errors import UndecodableError
+from hookstream.schemas.event import ClientId
+from hookstream.schemas.hook import HookId
+from hookstream.schemas.topics import TopicNames
+from hookstream.subscriptions.errors import OwedUnknownError
+from hookstream.subscriptions.models import DisabledReason
+from hookstream.subscriptions.owed import NotBefore, Owed, OwedHook, SeenHealth
+
+from .backlog_records import CommitView, LogRecords, Sample, sample_of
+from .scan import LogScanner, LogSide, Stretch
+
+Decode: TypeAlias = Callable[[bytes | None], Delivery]
+
+log = structlog.get_logger("hookstream.lag")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookLimits:
+    """What one look may cost. A million records take some seconds to read once, and 24 bytes each to keep."""
+
+    fresh_for_s: float = 1.0
+    scan_s: float = 2.0
+    kept_records: int = 2_000_000
+    # Of a log that was not read to its end: so many stretches of so many records, for at most so long.
+    sample_stretches: int = 8
+    sample_records: int = 250
+    sample_s: float = 1.0
+    wait_s: float = 10.0  # for a look that is under way
+
+
+@dataclass(slots=True)
+class _Log:
+    """One topic's side of a partition, as last seen."""
+
+    records: LogRecords = field(default_factory=LogRecords)
+    view: CommitView = field(default_factory=lambda: CommitView(0))
+    commit: FoundCommit | None = None
+    low: int = 0
+    end: int = 0
+    sample: Sample | None = None
+    trouble: str | None = None
+    looked_at: float = float("-inf")
+
+    @property
+    def exact(self) -> bool:
+        """Whether everything was read."""
+        return (self.records.scanned_to or 0) >= self.end
+
+    def clients(self) -> Iterator[ClientId]:
+        """Clients of whom there is something to tell, some of them more than once."""
+        state = self.view.state
+        for rows in (state.cursors, state.clocks, state.disables, state.health):
+            yield from (ClientId(row.client) for row in rows)
+        sampled = {} if self.sample is None else self.sample.hooks
+        for records in (*self.records.hooks.values(), *sampled.values()):
+            yield records.client
+
+
+class KafkaOwed:
+    """An `OwedReader`. May be used from any thread; one look at a time."""
+
+    def __init__(
+        self, kafka: KafkaConfig, topics: TopicNames, *, decode: Decode, limits: LookLimits | None = None
+    ) -> None:
+        """Prepare; nothing is connected yet. `decode` reads records of `deliveries`."""
+        self._kafka = kafka
+        self._topics = topics
+        self._decode = decode
+        self._limits = limits or LookLimits()
+        self._lock = threading.Lock()
+        self._logs: dict[LogSide, _Log] = {}
+        self._clients: _Clients | None = None
+        self._digests: dict[str, bytes] = {}
+
+    def close(self) -> None:
+        """Disconnect. Calling it twice is harmless."""
+        with self._lock:
+            if self._clients is not None:
+                self._clients.close()
+                self._clients = None
+
+    def read(self, client: ClientId | None, not_before: NotBefore) -> Owed:
+        """Everything that one client, or everyone, is owed, as of the workers' last commits.
+
+        Raises:
+            OwedUnknownError: Kafka, or the registry, does not answer.
+        """
+        if not self._lock.acquire(timeout=self._limits.wait_s):
+            raise OwedUnknownError("what is owed is being counted for others; try again")
+        try:
+            sides = self._sides(client)
+            self._look(sides)
+            return self._told({side: self._logs[side] for side in sides}, client, not_before)
+        except (ProcessorError, RegistryError) as exc:
+            raise OwedUnknownError(f"what is owed cannot be told now: {exc}") from exc
+        finally:
+            self._lock.release()
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def _sides(self, client: ClientId | None) -> list[LogSide]:
+        """Logs that hold what a client, or anyone, is owed."""
+        if self._clients is None:
+            self._clients = _Clients(self._kafka, self._topics)
+        topics = (self._topics.deliveries, self._topics.replays)
+        count = self._clients.scanner.partitions(topics[0])
+        if not count:
+            raise KafkaUnavailableError(f"there is no topic {topics[0]}")
+        found = range(count) if client is None else [partition_of(b"%d" % client, count)]
+        return [(topic, partition) for topic in topics for partition in found]
+
+    def _look(self, sides: Iterable[LogSide]) -> None:
+        """Bring these logs up to date, but for those that are."""
+        now = time.monotonic()
+        stale = [
+            side for side in sides if now - self._logs.setdefault(side, _Log()).looked_at >= self._limits.fresh_for_s
+        ]
+        if not stale:
+            return
+        self._follow_commits(stale)
+        readable = [side for side in stale if self._logs[side].trouble is None]
+        self._scan(readable)
+        self._sample([side for side in readable if not self._logs[side].exact])
+        for side in stale:
+            self._logs[side].looked_at = time.monotonic()
+
+    def _follow_commits(self, sides: Collection[LogSide]) -> None:
+        """Read the ends of logs, and only then the commits: what is settled by then is seen as settled."""
+        clients = self._connected()
+        for side in sides:
+            held = self._logs[side]
+            held.low, held.end = clients.scanner.watermarks(*side)
+        for (topic, partition), (offset, metadata) in clients.committed(sides).items():
+            held = self._logs[topic, partition]
+            found = FoundCommit(topic, partition, offset if offset >= 0 else None, metadata)
+            if found == held.commit and found.offset is not None:
+                continue
+            if offset > held.end:  # it came between the two questions
+                held.low, held.end = clients.scanner.watermarks(topic, partition)
+            try:
+                held.view = self._view(found, (held.low, held.end))
+                held.commit, held.trouble = found, None
+            except (StartRefusedError, StoredFormatError) as exc:
+                held.commit, held.trouble = None, str(exc)
+                log.warning("what a partition owes cannot be told", topic=topic, partition=partition, reason=str(exc))
+
+    def _view(self, found: FoundCommit, bounds: tuple[int, int]) -> CommitView:
+        """What a commit says; judged as by a worker that begins with it.
+
+        Raises:
+            StartRefusedError, StoredFormatError: no worker would begin with it.
+        """
+        clients, topic, partition = self._connected(), found.topic, found.partition
+        exists = needs_state_search(found) and clients.states.any_state(topic, partition)
+        identity = LogIdentity(self._digest(topic), b"")
+        try:
+            start = decide_start(found, watermarks=bounds, identity=identity, state_exists=exists)
+        except StartRefusedError:
+            self._digests.clear()  # the topic may be another one than when it was asked for
+            identity = LogIdentity(self._digest(topic), b"")
+            start = decide_start(found, watermarks=bounds, identity=identity, state_exists=exists)
+        if start.metadata is None or start.committed is None:
+            return CommitView(start.offset)
+        pointer, state = start.metadata.pointer, EMPTY_STATE
+        if pointer is not None:
+            state = clients.states.load(topic, partition, pointer)
+        return CommitView(start.committed, start.metadata.settled, state)
+
+    def _digest(self, topic: str) -> bytes:
+        if topic not in self._digests:
+            cluster = cluster_id(self._kafka)
+            ids = topic_ids(self._kafka, [self._topics.deliveries, self._topics.replays])
+            self._digests = {name: log_digest(cluster, found) for name, found in ids.items()}
+        return self._digests[topic]
+
+    def _connected(self) -> _Clients:
+        if self._clients is None:
+            raise AssertionError  # `_sides` is called first
+        return self._clients
+
+    def _scan(self, sides: Iterable[LogSide]) -> None:
+        """Read what came since, for as long as a look may take, and as far as there is room for it."""
+        wanted: dict[LogSide, Stretch] = {}
+        for side in sides:
+            held = self._logs[side]
+            wanted[side] = Stretch(held.records.follow(held.view, low=held.low), held.end)
+        room = self._limits.kept_records - sum(held.records.size for held in self._logs.values())
+
+        def take(side: LogSide, message: Message) -> bool:
+            nonlocal room
+            held = self._logs[side]
+            offset = message.offset() or 0
+            if held.records.wants(message.key(), offset, held.view):
+                before = held.records.size
+                delivery = self._decoded(message)
+                if delivery is not None:
+                    if room <= 0:
+                        return False
+                    held.records.take(offset, delivery, held.view)
+                    room -= held.records.size - before
+            return True
+
+        reached = self._connected().scanner.scan(wanted, take, ends_at=time.monotonic() + self._limits.scan_s)
+        for side, offset in reached.items():
+            self._logs[side].records.scanned_to = offset
+
+    def _sample(self, sides: Collection[LogSide]) -> None:
+        """Read some stretches of what was not read."""
+        limits = self._limits
+        read: dict[LogSide, list[tuple[int, Delivery]]] = {side: [] for side in sides}
+        covered = dict.fromkeys(sides, 0)
+        ends_at = time.monotonic() + limits.sample_s
+
+        def take(side: LogSide, message: Message) -> bool:
+            held = self._logs[side]
+            if held.records.wants(message.key(), message.offset() or 0, held.view):
+                delivery = self._decoded(message)
+                if delivery is not None:
+                    read[side].append((message.offset() or 0, delivery))
+            return True
+
+        for number in range(limits.sample_stretches):
+            wanted = {}
+            for side in sides:
+                start, end = self._logs[side].records.scanned_to or 0, self._logs[side].end
+                at = start + (end - start) * number // limits.sample_stretches
+                wanted[side] = Stretch(at, min(at + limits.sample_records, end))
+            for side, offset in self._connected().scanner.scan(wanted, take, ends_at=ends_at).items():
+                covered[side] += offset - wanted[side].start
+        for side in sides:
+            held = self._logs[side]
+            span = held.end - (held.records.scanned_to or 0)
+            # The rest of a log is as these stretches are.
+            held.sample = sample_of(read[side], held.view, read=covered[side], span=span)
+
+    def _decoded(self, message: Message) -> Delivery | None:
+        """The delivery; what nobody can decode is a dead letter soon, and owed to nobody who could be named."""
+        try:
+            return self._decode(message.value())
+        except UndecodableError:
+            return None
+
+    # --- telling ------------------------------------------------------------------------------------------------------
+
+    def _told(self, logs: Mapping[LogSide, _Log], client: ClientId | None, not_before: NotBefore) -> Owed:
+        clients = {each for held in logs.values() for each in held.clients()}
+        skips = not_before(clients if client is None else clients & {client})
+        hooks: dict[HookId, OwedHook] = {}
+        health: dict[tuple[ClientId, bytes], SeenHealth] = {}
+        unknown = []
+        for (topic, partition), held in logs.items():
+            if held.trouble is not None:
+                unknown.append(f"{topic}:{partition}: {held.trouble}")
+                continue
+            live = topic == self._topics.deliveries
+            _tell_state(held.view.state, hooks, health, live=live)
+            _tell_records(held, hooks, skips if live else {}, live=live)
+        if client is not None:
+            hooks = {hook_id: hook for hook_id, hook in hooks.items() if hook.client == client}
+            health = {key: seen for key, seen in health.items() if key[0] == client}
+        return Owed(hooks=hooks, health=health, unknown=unknown)
+
+
+def _tell_state(
+    state: PartitionState,
+    hooks: dict[HookId, OwedHook],
+    health: dict[tuple[ClientId, bytes], SeenHealth],
+    *,
+    live: bool,
+) -> None:
+    """What a state says of hooks and endpoints; disables and health are the live log's."""
+
+    def known(hook_id: int, client: int, event: str) -> OwedHook:
+        return hooks.get(HookId(hook_id)) or OwedHook(client=ClientId(client), event=event)
+
+    for cursor in state.cursors:
+        hook = known(cursor.hook_id, cursor.client, cursor.event)
+        whole = cursor.resource is None
+        hook = replace(hook, backlogged=hook.backlogged or whole, resources=hook.resources + (not whole))
+        hooks[HookId(cursor.hook_id)] = hook
+    for clock in state.clocks:
+        hook = known(clock.hook_id, clock.client, clock.event)
+        hooks[HookId(clock.hook_id)] = replace(hook, due_ms=_earlier(hook.due_ms, clock.due_ms))
+    if not live:
+        return
+    for disable in state.disables:
+        hook = known(disable.hook_id, disable.client, disable.event)
+        reason = DisabledReason.FAILING if disable.failing else DisabledReason.GONE
+        hooks[HookId(disable.hook_id)] = replace(hook, disabled_under=disable.revision, disabled_reason=reason)
+    for seen in state.health:
+        health[ClientId(seen.client), seen.target_digest] = SeenHealth(
+            sick=seen.sick,
+            probe_at_ms=seen.probe_at_ms,
+            quiet_until_ms=seen.quiet_until_ms,
+            failing_since_ms=seen.failing_since_ms,
+        )
+
+
+def _tell_records(held: _Log, hooks: dict[HookId, OwedHook], skips: Mapping[HookId, int], *, live: bool) -> None:
+    """Count what the records of a log say that hooks are owed."""
+    sample = None if held.exact else held.sample
+    found = dict(held.records.hooks)
+    if sample is not None:
+        found = {**sample.hooks, **found}
+    for hook_id, records in found.items():
+        not_before_ms = skips.get(hook_id, 0)
+        count, oldest_ms = 0, None
+        if hook_id in held.records.hooks:
+            count, oldest_ms = records.owed(hook_id, held.view, not_before_ms=not_before_ms)
+        if sample is not None:
+            count += sample.estimate(hook_id, held.view, not_before_ms=not_before_ms)
+        if not count and hook_id not in hooks:
+            continue
+        hook = hooks.get(hook_id) or OwedHook(client=records.client, event=records.event)
+        if oldest_ms is None and sample is not None:
+            oldest_ms = held.view.oldest_ms(hook_id)
+        hooks[hook_id] = replace(
+            hook,
+            behind=hook.behind + (count if live else 0),
+            replays=hook.replays + (0 if live else count),
+            exact=hook.exact and held.exact,
+            oldest_ms=_earlier(hook.oldest_ms, oldest_ms),
+        )
+
+
+def _earlier(first_ms: int | None, second_ms: int | None) -> int | None:
+    """The earlier of two times, of which either may be unknown."""
+    if not second_ms:
+        return first_ms
+    return second_ms if first_ms is None else min(first_ms, second_ms)
+
+
+class _Clients:
+    """The consumers that a look needs."""
+
+    def __init__(self, kafka: KafkaConfig, topics: TopicNames) -> None:
+        self.scanner = LogScanner(kafka)
+        self.states = StateReader(kafka, topics.delivery_state)
+        self._group: Consumer = make_consumer(group_consumer_config(kafka, group=topics.deliver_group))
+
+    def committed(self, sides: Iterable[LogSide]) -> dict[LogSide, tuple[int, str | None]]:
+        """Offset, below 0 where there is none, and metadata that the group has, without joining it.
+
+        Raises:
+            KafkaUnavailableError: no answer.
+        """
+        doing = "cannot read the delivery workers' offsets"
+        with translated(doing):
+            found = self._group.committed([TopicPartition(*side) for side in sides], timeout=REQUEST_TIMEOUT_S)
+        for tp in found:
+            if tp.error is not None:
+                raise kafka_error(tp.error, doing)
+        return {(tp.topic, tp.partition): (tp.offset, tp.metadata) for tp in found}
+
+    def close(self) -> None:
+        """Close them."""
+        self.scanner.close()
+        self.states.close()
+        self._group.close()

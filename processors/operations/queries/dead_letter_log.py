@@ -1,0 +1,222 @@
+"""Reads `deliveries.dead` for the API: `assign()`-based, a consumer a question, committing nothing.
+
+A client's letters are in one partition, found by its key; without a client every partition is read, one after the
+other. What is kept is 30 days of what went wrong: a scan is bounded by time, and says where the next one goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from hookstream.processors.errors import ProcessorError
+from hookstream.processors.kafka import (
+    BATCH_RECORDS,
+    REQUEST_TIMEOUT_S,
+    KafkaConfig,
+    is_away,
+    kafka_error,
+    make_consumer,
+    reader_config,
+    translated,
+    watermarks,
+)
+from hookstream.processors.operations.replays.writer import ReplayWriter
+from hookstream.producers.errors import ProducerError
+from hookstream.producers.murmur2 import partition_of
+from hookstream.schemas.codec import dead_letter_decoder, delivery_decoder
+from hookstream.schemas.delivery import DeadLetter, Delivery
+from hookstream.schemas.errors import UndecodableError
+from hookstream.schemas.topics import TopicNames
+from hookstream.schemas.wire import WriterSchemas
+from hookstream.subscriptions.dead_letters import FoundLetter, LetterPage, LetterPlace, LetterQuery
+from hookstream.subscriptions.errors import DeadLettersUnavailableError, NotPublishedError
+
+# Somebody waits for the answer; the next page goes on from there.
+_SCAN_WITHIN_S = 4.0
+_STEP_S = 0.2
+# Reading so many costs less than to begin at another place.
+_GAP_RECORDS = 2000
+# A place that moves waits for the fetch that is under way: 500 ms by default, at the end of the log.
+_FETCH_WAIT_MS = 10
+_MAX_LONG = 2**63 - 1
+
+
+class KafkaDeadLetters:
+    """A `DeadLetterLog`. May be used from any thread."""
+
+    def __init__(self, kafka: KafkaConfig, topics: TopicNames, *, schemas: WriterSchemas, writer: ReplayWriter) -> None:
+        """Prepare; nothing is connected yet. `writer` stays the caller's to close."""
+        self._kafka = kafka
+        self._topic = topics.dead_letters
+        self._doing = f"cannot read {self._topic}"
+        self._logs = (topics.deliveries, topics.replays)
+        self._decode = dead_letter_decoder(schemas)
+        self._decode_delivery = delivery_decoder(schemas)
+        self._writer = writer
+
+    def find(self, query: LetterQuery) -> LetterPage:
+        """Read on from where the query says, for a bounded time.
+
+        Raises:
+            DeadLettersUnavailableError: Kafka or the registry does not answer.
+        """
+        ends = time.monotonic() + _SCAN_WITHIN_S
+        letters: list[FoundLetter] = []
+        with self._consumer() as consumer:
+            partitions = self._partitions(consumer, query)
+            starts = self._offsets_at(consumer, partitions, query.since_ms)
+            if query.after is not None:
+                starts[query.after.partition] = query.after.offset + 1
+            for partition in partitions:
+                for message in self._scan(consumer, LetterPlace(partition, starts.get(partition, 0)), query):
+                    place = LetterPlace(partition, message.offset() or 0)
+                    found = self._found(message)
+                    if found is not None and query.wants(found):
+                        letters.append(found)
+                    if len(letters) >= query.limit or time.monotonic() >= ends:
+                        return LetterPage(letters, place)
+        return LetterPage(letters, None)
+
+    def get(self, places: Sequence[LetterPlace]) -> Mapping[LetterPlace, FoundLetter]:
+        """Read some; those that do not exist (any more) are left out.
+
+        Raises:
+            DeadLettersUnavailableError: Kafka or the registry does not answer.
+        """
+        letters: dict[LetterPlace, FoundLetter] = {}
+        with self._consumer() as consumer:
+            partitions = set(self._partition_numbers(consumer))
+            for stretch in _stretches(place for place in places if place.partition in partitions):
+                first, last, wanted = stretch[0], stretch[-1], set(stretch)
+                for message in self._scan(consumer, first, LetterQuery()):
+                    place = LetterPlace(first.partition, message.offset() or 0)
+                    if place in wanted and (found := self._found(message)) is not None:
+                        letters[place] = found
+                    if place.offset >= last.offset:
+                        break
+        return letters
+
+    def resend(self, deliveries: Sequence[Delivery], *, job: str) -> None:
+        """Write deliveries to `deliveries.replay` in their order.
+
+        Raises:
+            NotPublishedError: Kafka or the registry refused one, or did not answer in time.
+        """
+        try:
+            self._writer.write(deliveries, job=job)
+        except (ProcessorError, ProducerError) as exc:
+            raise NotPublishedError(str(exc)) from exc
+
+    @contextmanager
+    def _consumer(self) -> Iterator[Consumer]:
+        """A consumer, and the errors of everything that is done with it translated."""
+        try:
+            consumer = make_consumer({"fetch.wait.max.ms": _FETCH_WAIT_MS, **reader_config(self._kafka)})
+            try:
+                yield consumer
+            finally:
+                consumer.close()
+        except (ProcessorError, ProducerError) as exc:
+            message = f"the dead letters cannot be read: {exc}"
+            raise DeadLettersUnavailableError(message) from exc
+
+    def _partition_numbers(self, consumer: Consumer) -> list[int]:
+        with translated(self._doing):
+            found = consumer.list_topics(self._topic, timeout=REQUEST_TIMEOUT_S).topics[self._topic]
+        if found.error is not None:
+            raise kafka_error(found.error, self._doing)
+        return sorted(found.partitions)
+
+    def _partitions(self, consumer: Consumer, query: LetterQuery) -> list[int]:
+        """Where to look, in order; those that the pages before have read are left out."""
+        partitions = self._partition_numbers(consumer)
+        if query.client is not None:
+            partitions = [partition_of(b"%d" % query.client, len(partitions))]
+        return [p for p in partitions if query.after is None or p >= query.after.partition]
+
+    def _scan(self, consumer: Consumer, start: LetterPlace, query: LetterQuery) -> Iterator[Message]:
+        """The records of a partition in the query's time, in order, up to the end that it has now."""
+        low, end = watermarks(consumer, self._topic, start.partition)
+        offset = max(low, start.offset)
+        if offset >= end:
+            return
+        with translated(self._doing):
+            consumer.assign([TopicPartition(self._topic, start.partition, offset)])
+        for message in self._records(consumer, start.partition):
+            if (message.offset() or 0) >= end:
+                return
+            kept_at_ms = message.timestamp()[1]
+            if query.until_ms is not None and kept_at_ms >= query.until_ms:
+                return
+            if query.since_ms is None or kept_at_ms >= query.since_ms:
+                yield message
+
+    def _records(self, consumer: Consumer, partition: int) -> Iterator[Message]:
+        """What is read, to the end of the partition."""
+        silent_until = time.monotonic() + REQUEST_TIMEOUT_S
+        while True:
+            with translated(self._doing):
+                messages = consumer.consume(1, _STEP_S)
+                if messages:
+                    messages += consumer.consume(BATCH_RECORDS - 1, 0)
+            for message in messages:
+                error = message.error()
+                if message.partition() != partition:
+                    continue  # of the partition before
+                if error is None:
+                    yield message
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    return
+                elif not is_away(error):
+                    raise kafka_error(error, self._doing)
+            if messages:
+                silent_until = time.monotonic() + REQUEST_TIMEOUT_S
+            elif time.monotonic() >= silent_until:
+                raise kafka_error(KafkaError(KafkaError._TIMED_OUT), self._doing)
+
+    def _offsets_at(self, consumer: Consumer, partitions: Iterable[int], since_ms: int | None) -> dict[int, int]:
+        """Where each partition's records from then on begin; asked before anything is fetched, for then it is slow."""
+        if since_ms is None or self._kafka.embedded:  # which has no look-up by time
+            return {}
+        asked = [TopicPartition(self._topic, partition, since_ms) for partition in partitions]
+        with translated(f"cannot look times of {self._topic} up"):
+            found = consumer.offsets_for_times(asked, timeout=REQUEST_TIMEOUT_S)
+        # A partition that has nothing of then is read from nowhere: its end is below every such offset.
+        return {place.partition: place.offset if place.offset >= 0 else _MAX_LONG for place in found}
+
+    def _found(self, message: Message) -> FoundLetter | None:
+        """The letter of a record; None where it is none of ours."""
+        try:
+            letter = self._decode(message.value())
+        except UndecodableError:
+            return None
+        place = LetterPlace(message.partition() or 0, message.offset() or 0)
+        delivery, unfit = self._delivery(letter)
+        return FoundLetter(place, letter, message.timestamp()[1], delivery, unfit)
+
+    def _delivery(self, letter: DeadLetter) -> tuple[Delivery | None, str | None]:
+        """What can be sent again, or why nothing can."""
+        if letter.topic not in self._logs:
+            return None, "it was never a delivery: its event could not be routed; publish it again"
+        if letter.record_value is None:
+            return None, f"its bytes did not fit; they are at {letter.topic}:{letter.partition}:{letter.offset}"
+        try:
+            return self._decode_delivery(letter.record_value), None
+        except UndecodableError:
+            return None, "nobody can read it"
+
+
+def _stretches(places: Iterable[LetterPlace]) -> Iterator[list[LetterPlace]]:
+    """The places in order, together what is read in one go."""
+    stretch: list[LetterPlace] = []
+    for place in sorted(set(places)):
+        if stretch and (place.partition != stretch[-1].partition or place.offset - stretch[-1].offset > _GAP_RECORDS):
+            yield stretch
+            stretch = []
+        stretch.append(place)
+    if stretch:
+        yield stretch

@@ -1,0 +1,165 @@
+"""The relay of operators' wishes: what is committed in the database reaches the `control` topic, and stays its newest.
+
+One turn: read what was appended to the topic and learn from it; then publish what is pending. Until the topic's past
+was read nothing is written, for only then is it known whether the database is as new as the topic (it may be a restored
+one), and whether the topic has what was published (it may be a new one). kill -9 anywhere loses nothing: what was not
+committed as published is pending, and is published again under the same revision.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from hookstream.processors.errors import ExpiredRecordsError, KafkaUnavailableError
+from hookstream.processors.tables.endpoint_settings import ControlReader, WishBatch
+from hookstream.producers.errors import RegistryError
+from hookstream.subscriptions.database import NowMs, Sessions
+from hookstream.subscriptions.errors import DatabaseError, NotPublishedError
+from hookstream.subscriptions.wish_publication import (
+    PublishedWish,
+    WishPublisher,
+    learn,
+    publish_pending_wishes,
+    rewrite_missing,
+)
+
+_LOADING_STEP_S = 0.2
+
+log = structlog.get_logger("hookstream.wish_relay")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WishRelayConfig:
+    """How the relay works."""
+
+    batch_rows: int = 100
+    # How late a wish made by another process is seen; one of this process wakes the relay.
+    poll_interval_s: float = 0.2
+    retry_after_s: float = 1.0
+
+
+class WishRelay:
+    """Publishes one database to one topic. `wake` and `trouble` may be called from any thread, the rest from one."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        publisher: WishPublisher,
+        make_reader: Callable[[Callable[[WishBatch], None]], ControlReader],
+        *,
+        now_ms: NowMs,
+        config: WishRelayConfig | None = None,
+    ) -> None:
+        """Prepare; `make_reader` makes a reader that is not open yet, with the callback that takes what it reads."""
+        self._sessions = sessions
+        self._publisher = publisher
+        self._make_reader = make_reader
+        self._now_ms = now_ms
+        self._config = config or WishRelayConfig()
+        self._reader: ControlReader | None = None
+        self._past: list[PublishedWish] | None = None
+        self._read: list[PublishedWish] = []
+        self._woken = threading.Event()
+        self._trouble: str | None = "the relay of operators' wishes has not started"
+
+    def wake(self) -> None:
+        """Say that something was committed just now."""
+        self._woken.set()
+
+    def trouble(self) -> str | None:
+        """What keeps wishes from reaching the topic, for `/readyz`; None where nothing does."""
+        return self._trouble
+
+    def run(self, stop: threading.Event) -> None:
+        """Relay until `stop` is set; what is away is waited for, and said once."""
+        try:
+            while not stop.is_set():
+                pause_s = self._turn()
+                if pause_s:
+                    self._woken.wait(pause_s)
+                    self._woken.clear()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Stop reading the topic; `run` does it by itself. What was not published stays pending."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        self._past = None
+        self._read.clear()
+
+    def run_once(self) -> int:
+        """Do one turn, as the module says; give how many rows were published. It may be called again after any error.
+
+        Raises:
+            KafkaUnavailableError: no answer from Kafka.
+            NotPublishedError: Kafka did not acknowledge.
+            DatabaseError: no answer from the database, or it was not migrated yet.
+        """
+        if not self._follow():
+            return 0
+        return publish_pending_wishes(self._sessions, self._publisher, limit=self._config.batch_rows)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the topic's past was read and learnt from."""
+        return self._reader is not None and self._past is None
+
+    def _turn(self) -> float:
+        try:
+            published = self.run_once()
+        except (KafkaUnavailableError, NotPublishedError, DatabaseError, RegistryError) as exc:
+            self._say(str(exc))
+            return self._config.retry_after_s
+        if not self.loaded:
+            return 0.0
+        self._say(None)
+        return 0.0 if published else self._config.poll_interval_s
+
+    def _say(self, trouble: str | None) -> None:
+        if trouble != self._trouble:
+            if trouble is None:
+                log.info("operators' wishes reach the control topic")
+            else:
+                log.error("operators' wishes do not reach the control topic", reason=trouble)
+        self._trouble = trouble
+
+    def _follow(self) -> bool:
+        """Read what has come and learn from it; give whether the past was read."""
+        try:
+            reader = self._reader or self._opened()
+            reader.step(0.0 if reader.loaded else _LOADING_STEP_S)
+        except ExpiredRecordsError as exc:
+            log.warning("reading the control topic again from its start", reason=str(exc))
+            self.close()
+            raise KafkaUnavailableError(str(exc)) from exc
+        if self._read:
+            if self._past is not None:
+                self._past += self._read
+            learnt = learn(self._sessions, self._read, now_ms=self._now_ms())
+            if learnt:
+                log.warning("the control topic and the database differed", endpoints=learnt)
+            self._read.clear()
+        if self._past is not None and reader.loaded:
+            missing = rewrite_missing(self._sessions, self._past)
+            if missing:
+                log.warning("the control topic lacks what was published: it is written again", endpoints=missing)
+            self._past = None
+        return self._past is None
+
+    def _opened(self) -> ControlReader:
+        reader = self._make_reader(self._take)
+        reader.open()
+        self._past = []
+        self._reader = reader
+        return reader
+
+    def _take(self, batch: WishBatch) -> None:
+        self._read += [
+            PublishedWish(wish=wish, partition=partition, offset=offset) for partition, offset, wish in batch.wishes
+        ]

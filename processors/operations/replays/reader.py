@@ -1,0 +1,250 @@
+"""Reads a replay's window, and keeps how far the replay is in a consumer group of its own.
+
+`assign()`-based: nobody joins the group, it only holds offsets. Beside each is how many deliveries were sent of what
+lies below, and which of what lies above, so that whoever takes over counts on exactly. What is above may be too much
+for a commit; then the highest of it are left out, and sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import accumulate
+from typing import NamedTuple
+
+import orjson
+import structlog
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+
+from hookstream.processors.errors import ProcessorError
+from hookstream.processors.kafka import (
+    BATCH_RECORDS,
+    REQUEST_TIMEOUT_S,
+    KafkaConfig,
+    is_away,
+    kafka_error,
+    make_admin,
+    make_consumer,
+    reader_config,
+    result_of,
+    translated,
+    watermarks,
+)
+from hookstream.subscriptions.replays import Window
+
+from .pacing import Done, SourcePlace
+
+_DOING = "cannot read the window"
+# Of each partition. What is fetched and not read waits while a replay is at its rate.
+_QUEUED_KBYTES = 1024
+_FETCH_BYTES = 256 * 1024
+_NOTE_VERSION = 1
+# Of the 4,095 characters that a broker takes.
+_MAX_NOTE_CHARS = 3_500
+
+log = structlog.get_logger("hookstream.replayer")
+
+
+class Record(NamedTuple):
+    """One record of the window."""
+
+    place: SourcePlace
+    offset: int
+    arrived_ms: int
+    value: bytes | None
+
+
+class WindowReader:
+    """One pass over a window. One thread."""
+
+    def __init__(self, kafka: KafkaConfig, window: Window, *, group: str) -> None:
+        """Prepare; nothing is connected yet."""
+        self._kafka = kafka
+        self._group = group
+        self._ends = {(each.topic, each.partition): each.end for each in window.stretches}
+        self._starts = {(each.topic, each.partition): each.start for each in window.stretches}
+        self._positions: dict[SourcePlace, int] = {}
+        self._committed: dict[SourcePlace, Done] = {}
+        self._consumer: Consumer | None = None
+        self.expired = 0
+        """Offsets that retention took before they were read."""
+
+    def open(self, *, go_on: bool) -> dict[SourcePlace, Done]:
+        """Begin at the window's start, or where the group says that a predecessor stopped, and say where that is.
+
+        Raises:
+            KafkaUnavailableError: no answer; open another reader later.
+            KafkaRefusedError: no right to read.
+        """
+        own = {"queued.max.messages.kbytes": _QUEUED_KBYTES, "fetch.message.max.bytes": _FETCH_BYTES}
+        config = {**reader_config(self._kafka), **own, **self._kafka.options, "group.id": self._group}
+        self._consumer = make_consumer(config)
+        starts = {place: Done(offset, 0) for place, offset in self._starts.items()}
+        if go_on and starts:
+            self._committed = self._found(self._consumer)
+            starts |= self._committed
+        unread = {place: done.next_offset for place, done in starts.items() if done.next_offset < self._ends[place]}
+        with translated(_DOING):
+            self._consumer.assign([TopicPartition(*place, offset) for place, offset in unread.items()])
+        self._positions = unread
+        return starts
+
+    def close(self, *, for_good: bool = False) -> None:
+        """Disconnect; `for_good` forgets how far it was, for nobody goes on. Calling it twice is harmless."""
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+            if for_good and self._committed and not self._kafka.embedded:
+                self._forget()
+
+    @property
+    def done(self) -> bool:
+        """Whether everything was read."""
+        return not self._positions
+
+    @property
+    def scanned(self) -> int:
+        """How many offsets of the window were passed."""
+        return sum(self._positions.get(place, end) - self._starts[place] for place, end in self._ends.items())
+
+    def position(self, place: SourcePlace) -> int:
+        """The next offset to read."""
+        return self._positions.get(place, self._ends[place])
+
+    def read(self, timeout_s: float = 0.0) -> tuple[list[Record], set[SourcePlace]]:
+        """Read what is there, in the order of each partition; and which partitions are further than they were.
+
+        Raises:
+            KafkaRefusedError: no right to read it (any more).
+        """
+        records: list[Record] = []
+        moved: set[SourcePlace] = set()
+        if self.done:
+            return records, moved
+        with translated(_DOING):
+            messages = self._opened().consume(1, timeout_s)
+            messages += self._opened().consume(BATCH_RECORDS - 1, 0) if messages else []
+        for message in messages:
+            place = (message.topic() or "", message.partition() or 0)
+            if place not in self._positions:
+                continue
+            error = message.error()
+            offset = message.offset() or 0
+            if error is not None:
+                self._take_error(error, place, offset)
+            elif offset < self._ends[place]:
+                records.append(_record(place, message))
+                self._positions[place] = offset + 1
+            else:
+                self._positions[place] = self._ends[place]
+            moved.add(place)
+        self._leave([place for place in moved if self._positions[place] >= self._ends[place]])
+        return records, moved
+
+    def commit(self, progress: Mapping[SourcePlace, Done]) -> None:
+        """Keep how far the replay is, once everything below was acknowledged; waits for the answer.
+
+        Raises:
+            KafkaUnavailableError: it was not kept.
+            KafkaRefusedError: no right to.
+        """
+        fresh = {place: done for place, done in progress.items() if self._committed.get(place) != done}
+        if not fresh:
+            return
+        doing = "cannot keep how far a replay is"
+        offsets = [TopicPartition(*place, done.next_offset, note_of(done)) for place, done in fresh.items()]
+        with translated(doing):
+            answers = self._opened().commit(offsets=offsets, asynchronous=False)
+        for answer in answers or ():
+            if answer.error is not None:
+                raise kafka_error(answer.error, doing)
+        self._committed.update(fresh)
+
+    def _found(self, consumer: Consumer) -> dict[SourcePlace, Done]:
+        doing = "cannot read how far a replay is"
+        with translated(doing):
+            answers = consumer.committed([TopicPartition(*place) for place in self._starts], timeout=REQUEST_TIMEOUT_S)
+        found: dict[SourcePlace, Done] = {}
+        for tp in answers:
+            if tp.error is not None:
+                raise kafka_error(tp.error, doing)
+            done = read_note(tp.offset, tp.metadata)
+            if done is not None:
+                found[tp.topic, tp.partition] = done
+        return found
+
+    def _take_error(self, error: KafkaError, place: SourcePlace, offset: int) -> None:
+        if error.code() == KafkaError._PARTITION_EOF:
+            # Offsets at the end may hold no record; what lies behind the window's end does not matter.
+            self._positions[place] = max(self._positions[place], min(offset, self._ends[place]))
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            self._pass_expired(place)
+        elif not is_away(error):
+            raise kafka_error(error, _DOING)
+
+    def _pass_expired(self, place: SourcePlace) -> None:
+        """Retention was faster: go on at what is left, and count what is not."""
+        consumer = self._opened()
+        before = self._positions[place]
+        there = min(max(watermarks(consumer, *place)[0], before), self._ends[place])
+        self.expired += there - before
+        self._positions[place] = there
+        log.error(
+            "records were deleted before they were replayed", topic=place[0], partition=place[1], records=there - before
+        )
+        if there < self._ends[place]:
+            with translated(_DOING):
+                consumer.incremental_unassign([TopicPartition(*place)])
+                consumer.incremental_assign([TopicPartition(*place, there)])
+
+    def _leave(self, places: list[SourcePlace]) -> None:
+        for place in places:
+            del self._positions[place]
+        if places:
+            with translated(_DOING):
+                self._opened().incremental_unassign([TopicPartition(*place) for place in places])
+
+    def _opened(self) -> Consumer:
+        if self._consumer is None:
+            message = "the window is not open"
+            raise RuntimeError(message)
+        return self._consumer
+
+    def _forget(self) -> None:
+        """Delete the group. One that stays is deleted by the broker in its own time, so a failure is only told."""
+        doing = "cannot delete the group of a replay"
+        try:
+            admin = make_admin(self._kafka)  # has to live until the answer is there
+            with translated(doing):
+                futures = admin.delete_consumer_groups([self._group], request_timeout=REQUEST_TIMEOUT_S)
+            for future in futures.values():
+                result_of(future, doing)
+        except ProcessorError as exc:
+            log.info("the group of an ended replay stays for a while", group=self._group, reason=str(exc))
+
+
+def _record(place: SourcePlace, message: Message) -> Record:
+    return Record(place, message.offset() or 0, message.timestamp()[1], message.value())
+
+
+def note_of(done: Done) -> str:
+    """What stands beside an offset: how many were sent below, and the distances between those sent above."""
+    gaps: list[int] = []
+    chars, last = 0, done.next_offset
+    for offset in sorted(done.above):
+        chars += len(str(offset - last)) + 1
+        if chars > _MAX_NOTE_CHARS:
+            break
+        gaps.append(offset - last)
+        last = offset
+    return orjson.dumps({"v": _NOTE_VERSION, "sent": done.sent, "above": gaps}).decode()
+
+
+def read_note(offset: int, metadata: str | None) -> Done | None:
+    """Read it; None where there is no offset, or no note of ours: then the whole partition is sent again."""
+    try:
+        note = orjson.loads((metadata or "").rstrip("\0"))
+        if offset < 0 or note["v"] != _NOTE_VERSION:
+            return None
+        return Done(offset, int(note["sent"]), frozenset(accumulate(note["above"], initial=offset)) - {offset})
+    except (ValueError, TypeError, LookupError):
+        return None

@@ -1,0 +1,103 @@
+"""Which records of a window become which deliveries: a replay's filter, joined with the table of today. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeAlias
+
+from hookstream.processors.routing.delivery_of import delivery_of
+from hookstream.processors.tables.subscription_table import SubscriptionTable
+from hookstream.schemas.delivery import Delivery
+from hookstream.schemas.errors import UndecodableError
+from hookstream.schemas.event import Event
+from hookstream.schemas.hook import HookState
+from hookstream.subscriptions.replays import ReplayFilter
+
+from .pacing import EndpointKey
+from .reader import Record
+
+EventDecoder: TypeAlias = Callable[[bytes | None], Event]
+DeliveryDecoder: TypeAlias = Callable[[bytes | None], Delivery]
+
+
+class Selected(NamedTuple):
+    """A delivery to send again, and to where."""
+
+    record: Record
+    delivery: Delivery
+    endpoint: EndpointKey
+
+
+class Selection:
+    """Judges records one by one. `unreadable` counts those that are nothing that could be sent."""
+
+    def __init__(
+        self,
+        wanted: ReplayFilter,
+        table: SubscriptionTable,
+        *,
+        events: Mapping[str, EventDecoder],
+        deliveries: Mapping[str, DeliveryDecoder],
+    ) -> None:
+        """`events` and `deliveries` are decoders by topic."""
+        self.unreadable = 0
+        self._wanted = wanted
+        self._table = table
+        self._events = events
+        self._deliveries = deliveries
+
+    def select(self, record: Record) -> Selected | None:
+        """The delivery that a record is sent again as; None where it is not wanted, or nobody's.
+
+        Deliveries of a disabled hook are selected: they will be owed. Those of one that was deleted or replaced are
+        not.
+        """
+        if not self._wanted.from_ms <= record.arrived_ms < self._wanted.to_ms:
+            return None
+        try:
+            decode = self._events.get(record.place[0])
+            if decode is None:
+                return self._of_delivery(record, self._deliveries[record.place[0]](record.value))
+            return self._of_event(record, decode(record.value))
+        except UndecodableError:
+            self.unreadable += 1
+            return None
+
+    def _of_event(self, record: Record, event: Event) -> Selected | None:
+        """Route it again, as the router would today."""
+        concept = event.concept
+        if not self._fits(event.client, event.name, concept.namespace, concept.id):
+            return None
+        route = self._table.route(event.client, event.name)
+        if route is None or self._wanted.hook_id not in (None, route.hook_id):
+            return None
+        (topic, partition), offset = record.place, record.offset
+        delivery = delivery_of(
+            event, route, topic=topic, partition=partition, offset=offset, arrived_ms=record.arrived_ms
+        )
+        return Selected(record, delivery, self._endpoint(delivery))
+
+    def _of_delivery(self, record: Record, delivery: Delivery) -> Selected | None:
+        """Take what was routed then, where its hook still has the slot."""
+        if not self._fits(delivery.client, delivery.event, delivery.namespace, delivery.concept_id):
+            return None
+        if self._wanted.hook_id not in (None, delivery.hook_id):
+            return None
+        row = self._table.get(delivery.client, delivery.event)
+        told = row is not None and row.revision >= delivery.hook_revision  # an older row says nothing
+        if row is not None and told and (row.id != delivery.hook_id or row.state is HookState.DELETED):
+            return None
+        return Selected(record, delivery, self._endpoint(delivery))
+
+    def _fits(self, client: int, event: str, namespace: str, concept_id: int) -> bool:
+        wanted = self._wanted
+        return (
+            wanted.client in (None, client)
+            and wanted.event in (None, event)
+            and wanted.namespace in (None, namespace)
+            and wanted.concept_id in (None, concept_id)
+        )
+
+    def _endpoint(self, delivery: Delivery) -> EndpointKey:
+        row = self._table.get(delivery.client, delivery.event)
+        return delivery.client, "" if row is None else row.target
