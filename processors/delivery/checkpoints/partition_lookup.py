@@ -9,7 +9,6 @@ import structlog
 from confluent_kafka import Consumer, TopicPartition
 
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE, PartitionState
-from hookstream.processors.delivery.worker.inbox import Inbox
 from hookstream.processors.errors import StoredFormatError
 from hookstream.processors.kafka import REQUEST_TIMEOUT_S, kafka_error, translated
 
@@ -22,7 +21,6 @@ log = structlog.get_logger("hookstream.deliver")
 class StreamStarting(NamedTuple):
     """One topic's side of a partition that begins."""
 
-    inbox: Inbox
     start: StartAt
     state: PartitionState
 
@@ -68,7 +66,7 @@ class PartitionLookup:
         start, state = self.judge(found, identity)
         if start.expired:
             self.note_expired(found.topic, found.partition, start.offset - start.expired, start.offset)
-        return StreamStarting(Inbox(), start, state)
+        return StreamStarting(start, state)
 
     def judge(self, found: FoundCommit, identity: LogIdentity) -> tuple[StartAt, PartitionState]:
         """Where one topic's side of a partition begins, and with which state.

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from .catch_up_reading import CatchUpReading
     from .committing import Committing
+    from .inbox import AssignedPartition
     from .request_builder import RequestBuilder
     from .state_sweep import StateSweep
 
@@ -100,7 +101,7 @@ class DeliveryLoop:
         self._by_engine: dict[Dispatches, OwnedPartition] = {}
         self._order: list[OwnedPartition] = []
         self._leaving: set[OwnedPartition] = set()
-        self._starting: list[PartitionStarting] = []
+        self._starting: list[AssignedPartition] = []
         self._first = 0
         self._load = 0.0  # answers a turn, smoothed
         self._turn_due = False
@@ -114,7 +115,7 @@ class DeliveryLoop:
 
     # --- called by the poll thread ------------------------------------------------------------------------------------
 
-    def assigned(self, partitions: Sequence[PartitionStarting]) -> None:
+    def assigned(self, partitions: Sequence[AssignedPartition]) -> None:
         """Take partitions over as soon as the table has been read far enough."""
         self._loop.call_soon_threadsafe(self._take_over, partitions)
 
@@ -136,7 +137,7 @@ class DeliveryLoop:
 
     # --- partitions ---------------------------------------------------------------------------------------------------
 
-    def _take_over(self, partitions: Sequence[PartitionStarting]) -> None:
+    def _take_over(self, partitions: Sequence[AssignedPartition]) -> None:
         self._starting += partitions
         self.start_waiting()
 
@@ -150,11 +151,12 @@ class DeliveryLoop:
         waiting, self._starting = self._starting, []
         now = time.monotonic()
         steady_ms = self._clock.read(monotonic_s=now, wall_ms=_wall_ms())
-        for starting in waiting:
+        for assigned in waiting:
+            starting = assigned.starting
             if not self._parts.table_ready(starting):
-                self._starting.append(starting)
+                self._starting.append(assigned)
                 continue
-            part = OwnedPartition(self._parts.shared, starting, now=now, steady_ms=steady_ms)
+            part = OwnedPartition(self._parts.shared, assigned, now=now, steady_ms=steady_ms)
             self.partitions[part.index] = part
             self._by_engine[part.engine] = part
             self._order.append(part)
@@ -166,7 +168,7 @@ class DeliveryLoop:
     async def give_away(self, partitions: Collection[int]) -> list[TopicPartition]:
         """Send nothing more for partitions, wait for what is in flight, and return what is left to commit."""
         ends = time.monotonic() + self._parts.drain_timeout_s
-        self._starting = [starting for starting in self._starting if starting.partition not in partitions]
+        self._starting = [a for a in self._starting if a.starting.partition not in partitions]
         leaving = [part for index, part in self.partitions.items() if index in partitions]
         self._leaving.update(leaving)
         with suppress(TimeoutError):
@@ -190,7 +192,7 @@ class DeliveryLoop:
         return offsets
 
     async def _drop_all(self, partitions: Collection[int]) -> None:
-        self._starting = [starting for starting in self._starting if starting.partition not in partitions]
+        self._starting = [a for a in self._starting if a.starting.partition not in partitions]
         for index in partitions:
             part = self.partitions.get(index)
             if part is not None:

@@ -8,7 +8,9 @@ is for a partition that stands still and not for one that flows.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from hookstream.processors.delivery.checkpoints.partition_lookup import PartitionStarting
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
@@ -31,6 +33,13 @@ class Inbox:
         self.messages: deque[Message] = deque()
         self.given = self.given_bytes = 0
         self.taken = self.taken_bytes = 0
+
+
+class AssignedPartition(NamedTuple):
+    """A partition that the group gave to this worker: where it starts, and the inboxes of live and replay."""
+
+    starting: PartitionStarting
+    inboxes: tuple[Inbox, Inbox]
 
 
 class Inboxes(dict[TopicSide, Inbox]):

@@ -30,7 +30,7 @@ from .known_schemas import SchemaNotFetchedError
 if TYPE_CHECKING:
     from hookstream.processors.delivery.attempts.lines import AttemptLines
     from hookstream.processors.delivery.attempts.spans import AttemptSpans
-    from hookstream.processors.delivery.checkpoints.partition_lookup import PartitionStarting, StreamStarting
+    from hookstream.processors.delivery.checkpoints.partition_lookup import StreamStarting
     from hookstream.processors.delivery.engine.dispatcher import Dispatcher
     from hookstream.processors.delivery.engine.ledger import HookTable, Stream
     from hookstream.processors.delivery.engine.operator_settings import WishTable
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from hookstream.schemas.delivery import Delivery
     from hookstream.schemas.hook import NoticeKind
 
-    from .inbox import Inbox
+    from .inbox import AssignedPartition
     from .log_reader import Chunk
 
 # Read ahead while the loop is busy: twice the most that one client has in flight, so that nobody runs dry. A record
@@ -78,10 +78,11 @@ class PartitionParts:
 class OwnedPartition:
     """One partition of `deliveries` and of its replays, from its start to its revocation."""
 
-    def __init__(self, parts: PartitionParts, starting: PartitionStarting, *, now: float, steady_ms: int) -> None:
+    def __init__(self, parts: PartitionParts, assigned: AssignedPartition, *, now: float, steady_ms: int) -> None:
         """Begin where the commits say."""
+        starting = assigned.starting
         self.index = starting.partition
-        self.inboxes: tuple[Inbox, Inbox] = (starting.streams[LIVE].inbox, starting.streams[REPLAY].inbox)
+        self.inboxes = assigned.inboxes
         self.blocked = [False, False]
         """Streams whose next record cannot be read yet."""
         self.progress = 1

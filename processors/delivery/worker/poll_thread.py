@@ -33,7 +33,7 @@ from hookstream.processors.kafka import (
 )
 from hookstream.processors.lifecycle import StopSignal, until_available
 
-from .inbox import Inboxes, TopicSide
+from .inbox import AssignedPartition, Inbox, Inboxes, TopicSide
 
 IDLE_WAIT_S = 0.1
 
@@ -59,7 +59,7 @@ Committed: TypeAlias = Callable[[str | None], None]
 class Loop(Protocol):
     """What the poll thread asks of the event loop's side; every method is called in the poll thread."""
 
-    def assigned(self, partitions: Sequence[PartitionStarting]) -> None:
+    def assigned(self, partitions: Sequence[AssignedPartition]) -> None:
         """Take partitions over; returns at once."""
         ...
 
@@ -329,10 +329,13 @@ class PollThread:
             give_up_after_s=_ASSIGN_WITHIN_S,
         )
         offsets = {}
+        assigned_to_loop = []
         for begin in starting:
-            for topic, stream in zip(self._config.topics, begin.streams, strict=True):
+            inboxes = (Inbox(), Inbox())
+            for topic, stream, inbox in zip(self._config.topics, begin.streams, inboxes, strict=True):
                 offsets[topic, begin.partition] = stream.start.offset
-                self._inboxes[topic, begin.partition] = stream.inbox
+                self._inboxes[topic, begin.partition] = inbox
+            assigned_to_loop.append(AssignedPartition(begin, inboxes))
         halves = [tp for tp in assigned if tp.partition not in whole]
         with translated("cannot take partitions over"):
             new = [TopicPartition(tp.topic, tp.partition, offsets.get((tp.topic, tp.partition), 0)) for tp in assigned]
@@ -347,8 +350,8 @@ class PollThread:
                 consumer.incremental_unassign(mates)
                 consumer.incremental_assign(mates)
                 consumer.resume(mates)
-        if starting:
-            self._loop.assigned(starting)
+        if assigned_to_loop:
+            self._loop.assigned(assigned_to_loop)
 
     def _commit_first(self, starting: Sequence[PartitionStarting]) -> None:
         """Commit what has never been committed by us, before a record of it is read.

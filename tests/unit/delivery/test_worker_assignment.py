@@ -11,7 +11,6 @@ from hookstream.processors.delivery.checkpoints.commit_metadata import decode_me
 from hookstream.processors.delivery.checkpoints.partition_lookup import PartitionStarting, StreamStarting
 from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity, StartAt
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
-from hookstream.processors.delivery.worker.inbox import Inbox
 from hookstream.processors.delivery.worker.poll_thread import PollConfig, PollThread
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import StopSignal
@@ -55,7 +54,7 @@ class FakeLoop:
         self.last: list[TopicPartition] = []
 
     def assigned(self, partitions: Any) -> None:
-        self.calls.append(("assigned", [begin.partition for begin in partitions]))
+        self.calls.append(("assigned", [begin.starting.partition for begin in partitions]))
 
     def release(self, partitions: Any) -> list[TopicPartition]:
         self.calls.append(("release", set(partitions)))
@@ -79,7 +78,7 @@ def a_thread() -> tuple[PollThread, Any, Any]:
     thread._consumer, thread._eager = consumer, False  # type: ignore[assignment]
 
     def look_up(_consumer: Any, partition: int) -> PartitionStarting:
-        streams = [StreamStarting(Inbox(), StartAt(40 + place, None), EMPTY_STATE) for place in (0, 1)]
+        streams = [StreamStarting(StartAt(40 + place, None), EMPTY_STATE) for place in (0, 1)]
         return PartitionStarting(partition, (streams[0], streams[1]))
 
     thread._lookup = SimpleNamespace(look_up=look_up, expired=0)  # type: ignore[assignment]

@@ -98,10 +98,17 @@ def copy(tmp_path: Path) -> Path:
     [
         ("schemas", "from hookstream.producers import x", "never back BROKEN"),
         ("producers", "import fastapi", "nothing of the server BROKEN"),
+        ("processors.delivery.engine", "import asyncio", "the engine is pure BROKEN"),
+        ("processors.delivery.http", "import confluent_kafka", "the HTTP client knows no Kafka BROKEN"),
+        (
+            "processors.delivery.checkpoints",
+            "from hookstream.processors.delivery.worker import x",
+            "the worker composes",
+        ),
     ],
 )
 def test_a_planted_forbidden_import_breaks_its_contract(copy: Path, room: str, planted: str, contract: str) -> None:
-    (copy / "hookstream" / room / "planted.py").write_text(f"{planted}\n")
+    (copy / "hookstream" / Path(*room.split(".")) / "planted.py").write_text(f"{planted}\n")
     answer = lint_imports(copy)
     assert answer.returncode == 1, answer.stdout + answer.stderr
     assert contract in answer.stdout
