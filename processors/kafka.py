@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias, TypeVar
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from .errors import KafkaRefusedError, KafkaUnavailableError, ProcessorError
@@ -95,11 +95,13 @@ def producer_config(
     linger_ms: float = 0.0,
     message_timeout_ms: int = 0,
     max_message_bytes: int = 1_000_000,
+    own: ClientConfig | None = None,
 ) -> ClientConfig:
     """Build the configuration of a producer that neither loses nor reorders, and agrees with Java on partitions.
 
     `message_timeout_ms=0` is for ever: a record that times out lets those behind it succeed, so where order matters
     there is no time-out. `linger_ms` trades latency for larger batches: at 0, two hops take 2 ms at the median.
+    `own` is what this client alone needs; the deployment's options win over it too.
     """
     return {
         **_common(kafka),
@@ -111,15 +113,19 @@ def producer_config(
         "message.max.bytes": max_message_bytes,
         "queue.buffering.max.messages": 100_000,
         "queue.buffering.max.kbytes": 64 * 1024,
+        **(own or {}),
         **kafka.options,
     }
 
 
-def group_consumer_config(kafka: KafkaConfig, *, group: str, co_partitioned: bool = False) -> ClientConfig:
+def group_consumer_config(
+    kafka: KafkaConfig, *, group: str, co_partitioned: bool = False, own: ClientConfig | None = None
+) -> ClientConfig:
     """Build the configuration of a consumer of a group, which commits explicitly and starts where it is told.
 
     `auto.offset.reset=error`: a member that finds no offset, or one below the retention, has to decide, and not to be
     moved to an end of the log with one line of log. `co_partitioned`: partition p of every topic has the same owner.
+    `own` is what this client alone needs; the deployment's options win over it too.
     """
     config: ClientConfig = {
         **_consumer(kafka),
@@ -131,18 +137,32 @@ def group_consumer_config(kafka: KafkaConfig, *, group: str, co_partitioned: boo
         config["group.remote.assignor"] = "range" if co_partitioned else "uniform"
     else:
         config["partition.assignment.strategy"] = "range" if co_partitioned else "cooperative-sticky"
-    return {**config, **kafka.options}
+    return {**config, **(own or {}), **kafka.options}
 
 
-def reader_config(kafka: KafkaConfig) -> ClientConfig:
-    """Build the configuration of an `assign()`-based reader: no group, no commits, and it is told where the end is."""
+def reader_config(kafka: KafkaConfig, *, own: ClientConfig | None = None) -> ClientConfig:
+    """Build the configuration of an `assign()`-based reader: no group, no commits, and it is told where the end is.
+
+    `own` is what this client alone needs; the deployment's options win over it too.
+    """
     return {
         **_consumer(kafka),
         "group.id": "hookstream-reader-without-a-group",  # librdkafka wants one; nothing is ever committed to it
         "auto.offset.reset": "error",
         "enable.partition.eof": True,
+        **(own or {}),
         **kafka.options,
     }
+
+
+def consume_batch(consumer: Consumer, timeout_s: float, *, limit: int = BATCH_RECORDS) -> list[Message]:
+    """Wait at most `timeout_s` for the first record, then take what is there already, at most `limit` in all.
+
+    Raises:
+        KafkaException: as the client raises it; call it inside `translated`.
+    """
+    messages: list[Message] = consumer.consume(1, timeout_s)
+    return messages + consumer.consume(limit - 1, 0) if messages else messages
 
 
 def make_producer(config: ClientConfig) -> Producer:

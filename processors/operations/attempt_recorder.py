@@ -24,13 +24,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from sqlalchemy.orm import Session
 
 from hookstream.processors.errors import KafkaUnavailableError, ProcessorError
 from hookstream.processors.kafka import (
     REQUEST_TIMEOUT_S,
     KafkaConfig,
+    consume_batch,
     group_consumer_config,
     is_away,
     kafka_error,
@@ -55,6 +56,8 @@ from hookstream.subscriptions.attempt_log import (
 )
 from hookstream.subscriptions.database import NowMs, Sessions, reading, transact
 from hookstream.subscriptions.errors import DatabaseError
+
+from .settled_offsets import SettledOffsets
 
 RETRIABLE: Final = (KafkaUnavailableError, RegistryError, DatabaseError)
 # Rows of a transaction: its fixed cost is spread, and it holds no lock for longer than a blink.
@@ -98,7 +101,7 @@ class AttemptRecorder:
         self._topic_id = ""
         self._consumer: Consumer | None = None
         self._parts: dict[int, _Part] = {}
-        self._uncommitted: dict[int, int] = {}
+        self._settled = SettledOffsets(topics.attempts)
 
     def run(self, stop: StopSignal, health: Health) -> None:
         """Write until asked to stop; what is away is waited for.
@@ -125,17 +128,14 @@ class AttemptRecorder:
         try:
             consumer = self._consumer or self._opened()
             with translated("cannot read the attempts"):
-                messages = consumer.consume(1, timeout_s)
-                if messages:
-                    messages += consumer.consume(_BATCH_RECORDS - 1, 0)
+                messages = consume_batch(consumer, timeout_s, limit=_BATCH_RECORDS)
             taken = [message for message in messages if not self._is_error(message)]
             if taken:
                 self._write(taken)
                 self._commit(consumer, taken)
             else:
                 self._metrics.attempt_log_lag_seconds = 0.0
-                if self._uncommitted:
-                    self._commit_again(consumer)
+                self._settled.commit(consumer)
             self._delete_old()
         except (ProcessorError, RegistryError, DatabaseError):
             self.close()
@@ -148,7 +148,7 @@ class AttemptRecorder:
             self._consumer.close()
             self._consumer = None
         self._parts.clear()
-        self._uncommitted.clear()
+        self._settled.clear()
 
     def _opened(self) -> Consumer:
         """Join the group, once the database answers: a member that cannot write would only hold partitions."""
@@ -244,28 +244,9 @@ class AttemptRecorder:
         self._metrics.attempt_log_lag_seconds = max(0.0, (self._now_ms() - oldest) / 1000)
 
     def _commit(self, consumer: Consumer, taken: Sequence[Message]) -> None:
-        """Say how far the database is; of a partition that is another's by now too, which is true, and harmless."""
-        self._uncommitted |= {message.partition() or 0: (message.offset() or 0) + 1 for message in taken}
-        self._commit_again(consumer)
-
-    def _commit_again(self, consumer: Consumer) -> None:
-        """Commit what is not: while a group moves, its answer may be no, and no record may come to ask again with."""
-        ends = self._uncommitted
-        offsets = [TopicPartition(self._topic, partition, offset) for partition, offset in ends.items()]
-        try:
-            answers = consumer.commit(offsets=offsets, asynchronous=False) or []
-        except KafkaException as exc:
-            log.warning("offsets of attempts were not committed yet", reason=str(exc))
-            return
-        for answer in answers:
-            if answer.error is None:
-                ends.pop(answer.partition, None)
-            else:
-                log.warning(
-                    "offsets of attempts were not committed yet",
-                    partition=answer.partition,
-                    reason=answer.error.str(),
-                )
+        """Say how far the database is."""
+        self._settled.add(taken)
+        self._settled.commit(consumer)
 
     def _delete_old(self) -> None:
         """Delete one batch of what is too old, if it is time; the rest comes with the next turns."""

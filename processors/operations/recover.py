@@ -37,15 +37,14 @@ from hookstream.processors.kafka import (
     kafka_error,
     make_admin,
     make_consumer,
-    make_producer,
-    producer_config,
     result_of,
     translated,
 )
 from hookstream.processors.topics import cluster_id, topic_ids
 from hookstream.schemas.topics import TopicNames
+from hookstream.subscriptions.errors import NotPublishedError
 
-_WRITTEN_WITHIN_S = 30.0
+from .acknowledged_writer import AcknowledgedWriter, NewRecord
 
 log = structlog.get_logger("hookstream.recover")
 
@@ -203,14 +202,11 @@ class GroupRecovery:
         keys = [key for recovery in recoveries for key in recovery.drop]
         if not keys:
             return
-        topic = self._topics.delivery_state
-        producer = make_producer(producer_config(self._kafka, message_timeout_ms=int(_WRITTEN_WITHIN_S * 1000)))
-        with translated(f"cannot write to {topic}"):
-            for key in keys:
-                producer.produce(topic, None, key.encode(), key.partition)
-            left = producer.flush(_WRITTEN_WITHIN_S)
-        if left:
-            raise KafkaUnavailableError(f"{left} tombstones of {topic} are not acknowledged; workers write them later")
+        writer = AcknowledgedWriter(self._kafka, self._topics.delivery_state)
+        try:
+            writer.write([NewRecord(key.encode(), None, key.partition) for key in keys])
+        except NotPublishedError as exc:
+            raise KafkaUnavailableError(f"tombstones are not acknowledged; workers write them later: {exc}") from exc
 
 
 def _is_absent(exc: Exception) -> bool:

@@ -16,6 +16,7 @@ from hookstream.processors.errors import ExpiredRecordsError, KafkaUnavailableEr
 from hookstream.processors.kafka import (
     BATCH_RECORDS,
     REQUEST_TIMEOUT_S,
+    ClientConfig,
     KafkaConfig,
     group_consumer_config,
     is_away,
@@ -88,8 +89,8 @@ class Source:
         Raises:
             KafkaRefusedError: a configuration that librdkafka refuses.
         """
-        config = {**group_consumer_config(self._kafka, group=self._group), "on_commit": self._on_commit}
-        self._consumer = make_consumer(config)
+        own: ClientConfig = {"on_commit": self._on_commit}
+        self._consumer = make_consumer(group_consumer_config(self._kafka, group=self._group, own=own))
         with translated("cannot subscribe to the events"):
             self._consumer.subscribe(
                 list(self._decoders), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost

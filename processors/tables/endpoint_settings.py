@@ -6,8 +6,6 @@ whoever owns it. Every partition is read, whichever the worker owns: wishes are 
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,9 +14,9 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from hookstream.processors.errors import ExpiredRecordsError, ProcessorError
 from hookstream.processors.kafka import (
-    BATCH_RECORDS,
     REQUEST_TIMEOUT_S,
     KafkaConfig,
+    consume_batch,
     is_away,
     kafka_error,
     make_consumer,
@@ -30,7 +28,7 @@ from hookstream.producers.errors import RegistryError
 from hookstream.schemas.control import EndpointWish
 from hookstream.schemas.errors import UndecodableError
 
-_ASK_REGISTRY_EVERY_S = 1.0
+from .held_records import HeldRecords
 
 log = structlog.get_logger("hookstream.control")
 
@@ -95,8 +93,7 @@ class ControlReader:
         self._deliver = deliver
         self._consumer: Consumer | None = None
         self._next: dict[int, int] = {}
-        self._held: list[Message] = []
-        self._ask_registry_at = 0.0
+        self._held = HeldRecords(topic)
 
     def open(self) -> None:
         """Find the topic's partitions and their ends, and start at their first records.
@@ -147,15 +144,9 @@ class ControlReader:
         if self._consumer is None:
             message = "the reader of the control topic is not open"
             raise RuntimeError(message)
-        if self._held and time.monotonic() < self._ask_registry_at:
-            threading.Event().wait(min(timeout_s, self._ask_registry_at - time.monotonic()))
-            return 0
-        messages, self._held = self._held, []
-        if not messages:
-            with translated(f"cannot read {self._topic}"):
-                messages = self._consumer.consume(1, timeout_s)
-                if messages:
-                    messages += self._consumer.consume(BATCH_RECORDS - 1, 0)
+        consumer = self._consumer
+        with translated(f"cannot read {self._topic}"):
+            messages = self._held.next_batch(lambda: consume_batch(consumer, timeout_s), timeout_s=timeout_s)
         return self._take(messages) if messages else 0
 
     def _take(self, messages: list[Message]) -> int:
@@ -183,11 +174,13 @@ class ControlReader:
                     reason=str(exc),
                 )
             except RegistryError as exc:
-                self._hold(messages[index:], exc)
+                self._held.hold(messages[index:], exc)
                 break
             read[partition] = offset + 1
             if wish is not None:  # a tombstone is a question for the broker's time
                 wishes.append(SeenWish(partition, offset, wish))
+        else:
+            self._held.decoded()
         if read:
             self._deliver(WishBatch(wishes, read))
             self._next.update(read)
@@ -199,9 +192,3 @@ class ControlReader:
             raise ExpiredRecordsError(message)
         if error.code() != KafkaError._PARTITION_EOF and not is_away(error):
             raise kafka_error(error, f"cannot read {self._topic}")
-
-    def _hold(self, messages: list[Message], exc: Exception) -> None:
-        if not self._ask_registry_at:
-            log.warning("the operators' wishes wait for the schema registry", reason=str(exc))
-        self._held = messages
-        self._ask_registry_at = time.monotonic() + _ASK_REGISTRY_EVERY_S

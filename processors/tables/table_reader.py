@@ -18,8 +18,8 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from hookstream.processors.errors import ExpiredRecordsError, ProcessorError
 from hookstream.processors.kafka import (
-    BATCH_RECORDS,
     KafkaConfig,
+    consume_batch,
     end_offset,
     is_away,
     kafka_error,
@@ -33,6 +33,7 @@ from hookstream.producers.errors import RegistryError
 from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.hook import Hook, ResyncMark
 
+from .held_records import HeldRecords
 from .subscription_table import SubscriptionTable
 
 Row: TypeAlias = Hook | ResyncMark | None
@@ -42,7 +43,6 @@ RowDecoder: TypeAlias = Callable[[bytes | None], Row]
 PARTITION = 0
 
 _PROGRESS_EVERY_S = 5.0
-_ASK_REGISTRY_EVERY_S = 1.0
 
 log = structlog.get_logger("hookstream.table")
 
@@ -83,15 +83,12 @@ class TableReader:
         self.target_offset = 0
         """The end of the topic when `open` was called: up to here the past has to be read before the present counts."""
         self.next_offset = 0
-        self.registry_away = False
-        """Whether a record waits for the schema registry: it is tried again, and nothing after it is read."""
         self._kafka = kafka
         self._topic = topic
         self._decode = decode
         self._deliver = deliver
         self._consumer: Consumer | None = None
-        self._held: list[Message] = []
-        self._ask_registry_at = 0.0
+        self._held = HeldRecords(topic)
         self._progress_at = 0.0
 
     def open(self) -> None:
@@ -119,6 +116,7 @@ class TableReader:
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
+        self._held.clear()
 
     @property
     def loaded(self) -> bool:
@@ -141,18 +139,9 @@ class TableReader:
             KafkaRefusedError: no right to read it (any more).
         """
         consumer = self._opened()
-        if self._held and time.monotonic() < self._ask_registry_at:
-            threading.Event().wait(min(timeout_s, self._ask_registry_at - time.monotonic()))
-            return 0
-        messages, self._held = self._held, []
-        if not messages:
-            with translated(f"cannot read {self._topic}"):
-                messages = consumer.consume(1, timeout_s)
-                if messages:
-                    messages += consumer.consume(BATCH_RECORDS - 1, 0)
-        if not messages:
-            return 0
-        return self._take(messages)
+        with translated(f"cannot read {self._topic}"):
+            messages = self._held.next_batch(lambda: consume_batch(consumer, timeout_s), timeout_s=timeout_s)
+        return self._take(messages) if messages else 0
 
     def _opened(self) -> Consumer:
         if self._consumer is None:
@@ -181,12 +170,12 @@ class TableReader:
                     reason=str(exc),
                 )
             except RegistryError as exc:
-                self._hold(messages[index:], exc)
+                self._held.hold(messages[index:], exc)
                 break
-            else:
-                self.registry_away = False
             records.append((offset, message.key(), row))
             self.next_offset = offset + 1
+        else:
+            self._held.decoded()
         if records or self.next_offset != before:
             self._deliver(TableBatch(records, self.next_offset))
         self._tell_progress()
@@ -201,13 +190,6 @@ class TableReader:
             raise ExpiredRecordsError(message)
         elif not is_away(error):
             raise kafka_error(error, f"cannot read {self._topic}")
-
-    def _hold(self, messages: list[Message], exc: Exception) -> None:
-        self._held = messages
-        self._ask_registry_at = time.monotonic() + _ASK_REGISTRY_EVERY_S
-        if not self.registry_away:
-            log.warning("the subscriptions table waits for the schema registry", reason=str(exc))
-        self.registry_away = True
 
     def _tell_progress(self) -> None:
         if self._progress_at and (self.loaded or time.monotonic() >= self._progress_at):

@@ -10,8 +10,8 @@ import pytest
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message, TopicPartition
 
 from hookstream.processors.kafka import KafkaConfig, make_consumer, make_producer, producer_config, reader_config
+from hookstream.processors.operations import acknowledged_writer
 from hookstream.processors.operations.embedded import EmbeddedKafka
-from hookstream.processors.operations.queries import broker_clock
 from hookstream.processors.operations.queries.broker_clock import KafkaBrokerClock
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
@@ -111,9 +111,9 @@ def test_a_broker_that_is_away_tells_no_time_until_it_is_back(
 ) -> None:
     broker, topics = private_kafka(), TopicNames()
     config = make_topics(broker.bootstrap_servers, topics)
-    monkeypatch.setattr(broker_clock, "_ACKNOWLEDGED_WITHIN_MS", 2000)  # a new producer takes half a second
+    monkeypatch.setattr(acknowledged_writer, "_ACKNOWLEDGED_WITHIN_MS", 2000)  # a new producer takes half a second
     hasty = clock_of(config, topics)
-    monkeypatch.setattr(broker_clock, "_REPORT_WITHIN_S", 3.0)
+    monkeypatch.setattr(acknowledged_writer, "_REPORT_WITHIN_S", 3.0)
     broker.pause()
     for _ in range(2):
         with pytest.raises(BrokerClockError, match="cannot be told"):

@@ -38,15 +38,18 @@ class AttemptLog:
             KafkaRefusedError: a configuration that librdkafka refuses.
         """
         config = producer_config(
-            kafka, linger_ms=_LINGER_MS, message_timeout_ms=_GIVE_UP_MS, max_message_bytes=_MAX_RECORD_BYTES
+            kafka,
+            linger_ms=_LINGER_MS,
+            message_timeout_ms=_GIVE_UP_MS,
+            max_message_bytes=_MAX_RECORD_BYTES,
+            own={
+                "queue.buffering.max.messages": _QUEUE_RECORDS,
+                "queue.buffering.max.kbytes": _QUEUE_KBYTES,
+                "delivery.report.only.error": True,
+                "on_delivery": self._report,
+            },
         )
-        own = {
-            "queue.buffering.max.messages": _QUEUE_RECORDS,
-            "queue.buffering.max.kbytes": _QUEUE_KBYTES,
-            "delivery.report.only.error": True,
-            "on_delivery": self._report,
-        }
-        self._producer: Producer = make_producer({**config, **own, **kafka.options})
+        self._producer: Producer = make_producer(config)
         self._topic = topic
         self._bytes = AttemptBytes(schema_id)
         self._waiting: list[dict[str, bytes]] = []

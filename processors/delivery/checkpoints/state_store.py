@@ -14,8 +14,8 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from hookstream.processors.delivery.engine.partition_state import PartitionState
 from hookstream.processors.errors import KafkaUnavailableError, StoredFormatError
 from hookstream.processors.kafka import (
-    BATCH_RECORDS,
     KafkaConfig,
+    consume_batch,
     is_away,
     kafka_error,
     make_consumer,
@@ -45,7 +45,7 @@ class StateReader:
             KafkaRefusedError: a configuration that librdkafka refuses.
         """
         self._topic = topic
-        self._consumer: Consumer = make_consumer({**reader_config(kafka), "fetch.wait.max.ms": _FETCH_WAIT_MS})
+        self._consumer: Consumer = make_consumer(reader_config(kafka, own={"fetch.wait.max.ms": _FETCH_WAIT_MS}))
 
     def close(self) -> None:
         """Close it."""
@@ -133,8 +133,7 @@ class StateReader:
             deadline = time.monotonic() + _READ_WITHIN_S
             while time.monotonic() < deadline:
                 with translated(doing):
-                    messages = self._consumer.consume(1, _WAIT_S)
-                    messages += self._consumer.consume(BATCH_RECORDS - 1, 0) if messages else []
+                    messages = consume_batch(self._consumer, _WAIT_S)
                 for message in messages:
                     error = message.error()
                     offset = message.offset() or 0

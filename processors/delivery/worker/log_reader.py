@@ -20,8 +20,8 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from hookstream.processors.delivery.engine.catch_up import OwedRecord
 from hookstream.processors.errors import KafkaUnavailableError
 from hookstream.processors.kafka import (
-    BATCH_RECORDS,
     KafkaConfig,
+    consume_batch,
     is_away,
     kafka_error,
     make_consumer,
@@ -176,8 +176,7 @@ class LogReader:
                 self._cut(side, place)
         self._set_pauses(consumer)
         with translated("cannot read a log"):
-            messages = consumer.consume(1, _WAIT_S)
-            messages += consumer.consume(BATCH_RECORDS - 1, 0) if messages else []
+            messages = consume_batch(consumer, _WAIT_S)
         for message in messages:
             self._take_message(message)
 
@@ -245,13 +244,12 @@ class LogReader:
 
     def _opened(self) -> Consumer:
         if self._consumer is None:
-            config = reader_config(self._kafka)
             own = {
                 "queued.max.messages.kbytes": _QUEUED_KBYTES,
                 "fetch.message.max.bytes": _FETCH_BYTES,
                 "fetch.wait.max.ms": _FETCH_WAIT_MS,
             }
-            self._consumer = make_consumer({**config, **own, **self._kafka.options})
+            self._consumer = make_consumer(reader_config(self._kafka, own=own))
         return self._consumer
 
     def _close_consumer(self) -> None:

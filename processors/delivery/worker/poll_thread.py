@@ -439,7 +439,8 @@ class PollThread:
     # --- helpers ------------------------------------------------------------------------------------------------------
 
     def _consumer_config(self) -> ClientConfig:
-        config = group_consumer_config(self._config.kafka, group=self._config.group, co_partitioned=True)
+        own = {"queued.max.messages.kbytes": _QUEUED_KBYTES, "fetch.message.max.bytes": _FETCH_BYTES}
+        config = group_consumer_config(self._config.kafka, group=self._config.group, co_partitioned=True, own=own)
         strategy = config.get("partition.assignment.strategy", "")
         self._leads = strategy == "cooperative-sticky"
         if strategy not in ("", "range", "cooperative-sticky"):
@@ -448,8 +449,7 @@ class PollThread:
                 " its replays has one owner"
             )
         self._eager = strategy == "range"
-        own = {"queued.max.messages.kbytes": _QUEUED_KBYTES, "fetch.message.max.bytes": _FETCH_BYTES}
-        return {**config, **own, **self._config.kafka.options, "on_commit": self._on_commit}
+        return {**config, "on_commit": self._on_commit}
 
 
 def _names(offsets: Iterable[TopicPartition]) -> list[tuple[str, int, int]]:

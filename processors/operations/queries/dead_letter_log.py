@@ -14,9 +14,9 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from hookstream.processors.errors import ProcessorError
 from hookstream.processors.kafka import (
-    BATCH_RECORDS,
     REQUEST_TIMEOUT_S,
     KafkaConfig,
+    consume_batch,
     is_away,
     kafka_error,
     make_consumer,
@@ -115,7 +115,7 @@ class KafkaDeadLetters:
     def _consumer(self) -> Iterator[Consumer]:
         """A consumer, and the errors of everything that is done with it translated."""
         try:
-            consumer = make_consumer({"fetch.wait.max.ms": _FETCH_WAIT_MS, **reader_config(self._kafka)})
+            consumer = make_consumer(reader_config(self._kafka, own={"fetch.wait.max.ms": _FETCH_WAIT_MS}))
             try:
                 yield consumer
             finally:
@@ -160,9 +160,7 @@ class KafkaDeadLetters:
         silent_until = time.monotonic() + REQUEST_TIMEOUT_S
         while True:
             with translated(self._doing):
-                messages = consumer.consume(1, _STEP_S)
-                if messages:
-                    messages += consumer.consume(BATCH_RECORDS - 1, 0)
+                messages = consume_batch(consumer, _STEP_S)
             for message in messages:
                 error = message.error()
                 if message.partition() != partition:

@@ -20,6 +20,7 @@ from hookstream.processors.errors import ProcessorError
 from hookstream.processors.kafka import (
     REQUEST_TIMEOUT_S,
     KafkaConfig,
+    consume_batch,
     is_away,
     kafka_error,
     make_consumer,
@@ -80,7 +81,7 @@ class KafkaDeliveryLog:
         if not self._turns.acquire(timeout=self._within_s):
             raise LogSearchError("the logs of deliveries cannot be searched now: others search already")
         try:
-            consumer = make_consumer({**reader_config(self._kafka), "fetch.wait.max.ms": _FETCH_WAIT_MS})
+            consumer = make_consumer(reader_config(self._kafka, own={"fetch.wait.max.ms": _FETCH_WAIT_MS}))
             try:
                 return self._search(consumer, wanted, ends_s)
             finally:
@@ -185,8 +186,7 @@ def _read(
     with translated("cannot read the logs of deliveries"):
         consumer.incremental_assign([TopicPartition(*side, start) for side, (start, _) in stretch.items()])
         while left and time.monotonic() < ends_s:
-            messages = consumer.consume(1, _WAIT_S)
-            messages += consumer.consume(_BATCH_RECORDS - 1, 0) if messages else []
+            messages = consume_batch(consumer, _WAIT_S, limit=_BATCH_RECORDS)
             passed = list(_taken(messages, left, take))
             if passed:
                 consumer.incremental_unassign([TopicPartition(*side) for side in passed])

@@ -9,8 +9,8 @@ from typing import NamedTuple, TypeAlias
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from hookstream.processors.kafka import (
-    BATCH_RECORDS,
     KafkaConfig,
+    consume_batch,
     is_away,
     kafka_error,
     make_consumer,
@@ -43,8 +43,7 @@ class LogScanner:
         Raises:
             KafkaRefusedError: a configuration that librdkafka refuses.
         """
-        own = {"fetch.wait.max.ms": _FETCH_WAIT_MS}
-        self._consumer: Consumer = make_consumer({**reader_config(kafka), **own, **kafka.options})
+        self._consumer: Consumer = make_consumer(reader_config(kafka, own={"fetch.wait.max.ms": _FETCH_WAIT_MS}))
 
     def close(self) -> None:
         """Close it."""
@@ -89,8 +88,7 @@ class LogScanner:
         try:
             while left and time.monotonic() < ends_at:
                 with translated(doing):
-                    messages = self._consumer.consume(1, _WAIT_S)
-                    messages += self._consumer.consume(BATCH_RECORDS - 1, 0) if messages else []
+                    messages = consume_batch(self._consumer, _WAIT_S)
                 for message in messages:
                     side = (message.topic() or "", message.partition() or 0)
                     if side in left and self._pass(side, message, left[side], reached, take):

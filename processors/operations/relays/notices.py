@@ -20,13 +20,14 @@ from collections.abc import Callable, Sequence
 from typing import assert_never
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message
 from sqlalchemy.orm import Session
 
 from hookstream.processors.errors import KafkaUnavailableError, ProcessorError
 from hookstream.processors.kafka import (
-    BATCH_RECORDS,
+    ClientConfig,
     KafkaConfig,
+    consume_batch,
     group_consumer_config,
     is_away,
     kafka_error,
@@ -34,6 +35,7 @@ from hookstream.processors.kafka import (
     translated,
 )
 from hookstream.processors.lifecycle import StopSignal, until_available
+from hookstream.processors.operations.settled_offsets import SettledOffsets
 from hookstream.producers.errors import RegistryError
 from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.hook import HookNotice, NoticeKind
@@ -66,11 +68,10 @@ class HookNotices:
         """Prepare; nothing is connected yet. `changed` is called after a slot was written."""
         self._sessions = sessions
         # Without an offset, or with one that retention has passed, begin with what there is: what is stale is ignored.
-        self._config = {
-            **group_consumer_config(kafka, group=topics.notices_group),
-            "auto.offset.reset": "earliest",
-        }
+        own: ClientConfig = {"auto.offset.reset": "earliest"}
+        self._config = group_consumer_config(kafka, group=topics.notices_group, own=own)
         self._topic = topics.hook_notices
+        self._settled = SettledOffsets(topics.hook_notices)
         self._decode = decode
         self._now_ms = now_ms
         self._changed = changed
@@ -99,20 +100,19 @@ class HookNotices:
             DatabaseError: no answer from the database, or it was not migrated yet.
             KafkaRefusedError: a broker that will not let us read.
         """
-        consumer = self._consumer or self._opened()
-        with translated("cannot read the notices about hooks"):
-            messages = consumer.consume(1, timeout_s)
-            if messages:
-                messages += consumer.consume(BATCH_RECORDS - 1, 0)
-        if not messages:
-            return 0
         try:
+            consumer = self._consumer or self._opened()
+            with translated("cannot read the notices about hooks"):
+                messages = consume_batch(consumer, timeout_s)
             taken = [message for message in messages if not self._is_error(message)]
             applied = sum(self._apply(message) for message in taken)
         except (ProcessorError, RegistryError, DatabaseError):
             self.close()
             raise
-        self._commit(consumer, taken)
+        if taken:
+            self._commit(consumer, taken)
+        else:
+            self._settled.commit(consumer)
         return applied
 
     def close(self) -> None:
@@ -120,6 +120,7 @@ class HookNotices:
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
+        self._settled.clear()
 
     def _opened(self) -> Consumer:
         consumer = make_consumer(self._config)
@@ -171,14 +172,9 @@ class HookNotices:
         return True
 
     def _commit(self, consumer: Consumer, taken: Sequence[Message]) -> None:
-        """Say how far the database is; of a partition that is another's by now too, which is true, and harmless."""
-        ends = {message.partition() or 0: (message.offset() or 0) + 1 for message in taken}
-        offsets = [TopicPartition(self._topic, partition, offset) for partition, offset in ends.items()]
-        try:
-            if offsets:
-                consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as exc:
-            log.warning("offsets of notices were not committed; they will be read again", reason=str(exc))
+        """Say how far the database is."""
+        self._settled.add(taken)
+        self._settled.commit(consumer)
 
 
 def _reason(kind: NoticeKind) -> DisabledReason | None:

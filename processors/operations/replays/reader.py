@@ -17,9 +17,9 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from hookstream.processors.errors import ProcessorError
 from hookstream.processors.kafka import (
-    BATCH_RECORDS,
     REQUEST_TIMEOUT_S,
     KafkaConfig,
+    consume_batch,
     is_away,
     kafka_error,
     make_admin,
@@ -76,7 +76,8 @@ class WindowReader:
             KafkaRefusedError: no right to read.
         """
         own = {"queued.max.messages.kbytes": _QUEUED_KBYTES, "fetch.message.max.bytes": _FETCH_BYTES}
-        config = {**reader_config(self._kafka), **own, **self._kafka.options, "group.id": self._group}
+        config = reader_config(self._kafka, own=own)
+        config["group.id"] = self._group  # the group is the replay's, whatever a deployment sets for its clients
         self._consumer = make_consumer(config)
         starts = {place: Done(offset, 0) for place, offset in self._starts.items()}
         if go_on and starts:
@@ -121,8 +122,7 @@ class WindowReader:
         if self.done:
             return records, moved
         with translated(_DOING):
-            messages = self._opened().consume(1, timeout_s)
-            messages += self._opened().consume(BATCH_RECORDS - 1, 0) if messages else []
+            messages = consume_batch(self._opened(), timeout_s)
         for message in messages:
             place = (message.topic() or "", message.partition() or 0)
             if place not in self._positions:

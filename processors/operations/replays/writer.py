@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from hookstream.processors.errors import KafkaUnavailableError, ProduceFailedError, StoppedError
 from hookstream.processors.kafka import (
     REQUEST_TIMEOUT_S,
+    ClientConfig,
     KafkaConfig,
     end_offset,
     kafka_error,
@@ -59,9 +60,9 @@ class ReplayWriter:
         self._within_s = acknowledged_within_s
         self._now_ms = now_ms
         timeout_ms = 0 if acknowledged_within_s is None else round(acknowledged_within_s * 1000)
-        self._config = producer_config(kafka, message_timeout_ms=timeout_ms)
         # What is behind a failed record fails with it: a batch that is written again is in order.
-        self._config["enable.gapless.guarantee"] = True
+        own: ClientConfig = {"enable.gapless.guarantee": True}
+        self._config = producer_config(kafka, message_timeout_ms=timeout_ms, own=own)
         self._lock = threading.Lock()
         self._producer: Producer | None = None
         self._lookup: Consumer | None = None

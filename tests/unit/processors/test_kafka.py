@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from hookstream.processors import kafka as kafka_module
+from hookstream.processors.delivery.checkpoints import state_store
+from hookstream.processors.delivery.checkpoints.state_store import StateReader
 from hookstream.processors.errors import KafkaRefusedError, KafkaUnavailableError
 from hookstream.processors.kafka import (
+    ClientConfig,
     GroupProtocol,
     KafkaConfig,
     group_consumer_config,
@@ -15,6 +23,15 @@ from hookstream.processors.kafka import (
     reader_config,
     translated,
 )
+from hookstream.processors.operations.queries import delivery_search
+from hookstream.processors.operations.queries.delivery_search import KafkaDeliveryLog
+from hookstream.schemas.delivery import DeliveryId
+from hookstream.schemas.topics import TopicNames
+from hookstream.subscriptions.deliveries import WantedDelivery
+from hookstream.subscriptions.errors import LogSearchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 KAFKA = KafkaConfig(bootstrap_servers="k:9092")
 CLASSIC = KafkaConfig(bootstrap_servers="k:9092", group_protocol=GroupProtocol.CLASSIC)
@@ -48,6 +65,40 @@ def test_a_deployment_s_options_win() -> None:
     for config in (group_consumer_config(kafka, group="g"), reader_config(kafka), producer_config(kafka)):
         assert config["security.protocol"] == "SSL"
     assert reader_config(kafka)["fetch.queue.backoff.ms"] == "7"
+
+
+def _state_reader(kafka: KafkaConfig) -> None:
+    StateReader(kafka, "delivery-state")
+
+
+def _search(kafka: KafkaConfig) -> None:
+    unused = cast("Any", None)
+    search = KafkaDeliveryLog(kafka, TopicNames(), decode=unused, decode_dead_letter=unused)
+    search.find(WantedDelivery(id=DeliveryId("d"), client=None))
+
+
+@pytest.mark.parametrize(("module", "use"), [(state_store, _state_reader), (delivery_search, _search)])
+def test_a_deployment_s_options_win_over_what_one_client_wants_for_itself(
+    monkeypatch: pytest.MonkeyPatch, module: object, use: Callable[[KafkaConfig], None]
+) -> None:
+    seen: list[ClientConfig] = []
+
+    def make(config: ClientConfig) -> object:
+        seen.append(config)
+        raise KafkaUnavailableError("none")
+
+    monkeypatch.setattr(module, "make_consumer", make)
+    with pytest.raises((KafkaUnavailableError, LogSearchError)):
+        use(KafkaConfig(bootstrap_servers="k:9092", options={"fetch.wait.max.ms": "77"}))
+    assert [config["fetch.wait.max.ms"] for config in seen] == ["77"]
+
+
+def test_only_the_module_of_the_configurations_mixes_a_deployment_s_options_in() -> None:
+    """So that no client can get the order wrong; what it wants for itself goes in as `own`."""
+    rooms = Path(kafka_module.__file__).parent
+    mixes = re.compile(r"\.options\b|\*\*(reader|producer|group_consumer)_config\(")
+    found = {path.name for path in rooms.rglob("*.py") if mixes.search(path.read_text())}
+    assert found == {"kafka.py", "parts.py"}  # parts.py hands them to the producers' room, without those it refuses
 
 
 def test_only_the_mock_is_asked_often() -> None:

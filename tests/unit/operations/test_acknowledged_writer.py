@@ -1,0 +1,44 @@
+"""Whatever keeps a record of the relays from being written has one name for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hookstream.processors.kafka import KafkaConfig
+from hookstream.processors.operations.queries.broker_clock import KafkaBrokerClock
+from hookstream.processors.operations.relays.endpoint_settings_writer import WishWriter
+from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
+from hookstream.schemas.control import EndpointWish
+from hookstream.schemas.event import ClientId
+from hookstream.subscriptions.errors import BrokerClockError, NotPublishedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# A client that cannot even be opened: the key is none of librdkafka's.
+KAFKA = KafkaConfig(bootstrap_servers="k:9092", options={"no.such.key": "1"})
+WISH = EndpointWish(client=ClientId(434), target_digest=b"d" * 16, revision=1)
+
+
+def _row(write: Callable[[SubscriptionWriter], object]) -> object:
+    return write(SubscriptionWriter(KAFKA, "subscriptions", encode=lambda _row: b""))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda: _row(lambda writer: writer.publish_tombstones([b"434|lead.new"])),
+        lambda: WishWriter(KAFKA, "control", encode=lambda _wish: b"").publish([WISH]),
+    ],
+    ids=["subscriptions", "control"],
+)
+def test_a_writer_that_cannot_be_opened_has_published_nothing(write: Callable[[], object]) -> None:
+    with pytest.raises(NotPublishedError, match=r"cannot write to \w+: cannot open a Kafka producer"):
+        write()
+
+
+def test_a_clock_that_cannot_be_asked_says_so() -> None:
+    with pytest.raises(BrokerClockError, match="cannot open a Kafka producer"):
+        KafkaBrokerClock(KAFKA, "control", now_ms=lambda: 0).now_ms()

@@ -1,0 +1,71 @@
+"""What a member of a group has done is committed until Kafka takes it, also while no record comes."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, cast
+
+from confluent_kafka import Consumer, KafkaError
+
+from hookstream.processors.kafka import KafkaConfig
+from hookstream.processors.operations.relays import notices as hook_notices
+from hookstream.processors.operations.relays.notices import HookNotices
+from hookstream.processors.operations.settled_offsets import SettledOffsets
+from hookstream.schemas.event import ClientId, EventName
+from hookstream.schemas.hook import HookId, HookNotice, NoticeKind, Revision
+from hookstream.schemas.topics import TopicNames
+from tests.support.scripted_consumer import ScriptedConsumer, record
+
+if TYPE_CHECKING:
+    import pytest
+
+NO = KafkaError(KafkaError.REBALANCE_IN_PROGRESS)
+NOTICE = HookNotice(
+    hook_id=HookId(1),
+    client=ClientId(434),
+    event=EventName("lead.new"),
+    revision=Revision(1),
+    kind=NoticeKind.RECOVERED,  # which changes no row
+    observed_at_ms=0,
+)
+
+
+def test_what_was_refused_is_committed_again_with_what_came_since() -> None:
+    consumer = ScriptedConsumer(commits=deque([NO]))
+    settled = SettledOffsets("t")
+    settled.add([record(b"", partition=0, offset=4), record(b"", partition=1, offset=7)])
+    settled.commit(cast("Consumer", consumer))
+    settled.add([record(b"", partition=1, offset=8)])
+    settled.commit(cast("Consumer", consumer))
+    settled.commit(cast("Consumer", consumer))
+    assert consumer.committed == [[(0, 5), (1, 8)], [(0, 5), (1, 9)]]
+
+
+def test_a_member_that_left_its_group_commits_nothing_of_before() -> None:
+    consumer = ScriptedConsumer(commits=deque([NO]))
+    settled = SettledOffsets("t")
+    settled.add([record(b"", offset=4)])
+    settled.commit(cast("Consumer", consumer))
+    settled.clear()
+    settled.commit(cast("Consumer", consumer))
+    assert len(consumer.committed) == 1
+
+
+def test_notices_whose_offsets_kafka_refused_are_committed_in_a_turn_without_records(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    topics = TopicNames()
+    batch = [record(b"", topic=topics.hook_notices, offset=3)]
+    consumer = ScriptedConsumer(deque([batch]), deque([NO]))
+    monkeypatch.setattr(hook_notices, "make_consumer", lambda _config: consumer)
+    notices = HookNotices(
+        cast("Any", None),
+        KafkaConfig(bootstrap_servers="k:9092"),
+        topics,
+        decode=lambda _value: NOTICE,
+        now_ms=lambda: 0,
+        changed=lambda: None,
+    )
+    notices.run_once(0)
+    notices.run_once(0)
+    assert consumer.committed == [[(0, 4)], [(0, 4)]]
