@@ -24,6 +24,7 @@ from hookstream.producers.errors import RegistryUnavailableError
 
 from .errors import KafkaUnavailableError, StoppedError
 from .metrics import Metrics
+from .printable import printable
 
 _T = TypeVar("_T")
 RETRIABLE: tuple[type[Exception], ...] = (KafkaUnavailableError, RegistryUnavailableError)
@@ -190,7 +191,7 @@ def _handler(health: Health, metrics: Metrics) -> type[BaseHTTPRequestHandler]:
                 self._answer(HTTPStatus.OK, b"alive\n")
             elif path == "/readyz":
                 reasons = health.reasons
-                lines = [f"{part}: {reason}\n" for part, reason in reasons.items()] or ["ready\n"]
+                lines = [f"{part}: {printable(reason)}\n" for part, reason in reasons.items()] or ["ready\n"]
                 status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
                 self._answer(status, "".join(lines).encode())
             elif path == "/metrics":

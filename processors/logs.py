@@ -1,7 +1,8 @@
 """How this process writes its log: one JSON object a line, or coloured text on a terminal; never a secret.
 
 What may be logged is decided where it is logged. The redaction here is the second lock: it drops what is called like a
-payload or a secret, and cuts the query, the fragment and the credentials out of every URL.
+payload or a secret, and cuts the query, the fragment and the credentials out of every URL. A log is also read in a
+terminal: what that would obey is shown as an escape.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import TextIO
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from .printable import printable
 
 REDACTED = "[redacted]"
 # Any of these words in a name, between underscores, dashes or dots.
@@ -36,6 +39,8 @@ _SECRET_WORDS = frozenset(
         "value",
     }
 )
+# Their lines are ours, not of whoever caused them.
+_TRACEBACKS = frozenset({"exception", "stack"})
 _WORDS = re.compile(r"[^a-z0-9]+")
 _URL = re.compile(r"\b([a-z][a-z0-9+.-]*://)(?:[^\s/?#@]*@)?([^\s?#]*)[^\s]*", re.IGNORECASE)
 _HOOK_SECRET = re.compile(r"\bwhsec_[A-Za-z0-9+/=_-]+")
@@ -77,7 +82,10 @@ def configure(*, level: str = "info", form: str = "auto", stream: TextIO | None 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Take secrets out of a line, by name and by form."""
-    return {name: REDACTED if _is_secret(name) else _clean(value) for name, value in event.items()}
+    return {
+        name: REDACTED if _is_secret(name) else _clean(value, keep="\n" if name in _TRACEBACKS else "")
+        for name, value in event.items()
+    }
 
 
 def clean_url(url: str) -> str:
@@ -89,9 +97,9 @@ def _is_secret(name: str) -> bool:
     return not _SECRET_WORDS.isdisjoint(_WORDS.split(name.lower()))  # "_" and "-" part words
 
 
-def _clean(value: object) -> object:
+def _clean(value: object, *, keep: str = "") -> object:
     if isinstance(value, str):
-        return _BEARER.sub(rf"\1 {REDACTED}", _HOOK_SECRET.sub(REDACTED, clean_url(value)))
+        return printable(_BEARER.sub(rf"\1 {REDACTED}", _HOOK_SECRET.sub(REDACTED, clean_url(value))), keep=keep)
     if isinstance(value, bytes | bytearray | memoryview):
         return f"[{len(value)} bytes]"
     if isinstance(value, Mapping):

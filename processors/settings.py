@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
+import os
+import re
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, TypeVar
@@ -86,7 +89,19 @@ def _key_bytes(value: SecretStr) -> bytes:
     return key
 
 
+# What Kubernetes tells every container of a service that is called hookstream or hookstream-*: no settings.
+_SERVICE_LINK = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+_SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
+# Where the project's own tests find their parts.
+_OF_TESTS = "TEST_"
+# Of two names of 25 characters this lets some five differ.
+_NEAR = 0.8
+
 _KEY_WANTED = f"wants base64 of {KEY_BYTES} bytes, such as `openssl rand -base64 {KEY_BYTES}` prints"
+
+# Where roles without the API serve their health and metrics, unless METRICS_PORT says otherwise: apart, so that one
+# machine can run one of each as they come.
+METRICS_PORTS = {"router": 9400, "deliver": 9401, "attempt-log": 9402, "replayer": 9403, "outbox-relay": 9404}
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Days = Annotated[float, Field(gt=0, le=365)]
@@ -128,7 +143,7 @@ class Settings(BaseSettings):
     api_port: Port = 8080
     api_url: str = "http://127.0.0.1:8080"
     api_token: SecretStr | None = None
-    metrics_port: Port = 9400
+    metrics_port: Port | None = None  # each role has its own: `METRICS_PORTS`
 
     # targets
     allowed_target_networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
@@ -171,10 +186,14 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: one line that names each variable that is wrong, and never its value.
         """
+        complaints = unknown_variables(os.environ)
         try:
-            return cls()
+            settings = cls()
         except ValidationError as exc:
-            raise SettingsError("; ".join(_complaints(exc))) from None
+            raise SettingsError("; ".join([*complaints, *_complaints(exc)])) from None
+        if complaints:
+            raise SettingsError("; ".join(complaints))
+        return settings
 
     def kafka(self) -> KafkaConfig:
         """Where Kafka is.
@@ -249,6 +268,10 @@ class Settings(BaseSettings):
         """
         return Catalogue.shipped() if self.schema_dir is None else Catalogue.from_directory(self.schema_dir)
 
+    def metrics_port_of(self, role: str) -> int:
+        """Port of a role's health and metrics."""
+        return METRICS_PORTS[role] if self.metrics_port is None else self.metrics_port
+
     def topic_limits(self) -> TopicLimits:
         """How `topics create` makes topics."""
         return TopicLimits(
@@ -272,6 +295,24 @@ class Settings(BaseSettings):
         )
 
 
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """A complaint about each environment variable that is called like a setting, and is none.
+
+    A setting that is misspelt must not be taken for its default: REQUIRE_HTTP would allow what REQUIRE_HTTPS forbids.
+    """
+    known = {variable(field) for field in Settings.model_fields}
+    found = []
+    for name, value in sorted(environment.items()):
+        called = name.upper()  # as pydantic reads them
+        rest = called.removeprefix(PREFIX)
+        foreign = rest.startswith(_OF_TESTS) or _SERVICE_LINK.fullmatch(rest) or _SERVICE_URL.match(value)
+        if rest == called or called in known or foreign:
+            continue
+        near = get_close_matches(called, known, n=1, cutoff=_NEAR)
+        found.append(f"{name}: there is no such setting{f'; did you mean {near[0]}?' if near else ''}")
+    return found
+
+
 def variable(field: str) -> str:
     """The environment variable of a field."""
     return f"{PREFIX}{field.upper()}"
@@ -286,7 +327,7 @@ def _required(value: _T | None, name: str) -> _T:
 
 def _from_file(path: Path, name: str, read: Callable[[SecretStr], _T]) -> _T:
     try:
-        return read(SecretStr(path.read_text()))
+        return read(SecretStr(path.read_text(encoding="utf-8-sig")))  # some editors begin a file with a mark
     except OSError as exc:
         message = f"{PREFIX}{name}: cannot read the file: {exc.strerror}"
         raise SettingsError(message) from exc

@@ -6,9 +6,10 @@ the file when a writing transaction begins (BEGIN IMMEDIATE), so that what was r
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
@@ -26,6 +27,7 @@ NowMs: TypeAlias = Callable[[], int]
 _Result = TypeVar("_Result")
 
 _READ_ONLY = "hookstream_read_only"
+_PRIVATE_FILE = 0o600
 
 # A request rather fails with 503 than hangs behind a lock; the relay holds one for as long as Kafka takes.
 _LOCK_TIMEOUT_S = 10
@@ -70,6 +72,10 @@ def _sqlite(url: str) -> Engine:
         url, hide_parameters=True, connect_args={"timeout": _LOCK_TIMEOUT_S, "check_same_thread": False}
     )
 
+    @event.listens_for(engine, "do_connect")
+    def _private(_dialect: object, _record: object, arguments: Sequence[str], _options: object) -> None:
+        _make_private(arguments[0])
+
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # the driver begins nothing by itself
@@ -83,6 +89,17 @@ def _sqlite(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN" if deferred else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _make_private(path: str) -> None:
+    """Make a database file that only its owner reads, where there is none: SQLite would make it as the umask says.
+
+    Its journals get the file's own mode. A mode that somebody gave it stays.
+    """
+    if path == ":memory:" or path.startswith("file:"):
+        return
+    with suppress(OSError):  # that it exists; or what SQLite is about to say better
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE_FILE))
 
 
 @retry(

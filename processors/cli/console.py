@@ -1,13 +1,23 @@
-"""What commands print: results on stdout, everything that is not a result on stderr."""
+"""What commands print: results on stdout, everything that is not a result on stderr.
+
+All of it goes through here, and nothing that comes from outside (endpoints, integrators, other parts, files) reaches
+the terminal as it is: `printable` shows what a terminal would obey, `as_cell` keeps markup from being read into it.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
+
+from hookstream.processors.printable import printable
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Wait: TypeAlias = Annotated[
@@ -21,29 +31,43 @@ class CommandError(Exception):
 
 
 def say(text: str) -> None:
-    """A result."""
-    typer.echo(text)
+    """A result, in one line."""
+    typer.echo(printable(text))
 
 
 def note(text: str) -> None:
-    """Something that a person may want to know, and no program reads."""
-    typer.echo(text, err=True)
+    """One line that a person may want to know, and no program reads."""
+    typer.echo(printable(text), err=True)
 
 
-def say_json(value: object) -> None:
-    """A result for programs."""
-    typer.echo(json.dumps(value, indent=2))
+def say_json(value: object, *, indent: int | None = 2) -> None:
+    """A result for programs, in ASCII; without `indent` in one line."""
+    typer.echo(json.dumps(value, indent=indent))
 
 
 def complain(text: str, code: int) -> int:
     """One line of error; gives the exit code back."""
-    typer.echo(f"hookstream: {text}", err=True)
+    note(f"hookstream: {' '.join(text.split())}")
     return code
+
+
+def as_cell(value: object) -> Text:
+    """Text for a part of rich's, which would take a plain string for its own markup."""
+    from rich.text import Text
+
+    return Text(printable(str(value)))
+
+
+def escape_unencodable() -> None:
+    """Let streams show as escapes what their encoding lacks, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Aligned columns, as wide as they have to be; the last one is left ragged."""
-    cells = [list(head), *([("" if cell is None else str(cell)) for cell in row] for row in rows)]
+    cells = [list(head), *([("" if cell is None else printable(str(cell))) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     for row in cells:
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -35,7 +35,7 @@ from .commands import (
     topics,
     verbs,
 )
-from .console import CommandError, complain
+from .console import CommandError, complain, escape_unencodable, say
 from .roles import commands as roles
 from .trial import demo, up
 
@@ -55,7 +55,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(version("hookstream"))
+        say(version("hookstream"))
         raise typer.Exit
 
 
@@ -98,6 +98,7 @@ app.command("lag", short_help="What endpoints are owed, and how they are doing."
 
 def main() -> None:
     """Run the command line and end the process."""
+    escape_unencodable()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -106,7 +107,7 @@ def run(args: Sequence[str]) -> int:
     try:
         code = app(list(args) or ["--help"], prog_name="hookstream", standalone_mode=False)
     except TyperException as exc:
-        return complain(_one_line(exc.format_message()) + _where_help_is(exc), exc.exit_code)
+        return complain(exc.format_message() + _where_help_is(exc), exc.exit_code)
     except (SettingsError, InvalidSchemaError, ProducerConfigError) as exc:
         return complain(str(exc), EXIT_USAGE)
     except (CommandError, ProcessorError, ProducerError, SchemaError, SubscriptionsError) as exc:
@@ -117,10 +118,6 @@ def run(args: Sequence[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return _EXIT_INTERRUPTED
     return code if isinstance(code, int) else 0
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _where_help_is(exc: TyperException) -> str:

@@ -198,7 +198,8 @@ class AttemptRecorder:
 
     def _tell(self, partition: int, start: Start) -> None:
         self._metrics.attempt_log["expired"] += start.expired
-        if start.expired or start.anew:
+        # That a log in memory begins anew with its process is known beforehand.
+        if start.expired or (start.anew and self._topic_id != self._embedded_id):
             why = "attempts were deleted before they were read" if start.expired else "the log of attempts begins anew"
             log.error(why, partition=partition, expired=start.expired, continues_at=start.offset)
 

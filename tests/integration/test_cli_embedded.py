@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hookstream.processors.cli.trial.up_run import commands
+from hookstream.processors.cli.trial.up_run import Example, commands
+from hookstream.schemas.event import EventName
+from hookstream.schemas.hook import HookId
 from tests.support.deployment import HOOKSTREAM, START_S, Caller, hookstream
 from tests.support.processes import Process, accepts_connections, clean_environment, free_port
 from tests.support.receiver import Receiver
@@ -119,7 +121,9 @@ def up(tmp_path: Path) -> Iterator[Callable[[int], Process]]:
 
 
 def test_the_readme_is_what_up_prints() -> None:
-    assert block("client").strip() == "\n".join(commands(".hookstream/tokens", "http://127.0.0.1:8080"))
+    assert block("client").strip() == "\n".join(
+        commands(".hookstream/tokens", "http://127.0.0.1:8080", Example(EventName("lead.new"), HookId(1)))
+    )
 
 
 def test_the_commands_of_the_readme_deliver_an_event(up: Callable[[int], Process], tmp_path: Path) -> None:
@@ -157,11 +161,13 @@ def test_up_keeps_hooks_and_tokens_in_a_folder_that_is_nobody_elses(
     first = up(port)
     home = tmp_path / ".hookstream"
     assert home.stat().st_mode & 0o777 == 0o700
-    for name in ("secret.key", "tokens"):
-        assert (home / name).stat().st_mode & 0o777 == 0o600
+    for file in home.iterdir():
+        assert file.stat().st_mode & 0o777 == 0o600, file.name
     tokens = dict(line.removeprefix("export ").split("=", 1) for line in (home / "tokens").read_text().splitlines())
     assert set(tokens) == {"INTEGRATOR_TOKEN", "PLATFORM_TOKEN", "OPERATOR_TOKEN"}
-    assert all(token in first.log_text() for token in tokens.values())
+    assert not any(token in first.log_text() for token in tokens.values())
+    assert "A token of each role is in .hookstream/tokens, which nobody but you may read." in first.log_text()
+    assert '"event": "lead.new"' in first.log_text()
     assert "do not outlive this process" in first.log_text()
 
     second = hookstream("up", "--port", "0", "--folder", str(home))
@@ -173,7 +179,9 @@ def test_up_keeps_hooks_and_tokens_in_a_folder_that_is_nobody_elses(
         made = caller.register("lead.new", receiver.url("leads"))
         assert first.terminate(30) == 0, first.log_tail()
         again = up(port)
-        assert tokens["OPERATOR_TOKEN"] not in again.log_text()
+        assert '"level":"error"' not in again.log_text()
+        assert '"event": "lead.new"' not in again.log_text(), "the example is of an event that has a hook"
+        assert f"{url}/hooks/2 " in again.log_text()
         caller.wait_effective(made["id"])
         event = {"event": "lead.new", "client": 434, "concept": {"id": 17}}
         assert platform("POST", "/events", event).status_code == 202

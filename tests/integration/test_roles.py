@@ -101,6 +101,7 @@ def test_roles_serve_health_and_metrics_and_stop_when_asked(deployment: Deployme
     roles = {name: deployment.role(name) for name in ROLES}
     for role in roles.values():
         role.wait_ready()
+        assert f'"url":"{role.url}"' in role.process.log_text(), "where it listens is not said"
         assert httpx.get(f"{role.url}/healthz", trust_env=False).status_code == 200
         assert "hookstream_routed_total" in httpx.get(f"{role.url}/metrics", trust_env=False).text
     for role in roles.values():
@@ -151,7 +152,10 @@ def test_a_port_that_is_taken_is_said_in_one_line(deployment: Deployment, name: 
         setting = "API_PORT" if name == "api" else "METRICS_PORT"
         done = deployment.run(name, also={setting: str(port)})
     assert done.code == 1
-    assert done.err.splitlines()[-1] == f"hookstream: cannot listen on 127.0.0.1:{port}: Address already in use"
+    assert done.err.splitlines()[-1] == (
+        f"hookstream: cannot listen on 127.0.0.1:{port}: Address already in use; "
+        f"HOOKSTREAM_{setting} chooses another port, HOOKSTREAM_API_HOST another host"
+    )
 
 
 def test_the_outbox_of_a_service_is_relayed(deployment: Deployment) -> None:

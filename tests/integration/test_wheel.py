@@ -92,6 +92,22 @@ def test_the_command_is_installed(installed: Path) -> None:
     assert "Usage" in run(installed.with_name("hookstream"), "--help", python=installed)
 
 
+def test_the_command_says_what_to_install_where_the_server_s_parts_are_not(
+    wheel: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder, symlinks=True)
+    python = folder / "bin" / "python"
+    run("-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel)
+    done = subprocess.run(  # noqa: S603
+        [python.with_name("hookstream"), "--help"], capture_output=True, text=True, check=False, env=clean_environment()
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "hookstream: the command needs `pip install 'hookstream[server]'`; there is no module typer\n"
+    )
+
+
 def test_a_producing_service_needs_nothing_of_the_server(installed: Path) -> None:
     modules = [
         f"hookstream.{'.'.join(path.with_suffix('').parts)}".removesuffix(".__init__")

@@ -16,7 +16,7 @@ def main() -> None:
     configure(level=settings.log_level, form="json")
     stop, health, metrics = StopSignal(), Health(), Metrics()
     stop.catch_signals()
-    server = HealthServer(host="127.0.0.1", port=settings.metrics_port, health=health, metrics=metrics)
+    server = HealthServer(host="127.0.0.1", port=settings.metrics_port_of("router"), health=health, metrics=metrics)
     server.start()
     print(f"port {server.port}", flush=True)  # noqa: T201  # the test reads it
     config = RouterConfig(

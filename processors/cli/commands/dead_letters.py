@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from hookstream.processors.cli.console import CommandError, Json, note, say, say_json, say_table, shown_time
 from hookstream.processors.cli.open_api import open_api
+from hookstream.processors.cli.progress import counting
 
 if TYPE_CHECKING:
     from hookstream.processors.cli.api_client import ApiClient
@@ -133,14 +132,14 @@ def _send(api: ApiClient, ids: Sequence[str], rate: float | None) -> int:
     size = _BATCH if rate is None else max(1, min(_BATCH, int(rate)))
     next_at = time.monotonic()
     try:
-        with _bar(len(ids)) as advance:
+        with counting("letters", len(ids)) as tell:
             for start in range(0, len(ids), size):
                 time.sleep(max(0.0, next_at - time.monotonic()))
                 batch = ids[start : start + size]
                 next_at = time.monotonic() + (0.0 if rate is None else len(batch) / rate)
                 answer = api.post("/dead-letters/resend", {"ids": batch})
                 sent += len(answer["resent"])
-                advance(len(batch))
+                tell(start + len(batch))
     except KeyboardInterrupt:
         note("stopped; the last batch may have been sent")
     except CommandError as exc:
@@ -231,19 +230,3 @@ def _row(letter: Mapping[str, Any]) -> tuple[object, ...]:
         letter["delivery_id"],
         letter["detail"],
     )
-
-
-def _bar(total: int) -> AbstractContextManager[Callable[[int], None]]:
-    """A bar on a terminal, nothing elsewhere: the totals at the end say it all."""
-    return _rich_bar(total) if sys.stderr.isatty() else nullcontext(lambda _sent: None)
-
-
-@contextmanager
-def _rich_bar(total: int) -> Iterator[Callable[[int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda sent: bar.update(task, advance=sent)

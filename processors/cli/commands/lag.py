@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hookstream.processors.cli.console import Json, note, say, say_json, say_table
+from hookstream.processors.cli.console import Json, as_cell, note, say_json, say_table
 from hookstream.processors.cli.open_api import open_api
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ def _watch(look: Callable[[], dict[str, Any]], *, as_json: bool) -> None:
         while True:
             found = look()
             if as_json:
-                say(json.dumps(found))
+                say_json(found, indent=None)
             else:
                 _say(found)
             sys.stdout.flush()
@@ -121,12 +120,14 @@ def _say(found: Mapping[str, Any]) -> None:
 def _table(found: Mapping[str, Any]) -> Any:  # noqa: ANN401  # rich's, which is imported when it is needed
     """The same for a terminal."""
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(box=None, header_style="bold", caption="\n".join(_notes(found)) or None, caption_justify="left")
+    notes = Text("\n").join(map(as_cell, _notes(found)))
+    table = Table(box=None, header_style="bold", caption=notes or None, caption_justify="left")
     for name in _HEAD:
         table.add_column(name, justify="right" if name == "behind" else "left", no_wrap=name != "target")
     for row in _rows(found["endpoints"]):
-        table.add_row(*row)
+        table.add_row(*map(as_cell, row))
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 import threading
 import time
@@ -143,8 +144,10 @@ class FilePublisher:
         try:
             for number, line in enumerate(lines, start=1):
                 read_bytes += len(line)
-                if line.strip():
-                    self._publish(number, line)
+                # Some editors begin a file with a mark.
+                text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+                if text.strip():
+                    self._publish(number, text)
                 if time.monotonic() >= tell_at:
                     tell_at = time.monotonic() + _PROGRESS_EVERY_S
                     self._progress(read_bytes, self._accepted, len(self._failures))

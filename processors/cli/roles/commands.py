@@ -22,7 +22,7 @@ def api() -> None:
     try:
         with listen(settings.api_host, settings.api_port) as listener:
             run_process(
-                "api", settings, lambda running: run_api(parts, engine, box, listener, running), with_health=False
+                "api", settings, lambda running: run_api(parts, engine, box, listener, running), listener=listener
             )
     finally:
         engine.dispose()
@@ -32,7 +32,7 @@ def router() -> None:
     """Join events with hooks: read events.*, write who is owed each to deliveries.
 
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS and _SCHEMA_REGISTRY_URL. /healthz, /readyz and /metrics are on
-    METRICS_PORT.
+    METRICS_PORT, 9400 by default.
     """
     from hookstream.processors.cli.parts import real_parts
     from hookstream.processors.settings import Settings
@@ -49,7 +49,7 @@ def deliver() -> None:
     """Post deliveries to their targets, in order per resource, and commit what is settled.
 
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL and _SECRET_KEY (or _FILE). /healthz, /readyz and
-    /metrics are on METRICS_PORT.
+    /metrics are on METRICS_PORT, 9401 by default.
     """
     from hookstream.processors.cli.parts import real_parts, secret_box
     from hookstream.processors.settings import Settings
@@ -67,7 +67,7 @@ def attempt_log() -> None:
     """Write what became of every request into the database, and delete it after ATTEMPT_LOG_DAYS.
 
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL and _DATABASE_URL. Deliveries never wait for it.
-    /healthz, /readyz and /metrics are on METRICS_PORT.
+    /healthz, /readyz and /metrics are on METRICS_PORT, 9402 by default.
     """
     from hookstream.processors.cli.database import engine_for
     from hookstream.processors.cli.parts import real_parts
@@ -88,7 +88,7 @@ def replayer() -> None:
     """Count and send the replays that were asked for: read a window of the log again, write it to deliveries.replay.
 
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL and _DATABASE_URL. One of them works on a replay; one
-    that is killed is followed by another. /healthz, /readyz and /metrics are on METRICS_PORT.
+    that is killed is followed by another. /healthz, /readyz and /metrics are on METRICS_PORT, 9403 by default.
     """
     from hookstream.processors.cli.database import engine_for
     from hookstream.processors.cli.parts import real_parts
@@ -109,7 +109,7 @@ def outbox_relay() -> None:
     """Send what a producing service committed to its outbox; one relay works, others stand by.
 
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL, and in _DATABASE_URL the service's own database,
-    which holds the table hookstream_outbox. /healthz, /readyz and /metrics are on METRICS_PORT.
+    which holds the table hookstream_outbox. /healthz, /readyz and /metrics are on METRICS_PORT, 9404 by default.
     """
     from hookstream.processors.cli.database import service_engine
     from hookstream.processors.cli.parts import real_parts

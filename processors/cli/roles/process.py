@@ -15,7 +15,7 @@ from hookstream.processors.cli.console import CommandError
 from hookstream.processors.errors import StoppedError
 from hookstream.processors.lifecycle import Health, HealthServer, StopSignal
 from hookstream.processors.metrics import Metrics
-from hookstream.processors.settings import Settings
+from hookstream.processors.settings import Settings, variable
 
 log = structlog.get_logger("hookstream.process")
 
@@ -29,10 +29,12 @@ class Running:
     metrics: Metrics = field(default_factory=Metrics)
 
 
-def run_process(name: str, settings: Settings, role: Callable[[Running], None], *, with_health: bool = True) -> None:
+def run_process(
+    name: str, settings: Settings, role: Callable[[Running], None], *, listener: socket.socket | None = None
+) -> None:
     """Run a role in the main thread until SIGTERM or SIGINT; the second signal ends the process at once.
 
-    `with_health` serves `/healthz`, `/readyz` and `/metrics` on METRICS_PORT; the API serves its own.
+    Without a `listener` that it serves itself, `/healthz`, `/readyz` and `/metrics` are served on METRICS_PORT.
 
     Raises:
         CommandError: the port is taken.
@@ -41,8 +43,13 @@ def run_process(name: str, settings: Settings, role: Callable[[Running], None], 
     logs.configure(level=settings.log_level, form=settings.log_format)
     running = Running()
     running.stop.catch_signals()
-    server = _health_server(settings, running) if with_health else None
-    log.info("started", role=name, port=None if server is None else server.port)
+    server: HealthServer | None
+    if listener is None:
+        server = _health_server(name, settings, running)
+        url = _url(settings.api_host, server.port)
+    else:
+        server, url = None, url_of(listener)
+    log.info("started", role=name, url=url)
     try:
         role(running)
     except StoppedError:
@@ -57,12 +64,12 @@ def run_process(name: str, settings: Settings, role: Callable[[Running], None], 
             server.stop()
 
 
-def _health_server(settings: Settings, running: Running) -> HealthServer:
-    host, port = settings.api_host, settings.metrics_port
+def _health_server(role: str, settings: Settings, running: Running) -> HealthServer:
+    host, port = settings.api_host, settings.metrics_port_of(role)
     try:
         server = HealthServer(host=host, port=port, health=running.health, metrics=running.metrics)
     except OSError as exc:
-        raise _cannot_listen(host, port, exc) from exc
+        raise _cannot_listen(host, port, exc, "metrics_port") from exc
     server.start()
     return server
 
@@ -77,12 +84,22 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as exc:
-        raise _cannot_listen(host, port, exc) from exc
+        raise _cannot_listen(host, port, exc, "api_port") from exc
 
 
-def _cannot_listen(host: str, port: int, exc: OSError) -> CommandError:
+def url_of(listener: socket.socket) -> str:
+    """URL of what a socket listens on."""
+    return _url(*listener.getsockname()[:2])
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _cannot_listen(host: str, port: int, exc: OSError, setting: str) -> CommandError:
     reason = (exc.strerror or str(exc)).partition(" (while attempting")[0]  # Python's own addition repeats us
-    return CommandError(f"cannot listen on {host}:{port}: {reason}")
+    chosen_by = f"{variable(setting)} chooses another port, {variable('api_host')} another host"
+    return CommandError(f"cannot listen on {host}:{port}: {reason}; {chosen_by}")
 
 
 class Crew:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from hookstream.processors import logs
 from hookstream.processors.cli.api_client import ApiClient
-from hookstream.processors.cli.console import CommandError
+from hookstream.processors.cli.console import CommandError, as_cell
 from hookstream.processors.cli.parts import event_producer
 from hookstream.processors.cli.roles.api import now_ms
 from hookstream.processors.cli.roles.process import listen
@@ -170,7 +170,7 @@ def tell(report: Report, console: Console) -> None:
         CommandError: it is not a good one.
     """
     for line in report.lines():
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(as_cell(line), soft_wrap=True)
     if report.problems:
         message = f"the demo failed: {len(report.problems)} promises were broken"
         raise CommandError(message)

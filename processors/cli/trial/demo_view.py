@@ -13,6 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from hookstream.processors.cli.console import as_cell
+
 from .demo_receiver import Arrival
 
 
@@ -37,7 +39,7 @@ class _Lines:
         signature = "signature ok" if arrival.fault is None else f"SIGNATURE WRONG: {arrival.fault}"
         about = _concept(arrival)
         line = f"{arrival.path[1:]:<22}{about:<20}{arrival.latency_ms:>8.1f} ms  {signature}  {arrival.sequence}"
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(as_cell(line), soft_wrap=True)
 
 
 @dataclass(slots=True)
@@ -61,7 +63,9 @@ def _table(console: Console, events: Sequence[str], each: int) -> Iterator[View]
             signatures = Text("ok", "green") if row.arrived and not row.wrong else Text(f"{row.wrong} wrong", "red")
             latency = f"{min(row.latencies_ms):.1f} to {max(row.latencies_ms):.1f} ms" if row.latencies_ms else ""
             style = "green" if row.arrived == each else ""
-            table.add_row(event, Text(f"{row.arrived}/{each}", style), signatures if row.arrived else "", latency)
+            table.add_row(
+                as_cell(event), Text(f"{row.arrived}/{each}", style), signatures if row.arrived else "", latency
+            )
         return table
 
     with Live(console=console, get_renderable=render, refresh_per_second=20):

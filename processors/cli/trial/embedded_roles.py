@@ -18,7 +18,7 @@ from hookstream.processors.cli.parts import Parts, secret_box
 from hookstream.processors.cli.roles.api import now_ms, row_encoder, run_api, table_readers
 from hookstream.processors.cli.roles.attempt_log import run_attempt_log
 from hookstream.processors.cli.roles.deliver import run_deliver
-from hookstream.processors.cli.roles.process import Crew, Running
+from hookstream.processors.cli.roles.process import Crew, Running, url_of
 from hookstream.processors.cli.roles.replayer import run_replayer
 from hookstream.processors.cli.roles.router import run_router
 from hookstream.processors.errors import StoppedError
@@ -57,12 +57,12 @@ class Embedded:
         """
         ends = time.monotonic() + _READY_WITHIN_S
         with httpx.Client(base_url=self.api_url, timeout=_READY_WITHIN_S, trust_env=False) as http:
-            while not (answer := http.get("/readyz")).is_success:
-                if time.monotonic() >= ends:
-                    message = f"not ready within {_READY_WITHIN_S:.0f} s: {answer.json()['checks']}"
-                    raise CommandError(message)
+            while (missing := _missing(http)) is not None:
                 if self.stop.wait(_LOOK_S):
                     raise StoppedError("asked to stop before everything was ready")
+                if time.monotonic() >= ends:
+                    message = f"not ready within {_READY_WITHIN_S:.0f} s: {missing}"
+                    raise CommandError(message)
 
 
 @contextmanager
@@ -106,9 +106,8 @@ def embedded_roles(
     crew.start("attempt-log", lambda: run_attempt_log(parts, engine, attempt_log))
     crew.start("replayer", lambda: run_replayer(parts, engine, replayer))
     crew.start("api", lambda: run_api(parts, engine, box, listener, api, more_checks=checks))
-    host, port = listener.getsockname()[:2]
     try:
-        yield Embedded(parts=parts, engine=engine, api_url=f"http://{host}:{port}", stop=stop)
+        yield Embedded(parts=parts, engine=engine, api_url=url_of(listener), stop=stop)
     finally:
         stop.ask()
         try:
@@ -116,6 +115,18 @@ def embedded_roles(
         finally:
             engine.dispose()
             kafka.stop()
+
+
+def _missing(http: httpx.Client) -> str | None:
+    """What is not ready, as the API says; None: everything is."""
+    try:
+        answer = http.get("/readyz")
+        if answer.is_success:
+            return None
+        checks = answer.json()["checks"].items()
+    except (httpx.HTTPError, ValueError) as exc:  # it stops, or does not serve yet
+        return f"no answer from the API ({type(exc).__name__})"
+    return "; ".join(f"{part}: {reason}" for part, reason in checks if reason != "ok")
 
 
 def _check(health: Health) -> Callable[[], str | None]:

@@ -6,7 +6,7 @@ import base64
 import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hookstream.processors.cli.console import CommandError
@@ -14,6 +14,7 @@ from hookstream.processors.settings import KEY_BYTES
 
 _PRIVATE_FOLDER = 0o700
 _PRIVATE_FILE = 0o600
+_DATABASE = "hookstream.sqlite3"
 
 
 class Home:
@@ -39,6 +40,7 @@ class Home:
             raise CommandError(message) from exc
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._close_to_others()
             yield
         except BlockingIOError:
             message = f"another `hookstream up` works in {self._folder}"
@@ -46,10 +48,17 @@ class Home:
         finally:
             os.close(lock)
 
+    def _close_to_others(self) -> None:
+        """Take from others what a folder of an earlier release, or a copy, lets them read."""
+        with suppress(OSError):  # it is somebody else's, who decides
+            self._folder.chmod(_PRIVATE_FOLDER)
+            for file in self._folder.glob(f"{_DATABASE}*"):  # and its journals
+                file.chmod(_PRIVATE_FILE)
+
     @property
     def database_url(self) -> str:
         """SQLAlchemy URL of its database."""
-        return f"sqlite:///{self._folder.resolve() / 'hookstream.sqlite3'}"
+        return f"sqlite:///{self._folder.resolve() / _DATABASE}"
 
     def secret_key(self) -> bytes:
         """The key of this folder; made at the first call.

@@ -30,6 +30,16 @@ def test_a_file_that_is_no_key_is_refused_and_not_replaced(tmp_path: Path, text:
     assert (tmp_path / "secret.key").read_text() == text
 
 
+def test_nobody_else_reads_the_database(tmp_path: Path) -> None:
+    folder = tmp_path / "home"
+    folder.mkdir(mode=0o755)
+    for name in ("hookstream.sqlite3", "hookstream.sqlite3-wal"):  # as an earlier release left them
+        (folder / name).touch(0o644)
+    with Home(folder).opened():
+        assert {file.stat().st_mode & 0o777 for file in folder.glob("hookstream.sqlite3*")} == {0o600}
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_two_cannot_have_it_at_once(tmp_path: Path) -> None:
     with Home(tmp_path).opened(), pytest.raises(CommandError, match="another"), Home(tmp_path).opened():
         pytest.fail("the second one was let in")

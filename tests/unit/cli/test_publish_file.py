@@ -112,6 +112,13 @@ def test_what_kafka_refuses_fails_beside_what_is_wrong_and_the_rest_is_sent_in_o
     assert told[-1][1:] == (2, 3)
 
 
+def test_a_mark_at_the_start_of_a_file_is_no_part_of_its_first_line() -> None:
+    sink = Sink()
+    published, _ = publish([b"\xef\xbb\xbf" + line(5), b"\xef\xbb\xbf" + line(6)], sink)
+    assert [event.concept.id for event in sink.events] == [5]
+    assert [number for number, _ in published.failures] == [2]
+
+
 def test_without_a_sink_everything_is_checked_and_nothing_is_sent() -> None:
     published, _ = publish([line(1), b"nonsense"], None)
     assert published.accepted == 1

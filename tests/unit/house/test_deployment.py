@@ -10,7 +10,7 @@ import typer
 import yaml
 
 from hookstream.processors.cli.main import app
-from hookstream.processors.settings import Settings, variable
+from hookstream.processors.settings import METRICS_PORTS, Settings, variable
 from tests.support.machine import IMAGES, Part
 from tests.support.repository import ROOMS, ROOT
 
@@ -106,6 +106,14 @@ def test_third_parties_have_the_versions_that_the_tests_run_with(
 def test_what_stays_up_says_when_it_is_ready(services: dict[str, Any]) -> None:
     for name in set(services) - set(ONE_SHOTS):
         assert services[name]["healthcheck"]["test"][0] == "CMD", name
+
+
+def test_a_role_is_asked_where_it_answers(services: dict[str, Any]) -> None:
+    scraped = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    ports = {"api": 8080} | {role: METRICS_PORTS[role] for role in ROLES if role != "api"}
+    assert {job["job_name"]: job["dns_sd_configs"][0]["port"] for job in scraped} == ports
+    for role, port in ports.items():
+        assert f"http://127.0.0.1:{port}/readyz" in services[role]["healthcheck"]["test"][-1], role
 
 
 def test_roles_start_after_the_tables_and_the_topics_are_there(services: dict[str, Any]) -> None:

@@ -93,6 +93,24 @@ def test_libraries_write_the_same_lines_from_warnings_on(stream: io.StringIO) ->
     assert last(stream)["event"] == "seen at http://h/"
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_terminal_that_shows_the_log_has_nothing_to_obey(stream: io.StringIO, form: str) -> None:
+    logs.configure(form=form, stream=stream)
+
+    def fail() -> None:
+        raise ValueError("\x1b[2J\x9b2J")
+
+    structlog.get_logger().info("\x1b]0;a\x07", reason="\x9b2J\u202e", many=["\x1b[2J"], split="a\nb")
+    try:
+        fail()
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    written = stream.getvalue()
+    assert [char for char in written if not char.isprintable() and char != "\n"] == []
+    assert "2J" in written
+    assert "a\nb" not in written
+
+
 def test_a_person_gets_text(stream: io.StringIO) -> None:
     logs.configure(form="console", stream=stream)
     structlog.get_logger().info("hello", hook=7)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hookstream.processors.errors import SettingsError
-from hookstream.processors.settings import PREFIX, Settings, variable
+from hookstream.processors.settings import METRICS_PORTS, PREFIX, Settings, unknown_variables, variable
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 DOCUMENT = Path(__file__).parents[3] / "docs" / "settings.md"
@@ -146,8 +146,9 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_key_can_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "key"
-    file.write_text(KEY + "\n")
-    assert read(monkeypatch, SECRET_KEY_FILE=str(file)).key() == bytes(range(32))
+    for begin in ("", "\ufeff"):  # some editors begin a file with a mark
+        file.write_text(f"{begin}{KEY}\n")
+        assert read(monkeypatch, SECRET_KEY_FILE=str(file)).key() == bytes(range(32))
 
 
 @pytest.mark.parametrize("content", [None, b"SENTINEL", b"\xff\xfe"])
@@ -175,6 +176,50 @@ def test_policy_numbers_reach_the_engine_and_the_topics(monkeypatch: pytest.Monk
     assert settings.topic_limits().partitions == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("HOOKSTREAM_REQUIRE_HTTP", "; did you mean HOOKSTREAM_REQUIRE_HTTPS?"),
+        ("HOOKSTREAM_ALLOWED_TARGET_NETWORK", "; did you mean HOOKSTREAM_ALLOWED_TARGET_NETWORKS?"),
+        ("hookstream_api_tokn", "; did you mean HOOKSTREAM_API_TOKEN?"),
+        ("HOOKSTREAM_METRIC_PORT", "; did you mean HOOKSTREAM_METRICS_PORT?"),
+        ("HOOKSTREAM_NONSENSE", ""),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_refused_and_its_value_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, says: str
+) -> None:
+    monkeypatch.setenv(name, "SENTINEL")
+    with pytest.raises(SettingsError) as caught:
+        Settings.read()
+    assert str(caught.value) == f"{name}: there is no such setting{says}"
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    found = {
+        "PATH": "/bin",
+        "HOOKSTREAM_TEST_DATABASE_URL": "postgresql://x",
+        # What Kubernetes adds for the services `hookstream` and `hookstream-metrics`.
+        "HOOKSTREAM_SERVICE_HOST": "10.0.0.1",
+        "HOOKSTREAM_SERVICE_PORT_HTTP": "80",
+        "HOOKSTREAM_PORT": "tcp://10.0.0.1:80",
+        "HOOKSTREAM_METRICS_SERVICE_PORT": "9400",
+        "HOOKSTREAM_METRICS_PORT_9400_TCP_ADDR": "10.0.0.1",
+    }
+    assert unknown_variables(found) == []
+
+
+def test_unknown_and_wrong_variables_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match=f"{PREFIX}PARTITION: .*; {PREFIX}API_PORT: "):
+        read(monkeypatch, PARTITION="3", API_PORT="y")
+
+
+def test_roles_meet_on_no_port_unless_a_deployment_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = {role: Settings.read().metrics_port_of(role) for role in METRICS_PORTS}
+    assert len({*ports.values(), Settings.read().api_port}) == len(ports) + 1
+    assert {read(monkeypatch, METRICS_PORT="0").metrics_port_of(role) for role in ports} == {0}
+
+
 def documented() -> dict[str, str]:
     return dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", DOCUMENT.read_text(), re.MULTILINE))
 
@@ -183,13 +228,19 @@ def test_every_setting_is_documented_and_nothing_else() -> None:
     assert sorted(documented()) == sorted(variable(name) for name in Settings.model_fields)
 
 
+def test_the_documented_port_of_a_role_is_its_port() -> None:
+    text = DOCUMENT.read_text()
+    for role, port in METRICS_PORTS.items():
+        assert f"{role} {port}" in text, role
+
+
 def test_the_documented_defaults_are_the_defaults() -> None:
     table = documented()
     for name, field in Settings.model_fields.items():
         shown = table[variable(name)].strip("`")
         default = field.default
         if default in (None, "", ()):
-            assert shown in {"none", "empty", "the shipped domain"}, name
+            assert shown in {"none", "empty", "the shipped domain", "by role"}, name
         elif isinstance(default, bool):
             assert shown == str(default).lower(), name
         else:
