@@ -109,7 +109,7 @@ class Catalogue:
         near = difflib.get_close_matches(name, self._names, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else f"namespaces are {', '.join(self._texts)}"
         msg = f"unknown event {name[:100]!r}; {hint}"
-        raise UnknownEventError(msg)
+        raise UnknownEventError(msg, hint=hint)
 
     def schema_text(self, namespace: str) -> str:
         """The namespace's schema as compact JSON.

@@ -66,7 +66,7 @@ def check_event(event: Event) -> None:
     concept = event.concept
     namespace = event.name.partition(".")[0]
     if concept.namespace != namespace:
-        msg = f"{event.name} is about a {namespace}, not about a {concept.namespace[:100]}"
+        msg = f"{event.name} is about a {namespace}, and its concept has another namespace"
         raise InvalidValueError(msg)
     for field, number, last in (
         ("client", event.client, _MAX_LONG),

@@ -13,7 +13,11 @@ class SchemaError(Exception):
 
 
 class UnknownEventError(SchemaError):
-    """No such event in the catalogue."""
+    """No such event in the catalogue. `hint` says what there is instead, without repeating the name."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class InvalidValueError(SchemaError):

@@ -1,7 +1,7 @@
 """Once for each `Idempotency-Key`: the first answer to a request that made a secret can be had again for a day.
 
 The answer is sealed, for it holds the secret. Two requests with one key do one deed, also at the same moment: the
-second waits for the first one's row.
+second waits for the first one's row. A key ends with its hook: nobody is given the secret of a deleted one.
 """
 
 from __future__ import annotations
@@ -9,38 +9,64 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from .errors import IdempotencyConflictError
-from .models import IdempotencyRow
+from hookstream.schemas.hook import HookState
+
+from .errors import IdempotencyConflictError, SecretError
+from .models import IdempotencyRow, SlotRow
+from .secrets import SecretBox
 
 # The first answer can be had again for as long as this.
 _KEY_LIFETIME_MS = 24 * 3600 * 1000
 
 
-def claim_key(session: Session, client: int, key: str, request: Sequence[object], *, now_ms: int) -> IdempotencyRow:
-    """The key's row, locked, before anything else is: its holder decides alone what the answer is.
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A key's row, locked until the transaction ends, and the first answer; None where this request makes it.
 
-    A new row has no answer yet. Where another process inserts it at the same moment, the flush waits for that one and
-    fails; `transact` begins again and finds the row with its answer.
+    An answer is a list whose first value is the id of its hook.
+    """
+
+    row: IdempotencyRow
+    answer: Sequence[object] | None
+
+    def keep(self, box: SecretBox, hook_id: int, *values: object) -> None:
+        """Keep what is answered now, about this hook."""
+        text = json.dumps([hook_id, *values])
+        self.row.answer = box.seal(text.encode(), context=answer_context(self.row.client, self.row.key))
+
+
+def claim_key(
+    session: Session, box: SecretBox, owner: tuple[int, str], request: Sequence[object], *, now_ms: int
+) -> Claim:
+    """Lock the row of a key, `owner` being its client and itself, before anything else: its holder alone answers.
+
+    Where another process inserts it at the same moment, the flush waits for that one and fails; `transact` begins
+    again and finds the row with its answer. A key whose time is over, whose hook is deleted, or whose answer no key of
+    ours opens any more is as good as new.
 
     Raises:
         IdempotencyConflictError: the key came with another request before.
     """
     digest = hashlib.sha256(json.dumps(request).encode()).digest()
-    row = session.get(IdempotencyRow, (client, key), with_for_update=True)
+    client, key = owner
+    row = session.get(IdempotencyRow, owner, with_for_update=True)
     if row is None:
         row = IdempotencyRow(client=client, key=key, request_hash=digest, answer=b"", created_at_ms=now_ms)
         session.add(row)
         session.flush()
-    elif row.created_at_ms <= now_ms - _KEY_LIFETIME_MS:
+        return Claim(row, None)
+    answer = None if row.created_at_ms <= now_ms - _KEY_LIFETIME_MS else _living_answer(session, box, row)
+    if answer is None:
         row.request_hash, row.answer, row.created_at_ms = digest, b"", now_ms
     elif row.request_hash != digest:
         msg = "this Idempotency-Key was used with another body"
         raise IdempotencyConflictError(msg)
-    return row
+    return Claim(row, answer)
 
 
 def answer_context(client: int, key: str) -> bytes:
@@ -51,3 +77,20 @@ def answer_context(client: int, key: str) -> bytes:
 def purge_idempotency_keys(session: Session, *, now_ms: int) -> None:
     """Forget the answers that nobody can have again."""
     session.execute(delete(IdempotencyRow).where(IdempotencyRow.created_at_ms <= now_ms - _KEY_LIFETIME_MS))
+
+
+def _living_answer(session: Session, box: SecretBox, row: IdempotencyRow) -> Sequence[object] | None:
+    """The answer that is kept, if its hook still exists.
+
+    The hook is not locked: a deletion that commits after this look comes after this request, too.
+    """
+    try:
+        answer = json.loads(box.open(row.answer, context=answer_context(row.client, row.key)))
+    except SecretError:
+        return None
+    if not isinstance(answer, list) or not isinstance(answer[0], int):
+        return None
+    living = select(SlotRow.hook_id).where(
+        SlotRow.client == row.client, SlotRow.hook_id == answer[0], SlotRow.state != HookState.DELETED
+    )
+    return answer if session.scalar(living) is not None else None

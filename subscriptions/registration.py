@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 from sqlalchemy.orm import Session
 
@@ -11,7 +12,7 @@ from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
 
 from .database import NowMs, Sessions, transact
-from .idempotency import answer_context, claim_key
+from .idempotency import claim_key
 from .repository import HookRepository, NewHook
 from .secrets import SecretBox, SigningSecret, hook_context
 from .target_url import Target
@@ -34,7 +35,8 @@ def register_hook(
 ) -> Registered:
     """Create the hook, or give the first answer again.
 
-    Two requests with one key make one hook, also at the same moment: the second waits for the first one's row.
+    Two requests with one key make one hook, also at the same moment: the second waits for the first one's row. After
+    the hook is deleted, its key makes a new one.
 
     Raises:
         HookExistsError: the slot has a hook, and not from this key.
@@ -46,13 +48,12 @@ def register_hook(
         now = now_ms()
         if idempotency_key is None:
             return _create(box, new, HookRepository(session, actor, now))
-        claim = claim_key(session, new.client, idempotency_key, [new.event, new.target], now_ms=now)
-        context = answer_context(new.client, idempotency_key)
-        if claim.answer:
-            return _opened(box.open(claim.answer, context=context))
-        registered = _create(box, new, HookRepository(session, actor, now))
-        claim.answer = box.seal(_packed(registered), context=context)
-        return registered
+        claim = claim_key(session, box, (new.client, idempotency_key), [new.event, new.target], now_ms=now)
+        if claim.answer is not None:
+            return _repeated(claim.answer)
+        made = _create(box, new, HookRepository(session, actor, now))
+        claim.keep(box, made.hook_id, made.client, made.event, made.target, made.secret)
+        return made
 
     return transact(sessions, work)
 
@@ -69,11 +70,13 @@ def _create(box: SecretBox, new: NewHook, hooks: HookRepository) -> Registered:
     )
 
 
-def _packed(registered: Registered) -> bytes:
-    answer = [registered.hook_id, registered.client, registered.event, registered.target, registered.secret]
-    return json.dumps(answer).encode()
-
-
-def _opened(data: bytes) -> Registered:
-    hook_id, client, event, target, secret = json.loads(data)
-    return Registered(hook_id=hook_id, client=client, event=event, target=target, secret=secret, repeated=True)
+def _repeated(answer: Sequence[object]) -> Registered:
+    hook_id, client, event, target, secret = cast("tuple[int, int, str, str, str]", tuple(answer))
+    return Registered(
+        hook_id=HookId(hook_id),
+        client=ClientId(client),
+        event=event,
+        target=Target(target),
+        secret=secret,
+        repeated=True,
+    )

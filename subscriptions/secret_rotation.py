@@ -9,8 +9,8 @@ downtime).
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
+from typing import cast
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -21,7 +21,7 @@ from hookstream.schemas.hook import Hook
 from .changes import StoredHook
 from .database import NowMs, Sessions, reading, transact
 from .errors import SecretError
-from .idempotency import answer_context, claim_key
+from .idempotency import claim_key
 from .models import SlotRow
 from .repository import HookRepository
 from .secrets import SecretBox, SigningSecret, hook_context
@@ -66,14 +66,13 @@ def rotate_secret(sessions: Sessions, box: SecretBox, wanted: RotationRequest, *
         if key is None:
             return _rotate(hooks, box, wanted)
         owner = hooks.get(wanted.hook_id, client=wanted.client)
-        claim = claim_key(session, owner.hook.client, key, ["secret.rotate", wanted.hook_id], now_ms=now)
-        context = answer_context(owner.hook.client, key)
-        if claim.answer:
-            secret, old_until_ms = json.loads(box.open(claim.answer, context=context))
+        claim = claim_key(session, box, (owner.hook.client, key), ["secret.rotate", wanted.hook_id], now_ms=now)
+        if claim.answer is not None:
+            _, secret, old_until_ms = cast("tuple[int, str, int]", tuple(claim.answer))
             stored = hooks.get(wanted.hook_id, client=wanted.client)
             return Rotated(stored=stored, old_until_ms=old_until_ms, secret=secret, repeated=True)
         rotated = _rotate(hooks, box, wanted)
-        claim.answer = box.seal(json.dumps([rotated.secret, rotated.old_until_ms]).encode(), context=context)
+        claim.keep(box, wanted.hook_id, rotated.secret, rotated.old_until_ms)
         return rotated
 
     return transact(sessions, work)

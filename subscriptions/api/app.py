@@ -47,7 +47,8 @@ def create_app(deps: ApiDependencies) -> FastAPI:
     ]
     for router in routers:
         app.include_router(router)
-    app.add_middleware(BodyLimit, max_body_bytes=deps.limits.max_body_bytes)
+    limits = deps.limits
+    app.add_middleware(BodyLimit, elsewhere=limits.max_body_bytes, by_path={"/events": limits.max_events_body_bytes})
     problems.install(app, [route for router in routers for route in router.routes if isinstance(route, APIRoute)])
     openapi.install(app)
     return app

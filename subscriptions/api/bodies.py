@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
 
 from hookstream.schemas.attempt import AttemptResult
 from hookstream.subscriptions.owed import EndpointState
@@ -13,6 +14,10 @@ from hookstream.subscriptions.owed import EndpointState
 _MAX_LONG = 2**63 - 1
 _MAX_EVENT_CHARS = 250  # a topic name has at most 249
 _MAX_SUB_NAMESPACE_CHARS = 255
+# The whole body is a few hundred kilobytes then, and its receipts arrive within one time-out.
+MAX_EVENTS = 1000
+# An event has five; a few more may be misspelt.
+_MAX_KEYS = 16
 
 WholeNumber = Annotated[int, Field(strict=True, ge=0, le=_MAX_LONG)]
 TargetText = Annotated[str, Field(min_length=1, max_length=2048, examples=["https://example.com/create-lead"])]
@@ -194,7 +199,7 @@ class ConceptFields(_Request):
     """The resource an event is about; its namespace is the event's, and may be left out."""
 
     id: WholeNumber
-    namespace: str | None = None
+    namespace: Annotated[str, Field(max_length=_MAX_EVENT_CHARS)] | None = None
     sub_namespace: Annotated[str, Field(max_length=_MAX_SUB_NAMESPACE_CHARS)] | None = None
 
 
@@ -212,9 +217,26 @@ def _shape(body: Any) -> str:  # noqa: ANN401  # whatever was sent
     return "many events" if isinstance(body, list) else "one event"
 
 
+def _bounded(body: Any) -> Any:  # noqa: ANN401  # whatever was sent
+    """Refuse a body of events that is too large in any direction, before every part of it costs an error of its own.
+
+    Raises:
+        PydanticCustomError: one, whatever there is of it.
+    """
+    events = body if isinstance(body, list) else [body]
+    if len(events) > MAX_EVENTS:
+        raise PydanticCustomError("too_many_events", "A list has at most {most} events", {"most": MAX_EVENTS})
+    objects = [each for event in events if isinstance(event, dict) for each in (event, event.get("concept"))]
+    if any(isinstance(each, dict) and len(each) > _MAX_KEYS for each in objects):
+        raise PydanticCustomError("too_many_keys", "An object has at most {most} keys", {"most": _MAX_KEYS})
+    return body
+
+
 EventsBody = Annotated[
-    Annotated[EventBody, Tag("one event")] | Annotated[list[EventBody], Field(min_length=1), Tag("many events")],
+    Annotated[EventBody, Tag("one event")]
+    | Annotated[list[EventBody], Field(min_length=1, max_length=MAX_EVENTS), Tag("many events")],
     Discriminator(_shape),
+    BeforeValidator(_bounded),
 ]
 
 

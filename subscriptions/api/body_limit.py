@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from starlette.datastructures import Headers
@@ -10,22 +11,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .problems import ProblemError
 
+# No body has a length of more digits; one that claims to is refused before the number is read.
+_MAX_DIGITS = 18
+
 
 class BodyLimit:
-    """ASGI middleware that answers 413."""
+    """ASGI middleware that answers 413: bodies of some paths, and those `elsewhere`, have so many bytes at most."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, elsewhere: int, by_path: Mapping[str, int]) -> None:
         self._app = app
-        self._max = max_body_bytes
+        self._elsewhere = elsewhere
+        self._by_path = by_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse by the announced length, or as soon as more has come than is allowed."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        most = self._by_path.get(scope["path"], self._elsewhere)
+        detail = f"the body of this request has at most {most} bytes"
         announced = Headers(scope=scope).get("content-length", "0")
-        if announced.isdecimal() and int(announced) > self._max:
-            detail = f"a body has at most {self._max} bytes"
+        if announced.isdecimal() and (len(announced) > _MAX_DIGITS or int(announced) > most):
             problem = ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", detail)
             await problem.response()(scope, receive, send)
             return
@@ -35,9 +41,9 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max:
+            if received > most:
                 # The framework lets this through, and the problem handlers shape it.
-                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {self._max} bytes")
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
             return message
 
         await self._app(scope, limited, send)

@@ -17,7 +17,7 @@ from hookstream.subscriptions.secrets import SecretBox
 from hookstream.subscriptions.target_url import TargetPolicy
 
 ReadinessCheck: TypeAlias = Callable[[], str | None]
-"""None where the part is ready, else a sentence for the operator; called in a thread, and bounded in time by itself."""
+"""None where the part is ready, else a sentence for the operator; called in the event loop, so it waits for nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +30,11 @@ class MetricsPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiLimits:
-    """What one request may ask for."""
+    """What one request may ask for: bytes of its body, where it publishes events, and elsewhere."""
 
-    max_body_bytes: int = 1024 * 1024
-    # The whole body is a few hundred kilobytes then, and its receipts arrive within one time-out.
-    max_events: int = 1000
+    max_events_body_bytes: int = 1024 * 1024
+    # The longest body that is not a list of events has 500 ids of dead letters.
+    max_body_bytes: int = 16 * 1024
     publish_timeout_s: float = 10.0
 
 

@@ -28,7 +28,7 @@ from .bodies import (
 )
 from .dependencies import ApiDependencies
 from .openapi import BEARER, problems
-from .problems import Fault, ProblemError, invalid
+from .problems import MAX_FAULTS, Fault, ProblemError, invalid, no_such_event
 
 TraceParent = Annotated[str | None, Header(description="W3C Trace Context; the events belong to that trace")]
 
@@ -47,8 +47,6 @@ def event_routes(deps: ApiDependencies) -> APIRouter:
         rest; repeating the request with the same `id`s gives no second delivery with another `webhook-id`.
         """
         bodies = body if isinstance(body, list) else [body]
-        if len(bodies) > deps.limits.max_events:
-            raise invalid(Fault(pointer="#", detail=f"a list has at most {deps.limits.max_events} events"))
         prefix = "#/{}" if isinstance(body, list) else "#"
         events = _events(bodies, prefix, deps)
         receipts = _publish(events, _trace(traceparent), deps)
@@ -75,7 +73,7 @@ def event_type_routes(deps: ApiDependencies) -> APIRouter:
 
 
 def _events(bodies: Sequence[EventBody], prefix: str, deps: ApiDependencies) -> list[Event]:
-    """The events, all of them valid."""
+    """The events, all of them valid; the search for faults ends where no more would be shown."""
     events, faults = [], []
     now_ms = deps.now_ms()
     for index, body in enumerate(bodies):
@@ -84,9 +82,11 @@ def _events(bodies: Sequence[EventBody], prefix: str, deps: ApiDependencies) -> 
             check_event(event)
             events.append(event)
         except UnknownEventError as exc:
-            faults.append(Fault(pointer=f"{prefix.format(index)}/event", detail=str(exc)))
+            faults.append(Fault(pointer=f"{prefix.format(index)}/event", detail=no_such_event(exc)))
         except InvalidValueError as exc:
             faults.append(Fault(pointer=prefix.format(index), detail=str(exc)))
+        if len(faults) == MAX_FAULTS:
+            break
     if faults:
         raise invalid(*faults)
     return events

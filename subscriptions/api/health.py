@@ -1,4 +1,7 @@
-"""What load balancers and Prometheus ask for. No token: there is nothing to see but names of parts."""
+"""What load balancers and Prometheus ask for. No token: there is nothing to see but names of parts.
+
+Answered in the event loop, from what is known: whatever the handlers' threads wait for, these wait for nothing.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,15 @@ def health_routes(deps: ApiDependencies) -> APIRouter:
     """`/healthz`, `/readyz`, `/metrics`."""
     router = APIRouter(tags=["health"])
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz")
     async def healthz() -> HealthAnswer:
         """Say that the process runs. It asks no other part: restarting this one would not mend those."""
         return HealthAnswer(status="ok")
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz", responses={503: {"model": HealthAnswer, "description": "a part is away"}})
-    def readyz(response: Response) -> HealthAnswer:
+    async def readyz(response: Response) -> HealthAnswer:
         """Say whether a request can be served now, and if not, what is missing."""
         checks = {name: check() or "ok" for name, check in deps.readiness.items()}
         ready = all(result == "ok" for result in checks.values())
@@ -28,8 +33,9 @@ def health_routes(deps: ApiDependencies) -> APIRouter:
             response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
         return HealthAnswer(status="ready" if ready else "not ready", checks=checks)
 
+    @router.head("/metrics", include_in_schema=False)
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-    def metrics() -> Response:
+    async def metrics() -> Response:
         """Show the metrics of this process to Prometheus."""
         page = deps.metrics()
         return Response(page.content, media_type=page.content_type)

@@ -1,11 +1,12 @@
-"""Every error as `application/problem+json`, without a word of what was sent.
+"""Every error as `application/problem+json`, of a bounded size, without a value that was sent.
 
 Source: RFC 9457. `type` is `urn:hookstream:problem:<kind>`; `errors` points into the body (RFC 6901, as a fragment) or
-names a parameter.
+names a parameter. Of what was sent only the name of an unknown key is shown, where it looks like one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import cast
@@ -44,6 +45,10 @@ from hookstream.subscriptions.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = "1"
+# An answer must not be a multiple of its request: so many faults are shown, and counted beyond.
+MAX_FAULTS = 20
+_MAX_DETAIL_CHARS = 300
+_KEY_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
 # Tags by which a union of bodies is told apart; they are no part of the body.
 BODY_TAGS = frozenset({"one event", "many events"})
 
@@ -99,10 +104,12 @@ class ProblemError(Exception):
         return JSONResponse(body, self.status, headers=dict(self.headers), media_type=MEDIA_TYPE)
 
 
-def invalid(*faults: Fault) -> ProblemError:
-    """422 with what is wrong."""
-    errors = [fault.model_dump(exclude_none=True) for fault in faults]
+def invalid(*faults: Fault, more: int = 0) -> ProblemError:
+    """422 with what is wrong: the first faults; `more` were found that are not among `faults`."""
+    errors = [fault.model_dump(exclude_none=True) for fault in faults[:MAX_FAULTS]]
     detail = "; ".join(f"{fault.pointer or fault.parameter}: {fault.detail}" for fault in faults[:3])
+    if left_out := len(faults) - len(errors) + more:
+        detail += f"; {left_out} more are not shown"
     return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", detail, extra={"errors": errors})
 
 
@@ -112,7 +119,10 @@ def problem_of(exc: Exception) -> ProblemError:  # noqa: C901, PLR0911, PLR0912 
         case ProblemError():
             return exc
         case HookExistsError():
-            detail = f"hook {exc.hook_id} exists for this event; delete it first"
+            detail = (
+                f"hook {exc.hook_id} exists for this event; PATCH /hooks/{exc.hook_id} gives it another target and"
+                " keeps what it is owed, which a deletion cancels"
+            )
             return ProblemError(HTTPStatus.CONFLICT, "hook-exists", detail, extra={"hook": {"id": exc.hook_id}})
         case HookNotFoundError():
             return ProblemError(HTTPStatus.NOT_FOUND, "hook-not-found", f"there is no hook {exc.hook_id}")
@@ -135,7 +145,7 @@ def problem_of(exc: Exception) -> ProblemError:  # noqa: C901, PLR0911, PLR0912 
         case InvalidTargetError():
             return invalid(Fault(pointer="#/hook/target", detail=f"the target {exc}"))
         case UnknownEventError():
-            return invalid(Fault(pointer="#/hook/event", detail=str(exc)))
+            return invalid(Fault(pointer="#/hook/event", detail=no_such_event(exc)))
         case InvalidValueError():
             return invalid(Fault(pointer="#", detail=str(exc)))
         case IdempotencyConflictError():
@@ -220,11 +230,20 @@ def _not_valid(request: Request, exc: Exception) -> Response:  # noqa: ARG001  #
         return ProblemError(
             HTTPStatus.BAD_REQUEST, "malformed-json", "the body is not JSON that can be read"
         ).response()
-    return invalid(*(_fault(error["loc"], error["msg"]) for error in errors)).response()
+    shown = [_fault(error["loc"], error["type"], error["msg"]) for error in errors[:MAX_FAULTS]]
+    return invalid(*shown, more=len(errors) - len(shown)).response()
 
 
-def _fault(location: Sequence[str | int], message: str) -> Fault:
+def no_such_event(exc: UnknownEventError) -> str:
+    """What a caller is told of an event that is none, without the name that was sent."""
+    return f"is no event of the catalogue; {exc.hint}" if exc.hint else "is no event of the catalogue"
+
+
+def _fault(location: Sequence[str | int], kind: str, message: str) -> Fault:
     place, *path = location
+    message = message[:_MAX_DETAIL_CHARS]
+    if kind == "extra_forbidden" and not _KEY_NAME.fullmatch(str(path[-1])):
+        path, message = path[:-1], "Has a key that is not known here"
     if place != "body":
         return Fault(parameter=str(path[0]) if path else str(place), detail=message)
     steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path if step not in BODY_TAGS]

@@ -31,7 +31,7 @@ from hookstream.subscriptions.repository import HookRepository
 from .authentication import principal_of, route_for, scope_of
 from .dependencies import ApiDependencies
 from .openapi import BEARER, problems
-from .problems import Fault, ProblemError, invalid
+from .problems import Fault, ProblemError, invalid, no_such_event
 from .replay_bodies import (
     CountFields,
     HookCountFields,
@@ -172,7 +172,7 @@ def _event(fields: NewReplayFields, deps: ApiDependencies) -> EventName | None:
     try:
         return None if fields.event is None else deps.catalogue.require(fields.event)
     except UnknownEventError as exc:
-        raise invalid(Fault(pointer="#/replay/event", detail=str(exc))) from None
+        raise invalid(Fault(pointer="#/replay/event", detail=no_such_event(exc))) from None
 
 
 def _faults(fields: NewReplayFields, event: EventName | None, to_ms: int, deps: ApiDependencies) -> list[Fault]:

@@ -14,10 +14,11 @@ from hookstream.schemas.catalogue import Catalogue
 from hookstream.subscriptions.api import ApiLimits
 from hookstream.subscriptions.database import open_database, open_sessions, transact
 from hookstream.subscriptions.models import Role, SlotRow, TokenRow
+from hookstream.subscriptions.secrets import MasterKey, SecretBox
 from tests.support.subscriptions_api import TARGET, Api, Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tests.support.subscriptions_api import Answer
 
@@ -108,6 +109,8 @@ def test_a_second_hook_for_the_event_is_a_conflict(api: Api) -> None:
     first = caller.create().json()["hook"]["id"]
     problem = assert_problem(caller.create(target="https://other.example/"), 409, "hook-exists")
     assert problem["hook"] == {"id": first}
+    assert f"PATCH /hooks/{first}" in str(problem["detail"])
+    assert "delete it" not in str(problem["detail"]), "which would cancel what the hook is owed"
     assert caller.create(event="lead.status").status_code == 201
     assert api.integrator(435).create().status_code == 201
 
@@ -217,7 +220,7 @@ def test_bad_hooks_are_refused_with_the_place(on_sqlite: Api, event: str, target
     [
         (b"{", 400, "malformed-json"),
         (b"\xff\xfe", 400, "malformed-json"),
-        (b"[" * 100_000, 400, "malformed-json"),
+        (b"[" * 10_000, 400, "malformed-json"),
         (b"9" * 10_000, 400, "malformed-json"),
         (b"", 422, "invalid-request"),
         (b"null", 422, "invalid-request"),
@@ -257,6 +260,61 @@ def test_a_body_above_the_limit_is_refused(sqlite_url: str) -> None:
     api.close()
 
 
+def test_a_body_has_16_kib_but_for_events(on_sqlite: Api) -> None:
+    """A body has 16 KiB at most, that of `POST /events` a megabyte: more than the longest list of events needs."""
+    integrator = {"Authorization": f"Bearer {on_sqlite.token(Role.INTEGRATOR, 434)}"} | JSON
+    platform = {"Authorization": f"Bearer {on_sqlite.token(Role.PLATFORM)}"} | JSON
+    for size, status in ((16 * 1024, 400), (16 * 1024 + 1, 413)):
+        assert on_sqlite.http.post("/hooks", content=b" " * size, headers=integrator).status_code == status
+    for size, status in ((1024 * 1024, 400), (1024 * 1024 + 1, 413)):
+        assert on_sqlite.http.post("/events", content=b" " * size, headers=platform).status_code == status
+    most = [EVENT | {"id": f"00000000-0000-4000-8000-{number:012}"} for number in range(1000)]
+    assert on_sqlite.platform()("POST", "/events", most).status_code == 202
+
+
+def test_a_length_of_thousands_of_digits_is_refused(on_sqlite: Api) -> None:
+    """A `Content-Length` that Python does not read as a number is one above the limit."""
+    headers = {"Authorization": f"Bearer {on_sqlite.token(Role.INTEGRATOR, 434)}", "content-length": "9" * 5000} | JSON
+    assert_problem(on_sqlite.http.post("/hooks", content=b"", headers=headers), 413, "body-too-large")
+
+
+MARK = "zebra-quagga"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [{MARK: MARK} for _ in range(30_000)],
+        [EVENT | {"client": MARK} for _ in range(1000)],
+        [EVENT | {"event": MARK} for _ in range(1000)],
+        [EVENT | {"concept": {"id": 1, "namespace": MARK}} for _ in range(1000)],
+        [EVENT | {"id": MARK} for _ in range(1000)],
+        EVENT | {f"{MARK} {number}": MARK for number in range(20_000)},
+        EVENT | {"concept": {f"{MARK} {number}": MARK for number in range(20_000)}},
+        [EVENT | {f"{MARK} {number}": MARK for number in range(10)} for _ in range(900)],
+        [[[MARK] * 50] * 1000],
+        MARK * 50_000,
+    ],
+)
+def test_an_answer_is_no_multiple_of_its_request(on_sqlite: Api, body: object) -> None:
+    """Of thousands of faults twenty are shown, the rest is counted, and nothing of what was sent comes back."""
+    answer = on_sqlite.platform()("POST", "/events", body)
+    problem = assert_problem(answer, 422, "invalid-request")
+    assert 1 <= len(problem["errors"]) <= 20  # type: ignore[arg-type]
+    assert len(answer.content) < 5000
+    assert MARK not in answer.text
+    assert on_sqlite.events.published == []
+
+
+def test_many_faults_are_counted(on_sqlite: Api) -> None:
+    """The answer says how many faults it does not show; the name of a misspelt key is shown."""
+    hook = {"event": "lead.new", "target": TARGET} | {f"targt{number}": 1 for number in range(50)}
+    problem = assert_problem(on_sqlite.integrator(434)("POST", "/hooks", {"hook": hook}), 422, "invalid-request")
+    pointers = [fault["pointer"] for fault in problem["errors"]]  # type: ignore[attr-defined]
+    assert pointers == [f"#/hook/targt{number}" for number in range(20)]
+    assert "30 more are not shown" in str(problem["detail"])
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "cursor=zz", "cursor=%C3%A4", "client=-1"])
 def test_bad_parameters_are_refused_by_name(on_sqlite: Api, query: str) -> None:
     """A parameter outside what it may be is 422 and named."""
@@ -268,7 +326,7 @@ def test_bad_parameters_are_refused_by_name(on_sqlite: Api, query: str) -> None:
 
 
 def test_the_same_key_gets_the_first_answer_again(api: Api) -> None:
-    """The same body with the same `Idempotency-Key` gets the first answer, secret included, even of a deleted hook."""
+    """The same body with the same `Idempotency-Key` gets the first answer again, secret included."""
     caller = api.integrator(434)
     key = {"Idempotency-Key": "5f0c2a"}
     first = caller.create(**key)
@@ -276,8 +334,59 @@ def test_the_same_key_gets_the_first_answer_again(api: Api) -> None:
     assert (again.status_code, again.content) == (201, first.content)
     assert "idempotent-replayed" not in first.headers
     assert again.headers["idempotent-replayed"] == "true"
-    caller("DELETE", f"/hooks/{first.json()['hook']['id']}")
-    assert caller.create(**key).content == first.content
+
+
+def test_a_key_ends_with_its_hook(api: Api) -> None:
+    """After a `DELETE` the same key makes a new hook with another secret, whatever the body, and is that one's."""
+    caller = api.integrator(434)
+    key = {"Idempotency-Key": "5f0c2a"}
+    first = caller.create(**key).json()["hook"]
+    caller("DELETE", f"/hooks/{first['id']}")
+    second = caller.create(target="https://other.example/", **key)
+    assert second.status_code == 201
+    assert "idempotent-replayed" not in second.headers
+    hook = second.json()["hook"]
+    assert hook["id"] > first["id"]
+    assert hook["secret"] != first["secret"]
+    assert caller.create(target="https://other.example/", **key).content == second.content
+    caller("DELETE", f"/hooks/{hook['id']}")
+    caller.create()  # without a key: the event has a hook again, of which the key knows nothing
+    assert_problem(caller.create(**key), 409, "hook-exists")
+
+
+def test_a_rotations_key_ends_with_its_hook(api: Api) -> None:
+    """The key of a rotation is free again once its hook is deleted, and shows nobody the secret that it made."""
+    caller = api.integrator(434)
+    key = {"Idempotency-Key": "5f0c2a"}
+    first = caller.create().json()["hook"]
+    rotated = caller("POST", f"/hooks/{first['id']}/secret/rotate", None, key).json()["hook"]
+    caller("DELETE", f"/hooks/{first['id']}")
+    second = caller.create(**key)
+    assert second.status_code == 201
+    assert second.json()["hook"]["secret"] not in (first["secret"], rotated["secret"])
+
+
+def test_a_key_whose_answer_no_master_key_opens_is_as_good_as_new(api: Api, any_database_url: str) -> None:
+    """Where the master key is another now and the old one was dropped, a repeated creation is 409, no error of ours."""
+    api.integrator(434).create(**{"Idempotency-Key": "5f0c2a"})
+    later = Api(any_database_url, secret_box=SecretBox((MasterKey(b"n" * 32),)))
+    assert_problem(later.integrator(434).create(**{"Idempotency-Key": "5f0c2a"}), 409, "hook-exists")
+    later.close()
+
+
+def test_of_two_repetitions_after_a_deletion_one_makes_the_hook(api: Api, any_database_url: str) -> None:
+    """Requests with the key of a deleted hook at the same moment all get the one new hook, with its own secret."""
+    other = Api(any_database_url)
+    token = api.token(Role.INTEGRATOR, 434)
+    callers = [Caller(api.http, token), Caller(other.http, token)] * 3
+    dead = callers[0].create(**{"Idempotency-Key": "k"}).json()["hook"]
+    callers[0]("DELETE", f"/hooks/{dead['id']}")
+    answers = _together(callers)
+    assert {answer.status_code for answer in answers} == {201}
+    (hook,) = {(answer.json()["hook"]["id"], answer.json()["hook"]["secret"]) for answer in answers}
+    assert hook[0] > dead["id"]
+    assert hook[1] != dead["secret"]
+    other.close()
 
 
 def test_a_key_is_for_one_body_of_one_client(api: Api) -> None:
@@ -294,18 +403,23 @@ def test_concurrent_requests_with_one_key_make_one_hook(api: Api, any_database_u
     other = Api(any_database_url)
     token = api.token(Role.INTEGRATOR, 434)
     callers = [Caller(api.http, token), Caller(other.http, token)] * 3
-    together = threading.Barrier(len(callers))
-
-    def create(caller: Caller) -> Answer:
-        together.wait(10)
-        return caller.create(**{"Idempotency-Key": "k"})
-
-    with ThreadPoolExecutor(len(callers)) as pool:
-        answers = list(pool.map(create, callers))
+    answers = _together(callers)
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.content for answer in answers}) == 1
     assert len(callers[0]("GET", "/hooks").json()["hooks"]) == 1
     other.close()
+
+
+def _together(callers: Sequence[Caller]) -> list[Answer]:
+    """Create with one key, all at the same moment."""
+    ready = threading.Barrier(len(callers))
+
+    def create(caller: Caller) -> Answer:
+        ready.wait(10)
+        return caller.create(**{"Idempotency-Key": "k"})
+
+    with ThreadPoolExecutor(len(callers)) as pool:
+        return list(pool.map(create, callers))
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a b", "ä"])
@@ -485,6 +599,12 @@ def test_health_readiness_and_metrics_need_no_token(on_sqlite: Api) -> None:
     ready = on_sqlite.http.get("/readyz")
     assert (ready.status_code, ready.json()) == (503, {"status": "not ready", "checks": {"database": "no answer"}})
     assert on_sqlite.http.get("/healthz").status_code == 200
+    for path, status in (("/healthz", 200), ("/readyz", 503), ("/metrics", 200)):
+        head = on_sqlite.http.head(path)
+        assert (head.status_code, head.headers["content-type"]) == (
+            status,
+            on_sqlite.http.get(path).headers["content-type"],
+        )
     metrics = on_sqlite.http.get("/metrics")
     assert metrics.text == "hookstream_up 1\n"
     assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")

@@ -32,6 +32,7 @@ from hookstream.processors.operations.relays.notices import HookNotices
 from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
 from hookstream.processors.operations.relays.subscriptions import ChangeRelay
 from hookstream.processors.operations.replays.writer import ReplayWriter
+from hookstream.processors.readiness import RepeatedCheck
 from hookstream.processors.routing.progress import CommittedProgress
 from hookstream.processors.tables.endpoint_settings import ControlReader, WishBatch
 from hookstream.processors.tables.table_reader import TableBatch, TableReader
@@ -54,7 +55,7 @@ from hookstream.schemas.control import EndpointWish
 from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.event import Event
 from hookstream.schemas.hook import Hook, ResyncMark
-from hookstream.subscriptions.api import ApiDependencies, MetricsPage, ReadinessCheck, create_app
+from hookstream.subscriptions.api import ApiDependencies, ApiLimits, MetricsPage, ReadinessCheck, create_app
 from hookstream.subscriptions.changes import PendingReceipt, Receipt
 from hookstream.subscriptions.database import check_database, open_sessions
 from hookstream.subscriptions.errors import DatabaseError, NotPublishedError
@@ -111,6 +112,7 @@ def run_api(
             now_ms=now_ms,
             changed=relay.wake,
         )
+        database = RepeatedCheck(_database_check(engine))
         events = _Events(parts, running.health)
         stack.callback(events.close)
         resender = stack.enter_context(ReplayWriter(parts.kafka, parts.topics, encode=_replay_encoder(parts)))
@@ -136,7 +138,7 @@ def run_api(
                 delivery_publisher=_Sender(resender),
                 owed=owed,
                 readiness={
-                    "database": _database_check(engine),
+                    "database": database,
                     "kafka": lambda: running.health.reasons.get("kafka"),
                     "subscriptions topic": relay.trouble,
                     "control topic": wish_relay.trouble,
@@ -145,12 +147,14 @@ def run_api(
                 metrics=lambda: MetricsPage(content=running.metrics.render(), content_type=CONTENT_TYPE_LATEST),
                 changed=relay.wake,
                 wished=wish_relay.wake,
+                limits=ApiLimits(max_events_body_bytes=parts.settings.max_body_bytes),
             )
         )
         server = uvicorn.Server(
             uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_STOP_S)
         )
         crew.start("api", lambda: server.run(sockets=[listener]))
+        crew.start("database check", lambda: database.run(running.stop))
         crew.start("event producer", lambda: _connect(parts, events, running))
         crew.start("hook notices", lambda: notices.run(running.stop))
         crew.start("change relay", lambda: relay.run(relay_ends))
