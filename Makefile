@@ -8,12 +8,14 @@ COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose
 PYTEST_ARGS ?=
 # Processes that the tests on real parts run in, each with parts of its own. 0: one after the other, in this process.
 TEST_PROCESSES ?= 2
+# The versions that pyproject.toml claims; the tests on real parts run on the one of $(VENV), the unit tests on all that are found.
+PYTHONS := 3.11 3.12 3.13
 ROOMS := schemas producers subscriptions processors
 SOURCES := $(ROOMS) tests $(wildcard benchmarks)
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports unit contract integration delivery bench up down format lock clean
+.PHONY: help demo test check lint types imports unit pythons contract integration delivery bench up down format lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -22,7 +24,7 @@ help: ## this list
 demo: $(INSTALLED) ## events to endpoints in one process, nothing else needed
 	@$(BIN)/hookstream demo
 
-test: check ## check, then everything on real parts (Kafka, PostgreSQL, registry)
+test: check pythons ## check, then everything on real parts (Kafka, PostgreSQL, registry)
 	$(BIN)/python -m pytest tests/delivery tests/integration tests/contract -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 check: lint types imports unit ## lint, types, import directions, unit tests
@@ -41,6 +43,14 @@ imports: $(INSTALLED)
 
 unit: $(INSTALLED) ## pure tests, seconds in all
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+pythons: $(INSTALLED) ## unit tests on every other Python that is claimed and that this machine has
+	@mine=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	for version in $(PYTHONS); do \
+	  [ "$$version" != "$$mine" ] || continue; \
+	  python=$$(.ci/find-python $$version) || { echo "no Python $$version on this machine: not tested on it"; continue; }; \
+	  $(MAKE) --no-print-directory VENV=build/venv-$$version PYTHON=$$python PYTEST_ARGS='-q -n $(TEST_PROCESSES)' unit || exit 1; \
+	done
 
 contract: $(INSTALLED) ## one suite per Protocol, on the fake and on the real thing
 	$(BIN)/python -m pytest tests/contract $(PYTEST_ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -59,3 +60,11 @@ def test_the_lock_file_names_no_host_and_every_package_has_a_hash() -> None:
     assert "://" not in lock
     starts = [line for line in lock.splitlines() if line and not line.startswith((" ", "#"))]
     assert [line for line in starts if not line.endswith("\\")] == []
+
+
+def test_every_python_that_is_claimed_is_one_that_the_unit_tests_run_on() -> None:
+    classifiers = project()["project"]["classifiers"]
+    claimed = [c.rpartition(" ")[2] for c in classifiers if c.startswith("Programming Language :: Python :: 3.")]
+    tested = re.search(r"^PYTHONS := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert tested is not None
+    assert tested[1].split() == claimed
