@@ -38,6 +38,8 @@ HELP: Mapping[str, str] = {
     "hookstream_dead_letters_total": "Records written to the dead letters, by reason",
     # Lost: the broker's retention was faster than we. Must be zero.
     "hookstream_expired_total": "Records that the broker deleted before they were read",
+    # Bugs of ours: each made one request fail, and should be reported.
+    "hookstream_internal_errors_total": "Exceptions of hookstream's own code, by where they were met",
     # The broker was away for long: a replay of what failed would not know of these.
     "hookstream_attempt_records_dropped_total": "Attempts that the worker could not tell the attempt log of",
     # Events read by the router: most are wanted by nobody.
@@ -53,6 +55,9 @@ HELP: Mapping[str, str] = {
 OUTCOMES = ("delivered", "cancelled", "skipped", "dead-lettered")
 LOGGED = ("written", "undecodable", "expired")
 ROUTED = ("routed", "unwanted", "dead-lettered")
+# A request is built, sent (on a connection that may have to be opened first), answered and judged; what became of it is
+# recorded; a worker runs the loop that does all that.
+INTERNAL_ERRORS = ("build", "send", "connect", "answer", "judge", "record", "connection", "task", "worker")
 
 # A delivery takes 2 ms when all is well, and days when an endpoint is down.
 _DELIVERY_BUCKETS_S = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3600, 86400)
@@ -94,6 +99,7 @@ class Metrics:
         self.deliveries = dict.fromkeys(OUTCOMES, 0)
         self.attempts: dict[str, int] = dict.fromkeys(map(str, AttemptResult), 0)
         self.dead_letters: dict[str, int] = dict.fromkeys(map(str, DeadLetterReason), 0)
+        self.internal_errors = dict.fromkeys(INTERNAL_ERRORS, 0)
         self.routed = dict.fromkeys(ROUTED, 0)
         self.attempt_log = dict.fromkeys(LOGGED, 0)
         self.attempt_log_lag_seconds = 0.0
@@ -135,6 +141,7 @@ class Metrics:
         yield _counter("hookstream_dead_letters_total", "reason", self.dead_letters)
         yield _counter("hookstream_routed_total", "result", self.routed)
         yield _counter("hookstream_attempt_log_records_total", "result", self.attempt_log)
+        yield _counter("hookstream_internal_errors_total", "where", self.internal_errors)
         for name in ("expired", "attempt_records_dropped"):
             full_name = f"hookstream_{name}_total"
             yield CounterMetricFamily(full_name, HELP[full_name], value=getattr(self, name))

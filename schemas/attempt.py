@@ -25,6 +25,7 @@ class AttemptResult(StrEnum):
     DNS_FAILED = "dns-failed"
     BLOCKED = "blocked"  # the address guard: no connection was made
     BROKEN_ANSWER = "broken-answer"  # reset, bad framing, too many headers
+    INTERNAL_ERROR = "internal-error"  # an exception of our own code while this request was made or judged
 
 
 @dataclass(slots=True, kw_only=True)

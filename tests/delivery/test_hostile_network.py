@@ -105,6 +105,35 @@ def test_every_way_to_misbehave_ends_in_a_retry_and_hurts_nobody(world: Delivery
     world.check_promises(30)
 
 
+ABSURD = (
+    "Fri, 31 Dec 99999999999 23:59:59 GMT",
+    "Fri, 31 Dec 9999 23:59:59 -9999",
+    "Fri, 99999999999999999999 Dec 2026 23:59:59 GMT",
+    "9" * 5000,
+    "-1",
+    "soon",
+)
+
+
+def test_an_answer_that_names_no_time_ends_nothing(world: DeliveryWorld, processes: Processes) -> None:
+    """Endpoints that ask for silence until a date that no calendar has wait like any busy one, and nobody else does."""
+    names = [f"absurd{n}" for n in range(len(ABSURD))]
+    busy, good = world.hooks(*names), world.hook(99, 99, world.targets.url("good"))
+    world.publish(*busy, good)
+    headers = {f"/{name}": {"retry-after": text} for name, text in zip(names, ABSURD, strict=True)}
+    world.targets.answer = lambda seen: Reply(429, headers[seen.path]) if seen.path in headers else OK
+    worker = world.spawn(processes)
+    for hook in busy:
+        world.send(hook, range(3), partition=0)
+    world.wait_all(30, of=world.send(good, range(100), partition=0))
+    eventually(lambda: all(world.targets.to(name) for name in names), 20, describe="every one was asked")
+    world.targets.answer = lambda _seen: OK
+    world.check_promises(30)
+    assert worker.terminate() == 0
+    assert {a.result for a in world.attempts()} == {AttemptResult.BUSY, AttemptResult.DELIVERED}
+    assert "internal error" not in worker.log_text()
+
+
 def test_a_redirect_is_a_failure_and_never_followed(world: DeliveryWorld) -> None:
     """A redirect, to wherever, is an answer like any other failure: nobody is asked there."""
     (hook,) = world.hooks("moved")

@@ -15,6 +15,7 @@ import uvloop
 from hookstream.processors.delivery.http.address_guard import AddressGuard
 from hookstream.processors.delivery.http.client import Answer, HttpClient, HttpClientConfig, parse_target
 from hookstream.processors.delivery.http.errors import ResolveError
+from hookstream.processors.delivery.http.exchange import Met
 from hookstream.processors.delivery.http.pool import PoolLimits
 from hookstream.processors.delivery.http.resolver import Resolver
 
@@ -49,17 +50,21 @@ async def http_client(
     resolver: Resolver | None = None,
     total_timeout_s: float | None = None,
     ca_file: Path | None = None,
+    met: Met | None = None,
 ) -> AsyncIterator[HttpClient]:
-    """Open a client for the length of the block."""
+    """Open a client for the length of the block; an exception of its own code fails it, unless `met` takes them."""
+    bugs: list[BaseException] = []
+    met = met or (lambda _where, error: bugs.append(error))
     if total_timeout_s is not None:
         config = replace(config, total_timeout_s=total_timeout_s)
     if ca_file is not None:
         config = replace(config, ca_file=ca_file)
-    client = HttpClient(config, guard, TableResolver() if resolver is None else resolver)
+    client = HttpClient(config, guard, TableResolver() if resolver is None else resolver, met=met)
     try:
         yield client
     finally:
         await client.close()
+    assert bugs == [], "an exception of the client's own code"
 
 
 async def post(client: HttpClient, url: str, body: bytes = BODY, headers: bytes = HEADERS) -> Answer:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import structlog
 
 from hookstream.processors.cli.parts import Parts
 from hookstream.processors.delivery.http.client import HttpClientConfig
 from hookstream.processors.delivery.http.connector import parse_proxy
 from hookstream.processors.delivery.http.errors import InvalidProxyError
+from hookstream.processors.delivery.worker.internal_errors import InternalErrors
+from hookstream.processors.delivery.worker.restarts import run_with_restarts
 from hookstream.processors.delivery.worker.worker import POOL, DeliveryWorker, WorkerConfig
 from hookstream.processors.errors import SettingsError
 from hookstream.processors.lifecycle import until_available
+from hookstream.processors.open_files import connections_that_fit, raise_limit
 from hookstream.processors.settings import Settings, variable
 from hookstream.processors.topics import check_topics
 from hookstream.subscriptions.secrets import SecretBox
@@ -20,6 +26,9 @@ from .process import Running
 
 if TYPE_CHECKING:
     from hookstream.processors.delivery.attempts.spans import AttemptSpans
+    from hookstream.processors.delivery.engine.policy import EnginePolicy
+
+log = structlog.get_logger("hookstream.deliver")
 
 
 def run_deliver(parts: Parts, box: SecretBox, running: Running) -> None:
@@ -32,30 +41,53 @@ def run_deliver(parts: Parts, box: SecretBox, running: Running) -> None:
         RegistryError: the registry says no.
     """
     settings = parts.settings
+    policy, http = fitted(settings.engine_policy(), http_config(settings), open_files=raise_limit())
     config = WorkerConfig(
         kafka=parts.kafka,
         topics=parts.topics,
         catalogue=parts.catalogue,
-        policy=settings.engine_policy(),
-        http=http_config(settings),
+        policy=policy,
+        http=http,
         allowed_target_networks=parts.allowed_target_networks,
         max_event_bytes=settings.max_event_bytes,
         drain_timeout_s=settings.stop_timeout_s,
     )
+    stop, health = running.stop, running.health
+    internal_errors = InternalErrors(running.metrics)
     with ExitStack() as stack:
-        worker = DeliveryWorker(
-            config,
-            parts.registry,
-            box,
-            stop=running.stop,
-            health=running.health,
-            metrics=running.metrics,
-            spans=_spans(settings, stack),
+        spans = _spans(settings, stack)
+
+        def make() -> DeliveryWorker:
+            return DeliveryWorker(
+                config,
+                parts.registry,
+                box,
+                stop=stop,
+                health=health,
+                metrics=running.metrics,
+                spans=spans,
+                internal_errors=internal_errors,
+            )
+
+        health.down("group", "starting")
+        until_available("kafka", lambda: check_topics(parts.kafka, parts.specs), stop=stop, health=health)
+        run_with_restarts(make, stop=stop, health=health, met=internal_errors.met)
+
+
+def fitted(policy: EnginePolicy, http: HttpClientConfig, *, open_files: int) -> tuple[EnginePolicy, HttpClientConfig]:
+    """Lower what may be in flight and kept idle to what fits under the limit of open files, with a warning."""
+    wanted = policy.process_in_flight
+    in_flight, idle = connections_that_fit(open_files, in_flight=wanted, idle=http.pool.max_idle)
+    if in_flight < wanted:
+        log.warning(
+            "less is sent at once: the limit of open files holds no more",
+            setting=variable("max_in_flight"),
+            limit=open_files,
+            wanted=wanted,
+            max_in_flight=in_flight,
         )
-        until_available(
-            "kafka", lambda: check_topics(parts.kafka, parts.specs), stop=running.stop, health=running.health
-        )
-        worker.run()
+    pool = replace(http.pool, max_idle=idle, max_idle_per_origin=min(idle, http.pool.max_idle_per_origin))
+    return replace(policy, process_in_flight=in_flight), replace(http, pool=pool)
 
 
 def _spans(settings: Settings, stack: ExitStack) -> AttemptSpans | None:

@@ -15,6 +15,7 @@ from hookstream.processors.cli.console import CommandError
 from hookstream.processors.errors import StoppedError
 from hookstream.processors.lifecycle import Health, HealthServer, StopSignal
 from hookstream.processors.metrics import Metrics
+from hookstream.processors.open_files import raise_limit
 from hookstream.processors.settings import Settings, variable
 
 log = structlog.get_logger("hookstream.process")
@@ -41,6 +42,7 @@ def run_process(
         Exception: what ended the role.
     """
     logs.configure(level=settings.log_level, form=settings.log_format)
+    raise_limit()
     running = Running()
     running.stop.catch_signals()
     server: HealthServer | None

@@ -11,10 +11,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import structlog
 
+from hookstream.processors.delivery.http.target import host_shown
 from hookstream.schemas.attempt import AttemptResult
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class AttemptLines:
             client=delivery.client,
             event_name=delivery.event,
             resource=delivery.resource,
-            host=urlsplit(post.endpoint.target).hostname,
+            host=host_shown(post.endpoint.target),
             attempt=post.number,
             probe=post.probe,
             result=str(result),

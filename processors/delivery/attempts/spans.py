@@ -8,12 +8,12 @@ sent, and its traces with it. A delivery without a trace, or of one that nobody 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
 from opentelemetry.trace.propagation import set_span_in_context
 
+from hookstream.processors.delivery.http.target import host_shown
 from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.trace_context import TraceContext, decode
 
@@ -63,7 +63,7 @@ class AttemptSpans:
             "hookstream.probe": post.probe,
             "hookstream.result": str(result),
             "http.request.method": "POST",
-            "server.address": urlsplit(post.row.target).hostname or "",
+            "server.address": host_shown(post.row.target),
         }
         if answer.status is not None:
             attributes["http.response.status_code"] = answer.status

@@ -14,6 +14,11 @@ _GONE = 410
 _TOO_MANY = 429
 _UNAVAILABLE = 503
 
+# The longest form of a date has 33 characters.
+_MAX_RETRY_AFTER_CHARACTERS = 64
+# What the standard library raises for a date that is none: a year or a day that no integer type holds among them.
+_NO_DATE = (ValueError, OverflowError, TypeError, LookupError)
+
 
 class Verdict(Enum):
     """What the engine does about an answer."""
@@ -54,6 +59,20 @@ def result_of(status: int, *, retry_after: bool) -> AttemptResult:
     return AttemptResult.ERROR_STATUS
 
 
+def judge(
+    status: int | None, error: AttemptResult | None, retry_after: str | None, *, wall_s: float
+) -> tuple[AttemptResult, Outcome]:
+    """Classify how a request ended, with a status or an error, and decide what the engine does about it.
+
+    `retry_after` is the header as it came; `wall_s` is Unix time.
+    """
+    if status is None:
+        result = error or AttemptResult.BROKEN_ANSWER
+    else:
+        result = result_of(status, retry_after=retry_after is not None)
+    return result, outcome_of(result, retry_after, wall_s=wall_s)
+
+
 def outcome_of(result: AttemptResult, retry_after: str | None, *, wall_s: float) -> Outcome:
     """Decide what the engine does about one attempt. `wall_s` is Unix time, for a Retry-After that is a date."""
     if result is AttemptResult.DELIVERED:
@@ -68,19 +87,19 @@ def outcome_of(result: AttemptResult, retry_after: str | None, *, wall_s: float)
 
 
 def parse_retry_after(header: str | None, *, wall_s: float) -> float | None:
-    """Read Retry-After, seconds or an HTTP date; None where it is absent or says nothing.
+    """Read Retry-After, seconds or an HTTP date; None where it is absent or says nothing. Never raises.
 
     Source: RFC 9110, section 10.2.3.
     """
-    if header is None:
+    if header is None or len(header) > _MAX_RETRY_AFTER_CHARACTERS:
         return None
     text = header.strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=UTC)
+        return max(0.0, date.timestamp() - wall_s)
+    except _NO_DATE:
         return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max(0.0, date.timestamp() - wall_s)

@@ -23,8 +23,8 @@ from hookstream.schemas.attempt import AttemptResult
 from .address_guard import AddressGuard
 from .connection import AnswerLimits, HttpConnection
 from .connector import Connector, parse_proxy, tls_context
-from .errors import AttemptError
-from .exchange import Answer, Exchange
+from .errors import AttemptError, ShortageError
+from .exchange import Answer, Exchange, Met
 from .pool import ConnectionPool, PoolLimits
 from .resolver import Resolver
 from .target import Target, parse_target
@@ -55,8 +55,13 @@ class HttpClient:
         guard: AddressGuard,
         resolver: Resolver,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        met: Met,
     ) -> None:
         """Load certificate authorities, open nothing. `clock` is monotonic seconds.
+
+        `met(where, error)` is told of what should not have been raised here; the request that met it has its answer
+        all the same.
 
         Raises:
             InvalidProxyError: `egress_proxy` is not `http://[user:password@]host:port`.
@@ -66,6 +71,8 @@ class HttpClient:
         self._total_timeout_s = config.total_timeout_s
         self._limits = config.answer
         self._buffer = memoryview(bytearray(_READ_BYTES))
+        self._met = met
+        self._closed = False
         self._pool = ConnectionPool(config.pool, self._connect, clock)
         self._connector = Connector(
             guard,
@@ -82,7 +89,7 @@ class HttpClient:
         return self._pool.open_connections
 
     def post(self, target: Target, headers: bytes, body: bytes, done: Callable[[Answer], None]) -> Exchange:
-        """Make one request; never raises.
+        """Make one request.
 
         `headers` are the delivery's own header lines, each with its CRLF; `host`, `content-length` and the end of the
         head are added. `done` is called exactly once, from the event loop, never from within this call, unless the
@@ -105,6 +112,7 @@ class HttpClient:
 
     async def close(self) -> None:
         """Abandon what is under way and close every connection; no answer follows its return, and no post may."""
+        self._closed = True
         connecting = list(self._connecting)
         for task in connecting:
             task.cancel()
@@ -118,32 +126,39 @@ class HttpClient:
         task = asyncio.get_running_loop().create_task(self._open(exchange))
         exchange.connecting = task
         self._connecting.add(task)
-        task.add_done_callback(self._connected)
+        task.add_done_callback(lambda done: self._connected(done, exchange))
 
     async def _open(self, exchange: Exchange) -> None:
         target = exchange.target
-        try:
-            connection = await self._connector.connect(
-                target,
-                lambda: HttpConnection(
-                    self._pool, target.origin, limits=self._limits, buffer=self._buffer, clock=self._clock
-                ),
-                exchange.deadline - self._clock(),
-            )
-        except AttemptError as error:
-            asyncio.get_running_loop().call_soon(self._fail, exchange, error.result)
-            return
+        connection = await self._connector.connect(
+            target,
+            lambda: HttpConnection(
+                self._pool, target.origin, limits=self._limits, buffer=self._buffer, clock=self._clock, met=self._met
+            ),
+            exchange.deadline - self._clock(),
+        )
         if connection.closing:
-            asyncio.get_running_loop().call_soon(self._fail, exchange, AttemptResult.BROKEN_ANSWER)
+            exchange.fail(AttemptResult.BROKEN_ANSWER, self._clock())
             return
         self._pool.add(connection)
         connection.send(exchange)
 
-    def _connected(self, task: asyncio.Task[None]) -> None:
+    def _connected(self, task: asyncio.Task[None], exchange: Exchange) -> None:
+        """Answer the exchange if it has no connection now, whatever the reason is. A callback: never within `post`."""
         self._connecting.discard(task)
-        if not task.cancelled():
-            task.result()  # a bug of ours reaches the loop's exception handler instead of vanishing with the task
-
-    def _fail(self, exchange: Exchange, error: AttemptResult) -> None:
         exchange.connecting = None
-        exchange.fail(error, self._clock())
+        if task.cancelled():
+            # By the exchange's own `cancel`, or the client is closed: then nobody waits. Else a part of ours gave up.
+            error = None if self._closed else AttemptResult.CONNECT_FAILED
+        else:
+            error = self._failure(task.exception())
+        if error is not None:
+            exchange.fail(error, self._clock())
+
+    def _failure(self, raised: BaseException | None) -> AttemptResult | None:
+        """How an attempt ended whose connecting raised this; a shortage of ours is told like a bug of ours."""
+        if raised is None:
+            return None
+        if isinstance(raised, ShortageError) or not isinstance(raised, (AttemptError, OSError)):
+            self._met("connect", raised)
+        return raised.result if isinstance(raised, AttemptError) else AttemptResult.CONNECT_FAILED

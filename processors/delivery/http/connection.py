@@ -21,11 +21,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from hookstream.schemas.attempt import AttemptResult
 
-from .exchange import Answer, Exchange
+from .exchange import Answer, Exchange, Met
 
 _FIRST_FINAL_STATUS = 200
 _FIRST_FAILURE_STATUS = 300
@@ -68,6 +68,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         "_headers",
         "_in_body",
         "_limits",
+        "_met",
         "_more_body",
         "_owner",
         "_parser",
@@ -89,6 +90,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         limits: AnswerLimits,
         buffer: memoryview,
         clock: Callable[[], float],
+        met: Met,
     ) -> None:
         """Make the protocol of a transport to come; `connection_made` follows. `buffer`: see `get_buffer`."""
         self.origin = origin
@@ -97,6 +99,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._owner = owner
         self._limits = limits
         self._clock = clock
+        self._met = met
         self._buffer = buffer
         self._transport: asyncio.Transport | None = None
         self._parser = HttpResponseParser(self)
@@ -158,44 +161,57 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Parse what arrived; the exchange is answered here as soon as its answer is complete."""
-        if self._exchange is None:
+        exchange = self._exchange
+        if exchange is None:
             self._abort()  # an idle server that speaks is one whose next answer could not be told from this
             return
         self._received += nbytes
         try:
-            self._feed(self._buffer[:nbytes])
-        except (HttpParserError, HttpParserUpgrade):
-            self._reusable = False
-            if not self._complete:
-                self._fail(AttemptResult.BROKEN_ANSWER)
-                return
-        if self._complete:
-            self._answer()
-        else:
-            self._check_limits()
+            try:
+                self._feed(self._buffer[:nbytes])
+            except (HttpParserError, HttpParserUpgrade) as exc:
+                if isinstance(exc, HttpParserCallbackError) and not isinstance(exc.__context__, HttpParserError):
+                    raise  # not the server's fault: one of the callbacks below has a bug
+                self._reusable = False
+                if not self._complete:
+                    self._fail(AttemptResult.BROKEN_ANSWER)
+                    return
+            if self._complete:
+                self._answer()
+            else:
+                self._check_limits()
+        except Exception as exc:  # noqa: BLE001 - this answer is given up, not the loop
+            self._give_up(exchange, exc)
 
     def eof_received(self) -> None:
         """End an answer that only the end of the connection delimits; the transport then closes itself."""
-        if self._exchange is None:
-            self._owner.forget(self)
-        elif self._in_body and not self._is_framed():
-            self._status = self._parser.get_status_code()
-            self._answer()
+        exchange = self._exchange
+        try:
+            if exchange is None:
+                self._owner.forget(self)
+            elif self._in_body and not self._is_framed():
+                self._status = self._parser.get_status_code()
+                self._answer()
+        except Exception as exc:  # noqa: BLE001 - this answer is given up, not the loop
+            self._give_up(exchange, exc)
 
     def connection_lost(self, error: Exception | None) -> None:
         """End what is under way: repeat it if the server closed a kept connection without a word, else fail it."""
         del error  # a reset and an orderly end differ in nothing that we do
-        self._owner.forget(self)
         exchange = self._exchange
-        if exchange is None:
-            return
-        if self._served and not self._received:
-            # The server closed while idle and our request crossed it. It may still have been read: that makes it one
-            # more request of the same attempt, with the same webhook-id, which the receiver may already expect.
-            self._exchange = None
-            self._owner.repeat(exchange)
-        else:
-            self._fail(AttemptResult.BROKEN_ANSWER)
+        try:
+            self._owner.forget(self)
+            if exchange is None:
+                return
+            if self._served and not self._received:
+                # The server closed while idle and our request crossed it. It may still have been read: that makes it
+                # one more request of the same attempt, with the same webhook-id, which the receiver may already expect.
+                self._exchange = None
+                self._owner.repeat(exchange)
+            else:
+                self._fail(AttemptResult.BROKEN_ANSWER)
+        except Exception as exc:  # noqa: BLE001 - this answer is given up, not the loop
+            self._give_up(exchange, exc)
 
     # httptools' callbacks
 
@@ -305,6 +321,14 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._abort()
         if exchange is not None:
             exchange.fail(error, self._clock())
+
+    def _give_up(self, exchange: Exchange | None, error: Exception) -> None:
+        """End an exchange, if it is not answered yet, and this connection after an exception of our own code."""
+        self._met("answer", error)
+        self._exchange = None
+        if exchange is not None:
+            exchange.fail(AttemptResult.INTERNAL_ERROR, self._clock())
+        self._abort()
 
     def _abort(self) -> None:
         """Close at once, whatever is unread or unsent."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -25,13 +26,14 @@ from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from .address_guard import AddressGuard, IPAddress, unmapped
-from .errors import ConnectError, ConnectTimeoutError, InvalidProxyError, ResolveError, TlsError
+from .errors import ConnectError, ConnectTimeoutError, InvalidProxyError, ResolveError, ShortageError, TlsError
 from .proxy_tunnel import ProxyTunnel
 from .resolver import Resolver
 from .target import Target
 
 MAX_ADDRESSES_TRIED = 4
 _TLS_SHUTDOWN_S = 1.0
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 
@@ -188,25 +190,42 @@ async def _tls_stage(target: Target, deadline: float) -> AsyncIterator[None]:
 
 
 async def _open_socket(addresses: Sequence[IPAddress], port: int, deadline: float) -> socket.socket:
-    """Connect to the first address that accepts, each in turn with an equal share of the time that is left."""
-    loop = asyncio.get_running_loop()
+    """Connect to the first address that accepts, each in turn with an equal share of the time that is left.
+
+    Raises:
+        ShortageError: this machine has no socket for it; no other address would be had either.
+        ConnectTimeoutError, ConnectError: what the last address failed with.
+    """
+    now = asyncio.get_running_loop().time
     tried = addresses[:MAX_ADDRESSES_TRIED]
     failure: OSError = ConnectionError("no address")
     for left, address in zip(range(len(tried), 0, -1), tried, strict=True):
-        now = loop.time()
-        connecting = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET)  # noqa: PLR2004 (IPv6)
-        connecting.setblocking(False)  # noqa: FBT003 (the standard library's signature)
+        begun = now()
         try:
-            async with asyncio.timeout_at(now + (deadline - now) / left):
-                await loop.sock_connect(connecting, (str(address), port))
+            return await _open_one(address, port, begun + (deadline - begun) / left)
         except OSError as error:  # TimeoutError among them
-            connecting.close()
             failure = error
-        except BaseException:
-            connecting.close()
-            raise
-        else:
-            return connecting
+            if error.errno in _SHORTAGES:
+                break
+    if failure.errno in _SHORTAGES:
+        raise ShortageError(f"no socket: {failure}") from failure
     raise (ConnectTimeoutError if isinstance(failure, TimeoutError) else ConnectError)(
         f"no connection to port {port}: {failure}"
     ) from failure
+
+
+async def _open_one(address: IPAddress, port: int, deadline: float) -> socket.socket:
+    """Connect to one address; the socket is closed where that fails.
+
+    Raises:
+        OSError: also where the kernel has no sockets of this kind (EAFNOSUPPORT) or no more of them (EMFILE).
+    """
+    connecting = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET)  # noqa: PLR2004 (IPv6)
+    try:
+        connecting.setblocking(False)  # noqa: FBT003 (the standard library's signature)
+        async with asyncio.timeout_at(deadline):
+            await asyncio.get_running_loop().sock_connect(connecting, (str(address), port))
+    except BaseException:
+        connecting.close()
+        raise
+    return connecting

@@ -9,6 +9,7 @@ DeliveryError
     ├── ResolveError             dns-failed
     ├── BlockedAddressError      blocked: by the address guard or by the egress proxy; no connection was made
     ├── ConnectError             connect-failed: refused, unreachable, or the egress proxy cannot reach it
+    │   └── ShortageError        this machine lacks descriptors, memory or threads: it is ours to mend
     ├── ConnectTimeoutError      timeout: no connection within the time for connecting
     └── TlsError                 tls-failed: certificate, host name or protocol
 """
@@ -60,6 +61,10 @@ class BlockedAddressError(AttemptError):
 
 class ConnectError(AttemptError):
     """Refused, unreachable, or the egress proxy cannot reach it."""
+
+
+class ShortageError(ConnectError):
+    """This machine lacks what a connection needs: descriptors, memory, threads."""
 
 
 class ConnectTimeoutError(AttemptError):

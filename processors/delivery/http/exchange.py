@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from hookstream.schemas.attempt import AttemptResult
 
@@ -26,6 +26,10 @@ class Answer:
     body: bytes
     retry_after: str | None
     duration_s: float
+
+
+Met: TypeAlias = Callable[[str, BaseException], None]
+"""Takes an exception that nobody expected, and where it was met: see `InternalErrors.met`."""
 
 
 class Abandonable(Protocol):

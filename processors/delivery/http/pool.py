@@ -35,6 +35,7 @@ class ConnectionPool:
         self._clock = clock
         self._open: dict[HttpConnection, None] = {}
         self._idle: dict[str, list[HttpConnection]] = {}
+        self._oldest: dict[HttpConnection, None] = {}  # all idle ones, the one idle for the longest time first
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -43,9 +44,17 @@ class ConnectionPool:
         return len(self._open)
 
     def take(self, origin: str) -> HttpConnection | None:
-        """Hand out the connection that was idle for the shortest time."""
+        """Hand out the connection that was idle for the shortest time and is still open.
+
+        One that broke in this very turn of the loop is closed already, and says so only in the next.
+        """
         stack = self._idle.get(origin)
-        return stack.pop() if stack else None
+        while stack:
+            connection = stack.pop()
+            del self._oldest[connection]
+            if not connection.closing:
+                return connection
+        return None
 
     def add(self, connection: HttpConnection) -> None:
         """Own a connection that has just been opened."""
@@ -54,7 +63,11 @@ class ConnectionPool:
             self._arm()
 
     def release(self, connection: HttpConnection, now: float) -> None:
-        """Take back a connection that can carry another request, or close it if it is old or one too many."""
+        """Take back a connection that can carry another request, or close it if it is old or one too many.
+
+        Where that makes too many idle ones, the one that was idle for the longest time is closed: at no moment are
+        there more, so that what is in flight finds the descriptors it was promised.
+        """
         limits = self._limits
         stack = self._idle.get(connection.origin)
         if stack is None:
@@ -64,26 +77,24 @@ class ConnectionPool:
             return
         connection.deadline = now + limits.idle_timeout_s
         stack.append(connection)
+        self._oldest[connection] = None
+        if len(self._oldest) > limits.max_idle:
+            next(iter(self._oldest)).close()
 
     def forget(self, connection: HttpConnection) -> None:
         """Take a connection out; nothing if it is out already."""
         if connection not in self._open:
             return
         del self._open[connection]
-        stack = self._idle.get(connection.origin)
-        if stack is not None and connection in stack:
-            stack.remove(connection)
+        if connection in self._oldest:
+            del self._oldest[connection]
+            self._idle[connection.origin].remove(connection)
 
     def sweep(self) -> None:
-        """End what is overdue: requests as time-outs, idle connections in silence; then the idlest over the limit."""
+        """End what is overdue: requests as time-outs, idle connections in silence."""
         now = self._clock()
         for connection in [connection for connection in self._open if connection.deadline <= now]:
             connection.expire()
-        idle = [connection for stack in self._idle.values() for connection in stack]
-        if len(idle) > self._limits.max_idle:
-            idle.sort(key=lambda connection: connection.deadline)
-            for connection in idle[: len(idle) - self._limits.max_idle]:
-                connection.close()
         for origin in [origin for origin, stack in self._idle.items() if not stack]:
             del self._idle[origin]
 
@@ -95,12 +106,15 @@ class ConnectionPool:
         for connection in list(self._open):
             connection.abandon()
         self._idle.clear()
+        self._oldest.clear()
 
     def _arm(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._limits.sweep_interval_s, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
-        self.sweep()
-        if self._open:
-            self._arm()
+        try:
+            self.sweep()
+        finally:
+            if self._open:
+                self._arm()

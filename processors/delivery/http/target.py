@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 import idna
 
@@ -85,6 +85,14 @@ def parse_target(url: str) -> Target:
         address=address,
         head=f"POST {location} HTTP/1.1\r\nhost: {shown}\r\ncontent-length: ".encode("ascii"),
     )
+
+
+def host_shown(url: str) -> str:
+    """Return the host of a target, for logs and traces; empty where it is no target. Never raises."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _bracketed(host: str) -> str:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .catch_up_reading import CatchUpReading
     from .committing import Committing
     from .inbox import AssignedPartition
+    from .internal_errors import InternalErrors
     from .request_builder import RequestBuilder
     from .state_sweep import StateSweep
 
@@ -68,6 +69,7 @@ class LoopParts:
     committing: Committing
     sweep: StateSweep
     metrics: Metrics
+    internal_errors: InternalErrors
     table_ready: Callable[[PartitionStarting], bool]
     failed: Callable[[Exception], None]
     drain_timeout_s: float
@@ -94,6 +96,7 @@ class DeliveryLoop:
                 lines=parts.shared.lines,
                 spans=parts.spans,
                 metrics=parts.metrics,
+                internal_errors=parts.internal_errors,
             ),
             answered=self.wake,
         )
@@ -140,6 +143,11 @@ class DeliveryLoop:
     def _take_over(self, partitions: Sequence[AssignedPartition]) -> None:
         self._starting += partitions
         self.start_waiting()
+
+    @property
+    def braked(self) -> bool:
+        """Whether every request fails by an exception of our own code, so that few are sent."""
+        return self._requests.braked
 
     @property
     def waiting_for_table(self) -> bool:
@@ -282,16 +290,17 @@ class DeliveryLoop:
                 part.progress += 1
             dirty = dirty or part.progress > 0
             owing = owing or bool(ledger.streams[0].owing or ledger.streams[1].owing)
-        fenced = self._parts.committing.fenced  # nothing wakes the loop when it no longer is, so it looks again
+        fenced = self._parts.committing.fenced
         if not fenced:
-            self._requests.dispatch(self._by_engine, self._leaving, wall_ms // 1000)
+            self._requests.dispatch(self._by_engine, self._leaving, now, wall_ms // 1000)
         self._metrics.inflight = self._parts.dispatcher.in_flight
         self._parts.attempts.flush()
         if dirty:
             self._parts.committing.soon()
         if owing and self._planning is None:
             self._planning = self._loop.call_later(_PLAN_EVERY_S, self._plan)
-        self._set_timer(now, waiting=waiting or fenced)
+        # Nothing wakes the loop when sending may go on, so it looks again.
+        self._set_timer(now, waiting=waiting or fenced or self._requests.braked)
         self._turned.set()
 
     def _read(self) -> bool:

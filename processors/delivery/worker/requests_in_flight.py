@@ -1,6 +1,11 @@
 """Requests on their way: from the dispatcher to the HTTP client, and answers back to the engines.
 
 Nothing is done per answer but to note it; the next turn takes all of them. Belongs to the event loop's thread.
+
+Answers are bytes that others choose. Whatever our code raises while one request is built, sent, answered or judged ends
+that attempt as `internal-error` and nothing else; what only records it (the attempt log, spans, lines of log) changes
+nothing in what became of it. Only the engine's own turn is not guarded so: it is told a verdict and bounded numbers,
+and after an exception nobody knows what it would commit (docs/adr/0014-internal-errors.md).
 """
 
 from __future__ import annotations
@@ -9,9 +14,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hookstream.processors.delivery.engine.outcome import DELIVERED, outcome_of, result_of
+import structlog
+
+from hookstream.processors.delivery.engine.outcome import FAILED, judge
 from hookstream.processors.delivery.http.exchange import Answer, Exchange
 from hookstream.schemas.attempt import AttemptResult
+
+from .brake import Brake
 
 if TYPE_CHECKING:
     from hookstream.processors.delivery.attempts.lines import AttemptLines
@@ -22,8 +31,11 @@ if TYPE_CHECKING:
     from hookstream.processors.delivery.http.client import HttpClient
     from hookstream.processors.metrics import Metrics
 
+    from .internal_errors import InternalErrors
     from .owned_partition import OwnedPartition
     from .request_builder import RequestBuilder
+
+log = structlog.get_logger("hookstream.deliver")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +49,7 @@ class RequestParts:
     lines: AttemptLines
     spans: AttemptSpans | None
     metrics: Metrics
+    internal_errors: InternalErrors
 
 
 class Requesting:
@@ -48,24 +61,42 @@ class Requesting:
         self._answered = answered
         self._answers: list[tuple[Post, Answer]] = []
         self._flights: dict[Post, Exchange | None] = {}
+        self._brake = Brake()
+
+    @property
+    def braked(self) -> bool:
+        """Whether every request fails by an exception of our own code, so that few are sent."""
+        return self._brake.on
 
     def dispatch(
-        self, owners: Mapping[Dispatches, OwnedPartition], leaving: Collection[OwnedPartition], wall_s: int
+        self, owners: Mapping[Dispatches, OwnedPartition], leaving: Collection[OwnedPartition], now: float, wall_s: int
     ) -> None:
-        """Send everything whose turn it is, but for partitions that are given away."""
-        next_post, build, post_http = self._parts.dispatcher.next, self._parts.builder.build, self._parts.http.post
-        flights = self._flights
-        while (post := next_post()) is not None:
+        """Send everything whose turn it is, but for partitions that are given away; `now` is monotonic seconds."""
+        next_post, brake = self._parts.dispatcher.next, self._brake
+        while not brake.on or brake.admits(now):
+            post = next_post()
+            if post is None:
+                return
             part = owners.get(post.endpoint.engine)
             if part is None or part in leaving:
                 post.endpoint.engine.abandon(post)
-                continue
-            request = build(post, wall_s)
-            if request is None:
-                flights[post] = None
-                self.take_note(post, Answer(None, AttemptResult.BLOCKED, b"", None, 0.0))
             else:
-                flights[post] = post_http(request.target, request.headers, request.body, _Waiting(self, post))
+                self._send(post, wall_s)
+
+    def _send(self, post: Post, wall_s: int) -> None:
+        self._flights[post] = None
+        where = "build"
+        try:
+            request = self._parts.builder.build(post, wall_s)
+            if request is None:
+                self.take_note(post, Answer(None, AttemptResult.BLOCKED, b"", None, 0.0))
+                return
+            where = "send"
+            waiting = _Waiting(self, post)
+            self._flights[post] = self._parts.http.post(request.target, request.headers, request.body, waiting)
+        except Exception as exc:  # noqa: BLE001 - this request is given up, not the loop
+            self._meet(where, exc, post)
+            self.take_note(post, Answer(None, AttemptResult.INTERNAL_ERROR, b"", None, 0.0))
 
     def cancel(self, post: Post) -> None:
         """Abandon a request: its answer is not taken any more."""
@@ -92,36 +123,67 @@ class Requesting:
         return len(answers)
 
     def _take(self, part: OwnedPartition, post: Post, answer: Answer, wall_ms: int) -> None:
-        metrics, status = self._parts.metrics, answer.status
-        if status is not None:
-            result = result_of(status, retry_after=answer.retry_after is not None)
-        else:
-            result = answer.error or AttemptResult.BROKEN_ANSWER
+        metrics = self._parts.metrics
+        try:
+            result, outcome = judge(answer.status, answer.error, answer.retry_after, wall_s=wall_ms / 1000)
+        except Exception as exc:  # noqa: BLE001 - this attempt is given up, not the loop
+            self._meet("judge", exc, post)
+            result, outcome = AttemptResult.INTERNAL_ERROR, FAILED
+        if result is AttemptResult.INTERNAL_ERROR:
+            self._brake_after(post)
+        elif answer.status is not None and self._brake.worked():
+            log.warning("answers can be judged again; sending goes on")
         metrics.attempts[result] += 1
         metrics.attempt_seconds.observe(answer.duration_s)
-        self._parts.attempts.add(post, result, answer, partition=part.index, wall_ms=wall_ms)
-        if self._parts.spans is not None:
-            self._parts.spans.ended(post, result, answer, partition=part.index, wall_ms=wall_ms)
         part.progress += 1
         health = post.endpoint.health
         was_sick = health.sick
+        self._record(part, post, result, answer, wall_ms)
         if result is AttemptResult.DELIVERED:
             metrics.deliveries["delivered"] += 1
             delivery = post.pending.delivery
             if delivery.replay is None:
                 metrics.delivery_seconds.observe((wall_ms - delivery.occurred_at_ms) / 1000)
-            part.engine.answer(post, DELIVERED, answer.duration_s)
+            part.engine.answer(post, outcome, answer.duration_s)
             if was_sick:
-                self._parts.lines.recovered(post, answer)
+                self._tell(post, result, answer, was_sick=was_sick)
         else:
             part.answering = answer
-            outcome = outcome_of(result, answer.retry_after, wall_s=wall_ms / 1000)
             part.engine.answer(post, outcome, answer.duration_s)
             part.answering = None
-            if health.sick and not was_sick:
-                self._parts.lines.quarantined(post, result, answer)
+            self._tell(post, result, answer, was_sick=was_sick)
+
+    def _record(self, part: OwnedPartition, post: Post, result: AttemptResult, answer: Answer, wall_ms: int) -> None:
+        """Tell the attempt log and the traces; an exception of theirs is no failure of the attempt."""
+        try:
+            self._parts.attempts.add(post, result, answer, partition=part.index, wall_ms=wall_ms)
+            if self._parts.spans is not None:
+                self._parts.spans.ended(post, result, answer, partition=part.index, wall_ms=wall_ms)
+        except Exception as exc:  # noqa: BLE001 - the record is given up
+            self._meet("record", exc, post)
+
+    def _tell(self, post: Post, result: AttemptResult, answer: Answer, *, was_sick: bool) -> None:
+        """Write a line of log; an exception of that is no failure of the attempt."""
+        lines = self._parts.lines
+        try:
+            if result is AttemptResult.DELIVERED:
+                lines.recovered(post, answer)
+            elif post.endpoint.health.sick and not was_sick:
+                lines.quarantined(post, result, answer)
             else:
-                self._parts.lines.failed(post, result, answer)
+                lines.failed(post, result, answer)
+        except Exception as exc:  # noqa: BLE001 - the line is given up
+            self._meet("record", exc, post)
+
+    def _brake_after(self, post: Post) -> None:
+        if self._brake.failed(post.endpoint.client_id):
+            log.critical("every request fails by an internal error; few are sent until one works")
+
+    def _meet(self, where: str, error: Exception, post: Post) -> None:
+        delivery = post.pending.delivery
+        self._parts.internal_errors.met(
+            where, error, delivery=delivery.id, hook=delivery.hook_id, client=delivery.client, attempt=post.number
+        )
 
 
 class _Waiting:

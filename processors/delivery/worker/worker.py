@@ -61,6 +61,7 @@ from .catch_up_reading import CatchUpReading
 from .committing import CommitParts, Committed, Committing
 from .dead_letters import DeadLetters
 from .delivery_loop import DeliveryLoop, LoopParts
+from .internal_errors import InternalErrors
 from .known_schemas import KnownSchemas
 from .log_reader import Chunk, LogReader
 from .notices import Notices
@@ -106,6 +107,7 @@ def _tune_garbage_collection() -> None:
     What the engines hold forms no cycles that outlive it, but every 700 new objects would start a search, and every
     quarter of growth one through all of it: a sixth of the CPU of a delivery.
     """
+    gc.unfreeze()  # of a worker that ran before in this process
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
@@ -125,6 +127,7 @@ class DeliveryWorker:
         metrics: Metrics,
         resolver: Resolver | None = None,
         spans: AttemptSpans | None = None,
+        internal_errors: InternalErrors | None = None,
     ) -> None:
         """Prepare; nothing is connected yet.
 
@@ -136,6 +139,7 @@ class DeliveryWorker:
         self._stop = stop
         self._health = health
         self._metrics = metrics
+        self._internal_errors = internal_errors or InternalErrors(metrics)
         self._resolver = resolver or SystemResolver()
         self._spans = spans
         self._schemas = KnownSchemas(registry.schema_text_by_id)
@@ -162,6 +166,11 @@ class DeliveryWorker:
         self._ended: asyncio.Future[None]
         self._deliveries: DeliveryLoop
         self._poll: PollThread
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it runs any more; where its poll thread hangs, it is a member of the group still."""
+        return not hasattr(self, "_poll") or self._poll.join(0)
 
     def run(self) -> None:
         """Deliver until somebody asks to stop; the calling thread becomes the loop's.
@@ -223,7 +232,9 @@ class DeliveryWorker:
             config.kafka, max_record_bytes=config.max_event_bytes + DEAD_LETTER_EXTRA_BYTES, failed=self._fail
         )
         attempts = AttemptLog(config.kafka, topics.attempts, schema_id=self._ids[topics.attempts])
-        http = HttpClient(config.http, AddressGuard(config.allowed_target_networks), self._resolver)
+        http = HttpClient(
+            config.http, AddressGuard(config.allowed_target_networks), self._resolver, met=self._internal_errors.met
+        )
         self._deliveries = self._make_loop(writer, attempts, http)
         self._deliveries.readers = CatchUpReading(
             (topics.deliveries, topics.replays), self._make_reader, fed=lambda _: self._deliveries.wake()
@@ -312,6 +323,7 @@ class DeliveryWorker:
                 committing=committing,
                 sweep=StateSweep(config.kafka, topics=names, state_topic=topics.delivery_state, committing=committing),
                 metrics=self._metrics,
+                internal_errors=self._internal_errors,
                 table_ready=self._table_ready,
                 failed=self._fail,
                 drain_timeout_s=config.drain_timeout_s,
@@ -358,8 +370,17 @@ class DeliveryWorker:
         self._loop.call_soon_threadsafe(self._fail, error)
 
     def _take_bug(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """End the worker after an exception in a callback: else it would hold partitions and not serve them."""
-        self._fail(context.get("exception") or RuntimeError(str(context.get("message"))))
+        """Take an exception that nobody caught.
+
+        One of a connection ends that connection, which its request hears of; one of a task ends that task: no partition
+        hangs on it. After any other the worker ends: else it would hold partitions and not serve them.
+        """
+        error = context.get("exception") or RuntimeError(str(context.get("message")))
+        where = "connection" if "transport" in context or "protocol" in context else "task"
+        if where == "connection" or "task" in context or "future" in context:
+            self._internal_errors.met(where, error)
+        else:
+            self._fail(error)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition, for somebody to ask to stop, or for the worker to fail."""
@@ -386,6 +407,10 @@ class DeliveryWorker:
             self._health.down("table", "not read far enough, or re-created without `hookstream subscriptions resync`")
         else:
             self._health.up("table")
+        if self._deliveries.braked:
+            self._health.down("requests", "every request fails by an internal error: see the log")
+        else:
+            self._health.up("requests")
 
     def _beats(self) -> Mapping[str, float]:
         return {"loop": self._deliveries.beat, "poll": self._poll.beat}

@@ -10,6 +10,9 @@ import typer
 import yaml
 
 from hookstream.processors.cli.main import app
+from hookstream.processors.delivery.engine.policy import EnginePolicy
+from hookstream.processors.delivery.worker.worker import POOL
+from hookstream.processors.open_files import connections_that_fit
 from hookstream.processors.settings import METRICS_PORTS, Settings, variable
 from tests.support.machine import IMAGES, Part
 from tests.support.repository import ROOMS, ROOT
@@ -21,7 +24,7 @@ MONITORING = ("prometheus", "grafana")
 # What docker-compose 1.29 knows of the parts that we use; it refuses a key it does not know.
 KEYS_OF_A_SERVICE = {
     "build", "command", "depends_on", "environment", "healthcheck", "image", "init", "ports", "profiles", "read_only",
-    "restart", "stop_grace_period", "tmpfs", "volumes",
+    "restart", "stop_grace_period", "tmpfs", "ulimits", "volumes",
 }  # fmt: skip
 KEYS_OF_A_HEALTHCHECK = {"test", "interval", "timeout", "retries", "start_period"}
 
@@ -147,3 +150,10 @@ def test_the_image_holds_every_room_and_runs_as_nobody() -> None:
     assert "USER 10001:10001" in last_stage
     admitted = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"}
     assert set(ROOMS) | {"pyproject.toml", "requirements-dev.lock", "README.md", "LICENSE"} == admitted
+
+
+def test_a_container_may_open_what_a_worker_needs(services: dict[str, Any]) -> None:
+    limits = services["deliver"]["ulimits"]["nofile"]
+    in_flight, idle = EnginePolicy().process_in_flight, POOL.max_idle
+    for limit in (limits["soft"], limits["hard"]):
+        assert connections_that_fit(limit, in_flight=in_flight, idle=idle) == (in_flight, idle)
