@@ -15,8 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 
-import orjson
-
+from .avro_schema import AvroSchema, compact_json
 from .errors import InvalidSchemaError, UnknownEventError
 from .event import EventName
 from .event_schema import check_event_schema, event_symbols
@@ -39,7 +38,7 @@ class InternalSchema(StrEnum):
     def text(self) -> str:
         """The schema as compact JSON."""
         resource = files(_AVRO_PACKAGE).joinpath("internal", f"{self.value}.avsc")
-        return orjson.dumps(orjson.loads(resource.read_bytes())).decode()
+        return compact_json(resource.read_bytes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class Catalogue:
         for file_name, content in sorted(found):
             namespace = file_name.removesuffix(".avsc")
             schema = check_event_schema(namespace, content)
-            texts[namespace] = orjson.dumps(schema).decode()
+            texts[namespace] = compact_json(content)
             names |= dict.fromkeys(EventName(f"{namespace}.{symbol}") for symbol in event_symbols(schema))
         return cls(MappingProxyType(texts), MappingProxyType(names))
 
@@ -129,7 +128,7 @@ class Catalogue:
         Raises:
             UnknownEventError: no such namespace.
         """
-        return event_symbols(orjson.loads(self.schema_text(namespace)))
+        return event_symbols(AvroSchema(self.schema_text(namespace)))
 
     def subjects(self, topics: TopicNames) -> dict[str, str]:
         """Every registry subject of a deployment, `<topic>-value`, with the schema text that it has to hold."""

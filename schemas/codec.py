@@ -13,13 +13,15 @@ from typing import TypeVar
 from uuid import UUID
 
 from .attempt import Attempt, AttemptResult
+from .avro_schema import AvroSchema
 from .catalogue import Catalogue, InternalSchema
 from .control import EndpointWish, SkippedDelivery
 from .delivery import DeadLetter, DeadLetterReason, Delivery
 from .errors import InvalidValueError, UndecodableError
-from .event import Concept, Event, EventName
+from .event import Concept, Event
+from .event_schema import NAME_FIELD, event_meaning
 from .hook import Hook, HookNotice, HookState, NoticeKind, ResyncMark
-from .wire import WriterSchemas, record_reader, record_writer
+from .wire import Record, WriterSchemas, WriterView, record_reader, record_writer
 
 _MAX_LONG = 2**63 - 1
 _YEAR_10000_MS = 253_402_300_800_000  # beyond it no date can be written; who comes near has sent microseconds
@@ -32,9 +34,11 @@ def event_encoder(catalogue: Catalogue, namespace: str, schema_id: int) -> Calla
     Raises:
         UnknownEventError: no such namespace; from the encoder, no such event in it.
     """
-    write = record_writer(catalogue.schema_text(namespace), schema_id)
-    symbols = catalogue.symbols(namespace)
-    index_of = {EventName(f"{namespace}.{symbol}"): index for index, symbol in enumerate(symbols)}
+    text = catalogue.schema_text(namespace)
+    write = record_writer(text, schema_id, indexed=NAME_FIELD)
+    own = AvroSchema(text)
+    names, per_ms = event_meaning(own, namespace, own)
+    index_of = {name: index for index, name in enumerate(names)}
 
     def encode(event: Event) -> bytes:
         index = index_of.get(event.name)
@@ -50,7 +54,7 @@ def event_encoder(catalogue: Catalogue, namespace: str, schema_id: int) -> Calla
                 "event": index,
                 "client": event.client,
                 "concept": {"id": concept.id, "sub_namespace": concept.sub_namespace},
-                "occurred_at": event.occurred_at_ms,
+                "occurred_at": event.occurred_at_ms * per_ms,
             }
         )
 
@@ -79,9 +83,19 @@ def check_event(event: Event) -> None:
     if type(event.id) is not UUID:
         msg = "id must be a UUID"
         raise InvalidValueError(msg)
-    if concept.sub_namespace is not None and type(concept.sub_namespace) is not str:
-        msg = "concept.sub_namespace must be a string or None"
+    if concept.sub_namespace is not None and not _is_text(concept.sub_namespace):
+        msg = "concept.sub_namespace must be a string without U+0000 and lone surrogates, or None"
         raise InvalidValueError(msg)
+
+
+def _is_text(value: object) -> bool:
+    """Whether everything on the way can keep it: UTF-8 has no lone surrogates, and PostgreSQL no U+0000."""
+    if type(value) is not str or "\0" in value:
+        return False
+    try:
+        return value.isascii() or bool(value.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def event_decoder(
@@ -92,20 +106,29 @@ def event_decoder(
     The name is the writer's symbol, also where the catalogue does not know it: whether it can be routed is the
     caller's question.
     """
-    read = record_reader(catalogue.schema_text(namespace), writer_schemas)
+    text = catalogue.schema_text(namespace)
+    own = AvroSchema(text)
+    read = record_reader(
+        text, writer_schemas, about=lambda writer: event_meaning(writer, namespace, own), indexed=NAME_FIELD
+    )
 
     def decode(data: bytes | None) -> Event:
         record, view = read(data)
-        concept = record["concept"]
-        index = record["event"]
+        names, per_ms = view.about
+        concept, index, occurred_at = record["concept"], record["event"], record["occurred_at"]
+        if per_ms != 1:
+            occurred_at //= per_ms
+        if not 0 <= occurred_at < _YEAR_10000_MS:
+            msg = "occurred_at is no time from 1970 to 9999 in the unit of its schema"
+            raise UndecodableError(msg)
         try:
             if index < 0:
                 raise IndexError
             return Event(
-                name=EventName(f"{namespace}.{view.symbols[index]}"),
+                name=names[index],
                 client=record["client"],
                 concept=Concept(id=concept["id"], namespace=namespace, sub_namespace=concept["sub_namespace"]),
-                occurred_at_ms=record["occurred_at"],
+                occurred_at_ms=occurred_at,
                 id=UUID(record["id"]),
             )
         except (IndexError, ValueError):
@@ -146,7 +169,7 @@ def delivery_encoder(schema_id: int) -> Callable[[Delivery], bytes]:
 
 def delivery_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None], Delivery]:
     """Decode deliveries."""
-    read = record_reader(InternalSchema.DELIVERY.text, writer_schemas)
+    read = _reader(InternalSchema.DELIVERY.text, writer_schemas)
 
     def decode(data: bytes | None) -> Delivery:
         return Delivery(**read(data)[0])
@@ -186,7 +209,7 @@ def attempt_encoder(schema_id: int) -> Callable[[Attempt], bytes]:
 
 def attempt_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None], Attempt]:
     """Decode attempts."""
-    read = record_reader(InternalSchema.ATTEMPT.text, writer_schemas)
+    read = _reader(InternalSchema.ATTEMPT.text, writer_schemas)
     result_of = _members(AttemptResult)
 
     def decode(data: bytes | None) -> Attempt:
@@ -225,7 +248,7 @@ def dead_letter_encoder(schema_id: int) -> Callable[[DeadLetter], bytes]:
 
 def dead_letter_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None], DeadLetter]:
     """Decode dead letters."""
-    read = record_reader(InternalSchema.DEAD_LETTER.text, writer_schemas)
+    read = _reader(InternalSchema.DEAD_LETTER.text, writer_schemas)
     reason_of = _members(DeadLetterReason)
 
     def decode(data: bytes | None) -> DeadLetter:
@@ -257,7 +280,7 @@ def notice_encoder(schema_id: int) -> Callable[[HookNotice], bytes]:
 
 def notice_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None], HookNotice]:
     """Decode notices about hooks."""
-    read = record_reader(InternalSchema.NOTICE.text, writer_schemas)
+    read = _reader(InternalSchema.NOTICE.text, writer_schemas)
     kind_of = _members(NoticeKind)
 
     def decode(data: bytes | None) -> HookNotice:
@@ -302,7 +325,7 @@ def wish_encoder(schema_id: int) -> Callable[[EndpointWish], bytes]:
 
 def wish_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None], EndpointWish | None]:
     """Decode what the control topic holds: a wish, or None for a tombstone."""
-    read = record_reader(InternalSchema.CONTROL.text, writer_schemas)
+    read = _reader(InternalSchema.CONTROL.text, writer_schemas)
 
     def decode(data: bytes | None) -> EndpointWish | None:
         if data is None:
@@ -342,7 +365,7 @@ def subscription_encoder(schema_id: int) -> Callable[[Hook | ResyncMark], bytes]
 
 def subscription_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None], Hook | ResyncMark | None]:
     """Decode what the subscriptions topic holds: a row, an end mark, or None for a tombstone."""
-    read = record_reader(InternalSchema.SUBSCRIPTION.text, writer_schemas)
+    read = _reader(InternalSchema.SUBSCRIPTION.text, writer_schemas)
     state_of = _members(HookState)
 
     def decode(data: bytes | None) -> Hook | ResyncMark | None:
@@ -360,6 +383,10 @@ def subscription_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | Non
         return Hook(**hook)
 
     return decode
+
+
+def _reader(text: str, writer_schemas: WriterSchemas) -> Callable[[bytes | None], tuple[Record, WriterView[None]]]:
+    return record_reader(text, writer_schemas, about=lambda _: None)
 
 
 def _members(codes: type[_Code]) -> Callable[[str], _Code]:

@@ -1,37 +1,72 @@
-"""Which Avro schemas can carry an event, and what their enum says."""
+"""Which Avro schemas can carry an event, and what they mean by its name and its time."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
-import fastavro
-import orjson
-from fastavro.schema import SchemaParseException, UnknownType
-
+from .avro_cost import is_recursive
+from .avro_schema import AvroSchema, Node
 from .errors import InvalidSchemaError
+from .event import EventName
+
+NAME_FIELD, TIME_FIELD = "event", "occurred_at"
 
 # Legal in a topic name, and free of the dot that ends the namespace in an event's name.
 _NAMESPACE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_EVENT_FIELDS: Mapping[str, object] = {
+_TEXT = frozenset({"null", "string"})
+_EVENT_FIELDS: Mapping[str, str] = {
     "id": "string",
-    "event": "enum",
+    NAME_FIELD: "enum",
     "client": "long",
     "concept": "record",
-    "occurred_at": "long",
+    TIME_FIELD: "long",
 }
-_CONCEPT_FIELDS: Mapping[str, object] = {"id": "long", "sub_namespace": ["null", "string"]}
+_CONCEPT_FIELDS: Mapping[str, str] = {"id": "long", "sub_namespace": "union"}
+_TYPES = {"union": "null or string"}  # as people call it
+
+# How many of a logical type's unit are a millisecond; a plain long is milliseconds.
+_PER_MS = {
+    "timestamp-micros": 1000,
+    "timestamp-nanos": 1_000_000,
+    "local-timestamp-micros": 1000,
+    "local-timestamp-nanos": 1_000_000,
+}
+_NO_INSTANT = frozenset({"date", "time-millis", "time-micros"})
 
 
-def event_symbols(schema: object) -> tuple[str, ...]:
+class EventMeaning(NamedTuple):
+    """What one writer's schema means: events by their index on the wire, and units of time in a millisecond."""
+
+    names: tuple[EventName, ...]
+    per_ms: int
+
+
+def event_meaning(schema: AvroSchema, namespace: str, own: AvroSchema) -> EventMeaning:
+    """What a writer's schema means by what the fields `event` and `occurred_at` of `own` are read from, if anything.
+
+    Raises:
+        InvalidSchemaError: its time is no instant.
+    """
+    fields = own.fields(own.root)
+    names = tuple(
+        EventName(f"{namespace}.{symbol}") for symbol in _symbols(schema, schema.field_like(fields[NAME_FIELD]))
+    )
+    time = schema.field_like(fields[TIME_FIELD])
+    logical = None if time is None else _logical_type(schema, time["type"])
+    if logical in _NO_INSTANT:
+        msg = f"{TIME_FIELD} is a {logical}, which is no instant"
+        raise InvalidSchemaError(msg)
+    return EventMeaning(names, _PER_MS.get(logical or "", 1))
+
+
+def event_symbols(schema: AvroSchema) -> tuple[str, ...]:
     """The symbols of the enum field `event`, by their index on the wire; empty where the schema has no such field."""
-    enum = _type_of(schema, "event")
-    if isinstance(enum, dict) and enum.get("type") == "enum":
-        return tuple(enum["symbols"])
-    return ()
+    return _symbols(schema, schema.fields(schema.root).get(NAME_FIELD))
 
 
-def check_event_schema(namespace: str, content: bytes) -> object:
+def check_event_schema(namespace: str, content: bytes) -> AvroSchema:
     """Parse one namespace's schema and prove that an event fits into it, and into nothing less.
 
     A field beyond the five of an event needs a default: the codec writes events, and knows no more than they hold.
@@ -43,25 +78,23 @@ def check_event_schema(namespace: str, content: bytes) -> object:
         msg = f"{namespace}: a namespace is letters, digits, _ and -, and starts with a letter or _"
         raise InvalidSchemaError(msg)
     try:
-        schema: object = orjson.loads(content)
-        fastavro.parse_schema(schema)  # type: ignore[arg-type]  # whatever the file holds
-    except (ValueError, TypeError, LookupError, AttributeError, SchemaParseException, UnknownType) as exc:
-        msg = f"{namespace}: not an Avro schema: {exc}"
+        schema = AvroSchema(content)
+        is_recursive(schema)
+        _check_fields("the event", schema, schema.root, _EVENT_FIELDS)
+        concept = schema.fields(schema.root)["concept"]["type"]
+        _check_fields("concept", schema, concept, _CONCEPT_FIELDS)
+        event_meaning(schema, namespace, schema)
+    except InvalidSchemaError as exc:
+        msg = f"{namespace}: {exc}"
         raise InvalidSchemaError(msg) from exc
-    _check_fields(namespace, schema, _EVENT_FIELDS)
-    _check_fields(f"{namespace}: concept", _type_of(schema, "concept"), _CONCEPT_FIELDS)
-    enum = _type_of(schema, "event")
-    if isinstance(enum, dict) and "default" in enum:
-        msg = f"{namespace}: the enum of event must have no default, which would pass one event for another"
-        raise InvalidSchemaError(msg)
     return schema
 
 
-def _check_fields(where: str, schema: object, wanted: Mapping[str, object]) -> None:
-    fields = _fields(schema)
+def _check_fields(where: str, schema: AvroSchema, record: Node, wanted: Mapping[str, str]) -> None:
+    fields = schema.fields(record)
     for name, kind in wanted.items():
-        if name not in fields or _kind(_type_of(schema, name)) != kind:
-            msg = f"{where}: wants a field {name} of type {kind}"
+        if name not in fields or not _is(schema, fields[name]["type"], kind):
+            msg = f"{where}: wants a field {name} of type {_TYPES.get(kind, kind)}"
             raise InvalidSchemaError(msg)
     for name, field in fields.items():
         if name not in wanted and "default" not in field:
@@ -69,15 +102,20 @@ def _check_fields(where: str, schema: object, wanted: Mapping[str, object]) -> N
             raise InvalidSchemaError(msg)
 
 
-def _fields(schema: object) -> dict[str, dict[str, object]]:
-    if isinstance(schema, dict) and schema.get("type") == "record":
-        return {field["name"]: field for field in schema.get("fields", [])}
-    return {}
+def _is(schema: AvroSchema, node: Node, kind: str) -> bool:
+    if schema.kind(node) != kind:
+        return False
+    return kind != "union" or {schema.kind(branch) for branch in node} == _TEXT
 
 
-def _type_of(schema: object, name: str) -> object:
-    return _fields(schema).get(name, {}).get("type")
+def _symbols(schema: AvroSchema, field: Node) -> tuple[str, ...]:
+    if field is None or schema.kind(field["type"]) != "enum":
+        return ()
+    return tuple(schema.resolved(field["type"])["symbols"])
 
 
-def _kind(avro_type: object) -> object:
-    return avro_type.get("type") if isinstance(avro_type, dict) else avro_type
+def _logical_type(schema: AvroSchema, node: Node) -> str | None:
+    """The logical type of a number, or of the first branch of a union that says one."""
+    branches = node if isinstance(node, list) else [node]
+    found = (each.get("logicalType") for each in map(schema.resolved, branches) if isinstance(each, dict))
+    return next((name for name in found if isinstance(name, str)), None)

@@ -1,8 +1,8 @@
 """Confluent wire format: a zero byte, the schema's id in four bytes, an Avro body; both ways, at the speed of fastavro.
 
 Schemas are used in their physical form: logical types are dropped (nobody here wants a `datetime` for a `long`), and
-an enum is read and written as the int that it is on the wire. So a symbol is always looked up in its *writer's* list:
-no evolution, and no negative index, can turn it into another one.
+the enum of one field, `indexed`, is read and written as the int that it is on the wire. So its symbol is always looked
+up in its *writer's* list: no evolution, no default and no negative index can turn it into another one.
 
 Source: Confluent Schema Registry, "Wire format"; Apache Avro 1.12 specification, "Binary Encoding".
 """
@@ -12,35 +12,31 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import fastavro
-import orjson
 from fastavro import schemaless_reader, schemaless_writer
-from fastavro.read import SchemaResolutionError
-from fastavro.schema import SchemaParseException, UnknownType, to_parsing_canonical_form
+from fastavro._read_py import schemaless_reader as python_reader
+from fastavro.schema import to_parsing_canonical_form
 
-from .errors import InvalidValueError, UndecodableError
-from .event_schema import event_symbols
+from .avro_cost import is_recursive
+from .avro_schema import AvroSchema, Node
+from .errors import InvalidSchemaError, InvalidValueError, UndecodableError
 
 Record: TypeAlias = dict[str, Any]
+_T = TypeVar("_T")
+
+Read: TypeAlias = Callable[[BytesIO, Node, Node], Any]
+"""Reads a record: buffer, writer's schema, reader's schema or None."""
 
 HEADER_BYTES = 5
 _HEADER = struct.Struct(">bI")
-_BAD_SCHEMA = (ValueError, TypeError, LookupError, AttributeError, SchemaParseException, UnknownType, RecursionError)
-# What fastavro lets through when bytes are not what their schema says; found by fuzzing, see the tests.
-_BAD_BODY = (
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    OverflowError,
-    MemoryError,
-    RecursionError,
-    struct.error,
-    SchemaResolutionError,
-)
 _BAD_VALUE = (ValueError, TypeError, LookupError, OverflowError, AttributeError)
+# A record of a recursive schema may be nested as deeply as it is long. In C that overflows the stack from some 20,000
+# levels on and ends the process; in Python it is a RecursionError, at a tenth of the speed.
+_SHALLOW_BYTES = 1024
+# Ids that the registry knows are few; where every record has its own, views are made anew now and then.
+_MAX_VIEWS = 10_000
 
 
 class WriterSchemas(Protocol):
@@ -55,24 +51,32 @@ class WriterSchemas(Protocol):
         """
 
 
-class WriterView(NamedTuple):
-    """How to read what one schema wrote."""
+class WriterView(NamedTuple, Generic[_T]):
+    """How to read what one schema wrote, and what the reader has to know about that schema."""
 
-    schema: Any  # physical, parsed
-    reader_schema: Any  # None where both are the same: no resolution, half the time
-    symbols: tuple[str, ...]  # of the enum field `event`, in the writer's order
+    read: Read
+    schema: Node  # physical, parsed
+    reader_schema: Node  # None where nothing has to be resolved: a third of the time
+    about: _T
 
 
-def record_reader(own_text: str, writer_schemas: WriterSchemas) -> Callable[[bytes | None], tuple[Record, WriterView]]:
+def record_reader(
+    own_text: str,
+    writer_schemas: WriterSchemas,
+    *,
+    about: Callable[[AvroSchema], _T],
+    indexed: str | None = None,
+) -> Callable[[bytes | None], tuple[Record, WriterView[_T]]]:
     """A function from wire bytes to the record, in the shape of our own schema, and how it was read.
 
     The function raises `UndecodableError` for what is no record, without a word of its content, and lets through what
-    `writer_schemas` raises. It may be called from any thread.
+    `writer_schemas` raises. It may be called from any thread. `about` is asked once for each writer's schema; what
+    raises `InvalidSchemaError` there makes its records undecodable.
     """
-    views = _Views(own_text, writer_schemas)
-    read, open_buffer = schemaless_reader, BytesIO
+    views = _Views(own_text, writer_schemas, about, indexed)
+    open_buffer = BytesIO
 
-    def read_record(data: bytes | None) -> tuple[Record, WriterView]:
+    def read_record(data: bytes | None) -> tuple[Record, WriterView[_T]]:
         if not data:
             msg = "no value" if data is None else "empty value"
             raise UndecodableError(msg)
@@ -80,25 +84,26 @@ def record_reader(own_text: str, writer_schemas: WriterSchemas) -> Callable[[byt
         buffer = open_buffer(data)
         buffer.seek(HEADER_BYTES)
         try:
-            record = read(buffer, view.schema, view.reader_schema)
-        except _BAD_BODY as exc:
+            record = view.read(buffer, view.schema, view.reader_schema)
+        except Exception as exc:  # noqa: BLE001 - whatever fastavro makes of the bytes, this record is given up
             msg = f"the body does not match its schema ({type(exc).__name__})"
             raise UndecodableError(msg) from None
         if buffer.tell() != len(data):
             msg = f"{len(data) - buffer.tell()} bytes after the end of the record"
             raise UndecodableError(msg)
-        return record, view  # type: ignore[return-value]  # our schemas are records
+        return record, view  # our schemas are records
 
     return read_record
 
 
-def record_writer(own_text: str, schema_id: int) -> Callable[[Record], bytes]:
+def record_writer(own_text: str, schema_id: int, *, indexed: str | None = None) -> Callable[[Record], bytes]:
     """A function from a record to wire bytes under that schema id.
 
     The function raises `InvalidValueError` for what the schema does not allow. It may be called from any thread.
     """
     header = _HEADER.pack(0, schema_id)
-    schema = fastavro.parse_schema(_physical(orjson.loads(own_text)))
+    own = AvroSchema(own_text)
+    schema = fastavro.parse_schema(own.physical(own.fields(own.root)[indexed] if indexed else None))
     write, open_buffer = schemaless_writer, BytesIO
 
     def write_record(record: Record) -> bytes:
@@ -114,16 +119,22 @@ def record_writer(own_text: str, schema_id: int) -> Callable[[Record], bytes]:
     return write_record
 
 
-class _Views(dict[bytes, WriterView]):
+class _Views(dict[bytes, WriterView[_T]]):
     """Views by the five bytes of the header: one look-up in C says whether the record is ours and how to read it."""
 
-    def __init__(self, own_text: str, writer_schemas: WriterSchemas) -> None:
+    def __init__(
+        self, own_text: str, writer_schemas: WriterSchemas, about: Callable[[AvroSchema], _T], indexed: str | None
+    ) -> None:
         super().__init__()
-        self._own = fastavro.parse_schema(_physical(orjson.loads(own_text)))
+        own = self._own_schema = AvroSchema(own_text)
+        self._indexed: Node = own.fields(own.root)[indexed] if indexed else None
+        self._own = fastavro.parse_schema(own.physical(self._indexed))
         self._own_form = to_parsing_canonical_form(self._own)
+        self._names = tuple(own.fields(own.root))
         self._writer_schemas = writer_schemas
+        self._about = about
 
-    def __missing__(self, header: bytes) -> WriterView:
+    def __missing__(self, header: bytes) -> WriterView[_T]:
         if len(header) < HEADER_BYTES:
             msg = "shorter than a header"
             raise UndecodableError(msg)
@@ -132,26 +143,62 @@ class _Views(dict[bytes, WriterView]):
             msg = f"starts with byte {magic & 0xFF}, not with 0"
             raise UndecodableError(msg)
         view = self._view(schema_id, self._writer_schemas(schema_id))
+        if len(self) >= _MAX_VIEWS:
+            self.clear()
         self[header] = view
         return view
 
-    def _view(self, schema_id: int, text: str) -> WriterView:
+    def _view(self, schema_id: int, text: str) -> WriterView[_T]:
         try:
-            logical = orjson.loads(text)
-            schema = fastavro.parse_schema(_physical(logical))
-            same = to_parsing_canonical_form(schema) == self._own_form
-            return WriterView(schema, None if same else self._own, event_symbols(logical))
-        except _BAD_SCHEMA as exc:
-            msg = f"schema {schema_id} is not an Avro schema that can be read ({type(exc).__name__})"
+            writer = AvroSchema(text)
+            read = _read_recursive if is_recursive(writer) else schemaless_reader
+            field = None if self._indexed is None else writer.field_like(self._indexed)
+            if field is not None and writer.kind(field["type"]) != "enum":
+                field = None
+            schema = fastavro.parse_schema(writer.physical(field))
+            about = self._about(writer)
+            if to_parsing_canonical_form(schema) == self._own_form:
+                return WriterView(read, schema, None, about)
+            if writer.has_fields_of(self._own_schema, indexed=field, own_indexed=self._indexed):
+                return WriterView(_picking(read, self._names), schema, None, about)
+            return WriterView(_resolving(read), schema, self._own, about)
+        except InvalidSchemaError as exc:
+            msg = f"schema {schema_id} cannot be read: {exc}"
+            raise UndecodableError(msg) from exc
+        except Exception as exc:  # whatever fastavro makes of a schema that somebody else wrote
+            msg = f"schema {schema_id} cannot be read ({type(exc).__name__})"
             raise UndecodableError(msg) from exc
 
 
-def _physical(schema: Any) -> Any:  # noqa: ANN401 - JSON
-    """The schema as its bytes are: without logical types, and with an int for each enum."""
-    if isinstance(schema, list):
-        return [_physical(branch) for branch in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if schema.get("type") == "enum":
-        return "int"
-    return {key: _physical(value) for key, value in schema.items() if key != "logicalType"}
+def _read_recursive(buffer: BytesIO, schema: Node, reader_schema: Node) -> object:
+    """Read a record that may be nested deeply."""
+    read = schemaless_reader if len(buffer.getbuffer()) <= _SHALLOW_BYTES else python_reader
+    return read(buffer, schema, reader_schema)
+
+
+def _picking(read: Read, names: tuple[str, ...]) -> Read:
+    """Read a record that has our fields, and others."""
+
+    def read_and_pick(buffer: BytesIO, schema: Node, _reader_schema: Node) -> object:
+        record: Record = read(buffer, schema, None)
+        return {name: record[name] for name in names}
+
+    return read_and_pick
+
+
+def _resolving(read: Read) -> Read:
+    """Read a record that has to be brought into our shape.
+
+    What fastavro skips it does not look at: it counts to 2^62 in an array that is not there, and takes a record that
+    is cut for a whole one. So everything is read once before.
+    """
+
+    def read_and_resolve(buffer: BytesIO, schema: Node, reader_schema: Node) -> object:
+        read(buffer, schema, None)
+        end = buffer.tell()
+        buffer.seek(HEADER_BYTES)
+        record = read(buffer, schema, reader_schema)
+        buffer.seek(end)
+        return record
+
+    return read_and_resolve

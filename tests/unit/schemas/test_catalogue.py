@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -165,7 +166,11 @@ def without(name: str) -> Callable[[Schema], None]:
         (without("client"), "wants a field client of type long"),
         (lambda s: field(s, "client").update(type="string"), "wants a field client of type long"),
         (lambda s: field(s, "event").update(type="string"), "wants a field event of type enum"),
-        (lambda s: field(s, "event")["type"].update(default="placed"), "must have no default"),
+        (lambda s: field(s, "occurred_at")["type"].update(logicalType="time-micros"), "no instant"),
+        (
+            lambda s: field(s, "concept")["type"]["fields"][1].update(type=["null", "long"], default=None),
+            "sub_namespace",
+        ),
         (lambda s: field(s, "tags").pop("default"), "field tags is none of an event's"),
         (lambda s: field(s, "concept")["type"]["fields"].pop(), "concept: wants a field sub_namespace"),
         (lambda s: s.update(type="nonsense"), "not an Avro schema"),
@@ -180,6 +185,66 @@ def test_a_schema_that_cannot_carry_events_is_refused(
     (folder / "order.avsc").write_text(json.dumps(schema))
     with pytest.raises(InvalidSchemaError, match=complaint):
         Catalogue.from_directory(folder)
+
+
+OTHER_ENUM: Schema = {
+    "name": "channel",
+    "type": {"type": "enum", "name": "Channel", "symbols": ["WEB", "SHOP"], "default": "WEB"},
+    "default": "SHOP",
+}
+
+
+NULLABLE: list[Any] = ["null", {"type": "string", "avro.java.string": "String"}]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: field(s, "concept")["type"]["fields"][1].update(type=NULLABLE),
+        lambda s: field(s, "concept")["type"]["fields"][1].update(type=NULLABLE[::-1], default=""),
+        lambda s: field(s, "id").update(type=NULLABLE[1]),
+        lambda s: field(s, "event")["type"].update(default="placed"),
+        lambda s: s["fields"].append(OTHER_ENUM),
+        lambda s: s["fields"].append({"name": "last", "type": ["null", "Symbol"], "default": None}),
+        lambda s: s["fields"].insert(0, {"name": "by", "type": s["fields"][3]["type"], "default": {"id": 1}}),
+    ],
+    ids=["Java strings", "null second", "Java id", "enum default", "another enum", "enum again", "concept again"],
+)
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+def test_a_folder_as_other_tools_write_it_is_read(
+    folder: Path, change: Callable[[Schema], object], mark: bytes
+) -> None:
+    schema = order()
+    change(schema)
+    if schema["fields"][0]["name"] == "by":
+        field(schema, "concept")["type"] = "Concept"
+    (folder / "order.avsc").write_bytes(mark + json.dumps(schema).encode())
+    catalogue = Catalogue.from_directory(folder)
+    assert json.loads(catalogue.schema_text("order")) == schema
+    concept = Concept(id=7, namespace="order", sub_namespace="gift")
+    event = Event(name=catalogue.require("order.shipped"), client=ClientId(1), concept=concept, occurred_at_ms=1)
+    decode = event_decoder(catalogue, "order", Schemas({3: catalogue.schema_text("order")}))
+    assert decode(event_encoder(catalogue, "order", 3)(event)) == event
+
+
+@pytest.mark.parametrize(("unit", "per_ms"), [("timestamp-micros", 1000), ("timestamp-millis", 1)])
+def test_a_time_is_written_in_the_unit_of_its_schema(folder: Path, unit: str, per_ms: int) -> None:
+    schema = order()
+    field(schema, "occurred_at")["type"]["logicalType"] = unit
+    (folder / "order.avsc").write_text(json.dumps(schema))
+    catalogue = Catalogue.from_directory(folder)
+    concept = Concept(id=7, namespace="order")
+    event = Event(name=catalogue.require("order.placed"), client=ClientId(1), concept=concept, occurred_at_ms=1_700_000)
+    data = event_encoder(catalogue, "order", 3)(event)
+    record: Any = fastavro.schemaless_reader(BytesIO(data[5:]), plain(schema), None)
+    assert record["occurred_at"] == 1_700_000 * per_ms
+    assert event_decoder(catalogue, "order", Schemas({3: catalogue.schema_text("order")}))(data) == event
+
+
+def plain(schema: Schema) -> Schema:
+    """Without logical types, which fastavro would make objects of."""
+    field(schema, "occurred_at")["type"].pop("logicalType")
+    return schema
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '"long"', "null", "7"])

@@ -1,0 +1,187 @@
+"""Avro schemas with their names resolved: what stands in a field, and copies that mean the same.
+
+fastavro resolves the names. What is done here is done on its result, so that a type which is used again by name keeps
+its definition, whichever of its uses is changed.
+
+Source: Apache Avro 1.12 specification, "Names" and "Schema Record".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import fastavro
+import orjson
+from fastavro.schema import SchemaParseException, UnknownType
+
+from .errors import InvalidSchemaError
+
+Node: TypeAlias = Any  # a parsed schema, or a part of one: JSON
+
+MAX_SCHEMA_BYTES = 1_048_576
+"""A schema and everything that it refers to, as text."""
+
+_SHOWN = 200  # characters of a parser's complaint, which may repeat the schema
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_NAMED = frozenset({"record", "error", "enum", "fixed"})
+# All that the bytes of a type depend on; documentation, logical types and properties of other tools are left out.
+_PHYSICAL_KEYS = ("type", "name", "aliases", "symbols", "size", "default")
+# What fastavro raises for JSON that is no schema.
+_NO_SCHEMA = (ValueError, TypeError, LookupError, AttributeError, SchemaParseException, UnknownType, RecursionError)
+
+
+class AvroSchema:
+    """One record schema. `references` are the texts of schemas whose types it uses, each before those that use it."""
+
+    __slots__ = ("_named", "_root")
+
+    def __init__(self, text: str | bytes, references: Iterable[str | bytes] = ()) -> None:
+        """Parse it.
+
+        Raises:
+            InvalidSchemaError: it is no Avro schema, no record, or too long.
+        """
+        self._named: dict[str, Node] = {}
+        try:
+            for reference in references:
+                fastavro.parse_schema(_json(reference), self._named)
+            parsed: Node = fastavro.parse_schema(_json(text), self._named)
+        except _NO_SCHEMA as exc:
+            msg = f"not an Avro schema: {type(exc).__name__}: {str(exc)[:_SHOWN]}"
+            raise InvalidSchemaError(msg) from exc
+        if not isinstance(parsed, dict) or "fields" not in parsed:
+            msg = "not the schema of a record"
+            raise InvalidSchemaError(msg)
+        self._root: Node = self._named[parsed["name"]]
+
+    @property
+    def root(self) -> Node:
+        """The record."""
+        return self._root
+
+    def fields(self, record: Node) -> dict[str, Node]:
+        """The fields of a record by name; none where it is no record."""
+        record = self.resolved(record)
+        return {field["name"]: field for field in record["fields"]} if self.kind(record) == "record" else {}
+
+    def resolved(self, node: Node) -> Node:
+        """The definition where the node is a name, and the node where it is not."""
+        return self._named.get(node, node) if isinstance(node, str) else node
+
+    def kind(self, node: Node) -> str:
+        """Its type without what is said about it: `long`, `record`, `union`."""
+        node = self.resolved(node)
+        if isinstance(node, list):
+            return "union"
+        kind = node["type"] if isinstance(node, dict) else node
+        return "record" if kind == "error" else str(kind)
+
+    def field_like(self, own: Node) -> Node:
+        """The root's field that a reader's field is read from: of its name, or one of its aliases; None without one."""
+        fields = self.fields(self._root)
+        return next((fields[name] for name in (own["name"], *own.get("aliases", ())) if name in fields), None)
+
+    def has_fields_of(self, own: AvroSchema, *, indexed: Node | None, own_indexed: Node | None) -> bool:
+        """Whether every field of `own` is here under its name, and its bytes are the same.
+
+        The `indexed` ones are ints in both.
+        """
+        fields = self.fields(self._root)
+        return all(
+            (name in fields)
+            and (
+                fields[name] is indexed
+                if field is own_indexed
+                else _Copy(self._named, physical=True).of(fields[name]["type"])
+                == _Copy(own._named, physical=True).of(field["type"])
+            )
+            for name, field in own.fields(own.root).items()
+        )
+
+    def whole(self) -> str:
+        """The text of a schema that means the same and refers to nothing outside of itself.
+
+        Raises:
+            InvalidSchemaError: it would be too long, or too deep.
+        """
+        try:
+            text = orjson.dumps(_Copy(self._named).of(self._root))
+        except (TypeError, RecursionError) as exc:  # orjson's errors are TypeErrors
+            msg = f"not a schema that can be written out ({type(exc).__name__})"
+            raise InvalidSchemaError(msg) from exc
+        return _bounded(text).decode()
+
+    def physical(self, indexed: Node | None = None) -> Node:
+        """What its bytes are, for fastavro: without logical types, and the enum of the field `indexed` as an int.
+
+        Only that field is changed. An enum that is used elsewhere too is defined where it is used first then.
+        """
+        return _Copy(self._named, physical=True).of_record(self._root, indexed)
+
+
+class _Copy:
+    """Copies parsed types, and defines each named one where it is met first."""
+
+    def __init__(self, named: dict[str, Node], *, physical: bool = False) -> None:
+        self._named = named
+        self._physical = physical
+        self._defined: set[str] = set()
+
+    def of(self, node: Node) -> Node:
+        if isinstance(node, list):
+            return [self.of(branch) for branch in node]
+        if isinstance(node, str):
+            return self.of(self._named[node]) if node in self._named and node not in self._defined else node
+        kind = node["type"]
+        if kind in _NAMED:
+            return self._of_named(node)
+        if kind == "array":
+            return self._said(node) | {"items": self.of(node["items"])}
+        if kind == "map":
+            return self._said(node) | {"values": self.of(node["values"])}
+        return kind if self._physical else node
+
+    def of_record(self, node: Node, indexed: Node | None = None) -> Node:
+        name = node["name"]
+        self._defined.add(name)
+        # A name without a dot would get the namespace of what is around it.
+        copy = self._said(node) | {"type": "record"} | ({} if "." in name else {"namespace": ""})
+        copy["fields"] = [self._of_field(field, indexed) for field in node["fields"]]
+        return copy
+
+    def _of_named(self, node: Node) -> Node:
+        name = node["name"]
+        if name in self._defined:
+            return name
+        if "fields" in node:
+            return self.of_record(node)
+        self._defined.add(name)
+        return self._said(node) | ({} if "." in name else {"namespace": ""})
+
+    def _of_field(self, field: Node, indexed: Node | None) -> Node:
+        if indexed is not None and field is indexed:
+            return {"name": field["name"], "type": "int", "aliases": field.get("aliases", [])}
+        return self._said(field) | {"type": self.of(field["type"])}
+
+    def _said(self, node: Node) -> Node:
+        return {key: node[key] for key in _PHYSICAL_KEYS if key in node} if self._physical else dict(node)
+
+
+def compact_json(text: bytes) -> str:
+    """The same JSON without what is only for people; editors on Windows put a byte order mark before it."""
+    return orjson.dumps(orjson.loads(text.removeprefix(_BYTE_ORDER_MARK))).decode()
+
+
+def _json(text: str | bytes) -> Node:
+    read = orjson.loads(_bounded(text.encode() if isinstance(text, str) else text).removeprefix(_BYTE_ORDER_MARK))
+    if isinstance(read, dict):  # what fastavro writes into schemas that it has parsed would be believed
+        return {key: value for key, value in read.items() if not key.startswith("__fastavro")}
+    return read
+
+
+def _bounded(text: bytes) -> bytes:
+    if len(text) > MAX_SCHEMA_BYTES:
+        msg = f"a schema of {len(text)} bytes; it may have {MAX_SCHEMA_BYTES}"
+        raise InvalidSchemaError(msg)
+    return text
