@@ -14,7 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from hookstream.processors.delivery import checkpoints, engine
+from hookstream.processors.delivery import checkpoints
+from hookstream.processors.delivery.engine import engine
 from tests.support.engine_world import Kit
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ _MODULES = (
     "state_codec",
     "partition_start",
     "timers",
+    "fair_share",
     "dispatcher",
     "ledger",
     "isolation",
@@ -55,14 +57,19 @@ _MODULES = (
 
 @dataclass(frozen=True)
 class Mutant:
-    """One planted bug: what it does, and how."""
+    """One planted bug: what it does, how, and whether it needs a crowd to do harm."""
 
     meaning: str
     edits: tuple[Edit, ...]
+    crowded: bool = False
 
 
 def _mutant(meaning: str, *edits: Edit) -> Mutant:
     return Mutant(meaning, edits)
+
+
+def _crowded(meaning: str, *edits: Edit) -> Mutant:
+    return Mutant(meaning, edits, crowded=True)
 
 
 _WITH_PROGRESS = "    _progress = None\n\n    def __init__(\n        self,\n        *,\n        offset: int,"
@@ -569,11 +576,12 @@ MUTANTS = {
         "a request that a revocation cancels counts as answered",
         (
             "answers",
-            "        self._land(post, 0.0)\n",
+            "        self._land(post)\n\n    def _land",
             (
-                "        self._land(post, 0.0)\n"
+                "        self._land(post)\n"
                 "        stream = self._ledger.streams[post.pending.stream]\n"
                 "        self._ledger.settle(stream, post.pending.offset, post.hook, post.pending.resource)\n"
+                "\n    def _land"
             ),
         ),
     ),
@@ -599,6 +607,58 @@ MUTANTS = {
             "catch_up",
             "                        self._ledger.touched[hook.endpoint] = None\n",
             "                        pass\n",
+        ),
+    ),
+    "share_does_not_shrink": _crowded(
+        "a client fills its own cap, however many others are active",
+        (
+            "fair_share",
+            "        return mine < free * self._part / (1 + age_s / self._fast_s)\n",
+            "        return free > 0\n",
+        ),
+    ),
+    "nothing_is_kept": _crowded(
+        "no places are kept for endpoints that answer quickly",
+        ("fair_share", "        self._kept = policy.process_in_flight * _KEPT\n", "        self._kept = 0.0\n"),
+    ),
+    "age_ignored": _crowded(
+        "a share does not shrink with the age of what is in flight",
+        ("fair_share", " / (1 + age_s / self._fast_s)\n", "\n"),
+    ),
+    "retarget_hides_slowness": _crowded(
+        "an endpoint that its client was moved to begins with nothing known",
+        (
+            "fair_share",
+            "            age_s = max(age_s, now - of.sent_sum / of.in_flight)\n        return age_s, False\n",
+            "            age_s = 0.0\n        return age_s, False\n",
+        ),
+    ),
+    "quick_waits_with_the_others": _crowded(
+        "the kept places are for nobody",
+        ("fair_share", "        if not quick:\n", "        if True:\n"),
+    ),
+    "held_clients_are_forgotten": _crowded(
+        "a client that waits for its share is not asked again when requests of others end",
+        (
+            "dispatcher",
+            "            self._held[client] = None\n        return False\n",
+            "            pass\n        return False\n",
+        ),
+    ),
+    "client_cap_ignored": _crowded(
+        "a client has more in flight than its cap",
+        (
+            "fair_share",
+            "        if mine >= (self._client_cap if quick else self.unquestioned):\n",
+            "        if False:\n",
+        ),
+    ),
+    "cancelled_keeps_its_place": _mutant(
+        "a request that a revocation cancels keeps its place",
+        (
+            "answers",
+            "        self._land(post)\n\n    def _land",
+            "        self._land(post)\n        self._dispatcher.in_flight += 1\n\n    def _land",
         ),
     ),
 }

@@ -11,7 +11,8 @@ after a hand-over in order | I8 a full window is relieved in one turn, a quarant
 poison, all drains once targets are healthy | I9 no quarantine without its cause, no dead letter by schedule without its
 attempts | I10 rate and concurrency limits hold | I11 a hook is disabled after days of failure, and not before | I12
 what retention passes is counted | I13 a paused endpoint gets nothing, and nobody what an operator skipped, before it is
-resent | I14 a start is refused where offsets were tampered with while something is owed, and nowhere else.
+resent | I14 a start is refused where offsets were tampered with while something is owed, and nowhere else | I15 a crowd
+of clients whose endpoints hang holds up nobody (`engine_crowd.py`).
 """
 
 from __future__ import annotations
@@ -475,6 +476,8 @@ class World:
         for flight in [f for f in self.flights if f.owner is owner]:
             owner.engine.abandon(flight.post)
             self.abandoned(flight)
+        if owner.dispatcher.in_flight:
+            raise ViolationError(f"I10 {owner.dispatcher.in_flight} requests keep their places after a revocation")
         owner.engine.end_turn()
         for index, committer in enumerate(owner.committers):
             if finish(self.durable, committer, index, now=self.now, table_offset=owner.table.offset):

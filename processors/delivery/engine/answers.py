@@ -29,9 +29,11 @@ class Answers:
 
     def answer(self, post: Post, outcome: Outcome, duration_s: float) -> None:
         """Take the answer of a request that this engine sent; it counts for what it was sent under (rule R9)."""
-        self._land(post, duration_s)
+        self._land(post)
         pending, endpoint, hook = post.pending, post.endpoint, post.hook
-        ledger = self._ledger
+        ledger, client = self._ledger, endpoint.client
+        if duration_s > self._policy.concurrency_fast_s or client.slowness_s:
+            client.took(duration_s)
         stream = ledger.streams[pending.stream]
         verdict = outcome.verdict
         if verdict is Verdict.DELIVERED:
@@ -60,18 +62,21 @@ class Answers:
 
     def abandon(self, post: Post) -> None:
         """Forget a request whose answer nobody waits for: its partition was revoked."""
-        self._land(post, 0.0)
+        self._land(post)
 
-    def _land(self, post: Post, duration_s: float) -> None:
+    def _land(self, post: Post) -> None:
         pending, endpoint, hook = post.pending, post.endpoint, post.hook
         del self._ledger.streams[pending.stream].in_flight[pending.offset]
         post.lane.in_flight = False
+        client = endpoint.client
         endpoint.in_flight -= 1
-        endpoint.client.in_flight -= 1
+        endpoint.sent_sum -= post.sent_at
+        client.in_flight -= 1
+        client.sent_sum -= post.sent_at
         if post.probe:
             endpoint.probing = False
         hook.flying -= 1
-        self._dispatcher.answered(endpoint, duration_s)
+        self._dispatcher.ended()
 
     def _offer_after(self, post: Post) -> None:
         """Let everything that this request kept waiting have its turn."""
@@ -88,9 +93,7 @@ class Answers:
         if not hook.flying and hook.endpoint is not None and hook.endpoint is not endpoint:
             ledger.wake_lanes(hook.endpoint)
         if endpoint.client.blocked:
-            freed = next(iter(endpoint.client.blocked))
-            del endpoint.client.blocked[freed]
-            ledger.wake(freed)
+            self._dispatcher.freed(endpoint.client)
 
     def _count_request(self, post: Post) -> None:
         clocks = post.hook.backlogs[post.pending.stream].clocks

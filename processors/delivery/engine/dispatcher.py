@@ -1,41 +1,57 @@
-"""Whose turn it is: ready endpoints of all partitions of a process, round robin, live before replays, under one cap."""
+"""Whose turn it is: ready endpoints of all partitions of a process, round robin, live before replays, under caps."""
 
 from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING
 
+from .fair_share import FairShare
 from .lanes import LIVE, REPLAY
 
 if TYPE_CHECKING:
-    from .lanes import Endpoint, Post, StreamIndex
+    from .lanes import Client, Endpoint, Post, StreamIndex
     from .policy import EnginePolicy
-
-_SLOW = 2.0
-_SMOOTHING = 0.01
 
 
 class Dispatcher:
     """The round robin of one process.
 
-    An endpoint stands in it at most once a stream. One that cannot send when its turn comes (its own limit, the cap of
-    its client, waiting) leaves it; whatever lifts that brings it back.
+    An endpoint stands in it at most once a stream. One that cannot send when its turn comes leaves it; whatever lifts
+    that brings it back. Where the reason is the share of its client, that is the end of any request of the process: the
+    clients that wait for one take turns.
     """
 
-    __slots__ = ("_policy", "_ready", "in_flight", "latency_s")
+    __slots__ = ("_freed", "_held", "_policy", "_ready", "_recalls", "_scarce_from", "in_flight", "share")
 
     def __init__(self, policy: EnginePolicy) -> None:
         """Start with nothing ready."""
         self._policy = policy
         self._ready: tuple[deque[Endpoint], deque[Endpoint]] = (deque(), deque())
+        self._freed: dict[Client, None] = {}  # a request of theirs has ended: they are looked at first
+        self._held: dict[Client, None] = {}  # in the order of their turns
+        self._recalls = 0  # requests that have ended since somebody is held, less the turns given for them
+        self.share = FairShare(policy)
+        self._scarce_from = self.share.scarce_from
         self.in_flight = 0
-        self.latency_s = 0.0
 
     def offer(self, endpoint: Endpoint, stream: StreamIndex) -> None:
         """Give an endpoint its place in the round robin."""
         if not endpoint.dispatched[stream]:
             endpoint.dispatched[stream] = True
             self._ready[stream].append(endpoint)
+
+    def admits(self, endpoint: Endpoint, now: float) -> bool:
+        """Whether the client of an endpoint may have one more request in flight; if not, the endpoint waits for that.
+
+        Not to be asked before a place is short: see `FairShare.unquestioned`.
+        """
+        client = endpoint.client
+        if self.share.allows(endpoint, self.in_flight, now):
+            return True
+        client.blocked[endpoint] = None
+        if self.in_flight >= self._scarce_from:
+            self._held[client] = None
+        return False
 
     def next(self) -> Post | None:
         """Return the next request to make, or None: nothing is ready, or the process is at its cap."""
@@ -52,16 +68,52 @@ class Dispatcher:
                     if endpoint.ready[stream]:
                         self.offer(endpoint, stream)
                     return post
+        return self._recall() if self._held or self._freed else None
+
+    def ended(self) -> None:
+        """Free the place of a request."""
+        self.in_flight -= 1
+        if self._held:
+            self._recalls += 1
+
+    def freed(self, client: Client) -> None:
+        """Look at a client that has endpoints waiting for its share: a request of its own has ended."""
+        self._freed[client] = None
+
+    def _recall(self) -> Post | None:
+        """Give the clients that wait for their share another turn: who ended a request first, then the others.
+
+        No more turns than requests have ended, while places are scarce: a request that ends lifts the share of a few,
+        and asking hundreds each time would cost more than the deliveries.
+        """
+        while self._freed or (self._held and (self._recalls > 0 or self.in_flight < self._scarce_from)):
+            if self._freed:
+                client = next(iter(self._freed))
+                del self._freed[client]
+                self._held.pop(client, None)
+            else:
+                client = next(iter(self._held))
+                del self._held[client]
+                self._recalls = max(0, self._recalls - 1)
+            post = self._take_blocked(client)
+            if post is not None:
+                return post
         return None
 
-    def answered(self, endpoint: Endpoint, duration_s: float) -> None:
-        """Free the place of a request; at the cap, an endpoint much slower than the rest gives places up."""
-        at_cap = self.in_flight >= self._policy.process_in_flight
-        self.in_flight -= 1
-        self.latency_s += (duration_s - self.latency_s) * _SMOOTHING
-        if at_cap and duration_s > _SLOW * self.latency_s:
-            endpoint.health.shrink()
-
-    def abandoned(self) -> None:
-        """Free the place of a request whose answer nobody waits for any more."""
-        self.in_flight -= 1
+    def _take_blocked(self, client: Client) -> Post | None:
+        """The next request of the endpoint that has waited longest for its client's share."""
+        if not client.blocked:
+            return None
+        endpoint = next(iter(client.blocked))
+        del client.blocked[endpoint]
+        post = None
+        for stream in (LIVE, REPLAY):
+            if post is None:
+                post = endpoint.engine.take(endpoint, stream)
+            if post is not None and endpoint.ready[stream] and endpoint not in client.blocked:
+                self.offer(endpoint, stream)
+        if client.blocked and (client.in_flight < self.share.unquestioned or self.in_flight >= self._scarce_from):
+            self._held[client] = None
+        if post is not None:
+            self.in_flight += 1
+        return post

@@ -27,6 +27,9 @@ StreamIndex = NewType("StreamIndex", int)
 LIVE = StreamIndex(0)
 REPLAY = StreamIndex(1)
 
+_SMOOTHING = 0.1
+_FORGOTTEN_S = 0.05
+
 
 class HookRow(Protocol):
     """What the engine reads of a row of the subscriptions table; `hookstream.schemas.hook.Hook` is one."""
@@ -117,14 +120,22 @@ class Lane:
 
 
 class Client:
-    """One client: the bound on what is in flight to all of its endpoints."""
+    """One client: its share of what may be in flight, over all of its endpoints."""
 
-    __slots__ = ("blocked", "in_flight")
+    __slots__ = ("blocked", "in_flight", "sent_sum", "slowness_s")
 
     def __init__(self) -> None:
         """Start with nothing in flight."""
         self.in_flight = 0
-        self.blocked: dict[Endpoint, None] = {}  # ready, but the client is at its bound; in the order of their turns
+        self.sent_sum = 0.0  # of the times at which what is in flight was sent: gives its mean age at no cost
+        self.slowness_s = 0.0  # smoothed duration of requests since one was slow, 0 while none is
+        self.blocked: dict[Endpoint, None] = {}  # ready, but the client is at its share; in the order of their turns
+
+    def took(self, duration_s: float) -> None:
+        """Note how long a request of a client took that was slow, or is being so."""
+        self.slowness_s += (duration_s - self.slowness_s) * _SMOOTHING
+        if self.slowness_s < _FORGOTTEN_S:
+            self.slowness_s = 0.0
 
 
 class Endpoint:
@@ -143,6 +154,7 @@ class Endpoint:
         "probe",
         "probing",
         "ready",
+        "sent_sum",
         "target",
         "window_counts",
     )
@@ -167,6 +179,7 @@ class Endpoint:
         self.ready: tuple[deque[Lane], deque[Lane]] = (deque(), deque())
         self.dispatched = [False, False]  # whether it stands in the round robin, a flag a stream
         self.in_flight = 0
+        self.sent_sum = 0.0  # as its client's
         self.window_counts = [0, 0]
         self.behind = [False, False]  # its hooks are served through cursors
         self.probe = ProbeWalk()

@@ -162,7 +162,10 @@ class Ledger:
     def attach(self, hook: TrackedHook, endpoint: Endpoint) -> None:
         """Serve a hook at an endpoint."""
         if hook.endpoint is not None:
-            hook.endpoint.hooks.pop(hook.id, None)
+            left = hook.endpoint
+            left.hooks.pop(hook.id, None)
+            if not left.hooks:
+                left.client.blocked.pop(left, None)  # or a client that is retargeted all the time would collect them
         hook.endpoint = endpoint
         endpoint.hooks[hook.id] = hook
 
@@ -182,6 +185,7 @@ class Ledger:
             waiting = endpoint.lanes or endpoint.in_flight or any(endpoint.behind) or any(endpoint.dispatched)
             if not (endpoint.hooks or waiting) and endpoint.health.unremarkable(self.now):
                 del self.endpoints[key]
+                endpoint.client.blocked.pop(endpoint, None)
         for client_id in self.clients.keys() - {endpoint.client_id for endpoint in self.endpoints.values()}:
             del self.clients[client_id]
 

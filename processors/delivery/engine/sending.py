@@ -18,22 +18,24 @@ class Sending:
     def __init__(self, ledger: Ledger, timers: Timers, isolation: Isolation) -> None:
         """Work on a ledger."""
         self._ledger = ledger
-        self._policy = ledger.policy
+        self._dispatcher = ledger.dispatcher
+        self._unquestioned = ledger.dispatcher.share.unquestioned
+        self._scarce_from = ledger.dispatcher.share.scarce_from
         self._timers = timers
         self._isolation = isolation
 
     def take(self, endpoint: Endpoint, stream: StreamIndex) -> Post | None:
         """Return the next request of an endpoint whose turn it is, or None; what it waits for brings it back."""
-        health, client, now = endpoint.health, endpoint.client, self._ledger.now
-        if client.in_flight >= self._policy.client_in_flight:
-            client.blocked[endpoint] = None
-            return None
+        health, now, dispatcher = endpoint.health, self._ledger.now, self._dispatcher
         if health.paused or now < health.quiet_until:
+            return None
+        if endpoint.in_flight >= health.limit and not health.sick:
+            return None
+        short = endpoint.client.in_flight >= self._unquestioned or dispatcher.in_flight >= self._scarce_from
+        if short and not dispatcher.admits(endpoint, now):
             return None
         if health.sick:
             return self._take_probe(endpoint)
-        if endpoint.in_flight >= health.limit:
-            return None
         ready = endpoint.ready[stream]
         while ready:
             lane = ready.popleft()
@@ -199,7 +201,10 @@ class Sending:
         self._ledger.streams[pending.stream].in_flight[pending.offset] = post
         lane.in_flight = True
         endpoint.in_flight += 1
-        endpoint.client.in_flight += 1
+        endpoint.sent_sum += post.sent_at
+        client = endpoint.client
+        client.in_flight += 1
+        client.sent_sum += post.sent_at
         hook.flying += 1
         hook.flying_to = endpoint
         return post

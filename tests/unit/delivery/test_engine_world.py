@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hookstream.processors.delivery.engine.policy import EnginePolicy
+from tests.support.engine_crowd import check_crowd
 from tests.support.engine_machine import QUICK, EngineMachine
 from tests.support.engine_world import FAIL, LIVE, World, check
 
@@ -23,6 +24,13 @@ def test_no_world_violates_an_invariant(seed: int) -> None:
     """A fixed block of seeds: crash-free, crashing, with duplicates, with limits, with impatient operators."""
     world, violation = check(seed)
     assert violation is None, f"{violation}\n" + "\n".join(world.trace[-60:])
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_crowd_of_clients_that_hang_holds_up_nobody(seed: int) -> None:
+    """The second crowd moves its hooks to other targets all the time, which hides nothing."""
+    _, violation = check_crowd(seed)
+    assert violation is None
 
 
 # Under CI the same ones each time: a rare world that is red is found at home, and then belongs into ONCE_RED.

@@ -1,0 +1,71 @@
+"""How many of a process's places for requests a client may fill while they are scarce.
+
+The rule is the dynamic threshold of shared buffers: a client may fill a fixed part of what is *free*, so every share
+shrinks as clients become active, without counting them, and something is left for who comes next. The share also
+shrinks with the age of what is in flight, and an eighth of the places is kept for endpoints that answer quickly.
+
+Source: Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", IEEE/ACM ToN 6 (1998).
+With 4,096 places and a part of 1/16, of clients that take all they get at the same time, 16 get 112 each, and 60 get
+48, so that 1,264 stay free. Where they come one after the other, the first get more, and 60 of them leave 628 free.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .lanes import Endpoint
+    from .policy import EnginePolicy
+
+_KEPT = 1 / 8  # of the process's places and of a client's own, for what answers quickly
+_SCARCE = 1 / 2  # with more than this in flight, shares are looked at
+_MOST = 1 / 2  # of what is free, for one client, where a process has few places
+
+
+class FairShare:
+    """The caps of one process. Pure: it is told how much is in flight."""
+
+    __slots__ = ("_client_cap", "_fast_s", "_kept", "_part", "_process_cap", "scarce_from", "unquestioned")
+
+    def __init__(self, policy: EnginePolicy) -> None:
+        """Divide these caps."""
+        self._process_cap = policy.process_in_flight
+        self._client_cap = policy.client_in_flight
+        self._fast_s = policy.concurrency_fast_s
+        self._kept = policy.process_in_flight * _KEPT
+        self.scarce_from = int(policy.process_in_flight * _SCARCE)
+        """With fewer in flight in the process, only a client's own cap holds it back."""
+        self._part = min(policy.client_in_flight / (policy.process_in_flight - self.scarce_from), _MOST)
+        self.unquestioned = policy.client_in_flight - int(policy.client_in_flight * _KEPT)
+        """With fewer in flight, a client's own cap holds nothing of it back."""
+
+    def allows(self, endpoint: Endpoint, in_flight: int, now: float) -> bool:
+        """Whether a client may have one more request in flight, for this endpoint; `in_flight` is the process's."""
+        client = endpoint.client
+        mine = client.in_flight
+        age_s, quick = self._standing(endpoint, now)
+        if mine >= (self._client_cap if quick else self.unquestioned):
+            return False
+        if in_flight < self.scarce_from:
+            return True
+        free: float = self._process_cap - in_flight
+        if not quick:
+            free -= self._kept
+        return mine < free * self._part / (1 + age_s / self._fast_s)
+
+    def _standing(self, endpoint: Endpoint, now: float) -> tuple[float, bool]:
+        """How old what is in flight is, or how slow answers were, in seconds; and whether the endpoint is quick.
+
+        An endpoint of which nothing good is known, for example one that its client has just been moved to, has the
+        standing of its client: a change of targets hides nothing.
+        """
+        health, of = endpoint.health, endpoint.client
+        if health.succeeded is not None and not health.sick:
+            age_s = health.latency_s
+            if endpoint.in_flight:
+                age_s = max(age_s, now - endpoint.sent_sum / endpoint.in_flight)
+            return age_s, age_s <= self._fast_s
+        age_s = of.slowness_s
+        if of.in_flight:
+            age_s = max(age_s, now - of.sent_sum / of.in_flight)
+        return age_s, False
