@@ -10,28 +10,22 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
 from typing import TypeVar
 
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 from tenacity.stop import stop_base, stop_never
 
 from hookstream.producers.errors import RegistryUnavailableError
 
 from .errors import KafkaUnavailableError, StoppedError
-from .metrics import Metrics
-from .printable import printable
 
 _T = TypeVar("_T")
 RETRIABLE: tuple[type[Exception], ...] = (KafkaUnavailableError, RegistryUnavailableError)
 
 _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 5.0
-_REQUEST_TIMEOUT_S = 10
 
 log = structlog.get_logger("hookstream.lifecycle")
 
@@ -146,67 +140,3 @@ def until_available(
     if health is not None:
         health.up(what)
     return answer
-
-
-class HealthServer:
-    """`/healthz`, `/readyz` and `/metrics` for roles without an API, in a thread of its own."""
-
-    def __init__(self, *, host: str, port: int, health: Health, metrics: Metrics) -> None:
-        """Bind; port 0 takes a free one, see `port`.
-
-        Raises:
-            OSError: the port is taken.
-        """
-        handler = _handler(health, metrics)
-        self._server = ThreadingHTTPServer((host, port), handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return self._server.server_address[1]
-
-    def start(self) -> None:
-        """Answer from now on."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Answer no more."""
-        if self._thread.is_alive():
-            self._server.shutdown()
-            self._thread.join()
-        self._server.server_close()
-
-
-def _handler(health: Health, metrics: Metrics) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        timeout = _REQUEST_TIMEOUT_S
-        server_version = "hookstream"
-        sys_version = ""
-
-        def do_GET(self) -> None:  # the name that http.server looks for
-            path = self.path.partition("?")[0]
-            if path == "/healthz":
-                self._answer(HTTPStatus.OK, b"alive\n")
-            elif path == "/readyz":
-                reasons = health.reasons
-                lines = [f"{part}: {printable(reason)}\n" for part, reason in reasons.items()] or ["ready\n"]
-                status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
-                self._answer(status, "".join(lines).encode())
-            elif path == "/metrics":
-                self._answer(HTTPStatus.OK, metrics.render(), CONTENT_TYPE_LATEST)
-            else:
-                self._answer(HTTPStatus.NOT_FOUND, b"there are /healthz, /readyz and /metrics\n")
-
-        def _answer(self, status: HTTPStatus, body: bytes, content_type: str = "text/plain; charset=utf-8") -> None:
-            self.send_response(status)
-            self.send_header("content-type", content_type)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_args: object) -> None:
-            """Say nothing: steady state is silent."""
-
-    return Handler

@@ -143,6 +143,7 @@ class Settings(BaseSettings):
     api_port: Port = 8080
     api_url: str = "http://127.0.0.1:8080"
     api_token: SecretStr | None = None
+    api_max_connections: int = Field(default=1000, ge=16, le=100_000)
     max_body_bytes: int = Field(default=1_048_576, ge=16_384, le=16_777_216)
     metrics_port: Port | None = None  # each role has its own: `METRICS_PORTS`
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from hookstream.processors.lifecycle import Health, HealthServer, StopSignal
+from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.logs import configure
 from hookstream.processors.metrics import Metrics
 from hookstream.processors.routing.router import Router, RouterConfig, run
+from hookstream.processors.serving.health import HealthServer
 from hookstream.processors.settings import Settings
 from tests.support.routing import routing_registry
 

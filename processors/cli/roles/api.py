@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from functools import cache
 from typing import TypeAlias
 
-import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine
 
@@ -34,6 +33,8 @@ from hookstream.processors.operations.relays.subscriptions import ChangeRelay
 from hookstream.processors.operations.replays.writer import ReplayWriter
 from hookstream.processors.readiness import RepeatedCheck
 from hookstream.processors.routing.progress import CommittedProgress
+from hookstream.processors.serving.connections import ConnectionLimits
+from hookstream.processors.serving.server import HttpServer
 from hookstream.processors.tables.endpoint_settings import ControlReader, WishBatch
 from hookstream.processors.tables.table_reader import TableBatch, TableReader
 from hookstream.processors.topics import check_topics
@@ -150,10 +151,9 @@ def run_api(
                 limits=ApiLimits(max_events_body_bytes=parts.settings.max_body_bytes),
             )
         )
-        server = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=_STOP_S)
-        )
-        crew.start("api", lambda: server.run(sockets=[listener]))
+        limits = ConnectionLimits(most=parts.settings.api_max_connections)
+        server = HttpServer(app, limits=limits, stop_timeout_s=_STOP_S)
+        crew.start("api", lambda: server.run(listener))
         crew.start("database check", lambda: database.run(running.stop))
         crew.start("event producer", lambda: _connect(parts, events, running))
         crew.start("hook notices", lambda: notices.run(running.stop))
@@ -161,7 +161,7 @@ def run_api(
         crew.start("wish relay", lambda: wish_relay.run(relay_ends))
         while not running.stop.wait(_LOOK_S):
             pass
-        server.should_exit = True
+        server.stop()
         relay_ends.set()
         relay.wake()
         wish_relay.wake()

@@ -13,9 +13,10 @@ import structlog
 from hookstream.processors import logs
 from hookstream.processors.cli.console import CommandError
 from hookstream.processors.errors import StoppedError
-from hookstream.processors.lifecycle import Health, HealthServer, StopSignal
+from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
 from hookstream.processors.open_files import raise_limit
+from hookstream.processors.serving.health import HealthServer
 from hookstream.processors.settings import Settings, variable
 
 log = structlog.get_logger("hookstream.process")
