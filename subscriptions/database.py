@@ -1,5 +1,8 @@
 """One transaction at a time, on PostgreSQL or SQLite; no other module knows the difference, or SQLAlchemy's errors.
 
+On PostgreSQL nothing outlives its transaction: no setting of the session, no prepared statement, no lock. So a pooler
+that gives each transaction another session, such as PgBouncer in transaction mode, may stand between us.
+
 Writers of one row come one after another on both: PostgreSQL locks the row that is selected for update; SQLite locks
 the file when a writing transaction begins (BEGIN IMMEDIATE), so that what was read cannot change before the write.
 """
@@ -7,18 +10,19 @@ the file when a writing transaction begins (BEGIN IMMEDIATE), so that what was r
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random
 
-from .errors import DatabaseUnavailableError, SchemaRevisionError
+from .errors import DatabaseRefusedError, DatabaseUnavailableError, SchemaRevisionError
 
 Sessions: TypeAlias = sessionmaker[Session]
 NowMs: TypeAlias = Callable[[], int]
@@ -36,6 +40,15 @@ _IDLE_IN_TRANSACTION_S = 60
 _CONNECT_TIMEOUT_S = 5
 # Two processes may insert the same row; one of them begins again and then sees it. Twice in a row is a defect.
 _ATTEMPTS = 5
+# PostgreSQL: no such database, wrong password, not let in, no right, no schema to create in, a standby.
+_REFUSED = frozenset({"3D000", "28P01", "28000", "42501", "3F000", "25006"})
+_LONGEST_REASON = 300
+# PostgreSQL's words for invalid_catalog_name, invalid_password and invalid_authorization_specification, and PgBouncer's
+# for those and for what it never does. Of a server that speaks another language they are waited for, with its words.
+_REFUSALS = re.compile(
+    r'(database|role) "[^"]*" does not exist|no such (database|user)|authentication failed|no password supplied'
+    r"|no pg_hba\.conf entry|not permitted to log in|unsupported startup parameter|statement pooling mode"
+)
 # PostgreSQL: undefined table, undefined column.
 _MISSING = frozenset({"42P01", "42703"})
 
@@ -51,20 +64,44 @@ def open_database(url: str) -> Engine:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
             return _sqlite(url)
-        return create_engine(
-            parsed,
-            pool_pre_ping=True,
-            hide_parameters=True,  # an error's text must not hold what was written
-            pool_timeout=_LOCK_TIMEOUT_S,
-            connect_args={
-                "connect_timeout": _CONNECT_TIMEOUT_S,
-                "options": f"-c lock_timeout={_LOCK_TIMEOUT_S}s"
-                f" -c idle_in_transaction_session_timeout={_IDLE_IN_TRANSACTION_S}s",
-            },
-        )
+        if parsed.get_backend_name() != "postgresql":
+            raise NoSuchModuleError(parsed.get_backend_name())
+        return _postgresql(parsed)
     except (SQLAlchemyError, ModuleNotFoundError) as exc:
         msg = f"not a database URL that can be used ({type(exc).__name__}); wants postgresql+psycopg:// or sqlite:///"
         raise DatabaseUnavailableError(msg) from None
+
+
+def _postgresql(url: URL) -> Engine:
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        hide_parameters=True,  # an error's text must not hold what was written
+        pool_timeout=_LOCK_TIMEOUT_S,
+        connect_args=connect_arguments(url),
+    )
+    limits = {
+        "lock_timeout": f"{_LOCK_TIMEOUT_S}s",
+        "idle_in_transaction_session_timeout": f"{_IDLE_IN_TRANSACTION_S}s",
+    }
+    # As options of the connection they would be refused by PgBouncer, and lost between two transactions.
+    given = str(url.query.get("options", ""))
+    wanted = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in limits.items() if name not in given)
+    if wanted:
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql(f"SELECT {wanted}")
+
+    return engine
+
+
+def connect_arguments(url: URL) -> dict[str, object]:
+    """What connections to PostgreSQL have beside what their URL says; what it says is left to it."""
+    arguments: dict[str, object] = {"connect_timeout": _CONNECT_TIMEOUT_S}
+    if url.get_driver_name() == "psycopg":
+        arguments["prepare_threshold"] = None  # what one session prepared is unknown to a pooler's next one
+    return {name: value for name, value in arguments.items() if name not in url.query}
 
 
 def _sqlite(url: str) -> Engine:
@@ -150,7 +187,8 @@ def translated() -> Iterator[None]:
     """Turn the driver's errors about connection, locks, time and schema into ours; others pass, for they are defects.
 
     Raises:
-        DatabaseUnavailableError: instead of those; the driver's text stays out of it, for it may hold the query.
+        DatabaseUnavailableError: instead of those; the message says what the server said.
+        DatabaseRefusedError: the server would say it again: there is no such database, or the password is wrong.
         SchemaRevisionError: a table or column is missing.
     """
     try:
@@ -164,16 +202,28 @@ def translated() -> Iterator[None]:
         if _is_about_the_schema(exc):
             msg = "the database lacks a table or column that this release needs: hookstream migrate"
             raise SchemaRevisionError(msg) from exc
-        if not _is_about_the_server(exc):
+        if not (_is_about_the_server(exc) or _is_refused(exc)):
             raise
-        msg = f"the database did not answer ({type(exc.orig).__name__})"
-        raise DatabaseUnavailableError(msg) from exc
+        raise _unavailable(exc) from exc
+
+
+def _unavailable(exc: DBAPIError) -> DatabaseUnavailableError:
+    """What the server said, or the driver of the server. Neither repeats a query, or a password."""
+    primary = getattr(getattr(exc.orig, "diag", None), "message_primary", None)
+    said = " ".join(str(primary or exc.orig).split()).removeprefix("connection failed: ")[:_LONGEST_REASON]
+    if _is_refused(exc) or _REFUSALS.search(said):  # while connecting, the driver has no SQLSTATE
+        return DatabaseRefusedError(f"the database refuses us: {said}")
+    return DatabaseUnavailableError(f"the database does not serve us: {said}")
 
 
 def _is_about_the_schema(exc: DBAPIError) -> bool:
     return getattr(exc.orig, "sqlstate", None) in _MISSING or str(exc.orig).startswith(
         ("no such table", "no such column")
     )
+
+
+def _is_refused(exc: DBAPIError) -> bool:
+    return getattr(exc.orig, "sqlstate", None) in _REFUSED
 
 
 def _is_about_the_server(exc: DBAPIError) -> bool:

@@ -28,6 +28,7 @@ SubscriptionsError
 │   └── TamperedError            not a ciphertext of ours, or one that belongs elsewhere
 ├── DatabaseError
 │   ├── DatabaseUnavailableError no connection, no lock, no answer; nothing was written
+│   │   └── DatabaseRefusedError the server says no, and would say it again
 │   └── SchemaRevisionError      the database is at another schema revision than this release needs
 ├── DeadLettersUnavailableError  Kafka does not show its dead letters
 ├── NotPublishedError            Kafka did not acknowledge; it may have the record all the same
@@ -197,6 +198,10 @@ class DatabaseError(SubscriptionsError):
 
 class DatabaseUnavailableError(DatabaseError):
     """No connection, no lock, no answer. The transaction did not happen, unless the commit's answer was lost."""
+
+
+class DatabaseRefusedError(DatabaseUnavailableError):
+    """The server says no, and would say it again: no such database, a wrong password. What runs waits all the same."""
 
 
 class SchemaRevisionError(DatabaseError):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from hookstream.processors.errors import SettingsError
 from hookstream.processors.settings import variable
-from hookstream.subscriptions.database import Sessions, open_database, open_sessions
+from hookstream.subscriptions.database import Sessions, connect_arguments, open_database, open_sessions
 from hookstream.subscriptions.errors import DatabaseUnavailableError
 from hookstream.subscriptions.migrations import check_revision
 
@@ -35,7 +35,9 @@ def service_engine(url: str) -> Engine:
         SettingsError: as above.
     """
     try:
-        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+        parsed = make_url(url)
+        arguments = connect_arguments(parsed) if parsed.get_backend_name() == "postgresql" else {}
+        return create_engine(parsed, pool_pre_ping=True, hide_parameters=True, connect_args=arguments)
     except (SQLAlchemyError, ModuleNotFoundError) as exc:
         message = f"{variable('database_url')}: not a database URL that can be used ({type(exc).__name__})"
         raise SettingsError(message) from None

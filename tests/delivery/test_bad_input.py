@@ -130,7 +130,7 @@ def test_parts_that_are_away_at_the_start_are_waited_for(
         api = roles["api"]
         for role in roles.values():
             says(role, "kafka")
-        says(api, "the database did not answer")
+        says(api, "the database does not serve us: ")
         refused(Caller(api.url, token)("GET", "/hooks"), 503, "database")
         refused(Caller(api.url, token)("POST", "/hooks", hook("lead.new", GOOD)), 503, "database")
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 
 from sqlalchemy import Engine, inspect
-from sqlalchemy.exc import SQLAlchemyError
 
 from hookstream.processors.cli.console import CommandError
 from hookstream.processors.cli.parts import Parts, event_producer
 from hookstream.processors.lifecycle import RETRIABLE, until_available
 from hookstream.processors.operations.relays.outbox import OutboxRelay
+from hookstream.processors.operations.relays.outbox_lock import shares_sessions
 from hookstream.producers.errors import DeliveryFailedError, NotRegisteredError
 from hookstream.producers.event_producer import EventProducer
 from hookstream.producers.outbox import OUTBOX
+from hookstream.subscriptions.database import translated
+from hookstream.subscriptions.errors import DatabaseUnavailableError
 
 from .process import Crew, Running
 
@@ -21,25 +23,21 @@ _WARM_UP_S = 5.0
 _LOOK_S = 0.2
 
 
-class _DatabaseAwayError(CommandError):
-    """The service's database does not answer."""
-
-
 def run_outbox_relay(parts: Parts, engine: Engine, running: Running) -> None:
     """Relay until asked to stop.
 
     Raises:
-        CommandError: the database has no outbox.
+        CommandError: the database has no outbox, or hands its sessions round.
         ProducerError: Kafka takes nothing more; start it again.
     """
     running.health.down("database", "starting")
     with event_producer(parts, source="/hookstream/outbox-relay", deadline_s=_WARM_UP_S) as producer:
         until_available(
             "database",
-            lambda: _check_outbox(engine),
+            lambda: check_outbox(engine),
             stop=running.stop,
             health=running.health,
-            retriable=(_DatabaseAwayError,),
+            retriable=(DatabaseUnavailableError,),
         )
         until_available(
             "kafka",
@@ -61,12 +59,22 @@ def _relay(engine: Engine, producer: EventProducer, running: Running, stop_timeo
     crew.join(stop_timeout_s)
 
 
-def _check_outbox(engine: Engine) -> None:
-    try:
+def check_outbox(engine: Engine) -> None:
+    """Prove that the relay can work on this database.
+
+    Raises:
+        DatabaseUnavailableError: it does not answer.
+        CommandError: it has no outbox, or hands its sessions round.
+    """
+    with translated():
         found = inspect(engine).has_table(OUTBOX.name)
-    except SQLAlchemyError as exc:
-        message = f"no answer ({type(getattr(exc, 'orig', None) or exc).__name__})"
-        raise _DatabaseAwayError(message) from exc
+        shared = shares_sessions(engine)
     if not found:
         message = f"the database has no table {OUTBOX.name}: hookstream.producers.outbox.METADATA describes it"
+        raise CommandError(message)
+    if shared:
+        message = (
+            "the outbox relay needs a session of its own, and a pooler shares them here: "
+            "connect without it, or let it pool sessions (PgBouncer: pool_mode = session)"
+        )
         raise CommandError(message)

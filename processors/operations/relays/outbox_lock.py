@@ -16,6 +16,8 @@ _LOCK_CLASS = 0x686F6F6B  # "hook"; the object is the table, so that two schemas
 _TRY_LOCK = text(
     "SELECT pg_try_advisory_lock(:class, (CAST(CAST(CAST(:table AS regclass) AS oid) AS bigint) - 2147483648)::int)"
 )
+_BACKEND = text("SELECT pg_backend_pid()")
+_LOOKS = 5
 _UNLOCK = text("SELECT pg_advisory_unlock_all()")
 _SQLITE_FILE = text("SELECT file FROM pragma_database_list WHERE name = 'main'")
 
@@ -41,8 +43,8 @@ class OutboxLock:
 def lock_outbox(engine: Engine) -> OutboxLock | None:
     """Give the lock, or None while another relay has it.
 
-    PostgreSQL: an advisory lock of the session, so a pooler between us has to pool sessions. SQLite: a lock on a file
-    beside the database; an in-memory database has one process, and needs none.
+    PostgreSQL: an advisory lock of the session, so a pooler between us has to pool sessions (`shares_sessions`).
+    SQLite: a lock on a file beside the database; an in-memory database has one process, and needs none.
 
     Raises:
         SQLAlchemyError: the database cannot be asked.
@@ -66,6 +68,28 @@ def lock_outbox(engine: Engine) -> OutboxLock | None:
         return OutboxLock(connection, file)
     connection.close()
     return None
+
+
+def shares_sessions(engine: Engine) -> bool:
+    """Whether something between us hands a session from one connection to another, as poolers of transactions do.
+
+    There the lock of a session is nobody's: it outlives its connection, and every other one may get it, too.
+
+    Raises:
+        SQLAlchemyError: the database cannot be asked.
+    """
+    if engine.dialect.name != "postgresql":
+        return False
+    with engine.connect() as first, engine.connect() as second:
+        # One question at a time: what it leaves free is given to the next. Others that use the pooler may take it once.
+        looks = ((_session(first), _session(first), _session(second)) for _ in range(_LOOKS))
+        return any(mine != again or again == other for mine, again, other in looks)
+
+
+def _session(connection: Connection) -> int:
+    number: int = connection.execute(_BACKEND).scalar_one()
+    connection.rollback()
+    return number
 
 
 def _lock_file(path: str) -> int | None:
