@@ -5,6 +5,7 @@ Any registry with Confluent's API serves. `mock://NAME` is one within this proce
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import TracebackType
@@ -27,12 +28,15 @@ from .errors import (
 COMPATIBILITY = "BACKWARD_TRANSITIVE"
 _MOCK = "mock://"
 _REQUEST_TIMEOUT_S = 5
+_UNAUTHORIZED = 401
 _NOT_FOUND = 404
 _CONFLICT = 409
 _RETRIABLE_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 _NO_SUBJECT = 40401
 _NO_SCHEMA = 40403
 _MOCK_NOT_FOUND = 40400  # the mock knows one code for both
+_USUAL_PATHS = "usual are no path at all, and /apis/ccompat/v7 for Apicurio"
+_CREDENTIALS = re.compile(r"//[^/@]*@")
 _T = TypeVar("_T")
 
 
@@ -60,7 +64,7 @@ class SchemaRegistry:
         text = self._texts.get(schema_id)
         if text is None:
             about = f"schema {schema_id}"
-            schema = _translated(about, lambda: self._client.get_schema(schema_id), UnknownSchemaIdError)
+            schema = self._translated(about, lambda: self._client.get_schema(schema_id), UnknownSchemaIdError)
             text = self._texts[schema_id] = schema.schema_str or ""
         return text
 
@@ -72,7 +76,7 @@ class SchemaRegistry:
             RegistryUnavailableError: the registry could not be asked.
         """
         schema = _avro(schema_text)
-        found = _translated(subject, lambda: self._client.lookup_schema(subject, schema), NotRegisteredError)
+        found = self._translated(subject, lambda: self._client.lookup_schema(subject, schema), NotRegisteredError)
         return _known(subject, found.schema_id)
 
     def register(self, subject: str, schema_text: str) -> int:
@@ -82,7 +86,7 @@ class SchemaRegistry:
             IncompatibleSchemaError: readers of what was written before would break.
             RegistryUnavailableError: the registry could not be asked.
         """
-        schema_id = _translated(subject, lambda: self._client.register_schema(subject, _avro(schema_text)))
+        schema_id = self._translated(subject, lambda: self._client.register_schema(subject, _avro(schema_text)))
         return _known(subject, schema_id)
 
     def set_compatibility(self, subject: str, level: str = COMPATIBILITY) -> None:
@@ -92,7 +96,7 @@ class SchemaRegistry:
             RegistryUnavailableError: the registry could not be asked.
         """
         if not self.is_mock:
-            _translated(subject, lambda: self._client.set_compatibility(subject, level))
+            self._translated(subject, lambda: self._client.set_compatibility(subject, level))
 
     def close(self) -> None:
         """Close its connections; what is cached is still answered. The mock stays open, others share it."""
@@ -106,6 +110,18 @@ class SchemaRegistry:
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         """Close."""
         self.close()
+
+    def _translated(
+        self, about: str, call: Callable[[], _T], missing: type[RegistryError] = RegistryRefusedError
+    ) -> _T:
+        url = _CREDENTIALS.sub("//", self.url)
+        try:
+            return call()
+        except SchemaRegistryError as exc:
+            raise _error(about, url, exc, missing) from exc
+        except Exception as exc:  # whatever its HTTP client raises: no answer was read, so nothing is known
+            msg = f"{about}: no answer from the schema registry at {url} ({type(exc).__name__})"
+            raise RegistryUnavailableError(msg) from exc
 
     def wait_for(self, question: Callable[[], _T], deadline_s: float) -> _T:
         """Ask until the registry answers: for the start of a process, where it may come up later than we do.
@@ -137,17 +153,7 @@ def _client(url: str, options: Mapping[str, str | int | float | bool]) -> Schema
         raise ProducerConfigError(msg) from None  # the client's own words repeat the URL, which may hold a password
 
 
-def _translated(about: str, call: Callable[[], _T], missing: type[RegistryError] = RegistryRefusedError) -> _T:
-    try:
-        return call()
-    except SchemaRegistryError as exc:
-        raise _error(about, exc, missing) from exc
-    except Exception as exc:  # whatever its HTTP client raises: no answer was read, so nothing is known
-        msg = f"{about}: no answer from the schema registry ({type(exc).__name__})"
-        raise RegistryUnavailableError(msg) from exc
-
-
-def _error(about: str, exc: SchemaRegistryError, missing: type[RegistryError]) -> RegistryError:
+def _error(about: str, url: str, exc: SchemaRegistryError, missing: type[RegistryError]) -> RegistryError:
     """Decide what an answer means.
 
     "Not found" counts only with the registry's own code: a 404 of a wrong URL or a proxy must not turn good records
@@ -161,8 +167,16 @@ def _error(about: str, exc: SchemaRegistryError, missing: type[RegistryError]) -
     if exc.http_status_code == _CONFLICT:
         return IncompatibleSchemaError(f"{about}: incompatible with an earlier version: {exc.error_message}")
     if exc.http_status_code in _RETRIABLE_STATUS:
-        return RegistryUnavailableError(f"{about}: the schema registry cannot answer now ({answer})")
-    return RegistryRefusedError(f"{about}: the schema registry refused ({answer}): {exc.error_message}")
+        return RegistryUnavailableError(f"{about}: the schema registry at {url} cannot answer now ({answer})")
+    return RegistryRefusedError(f"{about}: {_refusal(url, exc, answer)}")
+
+
+def _refusal(url: str, exc: SchemaRegistryError, answer: str) -> str:
+    if exc.http_status_code == _NOT_FOUND:
+        return f"there is no schema registry at {url} ({answer}); {_USUAL_PATHS}"
+    if exc.http_status_code == _UNAUTHORIZED:
+        return f"the schema registry at {url} does not know our user or password"
+    return f"the schema registry at {url} refused ({answer}): {exc.error_message}"
 
 
 def _known(subject: str, schema_id: int | None) -> int:

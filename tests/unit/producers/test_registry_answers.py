@@ -16,7 +16,7 @@ from hookstream.producers.errors import (
     RegistryUnavailableError,
     UnknownSchemaIdError,
 )
-from hookstream.producers.registry import SchemaRegistry
+from hookstream.producers.registry import _USUAL_PATHS, SchemaRegistry
 from hookstream.schemas.errors import UndecodableError
 
 
@@ -112,3 +112,33 @@ def test_waiting_does_not_repeat_a_question_that_was_answered_with_no() -> None:
     asked = registry(SchemaRegistryError(401, 40101, "who are you"), Schema("text", "AVRO"))
     with pytest.raises(RegistryRefusedError):
         asked.wait_for(lambda: asked.schema_text_by_id(7), deadline_s=10)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (
+            SchemaRegistryError(404, -1, "<html>no such page"),
+            f"there is no schema registry at http://registry:8080/sub (HTTP 404, code -1); {_USUAL_PATHS}",
+        ),
+        (
+            SchemaRegistryError(401, 401, "SENTINEL"),
+            "the schema registry at http://registry:8080/sub does not know our user or password",
+        ),
+        (
+            ConnectionError("SENTINEL"),
+            "no answer from the schema registry at http://registry:8080/sub (ConnectionError)",
+        ),
+        (
+            SchemaRegistryError(503, -1, "SENTINEL"),
+            "the schema registry at http://registry:8080/sub cannot answer now (HTTP 503, code -1)",
+        ),
+    ],
+)
+def test_where_the_registry_was_looked_for_is_said_and_its_password_not(answer: Exception, says: str) -> None:
+    asked = SchemaRegistry("http://user:SENTINEL@registry:8080/sub")
+    asked.close()
+    asked._client = Answers(answer)  # type: ignore[assignment]
+    with pytest.raises(RegistryError) as caught:
+        asked.schema_text_by_id(7)
+    assert str(caught.value) == f"schema 7: {says}"
