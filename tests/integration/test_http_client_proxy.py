@@ -133,12 +133,40 @@ def test_credentials_of_the_proxy_go_to_the_proxy_alone(run_on: RunOn) -> None:
     run_on(main())
 
 
+@pytest.mark.parametrize("interim", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early\r\nlink: </x>\r\n\r\n" * 3])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_interim_answers_of_the_proxy_are_skipped(run_on: RunOn, interim: bytes, *, at_once: bool) -> None:
+    async def main() -> None:
+        async with hostile_server(answering(OK)) as target:
+
+            async def interim_first(conversation: Conversation) -> None:
+                if at_once:
+                    conversation.writer.write(interim)
+                else:
+                    for at in range(len(interim)):
+                        await conversation.send(interim[at : at + 1])
+                await tunnelling(target.port)(conversation)
+
+            async with (
+                hostile_server(interim_first) as proxy,
+                http_client(through(proxy.port), resolver=ProxyResolver(TableResolver({}))) as client,
+            ):
+                assert (await post(client, f"http://{NAME}/")).status == 200
+
+    run_on(main())
+
+
 REFUSALS = {
     "forbidden": (b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno", AttemptResult.BLOCKED),
     "wants credentials": (b"HTTP/1.1 407 Auth\r\nproxy-authenticate: Basic\r\n\r\n", AttemptResult.CONNECT_FAILED),
     "cannot reach it": (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", AttemptResult.CONNECT_FAILED),
     "redirects": (b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1/\r\n\r\n", AttemptResult.CONNECT_FAILED),
     "interim only": (b"HTTP/1.1 100 Continue\r\n\r\n", AttemptResult.CONNECT_FAILED),
+    "interim, then a refusal": (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n",
+        AttemptResult.BLOCKED,
+    ),
+    "switches protocols": (b"HTTP/1.1 101 Switching\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", AttemptResult.CONNECT_FAILED),
     "no HTTP": (b"SSH-2.0\r\n\r\n", AttemptResult.CONNECT_FAILED),
     "no status": (b"HTTP/1.1 OK\r\n\r\n", AttemptResult.CONNECT_FAILED),
     "HTTP/2": (b"HTTP/2 200 OK\r\n\r\n", AttemptResult.CONNECT_FAILED),
@@ -169,10 +197,18 @@ def test_a_proxy_that_refuses_or_misbehaves_ends_the_attempt(
     run_on(main())
 
 
-def test_a_proxy_that_floods_is_cut_off(run_on: RunOn) -> None:
+@pytest.mark.parametrize(
+    "flood",
+    [
+        endless(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n" * 1000),
+        endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 10),
+    ],
+    ids=["headers", "interim answers"],
+)
+def test_a_proxy_that_floods_is_cut_off(run_on: RunOn, flood: Behaviour) -> None:
     async def main() -> None:
         async with (
-            hostile_server(endless(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n" * 1000)) as proxy,
+            hostile_server(flood) as proxy,
             http_client(through(proxy.port), resolver=ProxyResolver(TableResolver({}))) as client,
         ):
             assert (await post(client, f"http://{NAME}/")).error is AttemptResult.CONNECT_FAILED

@@ -86,7 +86,11 @@ def of_another_host(authority: trustme.CA) -> trustme.LeafCert:
     return authority.issue_cert("other.example", "sub.target.example")
 
 
-@pytest.mark.parametrize("issue", [untrusted, expired, of_another_host])
+def of_a_common_name_alone(authority: trustme.CA) -> trustme.LeafCert:
+    return authority.issue_cert(common_name=NAME)
+
+
+@pytest.mark.parametrize("issue", [untrusted, expired, of_another_host, of_a_common_name_alone])
 def test_a_certificate_that_proves_nothing_ends_the_attempt_before_the_request(
     run_on: RunOn, authority: trustme.CA, ca_file: Path, issue: Callable[[trustme.CA], trustme.LeafCert]
 ) -> None:
@@ -196,6 +200,40 @@ def test_a_kept_session_that_ends_without_a_byte_is_retried_once(
             assert (await post(client, server.url(host=NAME))).status == 200
             assert (await post(client, server.url(host=NAME))).status == 200
             assert server.accepted == 2
+
+    run_on(main())
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"HTTP/1.0 200 OK\r\n\r\n", 200),
+        (b"HTTP/1.1 500 No\r\ncontent-type: text/plain\r\n\r\n", 500),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", AttemptResult.BROKEN_ANSWER),
+        (b"HTTP/1.1 200 OK\r\n", AttemptResult.BROKEN_ANSWER),
+    ],
+    ids=["no length", "no length, failure", "cut short", "in the head"],
+)
+def test_an_answer_that_ends_with_a_session_that_does_not_say_so_counts_by_its_status(
+    run_on: RunOn, authority: trustme.CA, ca_file: Path, head: bytes, expected: object, version: ssl.TLSVersion
+) -> None:
+    async def main() -> None:
+        context = serving(authority.issue_cert(NAME))
+        context.minimum_version = context.maximum_version = version
+
+        async def end_in_silence(conversation: Conversation) -> None:
+            await conversation.request()
+            await conversation.send(head + b"ok")
+            await conversation.end_without_close_notify()
+
+        async with (
+            hostile_server(end_in_silence, context=context) as server,
+            http_client(ca_file=ca_file) as client,
+        ):
+            answer = await post(client, server.url(host=NAME))
+            assert (answer.status or answer.error) == expected
+            assert client.open_connections == 0
 
     run_on(main())
 

@@ -83,6 +83,13 @@ class Conversation:
             return await self.reader.read()
         return b""
 
+    async def end_without_close_notify(self) -> None:
+        """End the connection on the socket itself, below TLS: the session never says that it ends."""
+        with socket.fromfd(self.writer.get_extra_info("socket").fileno(), socket.AF_INET, socket.SOCK_STREAM) as same:
+            same.shutdown(socket.SHUT_WR)
+        await self.closed()
+        self.writer.transport.abort()
+
     def reset(self) -> None:
         """Drop the connection with a TCP reset."""
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

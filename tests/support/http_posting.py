@@ -93,4 +93,4 @@ def run(main: Coroutine[Any, Any, None], loop: str) -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop if loop == "uvloop" else None) as runner:
         runner.run(watched())
-    assert not unseen
+    assert not unseen, unseen

@@ -189,21 +189,24 @@ class HttpConnection(asyncio.BufferedProtocol):
         try:
             if exchange is None:
                 self._owner.forget(self)
-            elif self._in_body and not self._is_framed():
-                self._status = self._parser.get_status_code()
+            elif self._ends_with_the_connection():
                 self._answer()
         except Exception as exc:  # noqa: BLE001 - this answer is given up, not the loop
             self._give_up(exchange, exc)
 
     def connection_lost(self, error: Exception | None) -> None:
         """End what is under way: repeat it if the server closed a kept connection without a word, else fail it."""
-        del error  # a reset and an orderly end differ in nothing that we do
         exchange = self._exchange
         try:
             self._owner.forget(self)
             if exchange is None:
                 return
-            if self._served and not self._received:
+            if error is None and self._ends_with_the_connection():
+                # A TLS session that ended without saying so (close_notify), which many old servers do: uvloop reports
+                # no end of input for it. Somebody on the way may have cut the body short, but not the head, and only
+                # the status counts.
+                self._answer()
+            elif self._served and not self._received:
                 # The server closed while idle and our request crossed it. It may still have been read: that makes it
                 # one more request of the same attempt, with the same webhook-id, which the receiver may already expect.
                 self._exchange = None
@@ -275,13 +278,19 @@ class HttpConnection(asyncio.BufferedProtocol):
         elif self._received - self._body_bytes > limits.max_head_bytes + limits.max_framing_bytes:
             self._fail(AttemptResult.BROKEN_ANSWER)
 
-    def _is_framed(self) -> bool:
-        """Whether the head says how long the body is; only HTTP/1.0 servers and old proxies leave it to the end."""
-        return any(
+    def _ends_with_the_connection(self) -> bool:
+        """Whether the head is whole and says nothing of the body's length; then the status is noted.
+
+        Only HTTP/1.0 servers and old proxies leave it to the end of the connection.
+        """
+        if not self._in_body or any(
             name.lower() == b"content-length"
             or (name.lower() == b"transfer-encoding" and value.lower().rstrip().endswith(b"chunked"))
             for name, value in self._headers
-        )
+        ):
+            return False
+        self._status = self._parser.get_status_code()
+        return True
 
     def _answer(self) -> None:
         """Give the connection back or close it, then tell the caller."""

@@ -1,6 +1,6 @@
 """The opening of a tunnel through an egress proxy: one CONNECT, one small answer, then the bytes are the target's.
 
-Source: RFC 9110 section 9.3.6.
+Source: RFC 9110 section 9.3.6 (CONNECT).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from .errors import AttemptError, BlockedAddressError, ConnectError
 MAX_ANSWER_BYTES = 16_384
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r\n")
 _FORBIDDEN = 403
+_INTERIM = frozenset(range(100, 200)) - {101}  # a proxy that switches protocols opens no tunnel
 _SUCCESS = range(200, 300)
 
 
@@ -29,6 +30,7 @@ class ProxyTunnel(asyncio.Protocol):
         credentials = f"proxy-authorization: {authorization}\r\n" if authorization else ""
         self._request = f"CONNECT {authority} HTTP/1.1\r\nhost: {authority}\r\n{credentials}\r\n".encode("ascii")
         self._answer = b""
+        self._received = 0
         self._transport: asyncio.Transport | None = None
 
     def abort(self) -> None:
@@ -42,16 +44,24 @@ class ProxyTunnel(asyncio.Protocol):
         self._transport.write(self._request)  # type: ignore[union-attr]
 
     def data_received(self, data: bytes) -> None:
-        """Collect the answer's head; nothing may follow it, for we have not spoken to the target yet."""
+        """Collect the head of the final answer; nothing may follow it, for we have not spoken to the target yet.
+
+        Any number of interim answers may come before it (RFC 9110 section 15.2): they count by their bytes alone.
+        """
         if self.opened.done():
             self.abort()
             return
         self._answer += data
-        head, end, rest = self._answer.partition(b"\r\n\r\n")
-        if not end and len(head) <= MAX_ANSWER_BYTES:
+        self._received += len(data)
+        while True:
+            head, end, rest = self._answer.partition(b"\r\n\r\n")
+            status = _STATUS_LINE.match(head + b"\r\n")
+            if not end or status is None or int(status[1]) not in _INTERIM:
+                break
+            self._answer = rest
+        if not end and self._received <= MAX_ANSWER_BYTES:
             return
-        status = _STATUS_LINE.match(head + b"\r\n")
-        if status is None or not end or len(head) > MAX_ANSWER_BYTES:
+        if status is None or not end or self._received > MAX_ANSWER_BYTES:
             self._refuse(ConnectError("the egress proxy's answer is not HTTP"))
         elif int(status[1]) == _FORBIDDEN:
             self._refuse(BlockedAddressError("the egress proxy refuses the target"))
