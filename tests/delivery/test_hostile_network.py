@@ -172,7 +172,7 @@ def test_a_name_that_turns_private_is_blocked(world: DeliveryWorld) -> None:
     world.wait_all(30, of=world.send(hook, [1], partition=0))
     worker.stop()
     resolver.private = True
-    world.start(resolver=resolver)
+    world.start(resolver=resolver, names_fresh_s=0.1)
     world.send(hook, range(5), partition=0)
     eventually(lambda: world.commit_of()[0] == 6, 20, describe="they are owed")
     assert len(world.targets.requests) == 1

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Self
 
+from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.delivery import DeadLetterReason
 from tests.support.targets import HANG, OK, Reply
 from tests.support.wait import eventually
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.support.delivery_world import DeliveryWorld
 
 # A window that a single endpoint of these tests would fill several times over.
@@ -112,6 +118,62 @@ def test_a_spent_resource_gets_one_attempt_a_record_until_one_succeeds(world: De
     eventually(lambda: len(world.dead_letters()) == 3, 20, describe="three dead letters")
     made = [seen.id for seen in world.targets.to("one")]
     assert [made.count(delivery.id) for delivery in (first, second, third)] == [3, 1, 1]
+
+
+class NameServers:
+    """The machine's resolver: names `hang…` get no answer for as long as this is entered; all others are loopback."""
+
+    def __init__(self) -> None:
+        """Know nothing."""
+        self.asked: Counter[str] = Counter()
+        self._answered = threading.Event()
+
+    def getaddrinfo(self, host: str, *_: object, **__: object) -> list[object]:
+        """Stand in for `socket.getaddrinfo`."""
+        self.asked[host] += 1
+        if host.startswith("hang"):
+            self._answered.wait()
+            raise socket.gaierror(socket.EAI_AGAIN, "no name server answers")
+        self._answered.wait(0.01)  # what a name server takes
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._answered.set()
+
+
+def test_hanging_names_hold_up_nobody(world: DeliveryWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While name servers leave the names of one client's 23 hooks unanswered, another's new connections are all made.
+
+    The worker is composed as in production, down to the machine's resolver, which is the only thing that is replaced.
+    """
+    names = 23
+    bad = [
+        world.hook(n, 1, f"http://hang{n}.example:{world.targets.port}/bad", event=f"lead.e{n}")
+        for n in range(1, names + 1)
+    ]
+    good = world.hook(99, 2, f"http://healthy.example:{world.targets.port}/good")
+    world.publish(*bad, good)
+    world.targets.answer = lambda _seen: Reply(204, {"connection": "close"})  # every delivery resolves its name
+    with NameServers() as servers:
+        monkeypatch.setattr(socket, "getaddrinfo", servers.getaddrinfo)
+        world.start(connect_timeout_s=0.5, drain_timeout_s=0.3)
+        for hook in bad:
+            world.send(hook, range(4), partition=0)
+
+        def failed() -> set[int]:
+            return {attempt.hook_id for attempt in world.attempts() if attempt.result is AttemptResult.DNS_FAILED}
+
+        eventually(lambda: len(failed()) == names, 30, describe="every name has hung")
+        ours = world.send(good, range(MANY), partition=0)
+        world.wait_all(20, of=ours)
+        assert servers.asked["healthy.example"] <= 3, "one look-up serves all who ask, and is remembered"
+        assert {attempt.result for attempt in world.attempts() if attempt.hook_id == good.id} == {
+            AttemptResult.DELIVERED
+        }
+    assert not world.targets.to("bad")
 
 
 def test_many_dead_endpoints_do_not_add_up(world: DeliveryWorld) -> None:

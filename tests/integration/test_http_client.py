@@ -13,6 +13,7 @@ import pytest
 
 from hookstream.processors.delivery.http.address_guard import AddressGuard
 from hookstream.processors.delivery.http.client import Answer, parse_target
+from hookstream.processors.delivery.http.known_names import NameLimits
 from hookstream.processors.delivery.http.pool import PoolLimits
 from hookstream.schemas.attempt import AttemptResult
 from tests.support.hostile_server import OK, Conversation, answering, hostile_server, silent
@@ -399,13 +400,27 @@ def test_a_name_that_turns_private_is_blocked_at_the_next_connection(run_on: Run
             await conversation.request()
             await conversation.send(OK)
 
-        async with hostile_server(once) as server, http_client(guard=guard, resolver=resolver) as client:
+        forgetful = replace(SHORT, names=NameLimits(fresh_s=0.0, stale_s=0.0))
+        async with hostile_server(once) as server, http_client(forgetful, guard=guard, resolver=resolver) as client:
             assert (await post(client, server.url(host="target.example"))).status == 200
             resolver.table["target.example"] = ("127.0.0.2",)
             await until(lambda: client.open_connections == 0)
             assert (await post(client, server.url(host="target.example"))).error is AttemptResult.BLOCKED
             assert server.accepted == 1
             assert resolver.asked == ["target.example"] * 2  # once a connection: vetted is what is connected to
+
+    run_on(main())
+
+
+def test_a_remembered_address_is_vetted_for_every_connection(run_on: RunOn) -> None:
+    async def main() -> None:
+        resolver = TableResolver({"target.example": ("127.0.0.2",)})
+        guard = AddressGuard([ip_network("127.0.0.1/32")])
+        async with hostile_server(answering(OK)) as server, http_client(guard=guard, resolver=resolver) as client:
+            for _ in range(2):
+                assert (await post(client, server.url(host="target.example"))).error is AttemptResult.BLOCKED
+            assert server.accepted == 0
+            assert resolver.asked == ["target.example"]
 
     run_on(main())
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hookstream.processors.delivery.http.client import HttpClientConfig
+from hookstream.processors.delivery.http.known_names import NameLimits
 from hookstream.processors.delivery.http.pool import PoolLimits
 from hookstream.processors.delivery.worker import committing, delivery_loop
 from hookstream.processors.delivery.worker.worker import DeliveryWorker, WorkerConfig
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings(StageConfig):
-    """A stage's settings, librdkafka's own keys, and the time-outs of requests.
+    """A stage's settings, librdkafka's own keys, the time-outs of requests, and how long names are remembered.
 
     `fenced_after_s`: how long a process may be silent and still send; works in a process of its own only.
     """
@@ -37,6 +38,7 @@ class WorkerSettings(StageConfig):
     kafka_options: dict[str, str] = field(default_factory=dict)
     connect_timeout_s: float = 5.0
     attempt_timeout_s: float = 15.0
+    names_fresh_s: float = 30.0
     fenced_after_s: float = 30.0
 
     @property
@@ -70,6 +72,7 @@ def build_worker(
             connect_timeout_s=settings.connect_timeout_s,
             total_timeout_s=settings.attempt_timeout_s,
             pool=PoolLimits(max_idle_per_origin=1024, max_idle=1024),
+            names=NameLimits(fresh_s=settings.names_fresh_s),
         ),
         allowed_target_networks=LOOPBACK,
         drain_timeout_s=settings.drain_timeout_s,

@@ -45,7 +45,7 @@ class Http:
     def __init__(self) -> None:
         self.waiting: list[Callable[[Answer], None]] = []
 
-    def post(self, _target: object, _headers: bytes, _body: bytes, done: Callable[[Answer], None]) -> Any:
+    def post(self, _target: object, _headers: bytes, _body: bytes, done: Callable[[Answer], None], _client: int) -> Any:
         self.waiting.append(done)
         return SimpleNamespace(cancel=lambda: None)
 

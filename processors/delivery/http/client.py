@@ -25,6 +25,7 @@ from .connection import AnswerLimits, HttpConnection
 from .connector import Connector, parse_proxy, tls_context
 from .errors import AttemptError, ShortageError
 from .exchange import Answer, Exchange, Met
+from .known_names import NameLimits, RememberingResolver
 from .pool import ConnectionPool, PoolLimits
 from .resolver import Resolver
 from .target import Target, parse_target
@@ -42,6 +43,7 @@ class HttpClientConfig:
     total_timeout_s: float = 15.0
     answer: AnswerLimits = field(default_factory=AnswerLimits)
     pool: PoolLimits = field(default_factory=PoolLimits)
+    names: NameLimits = field(default_factory=NameLimits)
     egress_proxy: str | None = None
     ca_file: Path | None = None
 
@@ -62,6 +64,7 @@ class HttpClient:
 
         `met(where, error)` is told of what should not have been raised here; the request that met it has its answer
         all the same.
+        What `resolver` answers is remembered here, and it is asked within bounds: it need do neither.
 
         Raises:
             InvalidProxyError: `egress_proxy` is not `http://[user:password@]host:port`.
@@ -74,9 +77,10 @@ class HttpClient:
         self._met = met
         self._closed = False
         self._pool = ConnectionPool(config.pool, self._connect, clock)
+        self._names = RememberingResolver(resolver, config.names, clock)
         self._connector = Connector(
             guard,
-            resolver,
+            self._names,
             tls_context(config.ca_file),
             proxy=None if config.egress_proxy is None else parse_proxy(config.egress_proxy),
             timeout_s=config.connect_timeout_s,
@@ -88,8 +92,15 @@ class HttpClient:
         """Connections that carry a request or could."""
         return self._pool.open_connections
 
-    def post(self, target: Target, headers: bytes, body: bytes, done: Callable[[Answer], None]) -> Exchange:
-        """Make one request.
+    def post(
+        self,
+        target: Target,
+        headers: bytes,
+        body: bytes,
+        done: Callable[[Answer], None],
+        client: int | None = None,
+    ) -> Exchange:
+        """Make one request, of `client` if it is anybody's.
 
         `headers` are the delivery's own header lines, each with its CRLF; `host`, `content-length` and the end of the
         head are added. `done` is called exactly once, from the event loop, never from within this call, unless the
@@ -102,6 +113,7 @@ class HttpClient:
             done,
             now,
             now + self._total_timeout_s,
+            client,
         )
         connection = self._pool.take(target.origin)
         if connection is not None:
@@ -117,6 +129,7 @@ class HttpClient:
         for task in connecting:
             task.cancel()
         await asyncio.gather(*connecting, return_exceptions=True)
+        self._names.close()
         self._pool.close()
         await asyncio.sleep(0)  # transports close their sockets in the loop's next turn
 
@@ -136,6 +149,7 @@ class HttpClient:
                 self._pool, target.origin, limits=self._limits, buffer=self._buffer, clock=self._clock, met=self._met
             ),
             exchange.deadline - self._clock(),
+            exchange.client,
         )
         if connection.closing:
             exchange.fail(AttemptResult.BROKEN_ANSWER, self._clock())

@@ -27,8 +27,8 @@ from urllib.parse import unquote, urlsplit
 
 from .address_guard import AddressGuard, IPAddress, unmapped
 from .errors import ConnectError, ConnectTimeoutError, InvalidProxyError, ResolveError, ShortageError, TlsError
+from .known_names import RememberingResolver
 from .proxy_tunnel import ProxyTunnel
-from .resolver import Resolver
 from .target import Target
 
 MAX_ADDRESSES_TRIED = 4
@@ -88,7 +88,7 @@ class Connector:
     def __init__(
         self,
         guard: AddressGuard,
-        resolver: Resolver,
+        resolver: RememberingResolver,
         context: ssl.SSLContext,
         *,
         proxy: EgressProxy | None,
@@ -101,8 +101,12 @@ class Connector:
         self._proxy = proxy
         self._timeout_s = timeout_s
 
-    async def connect(self, target: Target, make: Callable[[], ProtocolT], timeout_s: float) -> ProtocolT:
+    async def connect(
+        self, target: Target, make: Callable[[], ProtocolT], timeout_s: float, client: int | None
+    ) -> ProtocolT:
         """Open a connection whose protocol `make` makes, within the shorter of the two time-outs.
+
+        A look-up of the target's name counts as `client`'s.
 
         Raises:
             AttemptError: by the stage that failed.
@@ -110,7 +114,7 @@ class Connector:
         deadline = asyncio.get_running_loop().time() + min(timeout_s, self._timeout_s)
         if self._proxy is None:
             addresses = self._guard.vet(
-                [str(target.address)] if target.address else await self._resolve(target.host, deadline)
+                [str(target.address)] if target.address else await self._resolve(target.host, client, deadline)
             )
             connected = await _open_socket(addresses, target.port, deadline)
             return await self._start(connected, target, make, deadline)
@@ -118,10 +122,10 @@ class Connector:
             self._guard.vet([str(target.address)])
         return await self._tunnel(self._proxy, target, make, deadline)
 
-    async def _resolve(self, host: str, deadline: float) -> tuple[str, ...]:
+    async def _resolve(self, host: str, client: int | None, deadline: float) -> tuple[str, ...]:
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._resolver.resolve(host)
+                return await self._resolver.resolve(host, client)
         except TimeoutError as error:
             raise ResolveError(f"no address for {host} in time") from error
 
@@ -148,7 +152,7 @@ class Connector:
         self, proxy: EgressProxy, target: Target, make: Callable[[], ProtocolT], deadline: float
     ) -> ProtocolT:
         """Ask the proxy for a tunnel and put the protocol into it."""
-        addresses = tuple(unmapped(ip_address(text)) for text in await self._resolve(proxy.host, deadline))
+        addresses = tuple(unmapped(ip_address(text)) for text in await self._resolve(proxy.host, None, deadline))
         connected = await _open_socket(addresses, proxy.port, deadline)
         loop = asyncio.get_running_loop()
         _, tunnel = await loop.create_connection(

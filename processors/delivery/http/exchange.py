@@ -42,7 +42,7 @@ class Abandonable(Protocol):
 class Exchange:
     """A request under way; `done` is called once with its answer, or never after `cancel`."""
 
-    __slots__ = ("connecting", "connection", "deadline", "done", "request", "started_at", "target")
+    __slots__ = ("client", "connecting", "connection", "deadline", "done", "request", "started_at", "target")
 
     def __init__(
         self,
@@ -51,13 +51,15 @@ class Exchange:
         done: Callable[[Answer], None],
         started_at: float,
         deadline: float,
+        client: int | None = None,
     ) -> None:
-        """Hold a request; times are monotonic seconds."""
+        """Hold a request; times are monotonic seconds. `client` is whose it is, for what clients have a share of."""
         self.target = target
         self.request = request
         self.done: Callable[[Answer], None] | None = done
         self.started_at = started_at
         self.deadline = deadline
+        self.client = client
         self.connection: Abandonable | None = None
         self.connecting: asyncio.Task[None] | None = None
 

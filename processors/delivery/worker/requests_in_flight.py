@@ -73,15 +73,18 @@ class Requesting:
     ) -> None:
         """Send everything whose turn it is, but for partitions that are given away; `now` is monotonic seconds."""
         next_post, brake = self._parts.dispatcher.next, self._brake
+        unsent: list[Post] = []
         while not brake.on or brake.admits(now):
             post = next_post()
             if post is None:
-                return
+                break
             part = owners.get(post.endpoint.engine)
             if part is None or part in leaving:
-                post.endpoint.engine.abandon(post)
+                unsent.append(post)  # not abandoned yet: a probe would be due again, and next, without end
             else:
                 self._send(post, wall_s)
+        for post in unsent:
+            post.endpoint.engine.abandon(post)
 
     def _send(self, post: Post, wall_s: int) -> None:
         self._flights[post] = None
@@ -93,7 +96,9 @@ class Requesting:
                 return
             where = "send"
             waiting = _Waiting(self, post)
-            self._flights[post] = self._parts.http.post(request.target, request.headers, request.body, waiting)
+            self._flights[post] = self._parts.http.post(
+                request.target, request.headers, request.body, waiting, post.row.client
+            )
         except Exception as exc:  # noqa: BLE001 - this request is given up, not the loop
             self._meet(where, exc, post)
             self.take_note(post, Answer(None, AttemptResult.INTERNAL_ERROR, b"", None, 0.0))
