@@ -185,14 +185,14 @@ def make_consumer(config: ClientConfig) -> Consumer:
         return Consumer({"error_cb": _Complaints(), **config})
 
 
-def make_admin(kafka: KafkaConfig) -> AdminClient:
-    """Open an admin client.
+def make_admin(kafka: KafkaConfig, *, own: ClientConfig | None = None) -> AdminClient:
+    """Open an admin client; `own` as for the others.
 
     Raises:
         KafkaRefusedError: a configuration that librdkafka refuses.
     """
     with translated("cannot open a Kafka admin client"):
-        config: ClientConfig = {"error_cb": _Complaints(), **_common(kafka), **kafka.options}
+        config: ClientConfig = {"error_cb": _Complaints(), **_common(kafka), **(own or {}), **kafka.options}
         return AdminClient(config)
 
 

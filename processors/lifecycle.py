@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import TypeVar
 
@@ -74,17 +74,23 @@ class Health:
         """Name the parts that are not ready from the start."""
         self._reasons = dict.fromkeys(unready, "starting")
         self._lock = threading.Lock()
+        self._silent: Callable[[], Mapping[str, str]] = dict
+
+    def watch(self, silent: Callable[[], Mapping[str, str]]) -> None:
+        """Take in what does not answer, too: it is asked whenever somebody wants to know."""
+        self._silent = silent
 
     @property
     def reasons(self) -> dict[str, str]:
         """Parts that are not ready, with the reason. Empty: ready."""
+        silent = self._silent()
         with self._lock:
-            return dict(self._reasons)
+            return {**silent, **self._reasons}
 
     @property
     def ready(self) -> bool:
         """Whether every part is ready."""
-        return not self._reasons
+        return not self.reasons
 
     def up(self, part: str) -> None:
         """Part is ready."""

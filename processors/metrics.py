@@ -7,7 +7,7 @@ Labels are bounded: a value that is not announced here is a `KeyError`, not a ne
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -48,6 +48,10 @@ HELP: Mapping[str, str] = {
     "hookstream_table_offset": "Next offset to be read of the subscriptions topic",
     # What is expired was deleted by the broker's retention before the attempt log's role had read it.
     "hookstream_attempt_log_records_total": "Records of attempts that the attempt log is done with, by result",
+    # How long a part has been silent, of those that the role needs. Each is asked every two seconds.
+    "hookstream_kafka_last_answer_seconds": "Time since Kafka last answered this process",
+    "hookstream_registry_last_answer_seconds": "Time since the schema registry last answered this process",
+    "hookstream_database_last_answer_seconds": "Time since the database last answered this process",
     # Alert well below the retention of `attempts`.
     "hookstream_attempt_log_lag_seconds": "Age of the oldest record that the attempt log wrote last, 0 when it is idle",
 }
@@ -58,6 +62,12 @@ ROUTED = ("routed", "unwanted", "dead-lettered")
 # A request is built, sent (on a connection that may have to be opened first), answered and judged; what became of it is
 # recorded; a worker runs the loop that does all that.
 INTERNAL_ERRORS = ("build", "send", "connect", "answer", "judge", "record", "connection", "task", "worker")
+LAST_ANSWERS: Mapping[str, str] = {
+    "kafka": "hookstream_kafka_last_answer_seconds",
+    "schema registry": "hookstream_registry_last_answer_seconds",
+    "database": "hookstream_database_last_answer_seconds",
+}
+"""The metric of each part that may be asked, by its name in `/readyz`."""
 
 # A delivery takes 2 ms when all is well, and days when an endpoint is down.
 _DELIVERY_BUCKETS_S = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3600, 86400)
@@ -116,6 +126,8 @@ class Metrics:
         self.commit_metadata_bytes = 0
         self.window_used_ratio: dict[int, float] = {}
         """By partition; take a partition out when it is revoked."""
+        self.last_answers_s: Callable[[], Mapping[str, float]] = dict
+        """By part of LAST_ANSWERS, of those that are asked: seconds since it answered."""
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -157,6 +169,8 @@ class Metrics:
         ):
             full_name = f"hookstream_{name}"
             yield GaugeMetricFamily(full_name, HELP[full_name], value=getattr(self, name))
+        for part, age_s in self.last_answers_s().items():
+            yield GaugeMetricFamily(LAST_ANSWERS[part], HELP[LAST_ANSWERS[part]], value=age_s)
         ratio = "hookstream_window_used_ratio"
         window = GaugeMetricFamily(ratio, HELP[ratio], labels=["partition"])
         for partition, used in dict(self.window_used_ratio).items():

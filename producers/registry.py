@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from types import TracebackType
 from typing import Self, TypeVar
@@ -97,6 +98,16 @@ class SchemaRegistry:
         """
         if not self.is_mock:
             self._translated(subject, lambda: self._client.set_compatibility(subject, level))
+
+    def prove_answering(self) -> None:
+        """Return when the registry has answered a question whose answer is not cached; that it refuses is an answer.
+
+        Raises:
+            RegistryUnavailableError: it did not answer.
+        """
+        if not self.is_mock:
+            with suppress(RegistryRefusedError):
+                self._translated("the registry", self._client.get_compatibility)
 
     def close(self) -> None:
         """Close its connections; what is cached is still answered. The mock stays open, others share it."""

@@ -250,3 +250,17 @@ def check_database(engine: Engine) -> None:
     """
     with connected(engine) as connection:
         connection.execute(text("SELECT 1"))
+
+
+def lone_connection(engine: Engine) -> Engine:
+    """An engine on the same database with one connection of its own, to ask whether it answers.
+
+    The pool of the other one may be in use to the last connection by requests that wait for locks. An answer that a
+    broken network keeps back is given up after a while.
+    """
+    if engine.dialect.name != "postgresql":
+        return engine
+    arguments = connect_arguments(engine.url)
+    if engine.url.get_driver_name() == "psycopg":
+        arguments.setdefault("tcp_user_timeout", _CONNECT_TIMEOUT_S * 1000)
+    return create_engine(engine.url, hide_parameters=True, pool_size=1, max_overflow=0, connect_args=arguments)

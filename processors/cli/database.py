@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine, create_engine, make_url
@@ -10,7 +10,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hookstream.processors.errors import SettingsError
 from hookstream.processors.settings import variable
-from hookstream.subscriptions.database import Sessions, connect_arguments, open_database, open_sessions
+from hookstream.subscriptions.database import (
+    Sessions,
+    check_database,
+    connect_arguments,
+    lone_connection,
+    open_database,
+    open_sessions,
+)
 from hookstream.subscriptions.errors import DatabaseUnavailableError
 from hookstream.subscriptions.migrations import check_revision
 
@@ -41,6 +48,16 @@ def service_engine(url: str) -> Engine:
     except (SQLAlchemyError, ModuleNotFoundError) as exc:
         message = f"{variable('database_url')}: not a database URL that can be used ({type(exc).__name__})"
         raise SettingsError(message) from None
+
+
+def database_question(engine: Engine) -> Callable[[], object]:
+    """What proves that the database of an engine answers; nothing is connected yet.
+
+    Raises, when it is asked:
+        DatabaseUnavailableError: no answer.
+    """
+    own = lone_connection(engine)
+    return lambda: check_database(own)
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 from hookstream.processors.delivery.http.address_guard import AddressGuard
 from hookstream.processors.kafka import KafkaConfig
+from hookstream.processors.last_answers import Part, kafka_question
 from hookstream.processors.settings import Settings
 from hookstream.processors.topic_specs import TopicSpec, topic_specs
 from hookstream.producers.config import SAFETY, ProducerConfig
@@ -54,6 +55,11 @@ def real_parts(settings: Settings) -> Parts:
         catalogue=settings.catalogue(),
         allowed_target_networks=settings.allowed_target_networks,
     )
+
+
+def needs_of(parts: Parts) -> dict[Part, Callable[[], object]]:
+    """What every role needs, each with the question that proves it answering; nothing is asked yet."""
+    return {Part.KAFKA: kafka_question(parts.kafka), Part.REGISTRY: parts.registry.prove_answering}
 
 
 def secret_box(*keys: bytes) -> SecretBox:

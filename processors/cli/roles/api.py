@@ -141,6 +141,7 @@ def run_api(
                 readiness={
                     "database": database,
                     "kafka": lambda: running.health.reasons.get("kafka"),
+                    "schema registry": lambda: running.health.reasons.get("schema registry"),
                     "subscriptions topic": relay.trouble,
                     "control topic": wish_relay.trouble,
                     **(more_checks or {}),

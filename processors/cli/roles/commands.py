@@ -9,8 +9,9 @@ def api() -> None:
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL, _DATABASE_URL and _SECRET_KEY (or _FILE). What is
     away is waited for; /readyz says what. /healthz and /metrics are on the same port.
     """
-    from hookstream.processors.cli.database import engine_for
-    from hookstream.processors.cli.parts import real_parts, secret_box
+    from hookstream.processors.cli.database import database_question, engine_for
+    from hookstream.processors.cli.parts import needs_of, real_parts, secret_box
+    from hookstream.processors.last_answers import Part
     from hookstream.processors.settings import Settings
 
     from .api import run_api
@@ -21,8 +22,13 @@ def api() -> None:
     engine = engine_for(settings.database())
     try:
         with listen(settings.api_host, settings.api_port) as listener:
+            needs = {**needs_of(parts), Part.DATABASE: database_question(engine)}
             run_process(
-                "api", settings, lambda running: run_api(parts, engine, box, listener, running), listener=listener
+                "api",
+                settings,
+                lambda running: run_api(parts, engine, box, listener, running),
+                needs=needs,
+                listener=listener,
             )
     finally:
         engine.dispose()
@@ -34,7 +40,7 @@ def router() -> None:
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS and _SCHEMA_REGISTRY_URL. /healthz, /readyz and /metrics are on
     METRICS_PORT, 9400 by default.
     """
-    from hookstream.processors.cli.parts import real_parts
+    from hookstream.processors.cli.parts import needs_of, real_parts
     from hookstream.processors.settings import Settings
 
     from .process import run_process
@@ -42,7 +48,7 @@ def router() -> None:
 
     settings = Settings.read()
     parts = real_parts(settings)
-    run_process("router", settings, lambda running: run_router(parts, running))
+    run_process("router", settings, lambda running: run_router(parts, running), needs=needs_of(parts))
 
 
 def deliver() -> None:
@@ -51,7 +57,7 @@ def deliver() -> None:
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL and _SECRET_KEY (or _FILE). /healthz, /readyz and
     /metrics are on METRICS_PORT, 9401 by default.
     """
-    from hookstream.processors.cli.parts import real_parts, secret_box
+    from hookstream.processors.cli.parts import needs_of, real_parts, secret_box
     from hookstream.processors.settings import Settings
 
     from .deliver import http_config, run_deliver
@@ -60,7 +66,7 @@ def deliver() -> None:
     settings = Settings.read()
     parts, box = real_parts(settings), secret_box(*settings.keys())
     http_config(settings)  # a proxy that is none is said before anything starts
-    run_process("deliver", settings, lambda running: run_deliver(parts, box, running))
+    run_process("deliver", settings, lambda running: run_deliver(parts, box, running), needs=needs_of(parts))
 
 
 def attempt_log() -> None:
@@ -69,8 +75,9 @@ def attempt_log() -> None:
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL and _DATABASE_URL. Deliveries never wait for it.
     /healthz, /readyz and /metrics are on METRICS_PORT, 9402 by default.
     """
-    from hookstream.processors.cli.database import engine_for
-    from hookstream.processors.cli.parts import real_parts
+    from hookstream.processors.cli.database import database_question, engine_for
+    from hookstream.processors.cli.parts import needs_of, real_parts
+    from hookstream.processors.last_answers import Part
     from hookstream.processors.settings import Settings
 
     from .attempt_log import run_attempt_log
@@ -79,7 +86,8 @@ def attempt_log() -> None:
     settings = Settings.read()
     parts, engine = real_parts(settings), engine_for(settings.database())
     try:
-        run_process("attempt-log", settings, lambda running: run_attempt_log(parts, engine, running))
+        needs = {**needs_of(parts), Part.DATABASE: database_question(engine)}
+        run_process("attempt-log", settings, lambda running: run_attempt_log(parts, engine, running), needs=needs)
     finally:
         engine.dispose()
 
@@ -90,8 +98,9 @@ def replayer() -> None:
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL and _DATABASE_URL. One of them works on a replay; one
     that is killed is followed by another. /healthz, /readyz and /metrics are on METRICS_PORT, 9403 by default.
     """
-    from hookstream.processors.cli.database import engine_for
-    from hookstream.processors.cli.parts import real_parts
+    from hookstream.processors.cli.database import database_question, engine_for
+    from hookstream.processors.cli.parts import needs_of, real_parts
+    from hookstream.processors.last_answers import Part
     from hookstream.processors.settings import Settings
 
     from .process import run_process
@@ -100,7 +109,8 @@ def replayer() -> None:
     settings = Settings.read()
     parts, engine = real_parts(settings), engine_for(settings.database())
     try:
-        run_process("replayer", settings, lambda running: run_replayer(parts, engine, running))
+        needs = {**needs_of(parts), Part.DATABASE: database_question(engine)}
+        run_process("replayer", settings, lambda running: run_replayer(parts, engine, running), needs=needs)
     finally:
         engine.dispose()
 
@@ -111,8 +121,9 @@ def outbox_relay() -> None:
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL, and in _DATABASE_URL the service's own database,
     which holds the table hookstream_outbox. /healthz, /readyz and /metrics are on METRICS_PORT, 9404 by default.
     """
-    from hookstream.processors.cli.database import service_engine
-    from hookstream.processors.cli.parts import real_parts
+    from hookstream.processors.cli.database import database_question, service_engine
+    from hookstream.processors.cli.parts import needs_of, real_parts
+    from hookstream.processors.last_answers import Part
     from hookstream.processors.settings import Settings
 
     from .outbox_relay import run_outbox_relay
@@ -121,6 +132,7 @@ def outbox_relay() -> None:
     settings = Settings.read()
     parts, engine = real_parts(settings), service_engine(settings.database())
     try:
-        run_process("outbox-relay", settings, lambda running: run_outbox_relay(parts, engine, running))
+        needs = {**needs_of(parts), Part.DATABASE: database_question(engine)}
+        run_process("outbox-relay", settings, lambda running: run_outbox_relay(parts, engine, running), needs=needs)
     finally:
         engine.dispose()

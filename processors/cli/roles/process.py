@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -13,6 +13,7 @@ import structlog
 from hookstream.processors import logs
 from hookstream.processors.cli.console import CommandError
 from hookstream.processors.errors import StoppedError
+from hookstream.processors.last_answers import LastAnswers, Part
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
 from hookstream.processors.open_files import raise_limit
@@ -32,10 +33,17 @@ class Running:
 
 
 def run_process(
-    name: str, settings: Settings, role: Callable[[Running], None], *, listener: socket.socket | None = None
+    name: str,
+    settings: Settings,
+    role: Callable[[Running], None],
+    *,
+    needs: Mapping[Part, Callable[[], object]],
+    listener: socket.socket | None = None,
 ) -> None:
     """Run a role in the main thread until SIGTERM or SIGINT; the second signal ends the process at once.
 
+    `needs` are the parts that the role needs, each with the question that proves it answering: readiness and metrics
+    say how long one has been silent.
     Without a `listener` that it serves itself, `/healthz`, `/readyz` and `/metrics` are served on METRICS_PORT.
 
     Raises:
@@ -46,6 +54,10 @@ def run_process(
     raise_limit()
     running = Running()
     running.stop.catch_signals()
+    answers = LastAnswers(needs)
+    running.health.watch(answers.silent)
+    running.metrics.last_answers_s = answers.ages_s
+    answers.start()
     server: HealthServer | None
     if listener is None:
         server = _health_server(name, settings, running)
@@ -63,6 +75,7 @@ def run_process(
     else:
         log.info("stopped", role=name)
     finally:
+        answers.stop()
         if server is not None:
             server.stop()
 

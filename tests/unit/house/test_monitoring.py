@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from hookstream.processors.metrics import HELP, Metrics
+from hookstream.processors.metrics import HELP, LAST_ANSWERS, Metrics
 from tests.support.repository import ROOT
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def label_values() -> dict[str, dict[str, set[str]]]:
     """What `/metrics` answers: the values of each label, by sample."""
     metrics = Metrics()
     metrics.window_used_ratio[0] = 0.0
+    metrics.last_answers_s = lambda: dict.fromkeys(LAST_ANSWERS, 0.0)
     found: dict[str, dict[str, set[str]]] = {}
     for family in text_string_to_metric_families(metrics.render().decode()):
         for sample in family.samples:
