@@ -16,6 +16,8 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from hookstream.schemas.errors import UndecodableError
+
 from .errors import (
     IncompatibleSchemaError,
     NotRegisteredError,
@@ -25,6 +27,8 @@ from .errors import (
     RegistryUnavailableError,
     UnknownSchemaIdError,
 )
+from .schema_references import whole_text
+from .unknown_ids import WAIT_S, UnknownIds
 
 COMPATIBILITY = "BACKWARD_TRANSITIVE"
 _MOCK = "mock://"
@@ -34,8 +38,10 @@ _NOT_FOUND = 404
 _CONFLICT = 409
 _RETRIABLE_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 _NO_SUBJECT = 40401
+_NO_VERSION = 40402
 _NO_SCHEMA = 40403
-_MOCK_NOT_FOUND = 40400  # the mock knows one code for both
+_MOCK_NOT_FOUND = 40400  # the mock knows one code for all
+_MISSING = frozenset({_NO_SUBJECT, _NO_VERSION, _NO_SCHEMA, _MOCK_NOT_FOUND})
 _USUAL_PATHS = "usual are no path at all, and /apis/ccompat/v7 for Apicurio"
 _CREDENTIALS = re.compile(r"//[^/@]*@")
 _T = TypeVar("_T")
@@ -44,8 +50,14 @@ _T = TypeVar("_T")
 class SchemaRegistry:
     """A thin client; may be used from any thread. Every foreign error is translated here."""
 
-    def __init__(self, url: str, options: Mapping[str, str | int | float | bool] | None = None) -> None:
-        """Prepare a client; nothing is sent yet.
+    def __init__(
+        self,
+        url: str,
+        options: Mapping[str, str | int | float | bool] | None = None,
+        *,
+        unknown_ids: UnknownIds | None = None,
+    ) -> None:
+        """Prepare a client; nothing is sent yet. `unknown_ids` says how often an id that is not known is asked again.
 
         Raises:
             ProducerConfigError: the URL or an option is not one.
@@ -53,21 +65,48 @@ class SchemaRegistry:
         self.url = url
         self.is_mock = url.startswith(_MOCK)
         self._texts: dict[int, str] = {}
+        self._unknown_ids = unknown_ids or UnknownIds(wait_s=0.0 if self.is_mock else WAIT_S)  # a mock has no replicas
         self._client = _mock_client(url) if self.is_mock else _client(url, options or {})
 
     def schema_text_by_id(self, schema_id: int, /) -> str:
-        """Give the text of a schema; asked once, a schema never changes under its id.
+        """Give the text of a schema with all that it refers to; asked once, a schema never changes under its id.
+
+        An id that the registry does not know is asked for again for some seconds: a replica may not have it yet.
 
         Raises:
             UnknownSchemaIdError: the registry has none of that id.
+            UndecodableError: it refers to more than may be, or to what does not fit.
             RegistryUnavailableError: it could not be asked; the same id may be known later.
         """
         text = self._texts.get(schema_id)
-        if text is None:
-            about = f"schema {schema_id}"
-            schema = self._translated(about, lambda: self._client.get_schema(schema_id), UnknownSchemaIdError)
-            text = self._texts[schema_id] = schema.schema_str or ""
-        return text
+        if text is not None:
+            return text
+        believed = self._unknown_ids.answer(schema_id)
+        if believed is not None:
+            raise believed.with_traceback(None)
+        while True:
+            try:
+                text = self._texts[schema_id] = self._ask_text(schema_id)
+            except UndecodableError as exc:
+                if not self._unknown_ids.wait(schema_id, exc):
+                    raise
+            else:
+                self._unknown_ids.known(schema_id)
+                return text
+
+    def _ask_text(self, schema_id: int) -> str:
+        about = f"schema {schema_id}"
+
+        def referred(subject: str, version: int) -> Schema:
+            found = self._translated(
+                f"{about}, which refers to {subject} {version}",
+                lambda: self._client.get_version(subject, version, deleted=True),
+                UnknownSchemaIdError,
+            )
+            return found.schema
+
+        schema = self._translated(about, lambda: self._client.get_schema(schema_id), UnknownSchemaIdError)
+        return whole_text(about, schema, referred)
 
     def id_for(self, subject: str, schema_text: str) -> int:
         """Give the id under which a subject holds this very schema; registers nothing.
@@ -171,7 +210,7 @@ def _error(about: str, url: str, exc: SchemaRegistryError, missing: type[Registr
     into undecodable ones.
     """
     answer = f"HTTP {exc.http_status_code}, code {exc.error_code}"
-    if exc.http_status_code == _NOT_FOUND and exc.error_code in (_NO_SUBJECT, _NO_SCHEMA, _MOCK_NOT_FOUND):
+    if exc.http_status_code == _NOT_FOUND and exc.error_code in _MISSING:
         if missing is NotRegisteredError:
             return NotRegisteredError(f"{about}: this schema is not registered; run `hookstream topics create`")
         return missing(f"{about}: the registry has none ({answer})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka.schema_registry import Schema
+from confluent_kafka.schema_registry import RegisteredSchema, Schema, SchemaReference
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from hookstream.producers.errors import (
@@ -17,6 +17,8 @@ from hookstream.producers.errors import (
     UnknownSchemaIdError,
 )
 from hookstream.producers.registry import _USUAL_PATHS, SchemaRegistry
+from hookstream.producers.unknown_ids import UnknownIds
+from hookstream.schemas.avro_schema import AvroSchema
 from hookstream.schemas.errors import UndecodableError
 
 
@@ -36,8 +38,22 @@ class Answers:
         return call
 
 
-def registry(*answers: object) -> SchemaRegistry:
-    made = SchemaRegistry("http://127.0.0.1:1")
+class Time:
+    """Passes while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def unknown_ids(time: Time, wait_s: float = 5.0) -> UnknownIds:
+    return UnknownIds(wait_s=wait_s, now=lambda: time.now, sleep=time.sleep)
+
+
+def registry(*answers: object, unknown: UnknownIds | None = None) -> SchemaRegistry:
+    made = SchemaRegistry("http://127.0.0.1:1", unknown_ids=unknown or UnknownIds(wait_s=0))
     made.close()
     made._client = Answers(*answers)  # type: ignore[assignment]
     return made
@@ -90,11 +106,140 @@ def test_a_schema_is_asked_for_once() -> None:
     assert asked.schema_text_by_id(7) == asked.schema_text_by_id(7) == "text"
 
 
-def test_an_unknown_id_is_asked_for_again() -> None:
-    asked = registry(SchemaRegistryError(404, 40403, "none"), Schema("text", "AVRO"))
+NONE = SchemaRegistryError(404, 40403, "none")
+
+
+def test_an_id_that_exists_a_moment_later_is_waited_for() -> None:
+    time = Time()
+    asked = registry(*[NONE] * 12, Schema("text", "AVRO"), unknown=unknown_ids(time))
+    assert asked.schema_text_by_id(7) == "text"
+    assert time.now == 103.0
+
+
+def test_an_id_that_never_exists_is_given_up_after_some_seconds() -> None:
+    time = Time()
+    asked = registry(*[NONE] * 1000, unknown=unknown_ids(time))
     with pytest.raises(UnknownSchemaIdError):
         asked.schema_text_by_id(7)
+    assert time.now == 105.0
+
+
+def test_what_was_said_of_an_id_is_believed_for_a_while_and_asked_again_then() -> None:
+    time = Time()
+    asked = registry(NONE, Schema("text", "AVRO"), unknown=unknown_ids(time, wait_s=0))
+    for _ in range(3):
+        with pytest.raises(UnknownSchemaIdError):
+            asked.schema_text_by_id(7)
+    time.sleep(10.0)
     assert asked.schema_text_by_id(7) == "text"
+
+
+def test_an_id_that_was_given_up_is_not_waited_for_a_second_time() -> None:
+    time = Time()
+    asked = registry(*[NONE] * 1000, unknown=unknown_ids(time))
+    for _ in range(2):
+        with pytest.raises(UnknownSchemaIdError):
+            asked.schema_text_by_id(7)
+        time.sleep(60.0)
+    assert time.now == 225.0
+
+
+def test_garbage_with_a_new_id_in_each_record_takes_a_fifth_of_the_time_at_most() -> None:
+    time = Time()
+    asked = registry(*[NONE] * 10_000, unknown=unknown_ids(time))
+    for schema_id in range(1000):
+        with pytest.raises(UnknownSchemaIdError):
+            asked.schema_text_by_id(schema_id)
+    assert 115.0 <= time.now <= 100.0 + 15.0 / 0.8 + 0.25
+    before = time.now
+    time.sleep(50.0)
+    for schema_id in range(1000, 2000):
+        with pytest.raises(UnknownSchemaIdError):
+            asked.schema_text_by_id(schema_id)
+    assert 9.0 <= time.now - before - 50.0 <= 13.0
+
+
+# --- references -------------------------------------------------------------------------------------------------------
+
+UNIT = '{"type": "enum", "name": "shop.Unit", "symbols": ["EUR"]}'
+MONEY = '{"type": "record", "name": "shop.Money", "fields": [{"name": "unit", "type": "shop.Unit"}]}'
+PRICE = '{"type": "record", "name": "Price", "fields": [{"name": "was", "type": "shop.Money"}]}'
+
+
+def referring(text: str, *subjects: str) -> Schema:
+    return Schema(text, "AVRO", references=[SchemaReference(name, name, 1) for name in subjects])
+
+
+class Subjects:
+    """A registry's client that has one version of each subject."""
+
+    def __init__(self, schema: Schema, **subjects: Schema | Exception) -> None:
+        self.schema = schema
+        self.subjects = subjects
+        self.asked: list[str] = []
+
+    def get_schema(self, _schema_id: int) -> Schema:
+        return self.schema
+
+    def get_version(self, subject: str, _version: int, *, deleted: bool) -> RegisteredSchema:
+        assert deleted  # a version that was deleted softly is referred to all the same
+        self.asked.append(subject)
+        found = self.subjects.get(subject) or SchemaRegistryError(404, 40402, "no such version")
+        if isinstance(found, Exception):
+            raise found
+        return RegisteredSchema(subject=subject, version=1, schema_id=1, guid=None, schema=found)
+
+
+def with_subjects(schema: Schema, **subjects: Schema | Exception) -> tuple[SchemaRegistry, Subjects]:
+    asked = registry()
+    client = Subjects(schema, **subjects)
+    asked._client = client  # type: ignore[assignment]
+    return asked, client
+
+
+def test_what_a_schema_refers_to_is_fetched_and_what_that_refers_to() -> None:
+    asked, client = with_subjects(
+        referring(PRICE, "money", "unit"), money=referring(MONEY, "unit"), unit=Schema(UNIT, "AVRO")
+    )
+    whole = asked.schema_text_by_id(7)
+    assert client.asked == ["money", "unit"]
+    assert AvroSchema(whole).fields(AvroSchema(whole).root)["was"]["type"]["fields"][0]["type"]["symbols"] == ["EUR"]
+    asked.schema_text_by_id(7)
+    assert len(client.asked) == 2
+
+
+def test_a_reference_that_is_not_there_is_an_unknown_schema() -> None:
+    asked, _ = with_subjects(referring(PRICE, "money"))
+    with pytest.raises(UnknownSchemaIdError):
+        asked.schema_text_by_id(7)
+
+
+def test_a_registry_that_goes_away_between_two_references_makes_nothing_undecodable() -> None:
+    asked, client = with_subjects(
+        referring(PRICE, "money", "unit"), money=referring(MONEY, "unit"), unit=ConnectionError()
+    )
+    with pytest.raises(RegistryUnavailableError):
+        asked.schema_text_by_id(7)
+    client.subjects["unit"] = Schema(UNIT, "AVRO")
+    assert "EUR" in asked.schema_text_by_id(7)
+
+
+def test_references_are_bounded() -> None:
+    deep = {f"s{n}": referring(UNIT, f"s{n + 1}") for n in range(50)}
+    wide = {f"s{n}": Schema(UNIT, "AVRO") for n in range(200)}
+    long = {"s0": Schema('"' + "x" * 600_000 + '"', "AVRO"), "s1": Schema('"' + "x" * 600_000 + '"', "AVRO")}
+    for schema, subjects in (
+        (referring(PRICE, "s0"), deep),
+        (referring(PRICE, *wide), wide),
+        (referring(PRICE, *long), long),
+        (referring(PRICE, "s0"), {"s0": referring(PRICE, "s0")}),
+        (referring(PRICE, "s0"), {"s0": Schema("no json", "AVRO")}),
+    ):
+        asked, client = with_subjects(schema, **subjects)
+        with pytest.raises(UndecodableError) as caught:
+            asked.schema_text_by_id(7)
+        assert not isinstance(caught.value, RegistryError)
+        assert len(client.asked) <= 100
 
 
 def test_waiting_ends_with_the_first_answer() -> None:
