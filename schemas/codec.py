@@ -14,6 +14,7 @@ from uuid import UUID
 
 from .attempt import Attempt, AttemptResult
 from .avro_schema import AvroSchema
+from .bounded import MAX_LONG
 from .catalogue import Catalogue, InternalSchema
 from .control import EndpointWish, SkippedDelivery
 from .delivery import DeadLetter, DeadLetterReason, Delivery
@@ -23,7 +24,7 @@ from .event_schema import NAME_FIELD, event_meaning
 from .hook import Hook, HookNotice, HookState, NoticeKind, ResyncMark
 from .wire import Record, WriterSchemas, WriterView, record_reader, record_writer
 
-_MAX_LONG = 2**63 - 1
+_MAX_ROW_BYTES = 65_535  # what the table of the processes can hold
 _YEAR_10000_MS = 253_402_300_800_000  # beyond it no date can be written; who comes near has sent microseconds
 _Code = TypeVar("_Code", bound=StrEnum)
 
@@ -73,8 +74,8 @@ def check_event(event: Event) -> None:
         msg = f"{event.name} is about a {namespace}, and its concept has another namespace"
         raise InvalidValueError(msg)
     for field, number, last in (
-        ("client", event.client, _MAX_LONG),
-        ("concept.id", concept.id, _MAX_LONG),
+        ("client", event.client, MAX_LONG),
+        ("concept.id", concept.id, MAX_LONG),
         ("occurred_at_ms", event.occurred_at_ms, _YEAR_10000_MS - 1),
     ):
         if type(number) is not int or not 0 <= number <= last:
@@ -172,7 +173,12 @@ def delivery_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None], 
     read = _reader(InternalSchema.DELIVERY.text, writer_schemas)
 
     def decode(data: bytes | None) -> Delivery:
-        return Delivery(**read(data)[0])
+        record, _ = read(data)
+        delivery = Delivery(**record)
+        if delivery.client | delivery.hook_id | delivery.hook_revision < 0 or not delivery.id.isidentifier():
+            msg = "an id, a client or a revision that no router writes"
+            raise UndecodableError(msg)
+        return delivery
 
     return decode
 
@@ -378,6 +384,12 @@ def subscription_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | Non
             raise UndecodableError(msg)
         if mark is not None:
             return ResyncMark(**mark)
+        if min(hook["id"], hook["client"], hook["revision"]) < 0:
+            msg = "a hook's id, client and revision are no negative numbers"
+            raise UndecodableError(msg)
+        if max(len(text) for text in (hook["target"].encode(), *hook["secrets"])) > _MAX_ROW_BYTES:
+            msg = f"a hook's target or secret has more than {_MAX_ROW_BYTES} bytes"
+            raise UndecodableError(msg)
         hook["state"] = state_of(hook["state"])
         hook["secrets"] = tuple(hook["secrets"])
         return Hook(**hook)

@@ -71,7 +71,7 @@ class DeadLetterReason(StrEnum):
     EXPIRED = "expired"  # owed for longer than six days
     SKIPPED = "skipped"  # an operator said so
     UNDECODABLE = "undecodable"  # not Avro of a known schema
-    UNROUTABLE = "unroutable"  # decoded, but no event of the catalogue
+    UNROUTABLE = "unroutable"  # of earlier releases, whose routers took no event that was newer than they
     TOO_LARGE = "too-large"  # the broker refused its size
 
 

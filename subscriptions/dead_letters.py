@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from hookstream.schemas.delivery import DeadLetter, DeadLetterReason, Delivery
-from hookstream.schemas.event import ClientId
+from hookstream.schemas.event import ClientId, Event
 
 from .database import NowMs, Sessions, transact
 from .models import AuditRow
@@ -28,13 +28,26 @@ class LetterPlace(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FoundLetter:
-    """A dead letter. `delivery` is what can be sent again; `unfit` says why there is none."""
+    """A dead letter. `delivery` or `event` is what can be sent again; `unfit` says why there is neither."""
 
     place: LetterPlace
     letter: DeadLetter
     kept_at_ms: int
-    delivery: Delivery | None
+    delivery: Delivery | None = None
     unfit: str | None = None
+    event: Event | None = None
+
+    @property
+    def resendable(self) -> bool:
+        """Whether there is something to send."""
+        return self.delivery is not None or self.event is not None
+
+    @property
+    def event_name(self) -> str | None:
+        """The event that it is about, where its record can be read."""
+        if self.delivery is not None:
+            return self.delivery.event
+        return None if self.event is None else self.event.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +73,7 @@ class LetterQuery:
             (self.client is None or letter.client == self.client)
             and (self.hook_id is None or letter.hook_id == self.hook_id)
             and (self.reason is None or letter.reason is self.reason)
-            and (self.event is None or (found.delivery is not None and found.delivery.event == self.event))
+            and (self.event is None or found.event_name == self.event)
         )
 
 
@@ -91,8 +104,8 @@ class DeadLetterLog(Protocol):
         """
         ...
 
-    def resend(self, deliveries: Sequence[Delivery], *, job: str) -> None:
-        """Write deliveries to `deliveries.replay` in their order; return when Kafka has acknowledged all of them.
+    def resend(self, letters: Sequence[FoundLetter], *, job: str) -> None:
+        """Write deliveries to `deliveries.replay`, and events to their topics; return when Kafka has acknowledged all.
 
         Raises:
             NotPublishedError: it has not; some may be sent all the same.
@@ -110,7 +123,7 @@ def resend_letters(
         DatabaseUnavailableError: nothing was sent.
     """
     job = f"resend-{secrets.token_hex(8)}"
-    fit = [found for found in letters if found.delivery is not None]
+    fit = [found for found in letters if found.resendable]
     clients = {found.letter.client for found in fit}
     row = AuditRow(
         at_ms=now_ms(),
@@ -120,5 +133,5 @@ def resend_letters(
         detail={"job": job, "letters": [found.place.id for found in fit]},
     )
     transact(sessions, lambda session: session.add(row))
-    log.resend([found.delivery for found in fit if found.delivery is not None], job=job)
+    log.resend(fit, job=job)
     return job

@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session
 
+from hookstream.schemas.bounded import long_of
 from hookstream.schemas.hook import HookState, slot_key
 
 from .changes import ChangePublisher, hook_of
@@ -25,8 +26,6 @@ SlotId: TypeAlias = tuple[int, str]
 
 UNREADABLE: Final = 0
 """Revision of a record that cannot be decoded: below that of every slot."""
-
-_MAX_BIGINT = 2**63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +51,9 @@ class Judgement:
 
 def parse_slot_key(key: bytes | None) -> SlotId | None:
     """The slot of a record's key; None where it is no slot's."""
-    client, bar, event = (key or b"").decode(errors="replace").partition("|")
-    if not (bar and event and client.isascii() and client.isdecimal() and int(client) < _MAX_BIGINT):
-        return None
-    return int(client), event
+    text, _, event = (key or b"").decode(errors="replace").partition("|")
+    client = long_of(text)
+    return (client, event) if client is not None and event else None
 
 
 def publish_pending(sessions: Sessions, publisher: ChangePublisher, *, limit: int) -> int:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from hookstream.schemas.bounded import checked_long
+
 VERSION = 1
 # Each takes up to 24 characters. They are blamed one a process, so there are never many.
 MAX_CONVICTS = 100
@@ -52,10 +54,10 @@ class CommitNote:
             suspects = fields.get("r")
             return cls(
                 table_topic_id=fields.get("t"),
-                table_offset=int(fields["o"]),
+                table_offset=checked_long(fields["o"]),
                 source_topic_id=fields.get("s"),
-                suspects=None if suspects is None else (int(suspects[0]), int(suspects[1])),
-                convicts={int(offset): int(blamed) for offset, blamed in fields.get("x", ())},
+                suspects=None if suspects is None else (checked_long(suspects[0]), checked_long(suspects[1])),
+                convicts={checked_long(offset): checked_long(blamed) for offset, blamed in fields.get("x", ())},
             )
         except (ValueError, TypeError, LookupError, AttributeError):
             return None

@@ -6,12 +6,11 @@ from dataclasses import replace
 
 from confluent_kafka import Message
 
+from hookstream.schemas.bounded import long_of
 from hookstream.schemas.delivery import DeadLetter, DeadLetterReason
 from hookstream.schemas.event import ClientId
 
 from .assignment import SourcePartition
-
-_MAX_LONG = 2**63 - 1
 
 
 def letter_for(
@@ -42,7 +41,5 @@ def bare(letter: DeadLetter) -> DeadLetter:
 
 def _client_of(key: bytes | None) -> ClientId | None:
     """The client, as far as the key tells: `client|concept id`."""
-    text = (key or b"").partition(b"|")[0]
-    if not text.isdigit() or int(text) > _MAX_LONG:
-        return None
-    return ClientId(int(text))
+    client = long_of((key or b"").partition(b"|")[0])
+    return None if client is None else ClientId(client)

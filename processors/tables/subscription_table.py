@@ -18,6 +18,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
+from hookstream.schemas.bounded import long_of
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook, HookId, HookState, ResyncMark, Revision
 
@@ -73,6 +74,8 @@ class SubscriptionTable:
     def get(self, client: int, event: str) -> Hook | None:
         """The slot's row, whatever its state; None where this table has none."""
         slot = self._slot(client, event)
+        if slot is None:
+            return None
         row = self._recent.get(slot)
         if row is not None:
             return row
@@ -88,9 +91,7 @@ class SubscriptionTable:
     def route(self, client: int, event: str) -> Route | None:
         """Who is owed this event: enabled and disabled hooks are, deleted ones are not."""
         code = self._event_codes.get(event)
-        if code is None:
-            return None
-        packed = self._rows.get(client << _EVENT_BITS | code)
+        packed = None if code is None else self._rows.get(client << _EVENT_BITS | code)
         if packed is None:
             return None
         hook_id, revision, flags = _HEAD.unpack_from(packed)
@@ -108,7 +109,7 @@ class SubscriptionTable:
         elif isinstance(value, ResyncMark):
             self.resynced_topic_id = value.topic_id
         else:
-            self._apply_row(value)
+            self._apply_row(offset, value)
 
     def apply_unreadable(self, offset: int, key: bytes | None) -> None:
         """Take a record that could not be decoded: its slot is unknown until a readable one arrives."""
@@ -119,8 +120,13 @@ class SubscriptionTable:
         """Move past offsets that hold no record any more (compaction) up to `offset`, the next one to read."""
         self.offset = max(self.offset, offset)
 
-    def _apply_row(self, row: Hook) -> None:
-        slot = self._slot(row.client, row.event)
+    def _apply_row(self, offset: int, row: Hook) -> None:
+        if row.event not in self._event_codes:
+            if len(self._event_codes) >= 1 << _EVENT_BITS:  # its number would be another client's
+                self.unreadable[row.key] = offset
+                return
+            self._event_codes[row.event] = len(self._event_codes)
+        slot = row.client << _EVENT_BITS | self._event_codes[row.event]
         packed = self._rows.get(slot)
         if packed is not None and _HEAD.unpack_from(packed)[1] > row.revision:
             return
@@ -138,21 +144,20 @@ class SubscriptionTable:
         """Forget a deleted row. A tombstone has no revision, so above any other row it is a late or a foreign one."""
         if key is None or key == RESYNC_MARK_KEY:
             return
-        client, _, event = key.decode(errors="replace").partition("|")
-        if not client.isdecimal():
+        text, _, event = key.decode(errors="replace").partition("|")
+        client = long_of(text)
+        slot = None if client is None else self._slot(client, event)
+        if slot is None:
             return
-        slot = self._slot(int(client), event)
         packed = self._rows.get(slot)
         if packed is not None and _HEAD.unpack_from(packed)[2] & _STATE_MASK == _DELETED:
             del self._rows[slot]
             self._recent.pop(slot, None)
 
-    def _slot(self, client: int, event: str) -> int:
-        """Number the slot. Event names come from trusted rows and the catalogue, so there are few."""
+    def _slot(self, client: int, event: str) -> int | None:
+        """The slot's number; None where no row has ever had this event."""
         code = self._event_codes.get(event)
-        if code is None:
-            code = self._event_codes[event] = len(self._event_codes)
-        return client << _EVENT_BITS | code
+        return None if code is None else client << _EVENT_BITS | code
 
 
 def _pack(row: Hook) -> bytes:

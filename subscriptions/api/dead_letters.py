@@ -90,7 +90,8 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
     def resend_dead_letters(body: ResendBody, request: Request) -> ResentAnswer:
         """Send dead letters again, with the same `webhook-id`s, behind what is live. They stay among the dead letters.
 
-        What was never a delivery, or cannot be read, is named with the reason; the rest is sent.
+        An event that could not be read when it died, and can be now, is routed as a new one. What cannot be read is
+        named with the reason; the rest is sent.
         """
         fit: list[FoundLetter] = []
         unfit: list[UnfitFields] = []
@@ -99,7 +100,7 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
             found = _own(letters.get(_place(letter_id)), request)
             if found is None:
                 unfit.append(UnfitFields(id=letter_id, detail="there is no such dead letter"))
-            elif found.delivery is None:
+            elif not found.resendable:
                 unfit.append(UnfitFields(id=letter_id, detail=found.unfit or "nobody can read it"))
             else:
                 fit.append(found)
@@ -136,7 +137,8 @@ def _place(letter_id: str) -> LetterPlace:
 
 
 def _fields(found: FoundLetter) -> dict[str, Any]:
-    letter, delivery = found.letter, found.delivery
+    letter, delivery, event = found.letter, found.delivery, found.event
+    concept_id = None if event is None else event.concept.id
     return {
         "id": found.place.id,
         "reason": letter.reason,
@@ -144,12 +146,12 @@ def _fields(found: FoundLetter) -> dict[str, Any]:
         "client": letter.client,
         "hook_id": letter.hook_id,
         "delivery_id": letter.delivery_id,
-        "event": None if delivery is None else delivery.event,
-        "concept_id": None if delivery is None else delivery.concept_id,
+        "event": found.event_name,
+        "concept_id": concept_id if delivery is None else delivery.concept_id,
         "position": f"{letter.topic}:{letter.partition}:{letter.offset}",
         "died_at_ms": letter.died_at_ms,
         "kept_at_ms": found.kept_at_ms,
         "last_status": letter.last_status,
-        "resendable": delivery is not None,
+        "resendable": found.resendable,
         "unfit": found.unfit,
     }

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 from fastapi import APIRouter, Depends, Path, Query, Request
 
 from hookstream.schemas.attempt import AttemptResult
+from hookstream.schemas.bounded import long_of
 from hookstream.schemas.delivery import Delivery, DeliveryId
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
@@ -188,12 +189,12 @@ def _position(cursor: str | None) -> PagePosition | None:
         return None
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-        parts = text.split(".")
-        if not all(part.isdecimal() and int(part) <= _MAX_LONG for part in parts):
-            raise ValueError
-        started_at_ms, row_id = map(int, parts)
     except (binascii.Error, ValueError):
-        raise invalid(Fault(parameter="cursor", detail="is none that was given out")) from None
+        text = ""
+    first, _, second = text.partition(".")
+    started_at_ms, row_id = long_of(first), long_of(second)
+    if started_at_ms is None or row_id is None:
+        raise invalid(Fault(parameter="cursor", detail="is none that was given out"))
     return PagePosition(started_at_ms, row_id)
 
 

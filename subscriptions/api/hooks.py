@@ -10,6 +10,7 @@ from typing import Annotated, cast
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
+from hookstream.schemas.bounded import long_of
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId, HookState
 from hookstream.subscriptions.changes import StoredHook
@@ -215,11 +216,12 @@ def _position(cursor: str | None) -> int:
         return 0
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-        if not text.isdecimal() or int(text) > _MAX_LONG:
-            raise ValueError
-        return int(text)
     except (binascii.Error, ValueError):
-        raise invalid(Fault(parameter="cursor", detail="is none that was given out")) from None
+        text = ""
+    position = long_of(text)
+    if position is None:
+        raise invalid(Fault(parameter="cursor", detail="is none that was given out"))
+    return position
 
 
 def _change(fields: HookChangeFields, deps: ApiDependencies) -> HookChange:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from hookstream.schemas.bounded import long_of
 from hookstream.schemas.errors import UnknownEventError
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId
@@ -223,9 +224,10 @@ def _write(
 def _before(cursor: str | None) -> int | None:
     if cursor is None:
         return None
-    if not cursor.isascii() or not cursor.isdecimal() or len(cursor) > len(str(_MAX_LONG)) or int(cursor) > _MAX_LONG:
+    before = long_of(cursor)
+    if before is None:
         raise invalid(Fault(parameter="cursor", detail="is none that was given out"))
-    return int(cursor)
+    return before
 
 
 def _shown(stored: StoredReplay, request: Request, deps: ApiDependencies) -> ReplayAnswer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,12 @@ from hookstream.processors.kafka import (
 )
 from hookstream.processors.operations.embedded import embedded_registry
 from hookstream.processors.operations.queries.dead_letter_log import KafkaDeadLetters
+from hookstream.processors.operations.replays.event_writer import EventWriter
 from hookstream.processors.operations.replays.writer import ReplayWriter
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
 from hookstream.schemas.catalogue import Catalogue, InternalSchema, subject
-from hookstream.schemas.codec import dead_letter_encoder, delivery_decoder, delivery_encoder
+from hookstream.schemas.codec import dead_letter_encoder, delivery_decoder, delivery_encoder, event_encoder
 from hookstream.schemas.delivery import DeadLetter, DeadLetterReason, DeliveryId
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
@@ -56,7 +58,11 @@ class Letters:
         )
         self._producer = make_producer(producer_config(kafka))
         self.writer = ReplayWriter(kafka, topics, encode=self.encode)
-        self.log = KafkaDeadLetters(kafka, topics, schemas=self.schemas, writer=self.writer)
+        self.registry, self.catalogue = registry, catalogue
+        self.events = EventWriter(kafka)
+        self.log = KafkaDeadLetters(
+            kafka, topics, catalogue=catalogue, schemas=self.schemas, writer=self.writer, events=self.events
+        )
 
     def letter(self, client: int, number: int, **fields: Any) -> DeadLetter:
         """A delivery that died."""
@@ -102,6 +108,7 @@ def letters(kafka: Kafka, topics: TopicNames) -> Iterator[Letters]:
     made = Letters(KafkaConfig(bootstrap_servers=kafka.bootstrap_servers), topics)
     yield made
     made.writer.close()
+    made.events.close()
 
 
 def ids(found: list[FoundLetter]) -> list[str | None]:
@@ -138,6 +145,31 @@ def test_what_cannot_be_sent_again_says_why(letters: Letters) -> None:
     ]  # fmt: skip
 
 
+def test_an_event_that_can_be_decoded_by_now_is_routed_anew(letters: Letters) -> None:
+    source = letters.topics.events("property")
+    newer = json.loads(letters.catalogue.schema_text("property")) | {"doc": "as a later release describes it"}
+    schema_id = letters.registry.register(subject(source), json.dumps(newer))
+    value = event_encoder(letters.catalogue, "property", schema_id)(values.EVENT)
+    died = replace(letters.letter(9999, 0), topic=source, reason=DeadLetterReason.UNDECODABLE, record_value=value)
+    mine = replace(died, record_key=b"9999|888999", hook_id=None, delivery_id=None)
+    stolen = replace(mine, client=ClientId(1), record_key=b"1|888999")
+    letters.write(mine, stolen)
+    (found,) = letters.all(client=ClientId(9999))
+    assert (found.resendable, found.event_name, found.event) == (True, "property.updated", values.EVENT)
+    (other,) = letters.all(client=ClientId(1))
+    assert not other.resendable, "whoever may resend letters of client 1 sends no event of client 9999"
+
+    letters.log.resend([found], job="resend-1")
+    consumer = make_consumer(reader_config(letters.kafka))
+    places = [TopicPartition(source, partition, 0) for partition in range(PARTITIONS)]
+    consumer.assign(places)
+    try:
+        (message,) = eventually(lambda: [m for m in consumer.consume(10, 0.2) if m.error() is None], 20)
+    finally:
+        consumer.close()
+    assert (message.key(), message.value()) == (values.EVENT.key, value)
+
+
 def test_letters_are_read_by_their_ids_and_sent_again(letters: Letters) -> None:
     letters.write(*(letters.letter(client, n) for client in CLIENTS for n in range(3)))
     places = [found.place for found in letters.all()]
@@ -146,7 +178,7 @@ def test_letters_are_read_by_their_ids_and_sent_again(letters: Letters) -> None:
     assert set(got) == set(chosen[:3])
 
     deliveries = [got[place].delivery for place in chosen[:3]]
-    letters.log.resend([delivery for delivery in deliveries if delivery is not None], job="resend-1")
+    letters.log.resend([got[place] for place in chosen[:3]], job="resend-1")
     decode = delivery_decoder(letters.schemas)
     sent = {delivery.id: delivery for delivery in map(decode, _read_all(letters))}
     assert set(sent) == {delivery.id for delivery in deliveries if delivery is not None}
@@ -155,7 +187,14 @@ def test_letters_are_read_by_their_ids_and_sent_again(letters: Letters) -> None:
 
 def test_a_broker_that_is_away_is_said(letters: Letters) -> None:
     away = KafkaConfig(bootstrap_servers="127.0.0.1:1")
-    log = KafkaDeadLetters(away, letters.topics, schemas=letters.schemas, writer=letters.writer)
+    log = KafkaDeadLetters(
+        away,
+        letters.topics,
+        catalogue=letters.catalogue,
+        schemas=letters.schemas,
+        writer=letters.writer,
+        events=letters.events,
+    )
     with pytest.raises(DeadLettersUnavailableError):
         log.find(LetterQuery())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -14,10 +15,14 @@ from hookstream.processors.routing.progress import CommittedProgress
 from hookstream.processors.routing.router import Router
 from hookstream.producers.errors import RegistryUnavailableError
 from hookstream.producers.registry import SchemaRegistry
+from hookstream.schemas.catalogue import subject
 from hookstream.schemas.delivery import DeadLetterReason, delivery_id
+from hookstream.schemas.event import EventName
 from hookstream.schemas.hook import HookState
 from hookstream.schemas.topics import TopicNames
 from hookstream.schemas.trace_context import CLOUD_EVENTS_HEADER, HEADER
+from hookstream.schemas.wire import record_writer
+from tests.support import values
 from tests.support.routing import EVENT, RoutingWorld, turn
 
 TRACEPARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -89,19 +94,21 @@ def test_all_of_a_client_lands_in_one_partition(world: RoutingWorld, router: Rou
 def test_what_cannot_be_read_is_buried_whole_and_the_rest_goes_on(world: RoutingWorld, router: Router) -> None:
     world.put_hooks(world.hook(1))
     world.put(world.source, b"garbage", b"1|7")
+    world.put(world.source, b"garbage too", b"9" * 5000)  # more digits than `int` takes
     world.put(world.source, None, b"2|7")
     world.put(world.source, b"\x00\x00\x0f\x42\x40rest", None)  # no such schema id
     world.put_event(1, 7)
     world.flush()
     router.open()
-    turn(router, lambda: sum(counts(router).values()) == 4 and not router.outstanding)
+    turn(router, lambda: sum(counts(router).values()) == 5 and not router.outstanding)
     assert len(world.wait_all_arrived()) == 1
     dead = {letter.record_value: letter for letter in world.dead()}
-    assert set(dead) == {b"garbage", None, b"\x00\x00\x0f\x42\x40rest"}
+    assert set(dead) == {b"garbage", b"garbage too", None, b"\x00\x00\x0f\x42\x40rest"}
+    assert dead[b"garbage too"].client is None
     assert {letter.reason for letter in dead.values()} == {DeadLetterReason.UNDECODABLE}
     assert (dead[b"garbage"].record_key, dead[b"garbage"].client) == (b"1|7", 1)
     assert all(letter.detail and letter.topic == world.source for letter in dead.values())
-    turn(router, lambda: sum(offset for offset, _ in world.committed()) == 4)
+    turn(router, lambda: sum(offset for offset, _ in world.committed()) == 5)
 
 
 def test_a_hook_that_is_created_while_the_router_runs_becomes_effective(world: RoutingWorld, router: Router) -> None:
@@ -237,18 +244,27 @@ def test_nothing_is_routed_while_a_row_cannot_be_read(world: RoutingWorld, route
     assert router.ready
 
 
-def test_an_event_outside_of_the_catalogue_is_buried_as_unroutable(world: RoutingWorld) -> None:
-    world.put_hooks(world.hook(1))
-    world.put_events(2, clients=1)
-    known = frozenset(world.catalogue.event_names) - {EVENT}
+def test_an_event_that_is_newer_than_the_router_is_routed_where_a_hook_wants_it(world: RoutingWorld) -> None:
+    newer = json.loads(world.catalogue.schema_text("lead"))
+    newer["fields"][1]["type"]["symbols"].append("merged")
+    schema_id = world.registry.register(subject(world.source), json.dumps(newer))
+    write = record_writer(json.dumps(newer), schema_id, indexed="event")
+    merged = EventName("lead.merged")
+    world.put_hooks(replace(world.hook(1), event=merged), world.hook(2))
+    for client in (1, 2):
+        concept = {"id": 7, "sub_namespace": None}
+        fields = {"id": str(values.EVENT_ID), "event": 5, "client": client, "concept": concept, "occurred_at": 1}
+        world.put(world.source, write(fields), b"%d|7" % client)
+    world.flush()
     router = world.router()
-    router._known = known
     try:
         router.open()
-        turn(router, lambda: counts(router)["dead-lettered"] == 2 and not router.outstanding)
+        turn(router, lambda: counts(router) == {"routed": 1, "unwanted": 1, "dead-lettered": 0})
+        turn(router, lambda: not router.outstanding)
     finally:
         router.close()
-    assert {letter.reason for letter in world.dead()} == {DeadLetterReason.UNROUTABLE}
+    assert [(each.delivery.client, each.delivery.event) for each in world.arrived()] == [(1, merged)]
+    assert world.dead() == []
 
 
 def test_a_delivery_that_the_producer_finds_too_large_is_buried_and_the_rest_goes_on(world: RoutingWorld) -> None:

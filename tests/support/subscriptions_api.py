@@ -168,12 +168,12 @@ class FakeDeadLetters:
         self._check()
         return {found.place: found for found in self.letters if found.place in places}
 
-    def resend(self, deliveries: Sequence[Delivery], *, job: str) -> None:
-        """Take deliveries."""
+    def resend(self, letters: Sequence[FoundLetter], *, job: str) -> None:
+        """Take what can be sent."""
         if self.away:
             msg = "no delivery report in time"
             raise NotPublishedError(msg)
-        self.resent[job] = list(deliveries)
+        self.resent[job] = [found.delivery for found in letters if found.delivery is not None]
 
     def _check(self) -> None:
         if self.away:

@@ -100,7 +100,7 @@ def resend(  # noqa: PLR0913 - an option each
     """Send dead letters again, with the same webhook-ids, behind what is live.
 
     They stay among the dead letters: resending twice delivers twice. Ctrl-C stops between two batches and says what was
-    sent. What was never a delivery cannot be resent: it is counted, and `show` says why.
+    sent. What cannot be read cannot be resent: it is counted, and `show` says why.
     """
     query = _query(client=client, hook=hook, event=event, reason=reason, since=since, until=until)
     if bool(letters) + bool(query) + everything != 1:

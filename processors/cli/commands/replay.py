@@ -15,6 +15,7 @@ import typer
 from hookstream.processors.cli.console import CommandError, Json, note, say, say_json, say_table, shown_time
 from hookstream.processors.cli.open_api import open_api
 from hookstream.processors.cli.times import WANTED, parse_time
+from hookstream.schemas.bounded import long_of
 
 if TYPE_CHECKING:
     from hookstream.processors.cli.api_client import ApiClient
@@ -250,11 +251,12 @@ def _say_replay(found: Mapping[str, Any], *, as_json: bool) -> None:
 def _resource(namespace: str | None, resource: str | None) -> dict[str, object]:
     if resource is None:
         return {"namespace": namespace}
-    name, _, number = resource.rpartition(":")
-    if not name or not number.isdecimal() or namespace not in (None, name):
+    name, _, text = resource.rpartition(":")
+    number = long_of(text)
+    if not name or number is None or namespace not in (None, name):
         message = "--resource wants NAMESPACE:ID, such as property:888999"
         raise typer.BadParameter(message)
-    return {"namespace": name, "concept_id": int(number)}
+    return {"namespace": name, "concept_id": number}
 
 
 def _duration(seconds: float) -> str:

@@ -30,6 +30,7 @@ from hookstream.processors.operations.relays.endpoint_settings_writer import Wis
 from hookstream.processors.operations.relays.notices import HookNotices
 from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
 from hookstream.processors.operations.relays.subscriptions import ChangeRelay
+from hookstream.processors.operations.replays.event_writer import EventWriter
 from hookstream.processors.operations.replays.writer import ReplayWriter
 from hookstream.processors.readiness import RepeatedCheck
 from hookstream.processors.routing.progress import CommittedProgress
@@ -117,6 +118,8 @@ def run_api(
         events = _Events(parts, running.health)
         stack.callback(events.close)
         resender = stack.enter_context(ReplayWriter(parts.kafka, parts.topics, encode=_replay_encoder(parts)))
+        event_writer = EventWriter(parts.kafka)
+        stack.callback(event_writer.close)
         app = create_app(
             ApiDependencies(
                 sessions=sessions,
@@ -128,7 +131,12 @@ def run_api(
                 router_progress=progress,
                 broker_clock=clock,
                 dead_letters=KafkaDeadLetters(
-                    parts.kafka, parts.topics, schemas=parts.registry.schema_text_by_id, writer=resender
+                    parts.kafka,
+                    parts.topics,
+                    catalogue=parts.catalogue,
+                    schemas=parts.registry.schema_text_by_id,
+                    writer=resender,
+                    events=event_writer,
                 ),
                 delivery_log=KafkaDeliveryLog(
                     parts.kafka,

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hookstream.processors.errors import StoredFormatError
+from hookstream.schemas.bounded import long_of
 
 from .varints import VarintReader, append_varint
 
@@ -91,11 +92,12 @@ def decode_metadata(text: str | None) -> CommitMetadata | None:
     if not line:
         return None
     version, _, payload = line.partition(".")
-    if not (version.isascii() and version.isdigit()):
+    number = long_of(version)
+    if number is None:
         raise StoredFormatError("its metadata was not written by hookstream")
-    codec = _CODECS.get(int(version[:6]))
+    codec = _CODECS.get(number)
     if codec is None:
-        raise StoredFormatError(f"its metadata has version {version[:6]}, which this release does not read")
+        raise StoredFormatError(f"its metadata has version {number}, which this release does not read")
     try:
         return codec[1](base64.b64decode(payload + "=" * (-len(payload) % 4), validate=True))
     except (binascii.Error, zlib.error, ValueError) as exc:

@@ -21,6 +21,7 @@ from hookstream.processors.delivery.engine.partition_state import (
     StoredHealth,
 )
 from hookstream.processors.errors import StoredFormatError
+from hookstream.schemas.bounded import long_of
 
 from .commit_metadata import STATE_ID_BYTES
 from .varints import VarintReader, append_text, append_varint
@@ -51,10 +52,18 @@ class StateKey(NamedTuple):
         """Read a record's key; None where it is not one of ours."""
         try:
             topic, partition, state_id, chunk = (key or b"").decode().rsplit("|", 3)
-            found = cls(topic, int(partition), bytes.fromhex(state_id), int(chunk))
+            found = cls(topic, _number(partition), bytes.fromhex(state_id), _number(chunk))
         except ValueError:
             return None
         return found if len(found.state_id) == STATE_ID_BYTES else None
+
+
+def _number(text: str) -> int:
+    """A partition or a chunk: Kafka counts both in 32 bits."""
+    number = long_of(text, at_most=2**31 - 1)
+    if number is None:
+        raise ValueError
+    return number
 
 
 def chunks_of(data: bytes, *, size: int = CHUNK_BYTES) -> list[bytes]:

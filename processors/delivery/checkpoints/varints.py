@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hookstream.schemas.bounded import MAX_LONG
+
 _MORE = 0x80
 _LONGEST = 10  # bytes: 64 bits
 
@@ -38,6 +40,8 @@ class VarintReader:
             at += 1
             value |= (byte & 0x7F) << shift
             if byte < _MORE:
+                if value > MAX_LONG:
+                    raise ValueError("an integer of more than 63 bits")
                 self._at = at
                 return value
             shift += 7

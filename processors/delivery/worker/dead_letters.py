@@ -12,7 +12,9 @@ from dataclasses import replace
 
 import structlog
 
+from hookstream.schemas.bounded import long_of
 from hookstream.schemas.delivery import DeadLetter, DeadLetterReason, Delivery
+from hookstream.schemas.event import ClientId
 
 from .record_writer import RecordWriter
 
@@ -89,7 +91,7 @@ def undecodable_letter(
     died_at_ms: int,
 ) -> DeadLetter:
     """The dead letter of a record that nobody can read; its key may still tell whose it was."""
-    client = (key or b"").decode(errors="replace")
+    client = long_of(key)
     return DeadLetter(
         reason=DeadLetterReason.UNDECODABLE,
         detail=detail,
@@ -98,7 +100,7 @@ def undecodable_letter(
         offset=offset,
         record_key=key,
         record_value=value,
-        client=int(client) if client.isascii() and client.isdigit() and len(client) < _LONG_DIGITS else None,  # type: ignore[arg-type]
+        client=None if client is None else ClientId(client),
         hook_id=None,
         delivery_id=None,
         died_at_ms=died_at_ms,
@@ -111,7 +113,6 @@ def bare(letter: DeadLetter) -> DeadLetter:
     return replace(letter, record_key=None, record_value=None, detail=f"{letter.detail}; {left_out} bytes left out")
 
 
-_LONG_DIGITS = 19  # fewer always fit into 64 bits
 _DETAILS = {
     DeadLetterReason.SCHEDULE: "every attempt of the schedule failed",
     DeadLetterReason.EXPIRED: "owed for longer than it may be",

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE, PartitionState, StoredCursor
 from hookstream.processors.delivery.engine.tracker import SettledSet
+from hookstream.schemas.bounded import long_of
 from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
 
+_NO_CONCEPT = -(2**64)
 # A hand-over to the main lane may move the committed offset back by a window.
 SLACK_OFFSETS = 10_000
 
@@ -68,7 +70,7 @@ class CommitView:
             if cursor.resource is None:
                 of_hook.whole = cursor
             else:
-                of_hook.resources[int(cursor.resource.rpartition(":")[2])] = cursor
+                of_hook.resources[_concept_id(cursor.resource)] = cursor
         self.keys = frozenset(b"%d" % cursor.client for cursor in state.cursors)
 
     @property
@@ -94,6 +96,14 @@ class CommitView:
         if owner is not None:
             return offset >= owner.next_offset and not _holds(owner.settled, offset)
         return offset >= self.offset and offset not in self.settled
+
+
+def _concept_id(resource: str) -> int:
+    """The number in `namespace:id`; one that no worker writes belongs to no record."""
+    number = long_of(resource.rpartition(":")[2].removeprefix("-"))
+    if number is None:
+        return _NO_CONCEPT
+    return -number if ":-" in resource else number
 
 
 def _holds(ascending: tuple[int, ...], offset: int) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypedDict
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
@@ -24,12 +25,15 @@ from hookstream.processors.kafka import (
     translated,
     watermarks,
 )
+from hookstream.processors.operations.replays.event_writer import EventRecord, EventWriter
 from hookstream.processors.operations.replays.writer import ReplayWriter
 from hookstream.producers.errors import ProducerError
 from hookstream.producers.murmur2 import partition_of
-from hookstream.schemas.codec import dead_letter_decoder, delivery_decoder
+from hookstream.schemas.catalogue import Catalogue
+from hookstream.schemas.codec import dead_letter_decoder, delivery_decoder, event_decoder
 from hookstream.schemas.delivery import DeadLetter, Delivery
 from hookstream.schemas.errors import UndecodableError
+from hookstream.schemas.event import Event
 from hookstream.schemas.topics import TopicNames
 from hookstream.schemas.wire import WriterSchemas
 from hookstream.subscriptions.dead_letters import FoundLetter, LetterPage, LetterPlace, LetterQuery
@@ -48,15 +52,28 @@ _MAX_LONG = 2**63 - 1
 class KafkaDeadLetters:
     """A `DeadLetterLog`. May be used from any thread."""
 
-    def __init__(self, kafka: KafkaConfig, topics: TopicNames, *, schemas: WriterSchemas, writer: ReplayWriter) -> None:
-        """Prepare; nothing is connected yet. `writer` stays the caller's to close."""
+    def __init__(
+        self,
+        kafka: KafkaConfig,
+        topics: TopicNames,
+        *,
+        catalogue: Catalogue,
+        schemas: WriterSchemas,
+        writer: ReplayWriter,
+        events: EventWriter,
+    ) -> None:
+        """Prepare; nothing is connected yet. `writer` and `events` stay the caller's to close."""
         self._kafka = kafka
         self._topic = topics.dead_letters
         self._doing = f"cannot read {self._topic}"
         self._logs = (topics.deliveries, topics.replays)
         self._decode = dead_letter_decoder(schemas)
         self._decode_delivery = delivery_decoder(schemas)
+        self._decode_event = {
+            topics.events(namespace): event_decoder(catalogue, namespace, schemas) for namespace in catalogue.namespaces
+        }
         self._writer = writer
+        self._events = events
 
     def find(self, query: LetterQuery) -> LetterPage:
         """Read on from where the query says, for a bounded time.
@@ -100,14 +117,23 @@ class KafkaDeadLetters:
                         break
         return letters
 
-    def resend(self, deliveries: Sequence[Delivery], *, job: str) -> None:
-        """Write deliveries to `deliveries.replay` in their order.
+    def resend(self, letters: Sequence[FoundLetter], *, job: str) -> None:
+        """Write deliveries to `deliveries.replay` in their order, and events to the topic that they came from.
 
         Raises:
             NotPublishedError: Kafka or the registry refused one, or did not answer in time.
         """
+        deliveries = [found.delivery for found in letters if found.delivery is not None]
+        events = [
+            EventRecord(found.letter.topic, found.letter.record_value, found.event)
+            for found in letters
+            if found.event is not None and found.letter.record_value is not None
+        ]
         try:
-            self._writer.write(deliveries, job=job)
+            if deliveries:
+                self._writer.write(deliveries, job=job)
+            if events:
+                self._events.write(events)
         except (ProcessorError, ProducerError) as exc:
             raise NotPublishedError(str(exc)) from exc
 
@@ -193,19 +219,33 @@ class KafkaDeadLetters:
         except UndecodableError:
             return None
         place = LetterPlace(message.partition() or 0, message.offset() or 0)
-        delivery, unfit = self._delivery(letter)
-        return FoundLetter(place, letter, message.timestamp()[1], delivery, unfit)
+        return FoundLetter(place, letter, message.timestamp()[1], **self._contents(letter))
 
-    def _delivery(self, letter: DeadLetter) -> tuple[Delivery | None, str | None]:
-        """What can be sent again, or why nothing can."""
-        if letter.topic not in self._logs:
-            return None, "it was never a delivery: its event could not be routed; publish it again"
+    def _contents(self, letter: DeadLetter) -> _Contents:
+        """What can be sent again, or why nothing can; what could not be read when it died may be readable by now."""
         if letter.record_value is None:
-            return None, f"its bytes did not fit; they are at {letter.topic}:{letter.partition}:{letter.offset}"
+            return {"unfit": f"its bytes did not fit; they are at {letter.topic}:{letter.partition}:{letter.offset}"}
         try:
-            return self._decode_delivery(letter.record_value), None
-        except UndecodableError:
-            return None, "nobody can read it"
+            if letter.topic in self._logs:
+                delivery = self._decode_delivery(letter.record_value)
+                return {"unfit": _STOLEN} if letter.client not in (None, delivery.client) else {"delivery": delivery}
+            decode = self._decode_event.get(letter.topic)
+            if decode is None:
+                return {"unfit": f"it was read from {letter.topic}, which is none of our topics"}
+            event = decode(letter.record_value)
+        except UndecodableError as exc:
+            return {"unfit": f"nobody can read it: {exc}"}
+        return {"unfit": _STOLEN} if letter.client not in (None, event.client) else {"event": event}
+
+
+# Whose letter it is was read from the record's key: with another client's inside it would be sent for the wrong one.
+_STOLEN = "its key and its value are of two clients"
+
+
+class _Contents(TypedDict, total=False):
+    delivery: Delivery
+    event: Event
+    unfit: str
 
 
 def _stretches(places: Iterable[LetterPlace]) -> Iterator[list[LetterPlace]]:

@@ -29,6 +29,7 @@ from hookstream.processors.kafka import (
     translated,
     watermarks,
 )
+from hookstream.schemas.bounded import checked_long
 from hookstream.subscriptions.replays import Window
 
 from .pacing import Done, SourcePlace
@@ -245,6 +246,7 @@ def read_note(offset: int, metadata: str | None) -> Done | None:
         note = orjson.loads((metadata or "").rstrip("\0"))
         if offset < 0 or note["v"] != _NOTE_VERSION:
             return None
-        return Done(offset, int(note["sent"]), frozenset(accumulate(note["above"], initial=offset)) - {offset})
+        gaps = [checked_long(gap) for gap in note["above"]]
+        return Done(offset, checked_long(note["sent"]), frozenset(accumulate(gaps, initial=offset)) - {offset})
     except (ValueError, TypeError, LookupError):
         return None

@@ -42,6 +42,10 @@ def test_the_whole_record_is_kept_with_its_position_and_the_reason() -> None:
         (b"9223372036854775807|7", 2**63 - 1),
         (b"9223372036854775808|7", None),
         ("²|7".encode(), None),
+        ("٣|7".encode(), None),
+        (b"9" * 5000, None),
+        (b" 1|7", None),
+        (b"1_0|7", None),
     ],
 )
 def test_the_client_is_told_where_the_key_tells_it(key: bytes | None, client: int | None) -> None:

@@ -1,0 +1,145 @@
+"""Numbers that others wrote: read where they are ones, and refused in the way of each reader where they are not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from hookstream.processors.delivery.checkpoints.commit_metadata import decode_metadata
+from hookstream.processors.delivery.checkpoints.state_codec import StateKey
+from hookstream.processors.delivery.checkpoints.varints import VarintReader
+from hookstream.processors.delivery.engine.partition_state import PartitionState, StoredCursor
+from hookstream.processors.delivery.worker.dead_letters import undecodable_letter
+from hookstream.processors.errors import StoredFormatError
+from hookstream.processors.operations.queries.backlog_records import CommitView
+from hookstream.processors.operations.replays.reader import read_note
+from hookstream.processors.routing.commit_note import CommitNote
+from hookstream.processors.tables.subscription_table import SubscriptionTable
+from hookstream.schemas import codec
+from hookstream.schemas.bounded import MAX_LONG, checked_long, long_of
+from hookstream.schemas.catalogue import InternalSchema
+from hookstream.schemas.control import parse_endpoint_id
+from hookstream.schemas.errors import UndecodableError
+from hookstream.subscriptions.publication import parse_slot_key
+from tests.support import values
+from tests.support.values import Schemas
+
+LONG = "9" * 5000  # `int` raises beyond 4,300 digits
+NONE = ["", "-1", "+1", " 1", "1 ", "1_0", "1.0", "0x1", "٣", "²", LONG, str(MAX_LONG + 1), "\0", "\ud800"]
+
+
+@pytest.mark.parametrize("text", NONE)
+def test_what_is_no_number_is_none(text: str) -> None:
+    assert long_of(text) is None
+    assert long_of(text.encode(errors="surrogatepass")) is None
+
+
+@pytest.mark.parametrize("number", [0, 7, 2**31, MAX_LONG])
+def test_a_number_is_read(number: int) -> None:
+    assert long_of(str(number)) == long_of(b"%d" % number) == checked_long(number) == number
+    assert long_of(str(number), at_most=number - 1) is None
+    assert long_of(None) is None
+
+
+@pytest.mark.parametrize("value", [True, 1.0, "1", None, -1, MAX_LONG + 1, [1]])
+def test_what_is_no_integer_of_json_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="integer"):
+        checked_long(value)
+
+
+@pytest.mark.parametrize("text", [*NONE, f"{LONG}|x"])
+def test_no_reader_of_keys_raises(text: str) -> None:
+    key = text.encode(errors="surrogatepass")
+    assert parse_slot_key(key + b"|lead.new") is None
+    assert StateKey.decode(b"deliveries|%b|0011223344556677|0" % key) is None
+    assert StateKey.decode(b"deliveries|0|0011223344556677|%b" % key) is None
+    assert parse_endpoint_id(f"{text}-0011223344556677") is None
+    SubscriptionTable().apply(0, key + b"|lead.new", None)
+    letter = undecodable_letter(key, b"", topic="t", partition=0, offset=0, detail="", died_at_ms=0)
+    assert letter.client is None
+
+
+@pytest.mark.parametrize("number", ["1e308", "1e999", "-1", '"9"', "true", "null", str(2**64), "[]", "1.5"])
+def test_a_note_with_odd_numbers_is_no_note(number: str) -> None:
+    assert CommitNote.decode(f'{{"v":1,"o":{number}}}') is None
+    assert CommitNote.decode(f'{{"v":1,"o":1,"r":[{number},1]}}') is None or number == "null"
+    assert CommitNote.decode(f'{{"v":1,"o":1,"x":[[{number},1]]}}') is None
+    assert read_note(5, f'{{"v":1,"sent":{number},"above":[]}}') is None
+    assert read_note(5, f'{{"v":1,"sent":1,"above":[{number}]}}') is None
+
+
+@pytest.mark.parametrize("version", [LONG, "٣", "99", "-1"])
+def test_metadata_of_an_odd_version_is_refused_in_a_short_sentence(version: str) -> None:
+    with pytest.raises(StoredFormatError) as caught:
+        decode_metadata(f"{version}.AAAA")
+    assert len(str(caught.value)) < 100
+
+
+def test_a_stored_integer_fits_into_an_offset() -> None:
+    assert VarintReader(b"\xff" * 8 + b"\x7f").varint() == MAX_LONG
+    with pytest.raises(ValueError, match="63 bits"):
+        VarintReader(b"\xff" * 9 + b"\x01").varint()
+
+
+@pytest.mark.parametrize("resource", ["lead:", f"lead:{LONG}", "lead", "lead:x", "::-:", "lead:٣"])
+def test_a_cursor_of_an_odd_resource_owes_no_record(resource: str) -> None:
+    cursor = StoredCursor(
+        hook_id=7, client=1, event="lead.new", resource=resource, next_offset=0, settled=(), oldest_ms=0
+    )
+    view = CommitView(10, b"", PartitionState(cursors=(cursor,)))
+    assert not view.owes(7, 3, 5)
+
+
+def test_a_cursor_of_a_resource_owes_its_records() -> None:
+    cursors = [
+        StoredCursor(hook_id=7, client=1, event="lead.new", resource=name, next_offset=0, settled=(), oldest_ms=0)
+        for name in ("lead:3", "lead:-4")
+    ]
+    view = CommitView(10, b"", PartitionState(cursors=tuple(cursors)))
+    assert [view.owes(7, concept, 5) for concept in (3, -4, 4)] == [True, True, False]
+
+
+# --- rows and deliveries that no process of ours writes ---------------------------------------------------------------
+
+ROW = codec.subscription_decoder(Schemas({1: InternalSchema.SUBSCRIPTION.text}))
+DELIVERY = codec.delivery_decoder(Schemas({1: InternalSchema.DELIVERY.text}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"id": -1}, {"client": -1}, {"revision": -1}, {"target": "x" * 70_000}, {"target": "é" * 40_000},
+     {"secrets": (b"x" * 70_000,)}],
+    ids=["id", "client", "revision", "target", "target in bytes", "secret"],
+)  # fmt: skip
+def test_a_row_that_the_table_cannot_hold_is_undecodable(change: dict[str, object]) -> None:
+    data = codec.subscription_encoder(1)(dataclasses.replace(values.HOOK, **change))  # type: ignore[arg-type]
+    with pytest.raises(UndecodableError):
+        ROW(data)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"client": -1}, {"hook_id": -1}, {"hook_revision": -5}, {"id": "msg_1\r\nx-injected: 1"}, {"id": ""}],
+)
+def test_a_delivery_that_no_router_writes_is_undecodable(change: dict[str, object]) -> None:
+    data = codec.delivery_encoder(1)(dataclasses.replace(values.DELIVERY, **change))  # type: ignore[arg-type]
+    with pytest.raises(UndecodableError, match="no router"):
+        DELIVERY(data)
+
+
+def test_events_of_rows_are_counted_in_16_bits_and_one_more_is_a_row_that_cannot_be_read() -> None:
+    """Its number would be another client's."""
+    table = SubscriptionTable()
+    for number in range(2**16 + 1):
+        table.apply(number, b"k", dataclasses.replace(values.HOOK, client=1, event=f"lead.e{number}"))  # type: ignore[arg-type]
+    assert table.get(2, "lead.e0") is None
+    assert table.unreadable == {b"1|lead.e65536": 2**16}
+
+
+def test_a_tombstone_and_a_question_about_an_event_that_no_row_has_are_not_remembered() -> None:
+    table = SubscriptionTable()
+    for number in range(100):
+        table.apply(number, b"1|lead.e%d" % number, None)
+        assert table.get(1, f"lead.e{number}") is None
+    assert not table._event_codes
