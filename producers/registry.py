@@ -88,7 +88,8 @@ class SchemaRegistry:
             try:
                 text = self._texts[schema_id] = self._ask_text(schema_id)
             except UndecodableError as exc:
-                if not self._unknown_ids.wait(schema_id, exc):
+                self._unknown_ids.remember(schema_id, exc)
+                if not (isinstance(exc, UnknownSchemaIdError) and self._unknown_ids.wait(schema_id)):
                     raise
             else:
                 self._unknown_ids.known(schema_id)

@@ -47,15 +47,21 @@ class UnknownIds:
         asked = self._asked.get(schema_id)
         return asked.error if asked is not None and self.now() - asked.last_at < _BELIEVED_S else None
 
-    def wait(self, schema_id: int, error: UndecodableError) -> bool:
-        """Remember an answer, and wait a moment before the id is asked for again; False: it has been long enough."""
+    def remember(self, schema_id: int, error: UndecodableError) -> None:
+        """Remember an answer."""
         with self._lock:
             now = self.now()
             if len(self._asked) >= _REMEMBERED:
                 self._asked.clear()
             asked = self._asked.setdefault(schema_id, _Asked(now, now, error))
             asked.last_at, asked.error = now, error
-            if now - asked.first_at >= self.wait_s or not self._take(now):
+
+    def wait(self, schema_id: int) -> bool:
+        """Wait a moment before a remembered id is asked for again; False: it has been long enough."""
+        with self._lock:
+            now = self.now()
+            asked = self._asked.get(schema_id)
+            if asked is None or now - asked.first_at >= self.wait_s or not self._take(now):
                 return False
         self.sleep(_EVERY_S)
         return True
