@@ -17,8 +17,10 @@ from hookstream.schemas.hook import HookId
 
 from .models import DisabledReason
 
-# A delivery that failed once is tried again within this; what is younger is on its way.
-LAGGING_AFTER_MS = 30_000
+# Workers commit what is settled within a second, and a look is at most a second old: what is older than this is
+# held back, by its resource's failures or by an endpoint that is slow. Retries that are due soon stay in the window, of
+# which a commit says no more than that they are owed.
+LAGGING_AFTER_MS = 5_000
 # Of an endpoint whose target nobody knows: its hook's row is missing here.
 _UNKNOWN_DIGEST = bytes(8)
 
@@ -207,7 +209,7 @@ def _state(
     quiet = health.quiet_until_ms > now_ms
     if not quiet and any(share.backlogged and hook.rate_limit_per_s is None for hook, share in served):
         return EndpointState.CATCHING_UP
-    held_up = quiet or any(share.backlogged or share.resources for _, share in served)
+    held_up = quiet or any(share.backlogged or share.resources or share.due_ms is not None for _, share in served)
     old = oldest_ms is not None and now_ms - oldest_ms > LAGGING_AFTER_MS
     return EndpointState.LAGGING if held_up or old else EndpointState.HEALTHY
 

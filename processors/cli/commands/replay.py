@@ -164,10 +164,15 @@ def resume(replay_id: ReplayId, *, as_json: Json = False) -> None:
 
 
 @app.command("cancel")
-def cancel(replay_id: ReplayId) -> None:
+def cancel(replay_id: ReplayId, *, as_json: Json = False) -> None:
     """End a replay; what was sent is delivered."""
     with open_api() as api:
         api.delete(f"/replays/{replay_id}")
+        found = api.get(f"/replays/{replay_id}")["replay"]
+    if as_json:
+        say_json(found)
+    else:
+        say(f"replay {replay_id}: {found['state']}; the {found['progress']['sent']:,} that were sent are delivered")
 
 
 def _watched(api: ApiClient, found: dict[str, Any], state: str) -> dict[str, Any]:
@@ -188,7 +193,7 @@ def _agreed(api: ApiClient, found: Mapping[str, Any], *, yes: bool) -> bool:
 
     deliveries, left_from = found["count"]["deliveries"], found["window"]["left_from_ms"]
     if not deliveries:
-        note("nothing to send")
+        note(f"nothing to send: replay {found['id']} is cancelled")
         api.delete(f"/replays/{found['id']}")
         return False
     if yes or (deliveries <= _ASK_ABOVE and left_from is None):

@@ -17,31 +17,68 @@ _LOOK_EVERY_S = 0.5
 _LINE_EVERY_S = 10.0
 # An API that is started again is waited for: the replay does not depend on it.
 _API_BACK_WITHIN_S = 60.0
-_NOBODY_WORKS_AFTER_S = 10.0
+_STILL_AFTER_S = 10.0
 
 
-def watch(look: Callable[[], dict[str, Any]], found: dict[str, Any], state: str) -> dict[str, Any]:
-    """Look until it is in another state, and give it as it is then.
+def watch(
+    look: Callable[[], dict[str, Any]],
+    found: dict[str, Any],
+    state: str,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> dict[str, Any]:
+    """Look until it is in another state, however long that takes, and give it as it is then.
 
     Raises:
         CommandError: the API does not answer for a minute.
     """
-    answered_at = began = time.monotonic()
-    told = False
+    answered_at = clock()
+    still = Standstill(state, answered_at)
     with _shown(state) as show:
         while found["state"] == state:
             show(found)
-            time.sleep(_LOOK_EVERY_S)
+            said = still.hear(found, clock())
+            if said is not None:
+                note(said)
+            sleep(_LOOK_EVERY_S)
             try:
                 found = look()
-                answered_at = time.monotonic()
+                answered_at = clock()
             except CommandError:
-                if time.monotonic() - answered_at > _API_BACK_WITHIN_S:
+                if clock() - answered_at > _API_BACK_WITHIN_S:
                     raise
-            if not told and not found["worked_on"] and time.monotonic() - began > _NOBODY_WORKS_AFTER_S:
-                told = True
-                note("nobody works on it yet: does `hookstream replayer` run?")
     return found
+
+
+class Standstill:
+    """What to say of a replay that makes no progress: once, and again after it made some. Pure."""
+
+    def __init__(self, state: str, now: float) -> None:
+        """`now` is monotonic seconds, here and in `hear`."""
+        self._running = state == "running"
+        self._since = now
+        self._progress: object = None
+        self._said: str | None = None
+
+    def hear(self, found: Replay, now: float) -> str | None:
+        """Look at it as it is now; give a line where there is something new to say."""
+        if found["progress"] != self._progress:
+            self._progress, self._since, self._said = found["progress"], now, None
+        # A slow one is not stuck: two deliveries may be so far apart.
+        patience_s = _STILL_AFTER_S
+        if self._running:
+            patience_s += 1 / min(found["rate_per_second"], found["rate_per_second_per_endpoint"])
+        line = self._line(found)
+        if now - self._since < patience_s or line == self._said:
+            return None
+        self._said = line
+        return line
+
+    def _line(self, found: Replay) -> str:
+        if found["worked_on"]:
+            return "a replayer has it, and reads the table of hooks first, or waits for the attempt log to catch up"
+        return "no replayer has it: none runs, all are busy, or Kafka or the registry is away; their logs say which"
 
 
 def _amounts(found: Replay, state: str) -> tuple[int, int | None]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _PUBLISHED_WITHIN_S = 10.0
 _LOOK_EVERY_S = 0.1
+_ENDED = ("delivered", "dead-lettered", "cancelled", "skipped")
+_FIND_SKIPPED = "`hookstream dead-letters list --reason skipped` shows what is there"
 
 Endpoint: TypeAlias = Annotated[
     str | None, typer.Argument(metavar="[ENDPOINT]", help="As `hookstream lag` names it; or say --hook.")
@@ -33,17 +35,20 @@ Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")
 
 def pause(*, endpoint: Endpoint = None, hook: Hook = None, reason: Reason, as_json: Json = False) -> None:
     """Send nothing to an endpoint until it is resumed; what arrives is owed, for as long as Kafka has it."""
-    _wish("pause", endpoint, hook, {"reason": reason}, as_json=as_json)
+    done = "nothing is sent to {endpoint} until `hookstream resume`; what arrives is owed"
+    _wish("pause", endpoint, hook, {"reason": reason}, done, as_json=as_json)
 
 
 def resume(*, endpoint: Endpoint = None, hook: Hook = None, reason: Reason, as_json: Json = False) -> None:
     """Send to a paused endpoint again: what it is owed, in order, and then what arrives."""
-    _wish("resume", endpoint, hook, {"reason": reason}, as_json=as_json)
+    done = "{endpoint} is sent what it is owed, in order, and then what arrives"
+    _wish("resume", endpoint, hook, {"reason": reason}, done, as_json=as_json)
 
 
 def retry_now(*, endpoint: Endpoint = None, hook: Hook = None, reason: Reason, as_json: Json = False) -> None:
     """Try at once whatever an endpoint waits for a time with: a retry, a probe, a Retry-After."""
-    _wish("retry-now", endpoint, hook, {"reason": reason}, as_json=as_json)
+    done = "whatever {endpoint} waits for a time with is tried now"
+    _wish("retry-now", endpoint, hook, {"reason": reason}, done, as_json=as_json)
 
 
 def skip(
@@ -60,8 +65,12 @@ def skip(
     """
     if endpoint is None and hook is None:
         with open_api() as api:
-            hook = api.get(f"/deliveries/{delivery}")["delivery"]["hook"]["id"]
-    _wish("skip", endpoint, hook, {"delivery": delivery, "reason": reason}, as_json=as_json)
+            found = api.get(f"/deliveries/{delivery}")["delivery"]
+        hook = found["hook"]["id"]
+        if found["state"] in _ENDED:
+            note(f"{delivery} is {found['state']} already: there may be nothing left to skip")
+    done = f"{delivery} goes to the dead letters if {{endpoint}} is owed it, in its turn; {_FIND_SKIPPED}"
+    _wish("skip", endpoint, hook, {"delivery": delivery, "reason": reason}, done, as_json=as_json)
 
 
 def drain(
@@ -81,24 +90,31 @@ def drain(
     with open_api() as api:
         name = _endpoint(api, endpoint, hook)
         _read(api, name)
+        owed = _owed(api, name)
         if dry_run:
-            owed = _owed(api, name)
             if as_json:
                 say_json({"endpoint": name, **owed})
             else:
                 say(f"{name} is owed {_count(owed)}: nothing was drained")
             return
         if not yes:
-            note(f"{name} is owed {_count(_owed(api, name))}; all of it goes to the dead letters.")
+            note(f"{name} is owed {_count(owed)}; all of it goes to the dead letters.")
             typer.confirm("Drain it?", abort=True, err=True)
-        _say(_published(api, api.post(f"/endpoints/{name}/drain", {"reason": reason})["wish"]), as_json=as_json)
+        wish = _published(api, api.post(f"/endpoints/{name}/drain", {"reason": reason})["wish"])
+        before = shown_time(wish["skip_before_ms"])
+        done = f"what {name} was owed at {before} goes to the dead letters: {_count(owed)}; {_FIND_SKIPPED}"
+        _say({**wish, **owed} if as_json else wish, done, as_json=as_json)
 
 
-def _wish(verb: str, endpoint: str | None, hook: int | None, body: Mapping[str, str], *, as_json: bool) -> None:
+def _wish(  # what is wanted, of whom, and how it is told
+    verb: str, endpoint: str | None, hook: int | None, body: Mapping[str, str], done: str, *, as_json: bool
+) -> None:
+    """Ask it of the API; `done` is what that does, in which {endpoint} stands for the endpoint's name."""
     _check_named(endpoint, hook)
     with open_api() as api:
         name = _endpoint(api, endpoint, hook)
-        _say(_published(api, api.post(f"/endpoints/{name}/{verb}", body)["wish"]), as_json=as_json)
+        wish = _published(api, api.post(f"/endpoints/{name}/{verb}", body)["wish"])
+        _say(wish, done.format(endpoint=name), as_json=as_json)
 
 
 def _endpoint(api: ApiClient, endpoint: str | None, hook: int | None) -> str:
@@ -165,10 +181,12 @@ def _published(api: ApiClient, wish: dict[str, Any]) -> dict[str, Any]:
     return wish
 
 
-def _say(wish: Mapping[str, Any], *, as_json: bool) -> None:
+def _say(wish: Mapping[str, Any], done: str, *, as_json: bool) -> None:
+    """Say what was done, and everything that is wanted of the endpoint now."""
     if as_json:
         say_json(wish)
         return
+    say(done)
     state = "paused" if wish["paused"] else "not paused"
     say(f"{wish['endpoint']}  {state}")
     for what, at_ms in (("drained up to", wish["skip_before_ms"]), ("last retried", wish["retry_at_ms"])):

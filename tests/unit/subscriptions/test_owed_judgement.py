@@ -61,7 +61,8 @@ def owed(hook: OwedHook, **health: Any) -> Owed:
     [
         (row(), Owed(), EndpointState.HEALTHY),
         (row(), owed(owes(age_s=2)), EndpointState.HEALTHY),
-        (row(), owed(owes(age_s=31)), EndpointState.LAGGING),
+        (row(), owed(owes(1, age_s=6)), EndpointState.LAGGING),  # a retry that is due soon: nothing else tells of it
+        (row(), owed(owes(1, age_s=2, due_ms=NOW_MS + 300_000)), EndpointState.LAGGING),
         (row(), owed(owes(age_s=2), quiet_until_ms=NOW_MS + 1), EndpointState.LAGGING),
         (row(), owed(owes(age_s=2, resources=1)), EndpointState.LAGGING),
         (row(rate_limit_per_s=1.0), owed(owes(age_s=2, backlogged=True)), EndpointState.LAGGING),
