@@ -18,10 +18,6 @@ class TopicNames:
         """Domain events of one namespace."""
         return f"{self.prefix}events.{namespace}"
 
-    def namespace_of(self, topic: str) -> str:
-        """The inverse of `events`."""
-        return topic.removeprefix(f"{self.prefix}events.")
-
     @property
     def subscriptions(self) -> str:
         """The compacted table of hooks, one partition."""

@@ -16,8 +16,6 @@ from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.topics import TopicNames
 
-EMBEDDED_PARTITIONS = 4
-
 
 class EmbeddedKafka:
     """A mock cluster; any client in any process on this machine can use its `bootstrap_servers` while it lives."""

@@ -15,11 +15,12 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 from hookstream.processors.delivery.attempts.spans import AttemptSpans
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
-from hookstream.processors.operations.embedded import EMBEDDED_PARTITIONS, EmbeddedKafka
+from hookstream.processors.operations.embedded import EmbeddedKafka
 from hookstream.processors.routing.router import Router, RouterConfig, run
 from hookstream.producers.config import ProducerConfig
 from hookstream.producers.event_producer import EventProducer
 from hookstream.schemas.trace_context import HEADER, TraceContext
+from tests.support.routing import EMBEDDED_PARTITIONS
 from tests.support.targets import OK, Reply
 from tests.support.values import an_event
 from tests.support.wait import eventually

@@ -11,7 +11,6 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from hookstream.processors.kafka import KafkaConfig, make_consumer, make_producer, producer_config, reader_config
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
-from hookstream.processors.operations.embedded import EMBEDDED_PARTITIONS
 from hookstream.processors.routing.router import Router, RouterConfig
 from hookstream.processors.tables.table_reader import PARTITION
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
@@ -33,6 +32,9 @@ if TYPE_CHECKING:
 
     from hookstream.schemas.delivery import DeadLetter, Delivery
     from hookstream.schemas.topics import TopicNames
+
+# librdkafka's mock makes topics with so many.
+EMBEDDED_PARTITIONS = 4
 
 Headers: TypeAlias = list[tuple[str, str | bytes | None]]
 

@@ -28,7 +28,6 @@ from hookstream.schemas.bounded import long_of
 from .varints import VarintReader, append_varint
 
 VERSION = 1
-MAX_CHARACTERS = 4_095
 STATE_ID_BYTES = 8
 
 _LOG_BYTES = 8

@@ -78,11 +78,6 @@ class PartitionState:
         """Whether there is nothing to store."""
         return not (self.cursors or self.clocks or self.disables or self.health)
 
-    def covers(self, other: PartitionState) -> bool:
-        """Whether this older state has every cursor of a newer one, so that a commit may still point to it."""
-        mine = {(cursor.hook_id, cursor.resource) for cursor in self.cursors}
-        return all((cursor.hook_id, cursor.resource) in mine for cursor in other.cursors)
-
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:

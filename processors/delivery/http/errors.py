@@ -3,7 +3,7 @@
 DeliveryError
 ├── TargetError                  a target URL that cannot be posted to
 │   └── TargetCredentialsError   user or password in the URL
-├── InvalidSecretError           a signing secret that is not `whsec_` and base64
+├── InvalidSecretError           a hook has no secret to sign with
 ├── InvalidProxyError            an egress proxy URL that cannot be used
 └── AttemptError                 an attempt that ended before an answer; `result` is how it is recorded
     ├── ResolveError             dns-failed
@@ -34,7 +34,7 @@ class TargetCredentialsError(TargetError):
 
 
 class InvalidSecretError(DeliveryError):
-    """A signing secret that is not `whsec_` and base64. The message never repeats the secret."""
+    """A hook has no secret to sign with."""
 
 
 class InvalidProxyError(DeliveryError):

@@ -17,9 +17,6 @@ from collections.abc import Sequence
 
 from .errors import InvalidSecretError
 
-SECRET_PREFIX = "whsec_"  # noqa: S105 (the prefix of every secret, not one)
-MIN_KEY_BYTES = 24
-MAX_KEY_BYTES = 64
 _BLOCK_BYTES = hashlib.sha256().block_size
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
@@ -31,7 +28,7 @@ class Signer:
     __slots__ = ("_states",)
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        """Prepare the states of each key, newest first (see `decode_secret`).
+        """Prepare the states of each key, newest first.
 
         Raises:
             InvalidSecretError: there is no key; an unsigned delivery is never sent.
@@ -60,23 +57,6 @@ class Signer:
             seconds,
             self.sign(message_id, seconds, body),
         )
-
-
-def decode_secret(secret: str) -> bytes:
-    """Return the key in a `whsec_` secret.
-
-    Raises:
-        InvalidSecretError: no such prefix, not base64, or a key outside 24 to 64 bytes.
-    """
-    if not secret.startswith(SECRET_PREFIX):
-        raise InvalidSecretError(f"a secret does not start with {SECRET_PREFIX}")
-    try:
-        key = binascii.a2b_base64(secret.removeprefix(SECRET_PREFIX), strict_mode=True)
-    except ValueError as error:
-        raise InvalidSecretError("a secret is not base64") from error
-    if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
-        raise InvalidSecretError(f"a secret's key is not between {MIN_KEY_BYTES} and {MAX_KEY_BYTES} bytes")
-    return key
 
 
 def _key_states(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:

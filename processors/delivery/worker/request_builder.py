@@ -32,12 +32,11 @@ log = structlog.get_logger("hookstream.deliver")
 
 @dataclass(slots=True)
 class _Prepared:
-    """What requests of one row have in common; `unusable` says why there can be none."""
+    """What requests of one row have in common."""
 
     row: Hook
     target: Target | None
     signer: Signer | None
-    unusable: str | None
 
 
 class Request(NamedTuple):
@@ -92,12 +91,11 @@ class RequestBuilder:
         return Request(target, headers, body)
 
     def _prepare(self, row: Hook) -> _Prepared:
-        prepared = _Prepared(row, None, None, None)
+        prepared = _Prepared(row, None, None)
         try:
             prepared.target = parse_target(row.target)
             prepared.signer = Signer([secret.key for secret in open_hook_secrets(self._secrets, row)])
         except (TargetError, SecretError, InvalidSecretError) as exc:
-            prepared.unusable = str(exc)
             log.error(  # noqa: TRY400 - the traceback says nothing
                 "no request can be made for a hook; its deliveries are owed",
                 hook=row.id,
