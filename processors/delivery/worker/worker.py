@@ -227,18 +227,7 @@ class DeliveryWorker:
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
         self._loop.set_exception_handler(self._take_bug)
-        config, topics = self._config, self._config.topics
-        writer = RecordWriter(
-            config.kafka, max_record_bytes=config.max_event_bytes + DEAD_LETTER_EXTRA_BYTES, failed=self._fail
-        )
-        attempts = AttemptLog(config.kafka, topics.attempts, schema_id=self._ids[topics.attempts])
-        http = HttpClient(
-            config.http, AddressGuard(config.allowed_target_networks), self._resolver, met=self._internal_errors.met
-        )
-        self._deliveries = self._make_loop(writer, attempts, http)
-        self._deliveries.readers = CatchUpReading(
-            (topics.deliveries, topics.replays), self._make_reader, fed=lambda _: self._deliveries.wake()
-        )
+        writer, attempts, http = self._compose()
         table = TableThread(self._reader, failed=self._fail_from_thread)
         wishes = TableThread(self._wish_reader, failed=self._fail_from_thread, name="control-table")
         watchdog = Watchdog(self._beats)
@@ -246,7 +235,7 @@ class DeliveryWorker:
             await asyncio.to_thread(
                 until_available,
                 "kafka",
-                lambda: writer.warm_up(topics.dead_letters),
+                lambda: writer.warm_up(self._config.topics.dead_letters),
                 stop=self._stop,
                 health=self._health,
             )
@@ -273,6 +262,22 @@ class DeliveryWorker:
             await http.close()
             attempts.close()
             writer.close()
+
+    def _compose(self) -> tuple[RecordWriter, AttemptLog, HttpClient]:
+        """Make every part that needs the loop; give those that have to be closed."""
+        config, topics = self._config, self._config.topics
+        writer = RecordWriter(
+            config.kafka, max_record_bytes=config.max_event_bytes + DEAD_LETTER_EXTRA_BYTES, failed=self._fail
+        )
+        attempts = AttemptLog(config.kafka, topics.attempts, schema_id=self._ids[topics.attempts])
+        http = HttpClient(
+            config.http, AddressGuard(config.allowed_target_networks), self._resolver, met=self._internal_errors.met
+        )
+        self._deliveries = self._make_loop(writer, attempts, http)
+        self._deliveries.readers = CatchUpReading(
+            (topics.deliveries, topics.replays), self._make_reader, fed=lambda _: self._deliveries.wake()
+        )
+        return writer, attempts, http
 
     def _make_loop(self, writer: RecordWriter, attempts: AttemptLog, http: HttpClient) -> DeliveryLoop:
         config, topics, ids = self._config, self._config.topics, self._ids

@@ -1,0 +1,211 @@
+"""What a worker is composed of: every part that the package has is in it, or somebody says why not.
+
+A part that only its own tests make has no effect, and nothing else would tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import importlib
+import inspect
+import pkgutil
+from dataclasses import replace
+from types import CellType, FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hookstream.processors import delivery
+from hookstream.processors.cli.roles.deliver import http_config
+from hookstream.processors.delivery.attempts import producer
+from hookstream.processors.delivery.checkpoints.commit_metadata import log_digest, table_digest
+from hookstream.processors.delivery.checkpoints.partition_lookup import PartitionStarting, StreamStarting
+from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity, StartAt
+from hookstream.processors.delivery.engine.lanes import LIVE
+from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
+from hookstream.processors.delivery.worker import record_writer
+from hookstream.processors.delivery.worker.inbox import AssignedPartition, Inbox
+from hookstream.processors.delivery.worker.owned_partition import OwnedPartition
+from hookstream.processors.delivery.worker.worker import DeliveryWorker, WorkerConfig
+from hookstream.processors.kafka import KafkaConfig
+from hookstream.processors.lifecycle import Health, StopSignal
+from hookstream.processors.metrics import Metrics
+from hookstream.processors.settings import Settings
+from hookstream.schemas.hook import HookState
+from hookstream.schemas.topics import TopicNames
+from hookstream.subscriptions.secrets import SecretBox
+from tests.support.values import DELIVERY, HOOK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PREFIX = f"{delivery.__name__}."
+
+ELSEWHERE = {
+    "a value, made where something happens": {
+        "checkpoints.commit_metadata.CommitMetadata",
+        "checkpoints.commit_metadata.StatePointer",
+        "checkpoints.commit_state.SendCommit",
+        "checkpoints.commit_state.WriteState",
+        "checkpoints.partition_start.StartAt",
+        "checkpoints.varints.VarintReader",
+        "engine.catch_up._Reading",
+        "engine.cursors.Cursor",
+        "engine.lanes.Post",
+        "engine.outcome.Outcome",
+        "engine.partition_state.Snapshot",
+        "engine.partition_state.StoredClock",
+        "engine.partition_state.StoredCursor",
+        "engine.partition_state.StoredDisable",
+        "engine.partition_state.StoredHealth",
+        "engine.retry_schedule.LaneClock",
+        "http.exchange.Answer",
+        "http.exchange.Exchange",
+        "http.signing.Signer",
+        "http.target.Target",
+        "worker.log_reader._Place",
+        "worker.request_builder._Prepared",
+        "worker.requests_in_flight._Waiting",
+    },
+    "made with a connection": {"http.connection.HttpConnection", "http.proxy_tunnel.ProxyTunnel"},
+    "with an egress proxy": {"http.connector.EgressProxy"},
+    "where traces are wanted": {"attempts.spans.AttemptSpans"},
+    "made by the poll thread when it starts": {
+        "checkpoints.partition_lookup.PartitionLookup",
+        "checkpoints.state_store.StateReader",
+    },
+    "lives as long as the loop runs": {"worker.watchdog.Watchdog"},
+    "of `hookstream recover`": {
+        "checkpoints.partition_recovery.Evidence",
+        "checkpoints.partition_recovery.FoundState",
+        "checkpoints.partition_recovery.Recovery",
+    },
+    "not wired yet": {"http.resolver.RememberingResolver"},
+}
+
+
+def parts_of_the_package() -> set[str]:
+    """Every class that is no error, no enumeration, no Protocol and no named tuple."""
+    found = set()
+    for module in pkgutil.walk_packages(delivery.__path__, PREFIX):
+        for name, thing in vars(importlib.import_module(module.name)).items():
+            if (
+                inspect.isclass(thing)
+                and thing.__module__ == module.name
+                and not issubclass(thing, BaseException | enum.Enum | tuple)
+                and not getattr(thing, "_is_protocol", False)
+            ):
+                found.add(f"{module.name.removeprefix(PREFIX)}.{name}")
+    return found
+
+
+def inside(thing: Any) -> list[Any]:
+    """What an object holds: attributes, elements, and what its functions are bound to."""
+    if isinstance(thing, MethodType):
+        return [thing.__self__, thing.__func__]
+    if isinstance(thing, FunctionType):
+        return [*(thing.__closure__ or ()), *(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
+    if isinstance(thing, CellType):
+        return [thing.cell_contents]
+    if isinstance(thing, dict):
+        return [*thing, *thing.values(), *getattr(thing, "__dict__", {}).values()]
+    if isinstance(thing, (list, tuple, set, frozenset)):
+        return list(thing)
+    slots = [slot for kind in type(thing).__mro__ for slot in getattr(kind, "__slots__", ())]
+    return [*getattr(thing, "__dict__", {}).values(), *(getattr(thing, slot, None) for slot in slots)]
+
+
+def reached(*roots: Any) -> set[str]:
+    """The classes of this package of everything that these objects hold."""
+    seen: set[int] = set()
+    kinds: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen or isinstance(thing, (ModuleType, type, str, bytes, asyncio.AbstractEventLoop)):
+            continue
+        seen.add(id(thing))
+        kind = type(thing)
+        if kind.__module__.startswith(PREFIX):
+            kinds.add(f"{kind.__module__.removeprefix(PREFIX)}.{kind.__name__}")
+        if kind.__module__.startswith(("hookstream.", "builtins")):
+            waiting += inside(thing)
+    return kinds
+
+
+class Registry:
+    """A registry that nothing is asked of."""
+
+    def schema_text_by_id(self, schema_id: int, /) -> str:
+        raise AssertionError(schema_id)
+
+
+class Producer:
+    """A producer that takes nothing."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+
+def composed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Compose a worker as its role does, with one partition of one endpoint; give the parts that are in it."""
+    for module in (producer, record_writer):
+        monkeypatch.setattr(module, "make_producer", Producer)
+    settings = Settings(kafka_bootstrap_servers="127.0.0.1:1")
+    identity = LogIdentity(log_digest("c", "t"), table_digest("s"))
+    config = WorkerConfig(
+        kafka=KafkaConfig(bootstrap_servers="127.0.0.1:1"),
+        topics=TopicNames(),
+        catalogue=settings.catalogue(),
+        policy=settings.engine_policy(),
+        http=http_config(settings),
+    )
+    made = DeliveryWorker(
+        config,
+        Registry(),  # type: ignore[arg-type]
+        SecretBox.parse(["a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="]),
+        stop=StopSignal(),
+        health=Health(),
+        metrics=Metrics(),
+    )
+    made._ids = dict.fromkeys(
+        (config.topics.deliveries, config.topics.dead_letters, config.topics.attempts, config.topics.hook_notices), 1
+    )
+    made._identities = (identity, identity)
+
+    async def main() -> set[str]:
+        made._loop = asyncio.get_running_loop()
+        made._ended = made._loop.create_future()
+        _, _, http = made._compose()
+        start = StreamStarting(StartAt(0, None), EMPTY_STATE)
+        given = AssignedPartition(PartitionStarting(0, (start, start)), (Inbox(), Inbox()))
+        part = OwnedPartition(made._deliveries._parts.shared, given, now=1.0, steady_ms=1)
+        made.table.apply(0, HOOK.key, replace(HOOK, state=HookState.ENABLED))
+        delivery = replace(DELIVERY, client=HOOK.client, event=HOOK.event, hook_id=HOOK.id, hook_revision=HOOK.revision)
+        part.engine.read(LIVE, 0, delivery, 1)
+        try:
+            return reached(made, part)
+        finally:
+            made._deliveries.readers.close()
+            made._deliveries.abandon_all()
+            await http.close()
+
+    return asyncio.run(main())
+
+
+@pytest.fixture(scope="module")
+def parts() -> Iterator[set[str]]:
+    """Compose once."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield composed(monkeypatch)
+
+
+def test_every_part_of_the_package_is_in_the_worker_or_somebody_says_why_not(parts: set[str]) -> None:
+    assert sorted(parts_of_the_package() - parts - set().union(*ELSEWHERE.values())) == []
+
+
+def test_what_is_said_to_be_elsewhere_is_so(parts: set[str]) -> None:
+    listed = set().union(*ELSEWHERE.values())
+    assert sorted(listed & parts) == [], "it is in the worker"
+    assert sorted(listed - parts_of_the_package()) == [], "it is no more"
