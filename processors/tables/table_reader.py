@@ -218,7 +218,7 @@ class TableThread:
         self,
         reader: SteppedReader,
         *,
-        failed: Callable[[ProcessorError], None],
+        failed: Callable[[Exception], None],
         name: str = "subscription-table",
     ) -> None:
         """Take an open reader; it is closed when the thread ends."""
@@ -240,7 +240,7 @@ class TableThread:
         try:
             while not self._stopping.is_set():
                 self._reader.step(_STEP_S)
-        except ProcessorError as exc:
+        except Exception as exc:  # noqa: BLE001 - a table that nobody reads any more would be followed for ever
             self._failed(exc)
         finally:
             self._reader.close()
