@@ -234,8 +234,13 @@ class EventProducer:
 
 
 def _failed(topic: str, error: KafkaError) -> DeliveryFailedError:
-    """Say what a refusal means. What timed out, was purged or may be tried again can be in the log nevertheless."""
+    """Say what a refusal means. What timed out, was purged or may be tried again can be in the log nevertheless.
+
+    After a fatal error the client refuses everything with a code of its own, and these errors do not call themselves
+    fatal: this producer never sends again, whoever asks.
+    """
     blames_record = error.code() in _BLAMES_RECORD
-    retriable = not blames_record and not error.fatal()
+    fatal = error.fatal() or error.code() == KafkaError._FATAL
+    retriable = not blames_record and not fatal
     what = f"{topic}: {error.name()}: {error.str()}"
     return DeliveryFailedError(what, retriable=retriable, blames_record=blames_record)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
-from confluent_kafka import TopicPartition
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from hookstream.processors.delivery.checkpoints.commit_metadata import decode_metadata, log_digest, table_digest
 from hookstream.processors.delivery.checkpoints.partition_lookup import PartitionStarting, StreamStarting
 from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity, StartAt
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
+from hookstream.processors.delivery.worker import poll_thread
 from hookstream.processors.delivery.worker.poll_thread import PollConfig, PollThread
+from hookstream.processors.errors import KafkaUnavailableError
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import StopSignal
 
@@ -26,8 +30,19 @@ class FakeConsumer:
         self.assigned: dict[tuple[str, int], int] = {}
         self.paused: set[tuple[str, int]] = set()
         self.commits: list[TopicPartition] = []
+        self.sent: list[list[TopicPartition]] = []
+        """What was committed without waiting."""
+        self.refusals: list[KafkaException] = []
+        """What the next commits are answered."""
+        self.messages: list[Any] = []
+        self.done: list[str] = []
+
+    def consume(self, count: int, _timeout_s: float) -> list[Any]:
+        found, self.messages = self.messages[:count], self.messages[count:]
+        return found
 
     def incremental_assign(self, partitions: list[TopicPartition]) -> None:
+        self.done.append("assign")
         for tp in partitions:
             assert (tp.topic, tp.partition) not in self.assigned
             self.assigned[tp.topic, tp.partition] = tp.offset
@@ -43,7 +58,12 @@ class FakeConsumer:
         self.paused -= {(tp.topic, tp.partition) for tp in partitions}
 
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[TopicPartition]:
-        assert not asynchronous
+        self.done.append("commit")
+        if asynchronous:
+            self.sent.append(offsets)
+            return []
+        if self.refusals:
+            raise self.refusals.pop(0)
         self.commits += offsets
         return offsets
 
@@ -63,6 +83,12 @@ class FakeLoop:
     def lost(self, partitions: Any) -> None:
         self.calls.append(("lost", set(partitions)))
 
+    def arrived(self) -> None:
+        self.calls.append(("arrived", None))
+
+    def failed(self, error: Exception) -> None:
+        self.calls.append(("failed", error))
+
 
 def a_thread() -> tuple[PollThread, Any, Any]:
     loop, consumer = FakeLoop(), FakeConsumer()
@@ -74,7 +100,7 @@ def a_thread() -> tuple[PollThread, Any, Any]:
         identities=(IDENTITY, IDENTITY),
         table_offset=lambda: 5,
     )
-    thread = PollThread(config, loop, StopSignal())  # type: ignore[arg-type]
+    thread = PollThread(config, loop, StopSignal())
     thread._consumer, thread._eager = consumer, False  # type: ignore[assignment]
 
     def look_up(_consumer: Any, partition: int) -> PartitionStarting:
@@ -173,3 +199,152 @@ def test_a_commit_that_covers_what_was_given_away_is_not_sent() -> None:
 
     assert not consumer.commits
     assert answers == ["it covers partitions that were given away"]
+
+
+class Record:
+    """A record that Kafka brought."""
+
+    def __init__(self, topic: str, partition: int) -> None:
+        self.place = (topic, partition)
+
+    def error(self) -> None:
+        return None
+
+    def topic(self) -> str:
+        return self.place[0]
+
+    def partition(self) -> int:
+        return self.place[1]
+
+    def __len__(self) -> int:
+        return 10
+
+
+UNKNOWN_MEMBER = KafkaException(KafkaError(KafkaError.UNKNOWN_MEMBER_ID))
+
+
+def owning(*partitions: int) -> tuple[PollThread, Any, Any]:
+    """A thread that owns partitions; what it did to get them is forgotten."""
+    thread, consumer, loop = a_thread()
+    thread._on_assign(consumer, [tp for p in partitions for tp in sides((LIVE, p), (REPLAY, p))])
+    consumer.commits.clear()
+    consumer.done.clear()
+    loop.calls.clear()
+    return thread, consumer, loop
+
+
+def test_where_the_first_commit_of_a_partition_fails_nothing_of_it_is_delivered() -> None:
+    """A state could be written before there is any commit: nobody could tell that from offsets that were lost."""
+    thread, consumer, loop = a_thread()
+    consumer.refusals = [UNKNOWN_MEMBER] * poll_thread._COMMIT_TRIES
+    with pytest.raises(KafkaUnavailableError):
+        thread._on_assign(consumer, sides((LIVE, 3), (REPLAY, 3)))
+    assert not loop.calls
+
+
+def test_a_partition_is_handed_over_when_its_first_commit_is_made_and_not_before() -> None:
+    thread, consumer, loop = a_thread()
+    loop.assigned = lambda _: consumer.done.append("handed over")
+    thread._on_assign(consumer, sides((LIVE, 3), (REPLAY, 3)))
+    assert consumer.done == ["assign", "commit", "handed over"]
+
+
+def test_a_last_commit_is_tried_again_before_a_partition_is_let_go() -> None:
+    thread, consumer, loop = owning(3)
+    loop.last = [TopicPartition(LIVE, 3, 99, "m")]
+    consumer.refusals = [UNKNOWN_MEMBER]
+    thread._on_revoke(consumer, sides((LIVE, 3), (REPLAY, 3)))
+    assert [tp.offset for tp in consumer.commits] == [99]
+
+
+def test_a_worker_that_was_suspended_commits_nothing_before_kafka_could_say_that_its_partitions_are_anothers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It joins again at once, and the broker then takes its commits of any partition: what it says is old."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    thread, consumer, _ = owning(3)
+    thread.step()
+    thread.commit([TopicPartition(LIVE, 3, 50, "m")], lambda _: None)
+    now[0] += poll_thread._AWAY_S + 1
+    for _ in range(3):
+        thread.step()
+        assert not consumer.sent
+        now[0] += poll_thread._REJOINED_WITHIN_S / 4
+    now[0] += poll_thread._REJOINED_WITHIN_S
+    thread.step()
+    assert [tp.offset for (tp,) in consumer.sent] == [50]
+
+
+def test_partitions_that_were_lost_while_it_was_suspended_are_never_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    thread, consumer, loop = owning(3)
+    answers: list[str | None] = []
+    thread.step()
+    thread.commit([TopicPartition(LIVE, 3, 50, "m")], answers.append)
+    now[0] += 60
+    thread.step()
+    thread._on_lost(consumer, sides((LIVE, 3), (REPLAY, 3)))
+    now[0] += poll_thread._REJOINED_WITHIN_S
+    thread.step()
+    assert not consumer.sent
+    assert answers == ["it covers partitions that were given away"]
+    assert ("lost", {3}) in loop.calls
+
+
+def test_a_commit_under_way_when_its_partitions_are_lost_is_answered_then_and_not_again() -> None:
+    """Kafka may keep its answer for as long as a session, and nothing else is committed meanwhile."""
+    thread, consumer, _ = owning(3, 4)
+    answers: list[str | None] = []
+    first, second = [TopicPartition(LIVE, 3, 50, "m")], [TopicPartition(LIVE, 4, 60, "m")]
+    thread.commit(first, answers.append)
+    thread._send_commit()
+    thread._on_lost(consumer, sides((LIVE, 3), (REPLAY, 3)))
+    assert answers == ["its partitions were lost"]
+    thread.commit(second, answers.append)
+    thread._send_commit()
+    thread._on_commit(None, first)
+    assert len(answers) == 1, "the answer is that of the first"
+    thread._on_commit(None, second)
+    assert answers == ["its partitions were lost", None]
+
+
+def test_a_commit_that_one_partition_refuses_has_failed() -> None:
+    thread, _, _ = owning(3)
+    answers: list[str | None] = []
+    thread.commit([TopicPartition(LIVE, 3, 50, "m")], answers.append)
+    thread._send_commit()
+    refused = SimpleNamespace(topic=LIVE, partition=3, offset=50, error=KafkaError(KafkaError.UNKNOWN_MEMBER_ID))
+    thread._on_commit(None, [refused])  # type: ignore[list-item]
+    assert len(answers) == 1
+    assert answers[0] is not None
+
+
+def test_a_draining_worker_hands_nothing_over_and_pauses_what_it_has() -> None:
+    thread, consumer, loop = owning(3)
+    thread.drain()
+    consumer.messages = [Record(LIVE, 3)]
+    thread.step()
+    assert consumer.paused == {(LIVE, 3), (REPLAY, 3)}
+    assert not thread._inboxes[LIVE, 3].messages
+    assert not loop.calls
+
+
+def test_what_was_fetched_of_a_partition_that_was_given_away_is_dropped() -> None:
+    thread, consumer, loop = owning(3, 4)
+    consumer.messages = [Record(LIVE, 3), Record(LIVE, 4)]
+    thread._on_lost(consumer, sides((LIVE, 3), (REPLAY, 3)))
+    thread.step()
+    assert (LIVE, 3) not in thread._inboxes
+    assert len(thread._inboxes[LIVE, 4].messages) == 1
+    assert loop.calls[-1] == ("arrived", None)
+
+
+def test_the_last_commits_of_a_worker_are_of_what_it_still_holds() -> None:
+    thread, consumer, _ = owning(3, 4)
+    consumer.subscribe = lambda *_, **__: None
+    thread.finish([TopicPartition(LIVE, 3, 50, "m"), TopicPartition(LIVE, 4, 60, "m")])
+    thread._on_lost(consumer, sides((LIVE, 3), (REPLAY, 3)))
+    thread._poll()
+    assert [(tp.partition, tp.offset) for tp in consumer.commits] == [(4, 60)]

@@ -301,3 +301,159 @@ def test_giving_away_does_not_wait_for_ever_for_a_state() -> None:
         assert await bench.committing.last_commits(bench.part, bench.now + 0.05) == []
 
     asyncio.run(run())
+
+
+def test_the_answer_to_a_commit_from_before_the_suspension_does_not_end_the_fence() -> None:
+    """It says who owned the partitions then. Who owns them now says the next one."""
+
+    async def run() -> None:
+        bench = Bench()
+        bench.deliver(60)
+        await bench.tick()
+        bench.committing.prove()
+        await bench.answer()
+        assert bench.is_fenced()
+        assert not bench.woken
+        await bench.tick()
+        await bench.answer()
+        assert not bench.is_fenced()
+        assert bench.woken
+
+    asyncio.run(run())
+
+
+def test_a_failed_commit_does_not_end_the_fence() -> None:
+    async def run() -> None:
+        bench = Bench()
+        bench.committing.prove()
+        await bench.tick()
+        await bench.answer("unknown member")
+        assert bench.is_fenced()
+        await bench.tick()
+        await bench.answer()
+        assert not bench.is_fenced()
+
+    asyncio.run(run())
+
+
+def test_a_commit_that_failed_is_sent_again_by_itself() -> None:
+    async def run() -> None:
+        bench = Bench()
+        bench.deliver(60)
+        await bench.tick()
+        first = await bench.answer("broker transport failure")
+        bench.now += 1.0
+        timer = bench.committing._timer
+        assert timer is not None, "nothing else happens: no record, no answer"
+        await bench.tick()
+        assert [tp.offset for tp in await bench.answer()] == [tp.offset for tp in first] == [60]
+        bench.now += 1.0
+        await bench.tick()
+        assert not bench.sent, "once it succeeded there is nothing to say"
+
+    asyncio.run(run())
+
+
+def two_chunks(monkeypatch: Any) -> None:
+    monkeypatch.setattr(committing_module, "chunks_of", lambda whole: [whole[:1], whole[1:]])
+
+
+def test_a_state_is_pointed_to_when_every_chunk_of_it_is_acknowledged(monkeypatch: Any) -> None:
+    two_chunks(monkeypatch)
+
+    async def run() -> None:
+        bench = Bench()
+        bench.views[0].state = OWING
+        bench.deliver(60)
+        await bench.tick()
+        (_, _, first), (_, _, second) = bench.written
+        second(78)
+        await asyncio.sleep(0)
+        assert not bench.sent
+        first(77)
+        (live,) = await bench.answer()
+        found = decode_metadata(live.metadata)
+        assert found is not None
+        assert found.pointer is not None
+        assert (found.pointer.chunks, found.pointer.first_offset, found.pointer.last_offset) == (2, 77, 78)
+
+    asyncio.run(run())
+
+
+def test_a_state_of_which_kafka_refuses_a_chunk_is_written_again_and_never_pointed_to(monkeypatch: Any) -> None:
+    two_chunks(monkeypatch)
+
+    async def run() -> None:
+        bench = Bench()
+        bench.views[0].state = OWING
+        bench.deliver(60)
+        await bench.tick()
+        (old, _, first), (_, _, second) = bench.written
+        bench.written.clear()
+        first(None)
+        second(78)
+        await asyncio.sleep(0)
+        assert not bench.sent
+        assert bench.committing._timer is not None, "by itself"
+        bench.now += 1.0
+        await bench.tick()
+        (new, _, first), (_, _, second) = bench.written
+        assert old != new
+        first(80)
+        second(81)
+        (live,) = await bench.answer()
+        found = decode_metadata(live.metadata)
+        assert found is not None
+        assert found.pointer is not None
+        assert found.pointer.first_offset == 80
+
+    asyncio.run(run())
+
+
+def test_nothing_is_committed_of_a_partition_that_is_gone() -> None:
+    async def run() -> None:
+        bench = Bench()
+        bench.views[0].state = OWING
+        bench.deliver(60)
+        await bench.tick()
+        _, _, written = bench.written.pop()
+        bench.part.gone = True
+        written(77)
+        await bench.tick()
+        assert not bench.sent
+
+    asyncio.run(run())
+
+
+def test_the_answer_for_a_partition_that_is_gone_buries_nothing_of_it() -> None:
+    """Its next owner may point to the state that this commit replaced, if the commit came too late."""
+
+    async def run() -> None:
+        bench = Bench()
+        bench.views[0].state = OWING
+        bench.deliver(60)
+        await bench.tick()
+        bench.written.pop()[2](77)
+        await bench.answer()
+        bench.views[0].state = EMPTY_STATE
+        bench.now += 2.0
+        bench.deliver(60)
+        await bench.tick()
+        bench.part.gone = True
+        await bench.answer()
+        bench.now += 2 * committing_module._TOMBSTONE_AFTER_S
+        bench.committing.bury_tombstones()
+        assert not bench.written
+
+    asyncio.run(run())
+
+
+def test_what_is_under_way_when_a_partition_is_given_away_is_replaced_by_the_last_word() -> None:
+    async def run() -> None:
+        bench = Bench()
+        bench.deliver(60)
+        await bench.tick()
+        bench.deliver(3)
+        assert [tp.offset for tp in await bench.committing.last_commits(bench.part, bench.now + 5)] == [63]
+
+    asyncio.run(run())
