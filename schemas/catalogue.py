@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 
-from .avro_schema import AvroSchema, compact_json
+from .avro_schema import compact_json
 from .errors import InvalidSchemaError, UnknownEventError
 from .event import EventName
 from .event_schema import check_event_schema, event_symbols
@@ -121,14 +121,6 @@ class Catalogue:
         except KeyError:
             msg = f"unknown namespace {namespace[:100]!r}; namespaces are {', '.join(self._texts)}"
             raise UnknownEventError(msg) from None
-
-    def symbols(self, namespace: str) -> tuple[str, ...]:
-        """The bare symbols of the namespace's events, by their index on the wire.
-
-        Raises:
-            UnknownEventError: no such namespace.
-        """
-        return event_symbols(AvroSchema(self.schema_text(namespace)))
 
     def subjects(self, topics: TopicNames) -> dict[str, str]:
         """Every registry subject of a deployment, `<topic>-value`, with the schema text that it has to hold."""

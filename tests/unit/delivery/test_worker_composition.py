@@ -60,6 +60,8 @@ ELSEWHERE = {
         "engine.partition_state.StoredDisable",
         "engine.partition_state.StoredHealth",
         "engine.retry_schedule.LaneClock",
+        "http.known_names._Known",
+        "http.look_ups.LookUp",
         "http.exchange.Answer",
         "http.exchange.Exchange",
         "http.signing.Signer",
@@ -81,7 +83,6 @@ ELSEWHERE = {
         "checkpoints.partition_recovery.FoundState",
         "checkpoints.partition_recovery.Recovery",
     },
-    "not wired yet": {"http.resolver.RememberingResolver"},
 }
 
 
