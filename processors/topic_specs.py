@@ -6,7 +6,7 @@ clock (`LogAppendTime`): a backfilled event must not be deleted by its own age, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -105,42 +105,3 @@ def _table(name: str, partitions: int) -> TopicSpec:
 def _spec(name: str, partitions: int, cleanup: Cleanup, config: Mapping[str, str]) -> TopicSpec:
     always = {"cleanup.policy": cleanup.value, "message.timestamp.type": "LogAppendTime"}
     return TopicSpec(name=name, partitions=partitions, cleanup=cleanup, config={**always, **config})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundTopic:
-    """One topic as it is."""
-
-    partitions: int
-    cleanup: str
-
-
-def mismatches(specs: Iterable[TopicSpec], found: Mapping[str, FoundTopic]) -> list[str]:
-    """What differs in a way that loses order or records, one sentence each, with the command that mends it.
-
-    Only the partition count and the cleanup policy count: retention and sizes are the operator's to change.
-    """
-    complaints = []
-    for spec in specs:
-        topic = found.get(spec.name)
-        if topic is None:
-            complaints.append(f"topic {spec.name} does not exist: run `hookstream topics create`")
-            continue
-        if topic.partitions != spec.partitions:
-            complaints.append(_partitions_differ(spec, topic.partitions))
-        if set(topic.cleanup.split(",")) != {spec.cleanup.value}:
-            complaints.append(
-                f"topic {spec.name} has cleanup.policy={topic.cleanup}, wants {spec.cleanup}: run `kafka-configs.sh"
-                f" --bootstrap-server SERVER --alter --topic {spec.name} --add-config cleanup.policy={spec.cleanup}`"
-            )
-    return complaints
-
-
-def _partitions_differ(spec: TopicSpec, partitions: int) -> str:
-    counts = f"topic {spec.name} has {partitions} partitions, wants {spec.partitions}"
-    if spec.partitions == 1:
-        return f"{counts}: delete it, then run `hookstream topics create` and `hookstream subscriptions resync`"
-    return (
-        f"{counts}: set HOOKSTREAM_PARTITIONS={partitions} if it was made so on purpose; keys move when the count"
-        " changes, so it is not changed under records that are owed"
-    )

@@ -7,21 +7,30 @@ configured, checked or identified.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
+import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from hookstream.producers.registry import SchemaRegistry
+from hookstream.producers.errors import NotRegisteredError
+from hookstream.producers.registry import COMPATIBILITY, SchemaRegistry
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.topics import TopicNames
 
 from .errors import KafkaUnavailableError, TopicMismatchError
 from .kafka import REQUEST_TIMEOUT_S, KafkaConfig, kafka_error, make_admin, result_of, translated
-from .topic_specs import FoundTopic, TopicSpec, mismatches
+from .topic_preconditions import Complaint, FoundTopic, complaints
+from .topic_specs import TopicSpec
 
 _VISIBLE_WITHIN_S = 30.0
 _LOOK_AGAIN_S = 0.1
+# With so many a broker may be away while two acknowledge; what one alone has acknowledged would be lost with it.
+_MANY_REPLICAS = 3
+# What refuses at least every schema that readers of what was written before could not use.
+_STRICT_ENOUGH = frozenset({COMPATIBILITY, "FULL_TRANSITIVE"})
+
+log = structlog.get_logger("hookstream.topics")
 
 
 def create_topics(
@@ -43,9 +52,13 @@ def create_topics(
     if kafka.embedded:
         _make_appear(admin, specs)
         return []
-    _partition_counts(admin)  # a broker that is away is told from one that refuses, and sooner
+    with translated("cannot list topics"):  # a broker that is away is told from one that refuses, and sooner
+        admin.list_topics(timeout=REQUEST_TIMEOUT_S)
     # The controller is asked, and not a broker's list, which may still show what was deleted a moment ago.
-    wanted = [NewTopic(spec.name, spec.partitions, replication_factor, config=dict(spec.config)) for spec in specs]
+    more = {"min.insync.replicas": "2"} if replication_factor >= _MANY_REPLICAS else {}
+    wanted = [
+        NewTopic(spec.name, spec.partitions, replication_factor, config={**spec.config, **more}) for spec in specs
+    ]
     futures = admin.create_topics(wanted, operation_timeout=_VISIBLE_WITHIN_S, request_timeout=_VISIBLE_WITHIN_S)
     created = [name for name, future in futures.items() if _was_created(name, future.result)]
     _wait_visible(admin, specs, sleep)
@@ -53,23 +66,66 @@ def create_topics(
 
 
 def check_topics(kafka: KafkaConfig, specs: Sequence[TopicSpec]) -> None:
-    """Prove that every topic exists with its partition count and cleanup policy.
+    """Prove that nothing of the topics loses order or records; what is merely weak is a line of log.
 
     Raises:
         TopicMismatchError: what differs, with the command that mends it.
         KafkaUnavailableError: no answer.
         KafkaRefusedError: no right to look.
     """
+    told = judge_topics(kafka, specs)
+    refused = [complaint.text for complaint in told if complaint.refused]
+    if refused:
+        raise TopicMismatchError("; ".join(refused))
+    for complaint in told:
+        log.warning("a topic is not as it should be", detail=complaint.text)
+
+
+def judge_topics(kafka: KafkaConfig, specs: Sequence[TopicSpec]) -> list[Complaint]:
+    """Compare the topics of a cluster with what the code relies on.
+
+    Raises:
+        KafkaUnavailableError: no answer.
+        KafkaRefusedError: no right to look.
+    """
     if kafka.embedded:
-        return
+        return []
     admin = make_admin(kafka)
-    counts = _partition_counts(admin)
-    names = [spec.name for spec in specs if spec.name in counts]
-    policies = _cleanup_policies(admin, names)
-    found = {name: FoundTopic(partitions=counts[name], cleanup=policies[name]) for name in names}
-    complaints = mismatches(specs, found)
-    if complaints:
-        raise TopicMismatchError("; ".join(complaints))
+    with translated("cannot list topics"):
+        listed = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+    there = {spec.name: listed[spec.name] for spec in specs if spec.name in listed and listed[spec.name].error is None}
+    configs = _configs(admin, there)
+    found = {
+        name: FoundTopic(
+            partitions=len(topic.partitions),
+            replicas=min((len(each.replicas) for each in topic.partitions.values()), default=0),
+            config=configs[name],
+        )
+        for name, topic in there.items()
+    }
+    return complaints(specs, found)
+
+
+def judge_schemas(registry: SchemaRegistry, catalogue: Catalogue, names: TopicNames) -> list[str]:
+    """Compare what the registry holds with the schemas of this release and of SCHEMA_DIR, one sentence a difference.
+
+    Raises:
+        RegistryUnavailableError: the registry could not be asked.
+        RegistryRefusedError: it says no.
+    """
+    told = []
+    for subject, text in catalogue.subjects(names).items():
+        try:
+            registry.id_for(subject, text)
+        except NotRegisteredError as exc:
+            told.append(str(exc))
+            continue
+        level = registry.compatibility(subject)
+        if level not in _STRICT_ENOUGH:
+            told.append(
+                f"{subject}: its compatibility is {level}, wants {COMPATIBILITY}: run `hookstream topics create`"
+            )
+    return told
 
 
 def register_schemas(registry: SchemaRegistry, catalogue: Catalogue, names: TopicNames) -> None:
@@ -134,23 +190,19 @@ def _was_created(name: str, wait: Callable[[], object]) -> bool:
     return True
 
 
-def _partition_counts(admin: AdminClient) -> dict[str, int]:
-    with translated("cannot list topics"):
-        topics = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
-    return {name: len(topic.partitions) for name, topic in topics.items() if topic.error is None}
-
-
-def _cleanup_policies(admin: AdminClient, names: Iterable[str]) -> Mapping[str, str]:
+def _configs(admin: AdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Every key of every topic that has a value which may be shown."""
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     if not resources:
         return {}
     doing = "cannot read the configuration of topics"
     with translated(doing):
         futures = admin.describe_configs(resources, request_timeout=REQUEST_TIMEOUT_S)
-    return {
-        resource.name: result_of(future, f"{doing}: {resource.name}")["cleanup.policy"].value
-        for resource, future in futures.items()
-    }
+    found: dict[str, dict[str, str]] = {}
+    for resource, future in futures.items():
+        entries = result_of(future, f"{doing}: {resource.name}").values()
+        found[resource.name] = {entry.name: entry.value for entry in entries if entry.value is not None}
+    return found
 
 
 def _wait_visible(admin: AdminClient, specs: Iterable[TopicSpec], sleep: Callable[[float], None]) -> None:

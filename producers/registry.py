@@ -139,6 +139,25 @@ class SchemaRegistry:
         if not self.is_mock:
             self._translated(subject, lambda: self._client.set_compatibility(subject, level))
 
+    def compatibility(self, subject: str) -> str:
+        """Give what the subject accepts, by its own setting or the registry's; the mock has what is wanted.
+
+        Raises:
+            RegistryUnavailableError: the registry could not be asked.
+        """
+        if self.is_mock:
+            return COMPATIBILITY
+
+        def ask() -> str:
+            try:
+                return self._client.get_compatibility(subject)
+            except SchemaRegistryError as exc:
+                if exc.http_status_code != _NOT_FOUND:
+                    raise
+                return self._client.get_compatibility()  # the subject has none of its own
+
+        return self._translated(subject, ask)
+
     def prove_answering(self) -> None:
         """Return when the registry has answered a question whose answer is not cached; that it refuses is an answer.
 

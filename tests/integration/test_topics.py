@@ -9,7 +9,15 @@ from hookstream.processors.errors import KafkaUnavailableError, TopicMismatchErr
 from hookstream.processors.kafka import KafkaConfig, make_admin, make_producer, producer_config
 from hookstream.processors.operations.embedded import EmbeddedKafka
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
-from hookstream.processors.topics import check_topics, cluster_id, create_topics, register_schemas, topic_ids
+from hookstream.processors.topics import (
+    check_topics,
+    cluster_id,
+    create_topics,
+    judge_schemas,
+    judge_topics,
+    register_schemas,
+    topic_ids,
+)
 from hookstream.producers.errors import IncompatibleSchemaError
 from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.catalogue import Catalogue
@@ -56,6 +64,7 @@ def test_a_topic_that_differs_is_refused_with_what_to_do(kafka: Kafka, topics: T
     config = KafkaConfig(bootstrap_servers=kafka.bootstrap_servers)
     create_plain_topics(kafka.bootstrap_servers, topics.deliveries, partitions=4)
     create_plain_topics(kafka.bootstrap_servers, topics.control, partitions=3)
+    create_plain_topics(kafka.bootstrap_servers, topics.events("user"), partitions=3)
     specs = topic_specs(topics, CATALOGUE, LIMITS)
     create_topics(config, specs)
     with pytest.raises(TopicMismatchError) as caught:
@@ -63,7 +72,10 @@ def test_a_topic_that_differs_is_refused_with_what_to_do(kafka: Kafka, topics: T
     message = str(caught.value)
     assert f"{topics.deliveries} has 4 partitions, wants 3" in message
     assert f"{topics.control} has cleanup.policy=delete, wants compact" in message
+    assert f"{topics.events('user')} has message.timestamp.type=CreateTime, wants LogAppendTime" in message
     assert topics.events("lead") not in message
+    told = [complaint.text for complaint in judge_topics(config, specs)]
+    assert any(f"{topics.control} has delete.retention.ms=86400000" in text for text in told)
 
 
 def test_a_missing_topic_is_refused_with_what_to_do(kafka: Kafka, topics: TopicNames) -> None:
@@ -116,8 +128,10 @@ def test_schemas_are_registered_and_what_breaks_readers_is_refused(registry_url:
     broken = text.replace('"name":"client","type":"long"', '"name":"client","type":"string"')
     assert broken != text
     with SchemaRegistry(registry_url) as registry:
+        assert len(judge_schemas(registry, CATALOGUE, topics)) == len(CATALOGUE.subjects(topics))
         register_schemas(registry, CATALOGUE, topics)
         register_schemas(registry, CATALOGUE, topics)
+        assert judge_schemas(registry, CATALOGUE, topics) == []
         assert registry.id_for(subject, text) > 0
         with pytest.raises(IncompatibleSchemaError):
             registry.register(subject, broken)

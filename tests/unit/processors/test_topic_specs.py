@@ -1,12 +1,8 @@
-"""The list of topics, and how a cluster that differs is complained about."""
+"""The list of topics, and how each has to be made."""
 
 from __future__ import annotations
 
-import re
-
-import pytest
-
-from hookstream.processors.topic_specs import FoundTopic, TopicLimits, TopicSpec, mismatches, topic_specs
+from hookstream.processors.topic_specs import TopicLimits, TopicSpec, topic_specs
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.topics import TopicNames
 
@@ -16,11 +12,6 @@ DAY_MS = 86_400_000
 
 def specs() -> dict[str, TopicSpec]:
     return {spec.name: spec for spec in topic_specs(NAMES, Catalogue.shipped(), TopicLimits(partitions=6))}
-
-
-def found(**changes: FoundTopic) -> dict[str, FoundTopic]:
-    as_wanted = {name: FoundTopic(partitions=s.partitions, cleanup=s.cleanup.value) for name, s in specs().items()}
-    return {**as_wanted, **{name.replace("_", "."): topic for name, topic in changes.items()}}
 
 
 def test_every_name_of_a_deployment_is_a_topic() -> None:
@@ -51,35 +42,3 @@ def test_a_delivery_fits_where_its_event_did_and_a_dead_letter_where_its_deliver
     size = {name: int(spec.config["max.message.bytes"]) for name, spec in specs().items()}
     assert size[NAMES.deliveries] == size[NAMES.replays] == size[NAMES.events("lead")] + 16 * 1024
     assert size[NAMES.dead_letters] == size[NAMES.events("lead")] + 64 * 1024
-
-
-def test_a_cluster_as_wanted_has_nothing_to_complain_about() -> None:
-    assert mismatches(specs().values(), found()) == []
-
-
-@pytest.mark.parametrize(
-    ("topic", "says"),
-    [
-        (
-            FoundTopic(partitions=7, cleanup="delete"),
-            r"p.deliveries has 7 partitions, wants 6.*HOOKSTREAM_PARTITIONS=7",
-        ),
-        (FoundTopic(partitions=6, cleanup="compact"), r"p.deliveries has cleanup.policy=compact.*kafka-configs.sh"),
-        (FoundTopic(partitions=6, cleanup="compact,delete"), r"cleanup.policy=compact,delete, wants delete"),
-    ],
-)
-def test_a_difference_is_told_with_the_command_that_mends_it(topic: FoundTopic, says: str) -> None:
-    (complaint,) = mismatches(specs().values(), found(p_deliveries=topic))
-    assert re.search(says, complaint)
-
-
-def test_a_table_with_partitions_is_made_again() -> None:
-    (complaint,) = mismatches(specs().values(), found(p_subscriptions=FoundTopic(partitions=12, cleanup="compact")))
-    assert "topics create" in complaint
-    assert "resync" in complaint
-
-
-def test_a_missing_topic_is_told_with_the_command_that_makes_it() -> None:
-    present = found()
-    del present["p.control"]
-    assert mismatches(specs().values(), present) == ["topic p.control does not exist: run `hookstream topics create`"]
