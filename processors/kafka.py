@@ -242,7 +242,9 @@ def end_offset(consumer: Consumer, topic: str, partition: int) -> int:
     return watermarks(consumer, topic, partition)[1]
 
 
-def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
+def watermarks(
+    consumer: Consumer, topic: str, partition: int, *, timeout_s: float = REQUEST_TIMEOUT_S
+) -> tuple[int, int]:
     """Ask the broker for the first offset that it still holds and the one after its last.
 
     Raises:
@@ -253,22 +255,22 @@ def watermarks(consumer: Consumer, topic: str, partition: int) -> tuple[int, int
     asked = TopicPartition(topic, partition)
     with translated(doing):
         try:
-            found = _ask_watermarks(consumer, asked)
+            found = _ask_watermarks(consumer, asked, timeout_s)
         except KafkaException as exc:
             if exc.args[0].code() not in _UNKNOWN:
                 raise
             # What a client learnt of a topic while a broker died it believes for a quarter of an hour, or until asked.
-            consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S)
-            found = _ask_watermarks(consumer, asked)
+            consumer.list_topics(topic, timeout=timeout_s)
+            found = _ask_watermarks(consumer, asked, timeout_s)
     if found is None:
-        message = f"{doing}: no answer within {REQUEST_TIMEOUT_S:.0f} s"
+        message = f"{doing}: no answer within {timeout_s:.0f} s"
         raise KafkaUnavailableError(message)
     return found
 
 
-def _ask_watermarks(consumer: Consumer, asked: TopicPartition) -> tuple[int, int] | None:
+def _ask_watermarks(consumer: Consumer, asked: TopicPartition, timeout_s: float) -> tuple[int, int] | None:
     """Ask once; None where there is no answer in time, which the client's types do not know of."""
-    answer: tuple[int, int] | None = consumer.get_watermark_offsets(asked, timeout=REQUEST_TIMEOUT_S, cached=False)
+    answer: tuple[int, int] | None = consumer.get_watermark_offsets(asked, timeout=timeout_s, cached=False)
     return answer
 
 

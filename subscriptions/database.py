@@ -14,7 +14,8 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TypeAlias, TypeVar
+from time import monotonic
+from typing import TypeAlias, TypeVar, cast
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
@@ -49,6 +50,8 @@ _REFUSALS = re.compile(
     r'(database|role) "[^"]*" does not exist|no such (database|user)|authentication failed|no password supplied'
     r"|no pg_hba\.conf entry|not permitted to log in|unsupported startup parameter|statement pooling mode"
 )
+# Instructions of SQLite's machine between two looks at the clock: some hundred microseconds.
+_SQLITE_STEPS = 10_000
 # PostgreSQL: undefined table, undefined column.
 _MISSING = frozenset({"42P01", "42703"})
 
@@ -175,11 +178,34 @@ def transact(sessions: Sessions, work: Callable[[Session], _Result]) -> _Result:
 
 
 @contextmanager
-def reading(sessions: Sessions) -> Iterator[Session]:
-    """A transaction that writes nothing, and on SQLite waits for no writer."""
+def reading(sessions: Sessions, *, within_s: float | None = None) -> Iterator[Session]:
+    """A transaction that writes nothing, and on SQLite waits for no writer. `within_s` bounds every query in it.
+
+    Raises:
+        DatabaseUnavailableError: no connection, or a query took too long.
+    """
     with translated(), sessions() as session:
-        session.connection(execution_options={_READ_ONLY: True})
-        yield session
+        connection = session.connection(execution_options={_READ_ONLY: True})
+        with _bounded(connection, within_s):
+            yield session
+
+
+@contextmanager
+def _bounded(connection: Connection, within_s: float | None) -> Iterator[None]:
+    """Let the database give up a query that takes longer."""
+    if within_s is None:
+        yield
+    elif connection.dialect.name == "sqlite":
+        driver = cast("sqlite3.Connection", connection.connection.dbapi_connection)
+        ends_s = monotonic() + within_s
+        driver.set_progress_handler(lambda: monotonic() > ends_s, _SQLITE_STEPS)
+        try:
+            yield
+        finally:
+            driver.set_progress_handler(None, 0)
+    else:
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(within_s * 1000)}")
+        yield
 
 
 @contextmanager

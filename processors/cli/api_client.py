@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import time
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,17 +17,21 @@ from hookstream.processors.settings import variable
 from .console import CommandError
 
 _TIMEOUT_S = 15.0
+_TRIES = 6
+_LONGEST_PAUSE_S = 5.0
+_SECONDS = re.compile(r"[0-9]{1,3}", re.ASCII)
 
 
 class ApiClient:
     """Asks the API, and turns every answer that is none into one line."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
         """Prepare; nothing is sent yet.
 
         Raises:
             SettingsError: the URL is none.
         """
+        self._sleep = sleep
         self._shown_url = clean_url(url)
         try:
             base = httpx.URL(url)
@@ -66,7 +72,7 @@ class ApiClient:
     ) -> dict[str, Any]:
         params = {name: str(value) for name, value in (query or {}).items() if value is not None}
         try:
-            answer = self._http.request(method, path, params=params, json=body, headers=headers)
+            answer = self._asked(lambda: self._http.request(method, path, params=params, json=body, headers=headers))
         except httpx.HTTPError as exc:
             message = f"no answer from {self._shown_url}: {str(exc) or type(exc).__name__}"
             raise CommandError(message) from exc
@@ -81,6 +87,16 @@ class ApiClient:
             return document
         message = f"the API answered {answer.status_code}: {document.get('detail', answer.reason_phrase)}"
         raise CommandError(message)
+
+    def _asked(self, ask: Callable[[], httpx.Response]) -> httpx.Response:
+        """The answer; a question that comes while too many are being answered is asked again for a while."""
+        for _ in range(_TRIES - 1):
+            answer = ask()
+            if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                return answer
+            pause = answer.headers.get("retry-after", "")
+            self._sleep(min(float(pause), _LONGEST_PAUSE_S) if _SECONDS.fullmatch(pause) else _LONGEST_PAUSE_S)
+        return ask()
 
     def close(self) -> None:
         """Disconnect."""

@@ -19,6 +19,8 @@ from .commit_note import CommitNote
 
 # Clients poll for `effective`; the routers commit it once a second.
 _FRESH_FOR_S = 0.25
+# For somebody else's question to Kafka, whose answer is this one's too.
+_WAIT_S = 1.0
 
 log = structlog.get_logger("hookstream.router")
 
@@ -42,7 +44,9 @@ class CommittedProgress:
         None where a partition has committed none or belongs to an earlier `subscriptions` topic, or where Kafka does
         not answer. At most a quarter of a second old.
         """
-        with self._lock:
+        if not self._lock.acquire(timeout=_WAIT_S):
+            return None  # whoever asks holds no thread for as long as Kafka is silent, but for one
+        try:
             if time.monotonic() - self._asked_at >= _FRESH_FOR_S:
                 try:
                     self._answer = self._ask()
@@ -51,6 +55,8 @@ class CommittedProgress:
                     self._answer = None
                 self._asked_at = time.monotonic()
             return self._answer
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Disconnect. Calling it twice is harmless."""

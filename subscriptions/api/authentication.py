@@ -6,12 +6,12 @@ Source: RFC 6750.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from http import HTTPStatus
 from typing import Any, Final, cast
 
 from fastapi import Request
 from fastapi.routing import APIRoute
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from hookstream.schemas.event import ClientId
@@ -20,8 +20,13 @@ from hookstream.subscriptions.errors import ExpiredTokenError, TokenError
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.tokens import Principal, authenticate
 
+from .admission import OwnThreads, Question
+from .dependencies import ApiDependencies
 from .problems import ProblemError
 
+# Who is asking is found out whatever the handlers' threads wait for: where all of them are taken, a question that will
+# be refused is refused at once.
+_THREADS: Final = OwnThreads("authentication", 8)
 _REALM: Final = 'Bearer realm="hookstream"'
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -38,7 +43,7 @@ def route_for(sessions: Sessions, now_ms: NowMs, *roles: Role) -> type[APIRoute]
             takes_body = self.body_field is not None
 
             async def handler(request: Request) -> Response:
-                request.state.principal = await run_in_threadpool(_principal, sessions, now_ms, request, roles)
+                request.state.principal = await _THREADS.run(_principal, sessions, now_ms, request, roles)
                 if takes_body:
                     _check_media_type(request)
                 return await inner(request)
@@ -51,6 +56,15 @@ def route_for(sessions: Sessions, now_ms: NowMs, *roles: Role) -> type[APIRoute]
 def principal_of(request: Request) -> Principal:
     """Who is asking; for handlers of routes behind a token."""
     return cast("Principal", request.state.principal)
+
+
+def asking(deps: ApiDependencies, request: Request, question: Question) -> AbstractContextManager[None]:
+    """Count a slow question of this request's token while it is answered.
+
+    Raises:
+        ProblemError: when it is entered: 429, where too many are being answered.
+    """
+    return deps.admission.enter(question, principal_of(request).token_id)
 
 
 def scope_of(request: Request, client: int | None) -> ClientId | None:

@@ -12,7 +12,8 @@ from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.subscriptions.dead_letters import FoundLetter, LetterPlace, LetterQuery, resend_letters
 from hookstream.subscriptions.models import Role
 
-from .authentication import principal_of, route_for, scope_of
+from .admission import Question
+from .authentication import asking, principal_of, route_for, scope_of
 from .dead_letter_bodies import (
     LETTER_ID,
     LetterAnswer,
@@ -41,7 +42,7 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
     routes = route_for(deps.sessions, deps.now_ms, Role.INTEGRATOR, Role.OPERATOR)
     router = APIRouter(tags=["dead letters"], route_class=routes)
 
-    @router.get("/dead-letters", responses=problems(401, 403, 422, 503), **BEARER)
+    @router.get("/dead-letters", responses=problems(401, 403, 422, 429, 503), **BEARER)
     def list_dead_letters(  # noqa: PLR0913 - the framework reads one parameter an argument
         request: Request,
         *,
@@ -65,17 +66,19 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
             after=_position(cursor),
             limit=limit,
         )
-        page = deps.dead_letters.find(query)
+        with asking(deps, request, Question.DEAD_LETTERS):
+            page = deps.dead_letters.find(query)
         return LettersAnswer(
             dead_letters=[LetterFields(**_fields(found)) for found in page.letters],
             next_cursor=None if page.after is None else page.after.id,
         )
 
-    @router.get("/dead-letters/{letter}", responses=problems(401, 403, 404, 422, 503), **BEARER)
+    @router.get("/dead-letters/{letter}", responses=problems(401, 403, 404, 422, 429, 503), **BEARER)
     def get_dead_letter(letter: Annotated[str, Path(pattern=LETTER_ID)], request: Request) -> LetterAnswer:
         """Show a dead letter, with the start of its last answer."""
         place = _place(letter)
-        found = _own(deps.dead_letters.get([place]).get(place), request)
+        with asking(deps, request, Question.DEAD_LETTERS):
+            found = _own(deps.dead_letters.get([place]).get(place), request)
         if found is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "dead-letter-not-found", "there is no such dead letter")
         answer = found.letter.last_answer.decode(errors="replace")
@@ -84,7 +87,7 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
     @router.post(
         "/dead-letters/resend",
         status_code=HTTPStatus.ACCEPTED,
-        responses=problems(400, 401, 403, 413, 415, 422, 503),
+        responses=problems(400, 401, 403, 413, 415, 422, 429, 503),
         **BEARER,
     )
     def resend_dead_letters(body: ResendBody, request: Request) -> ResentAnswer:
@@ -93,28 +96,33 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
         An event that could not be read when it died, and can be now, is routed as a new one. What cannot be read is
         named with the reason; the rest is sent.
         """
-        fit: list[FoundLetter] = []
-        unfit: list[UnfitFields] = []
-        letters = deps.dead_letters.get([_place(letter_id) for letter_id in body.ids])
-        for letter_id in body.ids:
-            found = _own(letters.get(_place(letter_id)), request)
-            if found is None:
-                unfit.append(UnfitFields(id=letter_id, detail="there is no such dead letter"))
-            elif not found.resendable:
-                unfit.append(UnfitFields(id=letter_id, detail=found.unfit or "nobody can read it"))
-            else:
-                fit.append(found)
-        if not fit:
-            raise ProblemError(
-                HTTPStatus.UNPROCESSABLE_ENTITY,
-                "nothing-to-resend",
-                f"none of them can be sent again; the first: {unfit[0].detail}",
-            )
-        actor = principal_of(request).actor
-        job = resend_letters(deps.sessions, deps.dead_letters, fit, actor=actor, now_ms=deps.now_ms)
-        return ResentAnswer(job=job, resent=[found.place.id for found in fit], unfit=unfit)
+        with asking(deps, request, Question.DEAD_LETTERS):
+            return _resend(body, request, deps)
 
     return router
+
+
+def _resend(body: ResendBody, request: Request, deps: ApiDependencies) -> ResentAnswer:
+    fit: list[FoundLetter] = []
+    unfit: list[UnfitFields] = []
+    letters = deps.dead_letters.get([_place(letter_id) for letter_id in body.ids])
+    for letter_id in body.ids:
+        found = _own(letters.get(_place(letter_id)), request)
+        if found is None:
+            unfit.append(UnfitFields(id=letter_id, detail="there is no such dead letter"))
+        elif not found.resendable:
+            unfit.append(UnfitFields(id=letter_id, detail=found.unfit or "nobody can read it"))
+        else:
+            fit.append(found)
+    if not fit:
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "nothing-to-resend",
+            f"none of them can be sent again; the first: {unfit[0].detail}",
+        )
+    actor = principal_of(request).actor
+    job = resend_letters(deps.sessions, deps.dead_letters, fit, actor=actor, now_ms=deps.now_ms)
+    return ResentAnswer(job=job, resent=[found.place.id for found in fit], unfit=unfit)
 
 
 def _own(found: FoundLetter | None, request: Request) -> FoundLetter | None:

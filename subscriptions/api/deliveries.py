@@ -15,12 +15,12 @@ from hookstream.schemas.delivery import Delivery, DeliveryId
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
 from hookstream.subscriptions.attempt_log import AttemptQuery, LoggedAttempt, PagePosition, list_attempts
-from hookstream.subscriptions.database import reading
 from hookstream.subscriptions.deliveries import Deliveries, DeliveryView, audit_sending, job_name, ping_of
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.repository import HookRepository
 
-from .authentication import principal_of, route_for, scope_of
+from .admission import Question
+from .authentication import asking, principal_of, route_for, scope_of
 from .bodies import ClientFields
 from .delivery_bodies import (
     AttemptedConceptFields,
@@ -91,7 +91,7 @@ class AttemptPage:
             after=self.after,
             limit=self.limit + 1,
         )
-        with reading(deps.sessions) as session:
+        with deps.reading() as session:
             found = list_attempts(session, query)
         page = found[: self.limit]
         return [_fields(logged) for logged in page], _cursor(page[-1]) if len(found) > self.limit else None
@@ -102,7 +102,7 @@ def attempt_routes(deps: ApiDependencies) -> APIRouter:
     routes = route_for(deps.sessions, deps.now_ms, Role.INTEGRATOR, Role.OPERATOR)
     router = APIRouter(tags=["deliveries"], route_class=routes)
 
-    @router.get("/hooks/{hook_id}/attempts", responses=problems(401, 403, 404, 422, 503), **BEARER)
+    @router.get("/hooks/{hook_id}/attempts", responses=problems(401, 403, 404, 422, 429, 503), **BEARER)
     def list_hook_attempts(
         hook_id: IdOfHook, request: Request, page: Annotated[AttemptPage, Depends()]
     ) -> AttemptsAnswer:
@@ -111,16 +111,17 @@ def attempt_routes(deps: ApiDependencies) -> APIRouter:
         They are here a moment after they were made: the attempt log follows the deliveries.
         """
         client = principal_of(request).client
-        attempts, after = page.read(deps, client, hook_id=HookId(hook_id))
+        with asking(deps, request, Question.ATTEMPTS):
+            attempts, after = page.read(deps, client, hook_id=HookId(hook_id))
         if not attempts:
-            with reading(deps.sessions) as session:
+            with deps.reading() as session:
                 HookRepository(session, "", deps.now_ms()).get(hook_id, client=client)
         return AttemptsAnswer(attempts=attempts, next_cursor=after)
 
     @router.post(
         "/hooks/{hook_id}/ping",
         status_code=HTTPStatus.ACCEPTED,
-        responses=problems(401, 403, 404, 409, 422, 503),
+        responses=problems(401, 403, 404, 409, 422, 429, 503),
         **BEARER,
     )
     def ping_hook(hook_id: IdOfHook, request: Request) -> SentAnswer:
@@ -129,9 +130,10 @@ def attempt_routes(deps: ApiDependencies) -> APIRouter:
         It is the hook's own event, of concept 0, under an id of its own, with `hookstream-replay: ping-…`. What became
         of it is at `GET /deliveries/{id}`.
         """
-        with reading(deps.sessions) as session:
+        with deps.reading() as session:
             delivery = ping_of(session, hook_id, client=principal_of(request).client, now_ms=deps.now_ms())
-        return _send(deps, request, delivery, "ping")
+        with asking(deps, request, Question.ACKNOWLEDGEMENTS):
+            return _send(deps, request, delivery, "ping")
 
     return router
 
@@ -142,7 +144,7 @@ def delivery_routes(deps: ApiDependencies) -> APIRouter:
     router = APIRouter(tags=["deliveries"], route_class=routes)
     deliveries = Deliveries(deps.sessions, deps.delivery_log)
 
-    @router.get("/deliveries/{delivery_id}", responses=problems(401, 403, 404, 422, 503), **BEARER)
+    @router.get("/deliveries/{delivery_id}", responses=problems(401, 403, 404, 422, 429, 503), **BEARER)
     def get_delivery(
         delivery_id: IdOfDelivery, request: Request, page: Annotated[AttemptPage, Depends()], client: OfClient = None
     ) -> DeliveryAnswer:
@@ -151,14 +153,15 @@ def delivery_routes(deps: ApiDependencies) -> APIRouter:
         One that is owed and was never attempted is searched in Kafka's log, which may take seconds. `unknown`: it was
         attempted, never successfully, and the logs do not say what came then.
         """
-        view = deliveries.look_up(DeliveryId(delivery_id), client=scope_of(request, client))
-        attempts, after = page.read(deps, view.client, delivery_id=view.id)
+        with asking(deps, request, Question.DELIVERIES):
+            view = deliveries.look_up(DeliveryId(delivery_id), client=scope_of(request, client))
+            attempts, after = page.read(deps, view.client, delivery_id=view.id)
         return DeliveryAnswer(delivery=_shown(view), attempts=attempts, next_cursor=after)
 
     @router.post(
         "/deliveries/{delivery_id}/resend",
         status_code=HTTPStatus.ACCEPTED,
-        responses=problems(401, 403, 404, 409, 422, 503),
+        responses=problems(401, 403, 404, 409, 422, 429, 503),
         **BEARER,
     )
     def resend_delivery(delivery_id: IdOfDelivery, request: Request, client: OfClient = None) -> SentAnswer:
@@ -166,8 +169,9 @@ def delivery_routes(deps: ApiDependencies) -> APIRouter:
 
         It waits until nothing of its resource is owed, so that it overtakes no first delivery.
         """
-        record = deliveries.again(DeliveryId(delivery_id), client=scope_of(request, client))
-        return _send(deps, request, record, "resend")
+        with asking(deps, request, Question.DELIVERIES):
+            record = deliveries.again(DeliveryId(delivery_id), client=scope_of(request, client))
+            return _send(deps, request, record, "resend")
 
     return router
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TypeAlias
 
+from sqlalchemy.orm import Session
+
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.subscriptions.changes import BrokerClock, EventPublisher, RouterProgress
-from hookstream.subscriptions.database import NowMs, Sessions
+from hookstream.subscriptions.database import NowMs, Sessions, reading
 from hookstream.subscriptions.dead_letters import DeadLetterLog
 from hookstream.subscriptions.deliveries import DeliveryLog, DeliveryPublisher
 from hookstream.subscriptions.owed import OwedReader
 from hookstream.subscriptions.secrets import SecretBox
 from hookstream.subscriptions.target_url import TargetPolicy
+
+from .admission import Admission
 
 ReadinessCheck: TypeAlias = Callable[[], str | None]
 """None where the part is ready, else a sentence for the operator; called in the event loop, so it waits for nothing."""
@@ -36,6 +41,12 @@ class ApiLimits:
     # The longest body that is not a list of events has 500 ids of dead letters.
     max_body_bytes: int = 16 * 1024
     publish_timeout_s: float = 10.0
+    # Of some forty threads; each waits for Kafka or for a long query.
+    slow_of_one_token: int = 2
+    slow_of_one_kind: int = 4
+    publishing_at_once: int = 24
+    query_within_s: float = 5.0
+    list_within_s: float = 8.0
 
 
 def _nobody_listens() -> None:
@@ -64,3 +75,14 @@ class ApiDependencies:
     wished: Callable[[], None] = _nobody_listens
     monotonic_s: Callable[[], float] = monotonic
     limits: ApiLimits = field(default_factory=ApiLimits)
+    admission: Admission = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin to count."""
+        limits = self.limits
+        admission = Admission(of_one_token=limits.slow_of_one_token, of_one_kind=limits.slow_of_one_kind)
+        object.__setattr__(self, "admission", admission)
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """A transaction that writes nothing, and in which no query takes longer than a request may."""
+        return reading(self.sessions, within_s=self.limits.query_within_s)

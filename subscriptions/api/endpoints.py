@@ -8,7 +8,6 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
 from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Query, Request
@@ -16,7 +15,6 @@ from fastapi import APIRouter, Query, Request
 from hookstream.schemas.control import parse_endpoint_id
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
-from hookstream.subscriptions.database import reading
 from hookstream.subscriptions.endpoints import (
     EndpointQuery,
     LastOutcomes,
@@ -29,7 +27,8 @@ from hookstream.subscriptions.errors import EndpointNotFoundError
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.owed import Endpoint, EndpointHook, EndpointState, Owed, judge, judge_all
 
-from .authentication import principal_of, route_for, scope_of
+from .admission import Question
+from .authentication import asking, principal_of, route_for, scope_of
 from .bodies import (
     ClientFields,
     EndpointAnswer,
@@ -95,7 +94,7 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
         tags=["endpoints"], route_class=route_for(deps.sessions, deps.now_ms, Role.INTEGRATOR, Role.OPERATOR)
     )
 
-    @router.get("/endpoints", responses=problems(401, 403, 422, 503), **BEARER)
+    @router.get("/endpoints", responses=problems(401, 403, 422, 429, 503), **BEARER)
     def list_endpoints(
         request: Request,
         *,
@@ -111,7 +110,8 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
         """List endpoints (one client's hooks that share a target) with what each is owed, the oldest first.
 
         The numbers are those of the delivery workers' last commits, also while no worker runs. `behind_exact` is false
-        where a part of a long log was only sampled; asking again reads on. `unknown` names what cannot be told.
+        where a part of a long log was only sampled; asking again reads on. `unknown` names what cannot be told. A page
+        may be short, and not the last one.
         """
         wanted = _Wanted(
             client=scope_of(request, client),
@@ -120,18 +120,22 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
             sort=sort,
             limit=limit,
         )
-        return _page(deps, wanted, _position(cursor))
+        after = _position(cursor)
+        with asking(deps, request, Question.BACKLOG):
+            return _page(deps, wanted, after)
 
-    @router.get("/endpoints/{endpoint_id}", responses=problems(401, 403, 404, 422, 503), **BEARER)
+    @router.get("/endpoints/{endpoint_id}", responses=problems(401, 403, 404, 422, 429, 503), **BEARER)
     def get_endpoint(endpoint_id: str, request: Request) -> EndpointAnswer:
         """Show one endpoint; `id` is the client and a digest of the target."""
         named, own = parse_endpoint_id(endpoint_id), principal_of(request).client
         if named is None or own not in (None, named[0]):
             raise EndpointNotFoundError(endpoint_id[:40])
-        judged, owed = _look(deps, named[0])
-        for endpoint in judged:
-            if endpoint.id == endpoint_id:
-                return EndpointAnswer(endpoint=_shown(deps, [endpoint], deps.now_ms())[0], unknown=list(owed.unknown))
+        with asking(deps, request, Question.BACKLOG):
+            judged, owed = _look(deps, named[0])
+            for endpoint in judged:
+                if endpoint.id == endpoint_id:
+                    shown = _shown(deps, [endpoint], deps.now_ms())[0]
+                    return EndpointAnswer(endpoint=shown, unknown=list(owed.unknown))
         raise EndpointNotFoundError(endpoint_id)
 
     return router
@@ -144,18 +148,28 @@ def _page(deps: ApiDependencies, wanted: _Wanted, after: _Key | HookId | None) -
     """
     judged, owed = _look(deps, wanted.client)
     now_ms = deps.now_ms()
+    ends_s = deps.monotonic_s() + deps.limits.list_within_s
     noted = {each.id: each for each in judged if each.state is not EndpointState.HEALTHY or each.behind or each.replays}
     found: list[tuple[str, Endpoint]] = []
     if not isinstance(after, int):
         shown = sorted((wanted.key(each), each) for each in noted.values() if wanted.shows(each, now_ms))
         found = [(f"o:{key.number}:{key.id}", each) for key, each in shown if after is None or key > after]
+    goes_on = ""
     others = _others(deps, wanted, owed, after=after if isinstance(after, int) else HookId(0))
-    unnoted = (each for each in others if each[1].id not in noted)
-    found += islice(unnoted, max(0, wanted.limit + 1 - len(found)))
+    for position, endpoint in others if len(found) <= wanted.limit else ():
+        if endpoint.id not in noted and wanted.shows(endpoint, now_ms):
+            found.append((position, endpoint))
+            if len(found) > wanted.limit:
+                break
+        if deps.monotonic_s() >= ends_s:  # few of many fit: the next page goes on from here
+            goes_on = position
+            break
     page = found[: wanted.limit]
+    if len(found) > wanted.limit:
+        goes_on = page[-1][0]
     return EndpointsAnswer(
         endpoints=_shown(deps, [endpoint for _, endpoint in page], now_ms),
-        next_cursor=_encoded(page[-1][0]) if len(found) > wanted.limit else None,
+        next_cursor=_encoded(goes_on) if goes_on else None,
         unknown=list(owed.unknown),
     )
 
@@ -168,14 +182,12 @@ def _others(deps: ApiDependencies, wanted: _Wanted, owed: Owed, *, after: HookId
     disabled = None if wanted.state is None else wanted.state is EndpointState.DISABLED
     while True:
         query = EndpointQuery(client=wanted.client, disabled=disabled, after=after, limit=wanted.limit + 1)
-        with reading(deps.sessions) as session:
+        with deps.reading() as session:
             page = endpoints_page(session, query)
         now_ms = deps.now_ms()
         for hooks in page:
             after = min(hook.id for hook in hooks)
-            endpoint = judge(hooks, owed, paused=False, now_ms=now_ms)
-            if wanted.shows(endpoint, now_ms):
-                yield f"r:{after}", endpoint
+            yield f"r:{after}", judge(hooks, owed, paused=False, now_ms=now_ms)
         if len(page) < query.limit:
             return
 
@@ -183,12 +195,12 @@ def _others(deps: ApiDependencies, wanted: _Wanted, owed: Owed, *, after: HookId
 def _look(deps: ApiDependencies, client: ClientId | None) -> tuple[list[Endpoint], Owed]:
     """Every endpoint of the clients of whom there is something to tell, and of the one that was asked for."""
     rows: list[EndpointHook] = []
-    with reading(deps.sessions) as session:
+    with deps.reading() as session:
         paused = paused_endpoints(session, client)
 
     def not_before(clients: Collection[ClientId]) -> dict[HookId, int]:
         about = {*clients, *(whose for whose, _ in paused), *([] if client is None else [client])}
-        with reading(deps.sessions) as session:
+        with deps.reading() as session:
             rows.extend(hooks_of(session, about))
         return {row.id: row.not_before_ms for row in rows if row.not_before_ms}
 
@@ -198,7 +210,7 @@ def _look(deps: ApiDependencies, client: ClientId | None) -> tuple[list[Endpoint
 
 def _shown(deps: ApiDependencies, endpoints: Sequence[Endpoint], now_ms: int) -> list[EndpointFields]:
     """These endpoints, with what the attempt log knows of them."""
-    with reading(deps.sessions) as session:
+    with deps.reading() as session:
         known = last_outcomes(session, [hook.id for endpoint in endpoints for hook in endpoint.hooks])
     shown = []
     for endpoint in endpoints:

@@ -16,6 +16,7 @@ from hookstream.subscriptions.changes import PendingReceipt, Receipt
 from hookstream.subscriptions.errors import NotPublishedError
 from hookstream.subscriptions.models import Role
 
+from .admission import OwnThreads
 from .authentication import route_for
 from .bodies import (
     EventBody,
@@ -36,25 +37,30 @@ TraceParent = Annotated[str | None, Header(description="W3C Trace Context; the e
 def event_routes(deps: ApiDependencies) -> APIRouter:
     """Publishing."""
     router = APIRouter(tags=["events"], route_class=route_for(deps.sessions, deps.now_ms, Role.PLATFORM))
+    threads = OwnThreads("publishing", deps.limits.publishing_at_once)
 
     @router.post(
         "/events", status_code=HTTPStatus.ACCEPTED, responses=problems(400, 401, 403, 413, 415, 422, 503), **BEARER
     )
-    def publish_events(body: EventsBody, traceparent: TraceParent = None) -> ReceiptAnswer | ReceiptsAnswer:
+    async def publish_events(body: EventsBody, traceparent: TraceParent = None) -> ReceiptAnswer | ReceiptsAnswer:
         """Publish one event, or a list. The answer comes when Kafka has acknowledged all of them.
 
         Nothing is published where one of a list is not valid. Where Kafka takes only a part, the problem names the
         rest; repeating the request with the same `id`s gives no second delivery with another `webhook-id`.
         """
-        bodies = body if isinstance(body, list) else [body]
-        prefix = "#/{}" if isinstance(body, list) else "#"
-        events = _events(bodies, prefix, deps)
-        receipts = _publish(events, _trace(traceparent), deps)
-        if isinstance(body, list):
-            return ReceiptsAnswer(receipts=receipts)
-        return ReceiptAnswer(receipt=receipts[0])
+        return await threads.run(_published, body, traceparent, deps)
 
     return router
+
+
+def _published(body: EventsBody, traceparent: str | None, deps: ApiDependencies) -> ReceiptAnswer | ReceiptsAnswer:
+    bodies = body if isinstance(body, list) else [body]
+    prefix = "#/{}" if isinstance(body, list) else "#"
+    events = _events(bodies, prefix, deps)
+    receipts = _publish(events, _trace(traceparent), deps)
+    if isinstance(body, list):
+        return ReceiptsAnswer(receipts=receipts)
+    return ReceiptAnswer(receipt=receipts[0])
 
 
 def event_type_routes(deps: ApiDependencies) -> APIRouter:

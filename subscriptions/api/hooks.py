@@ -14,14 +14,15 @@ from hookstream.schemas.bounded import long_of
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId, HookState
 from hookstream.subscriptions.changes import StoredHook
-from hookstream.subscriptions.database import reading, transact
+from hookstream.subscriptions.database import transact
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.registration import Registered, register_hook
 from hookstream.subscriptions.repository import HookChange, HookQuery, HookRepository, NewHook, RateLimit
 from hookstream.subscriptions.secret_rotation import Rotated, RotationRequest, rotate_secret
 from hookstream.subscriptions.target_url import normalise_target
 
-from .authentication import principal_of, route_for, scope_of
+from .admission import Question
+from .authentication import asking, principal_of, route_for, scope_of
 from .bodies import (
     ClientFields,
     CreatedHookAnswer,
@@ -109,7 +110,7 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
             after=_position(cursor),
             limit=limit + 1,
         )
-        with reading(deps.sessions) as session:
+        with deps.reading() as session:
             found = HookRepository(session, "", deps.now_ms()).list(query)
         page = found[:limit]
         more = len(found) > limit
@@ -139,7 +140,7 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
         stored = _write(request, deps, lambda hooks, client: hooks.disable(hook_id, client=client))
         return _shown(stored, deps)
 
-    @router.post("/hooks/{hook_id}/enable", responses=problems(400, 401, 403, 404, 413, 415, 422, 503), **BEARER)
+    @router.post("/hooks/{hook_id}/enable", responses=problems(400, 401, 403, 404, 413, 415, 422, 429, 503), **BEARER)
     def enable_hook(hook_id: IdOfHook, body: EnableBody, request: Request) -> HookAnswer:
         """Deliver again, also where an endpoint was given up (410, or five days of failure).
 
@@ -148,7 +149,8 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
         not_before_ms = None
         if body.backlog == "skip":
             _read(request, deps, hook_id)  # nobody asks Kafka for a hook that is not theirs
-            not_before_ms = deps.broker_clock.now_ms()
+            with asking(deps, request, Question.ACKNOWLEDGEMENTS):
+                not_before_ms = deps.broker_clock.now_ms()
         stored = _write(
             request, deps, lambda hooks, client: hooks.enable(hook_id, client=client, not_before_ms=not_before_ms)
         )
@@ -190,7 +192,7 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
 
 
 def _read(request: Request, deps: ApiDependencies, hook_id: int) -> StoredHook:
-    with reading(deps.sessions) as session:
+    with deps.reading() as session:
         return HookRepository(session, "", deps.now_ms()).get(hook_id, client=principal_of(request).client)
 
 

@@ -39,6 +39,7 @@ from hookstream.subscriptions.errors import (
     ReplayNotFoundError,
     ReplayStateError,
     ReplayUnfinishedError,
+    SchemaRevisionError,
     TooManySecretsError,
     TooManySkipsError,
 )
@@ -162,8 +163,11 @@ def problem_of(exc: Exception) -> ProblemError:  # noqa: C901, PLR0911, PLR0912 
             return ProblemError(HTTPStatus.CONFLICT, "hook-deleted", str(exc), extra={"hook": {"id": exc.hook_id}})
         case LogSearchError():
             return _unavailable("log-search-unavailable", str(exc))
-        case DatabaseError():
+        case SchemaRevisionError():
             return _unavailable("database-unavailable", str(exc))
+        case DatabaseError():
+            # Its own words name hosts, databases and users.
+            return _unavailable("database-unavailable", "the database does not answer; /readyz and the log say why")
         case BrokerClockError():
             return _unavailable("broker-clock-unavailable", str(exc))
         case DeadLettersUnavailableError():

@@ -15,7 +15,7 @@ from hookstream.schemas.bounded import long_of
 from hookstream.schemas.errors import UnknownEventError
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId
-from hookstream.subscriptions.database import reading, transact
+from hookstream.subscriptions.database import transact
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.replays import (
     NewReplay,
@@ -29,7 +29,8 @@ from hookstream.subscriptions.replays import (
 )
 from hookstream.subscriptions.repository import HookRepository
 
-from .authentication import principal_of, route_for, scope_of
+from .admission import Question
+from .authentication import asking, principal_of, route_for, scope_of
 from .dependencies import ApiDependencies
 from .openapi import BEARER, problems
 from .problems import Fault, ProblemError, invalid, no_such_event
@@ -64,7 +65,7 @@ def replay_routes(deps: ApiDependencies) -> APIRouter:
     @router.post(
         "/replays",
         status_code=HTTPStatus.CREATED,
-        responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503),
+        responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
         **BEARER,
     )
     def create_replay(body: NewReplayBody, request: Request, response: Response) -> ReplayAnswer:
@@ -98,7 +99,7 @@ def replay_routes(deps: ApiDependencies) -> APIRouter:
             before=_before(cursor),
             limit=limit + 1,
         )
-        with reading(deps.sessions) as session:
+        with deps.reading() as session:
             found = ReplayRepository(session, "", deps.now_ms()).list(query)
         page = found[:limit]
         return ReplaysAnswer(
@@ -109,7 +110,7 @@ def replay_routes(deps: ApiDependencies) -> APIRouter:
     @router.get("/replays/{replay_id}", responses=problems(401, 403, 404, 422, 503), **BEARER)
     def get_replay(replay_id: IdOfReplay, request: Request) -> ReplayAnswer:
         """Show a replay, and how far it is."""
-        with reading(deps.sessions) as session:
+        with deps.reading() as session:
             repository = ReplayRepository(session, "", deps.now_ms())
             return _shown(repository.get(replay_id, client=principal_of(request).client), request, deps)
 
@@ -142,12 +143,12 @@ def _asked(fields: NewReplayFields, request: Request, deps: ApiDependencies) -> 
     client = scope_of(request, fields.client)
     event = _event(fields, deps)
     if fields.hook_id is not None:
-        with reading(deps.sessions) as session:
+        with deps.reading() as session:
             hook = HookRepository(session, "", deps.now_ms()).get(fields.hook_id, client=client).hook
         if event not in (None, hook.event):
             raise invalid(Fault(pointer="#/replay/event", detail=f"hook {hook.id} is not one of this event"))
         client, event = hook.client, hook.event
-    to_ms = deps.broker_clock.now_ms() + 1 if fields.to_ms is None else fields.to_ms
+    to_ms = _now(request, deps) + 1 if fields.to_ms is None else fields.to_ms
     faults = [*_faults(fields, event, to_ms, deps), *(_rate_faults(fields) if own else ())]
     if faults:
         raise invalid(*faults)
@@ -167,6 +168,11 @@ def _asked(fields: NewReplayFields, request: Request, deps: ApiDependencies) -> 
         rate_per_s=fields.rate_per_second,
         endpoint_rate_per_s=fields.rate_per_second_per_endpoint,
     )
+
+
+def _now(request: Request, deps: ApiDependencies) -> int:
+    with asking(deps, request, Question.ACKNOWLEDGEMENTS):
+        return deps.broker_clock.now_ms()
 
 
 def _event(fields: NewReplayFields, deps: ApiDependencies) -> EventName | None:
@@ -210,7 +216,7 @@ def _write(
     """Do `work` in a transaction. What operators asked for is visible to its client, and not its to steer."""
     principal = principal_of(request)
     client = principal.client
-    with reading(deps.sessions) as session:
+    with deps.reading() as session:
         found = ReplayRepository(session, "", deps.now_ms()).get(replay_id, client=client)
     if client is not None and not found.own:
         detail = "an operator asked for this replay"

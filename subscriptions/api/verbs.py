@@ -8,12 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 
 from hookstream.schemas.control import parse_endpoint_id
-from hookstream.subscriptions.database import reading, transact
+from hookstream.subscriptions.database import transact
 from hookstream.subscriptions.endpoint_wishes import EndpointKey, EndpointWishes, StoredWish
 from hookstream.subscriptions.errors import EndpointNotFoundError
 from hookstream.subscriptions.models import Role
 
-from .authentication import principal_of, route_for
+from .admission import Question
+from .authentication import asking, principal_of, route_for
 from .bodies import ClientFields, ReasonBody, SkipBody, SkippedFields, WishAnswer, WishFields
 from .dependencies import ApiDependencies
 from .openapi import BEARER, problems
@@ -48,7 +49,7 @@ def verb_routes(deps: ApiDependencies) -> APIRouter:
         """Try at once whatever waits for a time: a retry, a probe, a Retry-After. No attempt is given or taken."""
         return _write(request, deps, lambda wishes: wishes.retry_now(_key(endpoint), body.reason))
 
-    @router.post("/endpoints/{endpoint}/drain", responses=_VERB, **BEARER)
+    @router.post("/endpoints/{endpoint}/drain", responses=_VERB | problems(429), **BEARER)
     def drain_endpoint(endpoint: IdOfEndpoint, body: ReasonBody, request: Request) -> WishAnswer:
         """Move everything that an endpoint is owed by now to the dead letters, from where it can be resent.
 
@@ -56,15 +57,17 @@ def verb_routes(deps: ApiDependencies) -> APIRouter:
         """
         key = _key(endpoint)
         _read(deps, key)  # nobody asks Kafka for an endpoint that does not exist
-        before_ms = deps.broker_clock.now_ms()
+        with asking(deps, request, Question.ACKNOWLEDGEMENTS):
+            before_ms = deps.broker_clock.now_ms()
         return _write(request, deps, lambda wishes: wishes.drain(key, body.reason, before_ms=before_ms))
 
-    @router.post("/endpoints/{endpoint}/skip", responses=_VERB | problems(409), **BEARER)
+    @router.post("/endpoints/{endpoint}/skip", responses=_VERB | problems(409, 429), **BEARER)
     def skip_delivery(endpoint: IdOfEndpoint, body: SkipBody, request: Request) -> WishAnswer:
         """Move one delivery of an endpoint to the dead letters: at once where its resource waits for it, or in turn."""
         key = _key(endpoint)
         _read(deps, key)
-        at_ms = deps.broker_clock.now_ms()
+        with asking(deps, request, Question.ACKNOWLEDGEMENTS):
+            at_ms = deps.broker_clock.now_ms()
         return _write(
             request, deps, lambda wishes: wishes.skip(key, body.reason, delivery_id=body.delivery, at_ms=at_ms)
         )
@@ -85,7 +88,7 @@ def _key(endpoint: str) -> EndpointKey:
 
 
 def _read(deps: ApiDependencies, endpoint: EndpointKey) -> StoredWish:
-    with reading(deps.sessions) as session:
+    with deps.reading() as session:
         return EndpointWishes(session, "", deps.now_ms()).get(endpoint)
 
 

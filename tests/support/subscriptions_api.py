@@ -268,7 +268,8 @@ class Api:
             metrics=lambda: MetricsPage(content=b"hookstream_up 1\n", content_type="text/plain; version=0.0.4"),
             changed=lambda: self.changes.append(None),
         )
-        self.app = create_app(replace(deps, **changes))  # type: ignore[arg-type]  # fields of the test's choice
+        self.deps = replace(deps, **changes)  # type: ignore[arg-type]  # fields of the test's choice
+        self.app = create_app(self.deps)
         self.http = TestClient(self.app, raise_server_exceptions=False)
 
     def token(self, role: Role, client: int | None = None, *, expires_at_ms: int | None = None) -> str:

@@ -6,14 +6,15 @@ chunks, so a start reads a few records, however long the topic is. One thread at
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from hookstream.processors.deadline import Deadline
 from hookstream.processors.delivery.engine.partition_state import PartitionState
 from hookstream.processors.errors import KafkaUnavailableError, StoredFormatError
 from hookstream.processors.kafka import (
+    REQUEST_TIMEOUT_S,
     KafkaConfig,
     consume_batch,
     is_away,
@@ -51,15 +52,17 @@ class StateReader:
         """Close it."""
         self._consumer.close()
 
-    def watermarks(self, topic: str, partition: int) -> tuple[int, int]:
+    def watermarks(self, topic: str, partition: int, *, timeout_s: float = REQUEST_TIMEOUT_S) -> tuple[int, int]:
         """First offset that a log holds, and the one after its last.
 
         Raises:
             KafkaUnavailableError, KafkaRefusedError: as everywhere.
         """
-        return watermarks(self._consumer, topic, partition)
+        return watermarks(self._consumer, topic, partition, timeout_s=timeout_s)
 
-    def load(self, topic: str, partition: int, pointer: StatePointer) -> PartitionState:
+    def load(
+        self, topic: str, partition: int, pointer: StatePointer, *, deadline: Deadline | None = None
+    ) -> PartitionState:
         """Read the state that a commit of a topic's partition points to.
 
         Raises:
@@ -68,7 +71,7 @@ class StateReader:
         """
         wanted = {StateKey(topic, partition, pointer.id, chunk).encode(): chunk for chunk in range(pointer.chunks)}
         chunks: dict[int, bytes] = {}
-        for message in self._between(partition, pointer.first_offset, pointer.last_offset + 1):
+        for message in self._between(partition, pointer.first_offset, pointer.last_offset + 1, deadline):
             chunk = wanted.get(message.key() or b"")
             value = message.value()
             if chunk is not None and value is not None:
@@ -77,22 +80,22 @@ class StateReader:
                     return decode_state(b"".join(chunks[index] for index in range(pointer.chunks)))
         raise StoredFormatError("the state that it points to is not in its topic")
 
-    def any_state(self, topic: str, partition: int) -> bool:
+    def any_state(self, topic: str, partition: int, *, deadline: Deadline | None = None) -> bool:
         """Whether the topic holds any state of that partition; reads all of it.
 
         Raises:
             KafkaUnavailableError: no answer.
         """
-        return bool(self.states(topic, partition))
+        return bool(self.states(topic, partition, deadline=deadline))
 
-    def states(self, topic: str, partition: int) -> dict[StateKey, int]:
+    def states(self, topic: str, partition: int, *, deadline: Deadline | None = None) -> dict[StateKey, int]:
         """Every chunk of that partition that has no tombstone, with its append time (Unix ms); reads all of it.
 
         Raises:
             KafkaUnavailableError: no answer.
         """
         found: dict[StateKey, int] = {}
-        for message in self._between(partition, 0, None):
+        for message in self._between(partition, 0, None, deadline):
             key = StateKey.decode(message.key())
             if key is None or (key.topic, key.partition) != (topic, partition):
                 continue
@@ -119,19 +122,22 @@ class StateReader:
                 chunks.setdefault(key.state_id, {})[key] = value
         return tuple(_found_state(parts) for parts in chunks.values() if parts)
 
-    def _between(self, partition: int, start: int, end: int | None) -> Iterator[Message]:
+    def _between(
+        self, partition: int, start: int, end: int | None, deadline: Deadline | None = None
+    ) -> Iterator[Message]:
         """Every record from `start` to `end`, or to the end that the log has now."""
-        low, high = self.watermarks(self._topic, partition)
+        deadline = deadline or Deadline.after(_READ_WITHIN_S)
+        doing = f"cannot read {self._topic}:{partition}"
+        timeout_s = deadline.left_s(REQUEST_TIMEOUT_S, doing)
+        low, high = self.watermarks(self._topic, partition, timeout_s=timeout_s)
         start = max(start, low)
         end = high if end is None else min(end, high)
         if start >= end:
             return
-        doing = f"cannot read {self._topic}:{partition}"
         with translated(doing):
             self._consumer.assign([TopicPartition(self._topic, partition, start)])
         try:
-            deadline = time.monotonic() + _READ_WITHIN_S
-            while time.monotonic() < deadline:
+            while not deadline.over:
                 with translated(doing):
                     messages = consume_batch(self._consumer, _WAIT_S)
                 for message in messages:
@@ -145,7 +151,7 @@ class StateReader:
                         return
         finally:
             self._consumer.unassign()
-        raise KafkaUnavailableError(f"{doing}: not done within {_READ_WITHIN_S:.0f} s")
+        raise KafkaUnavailableError(f"{doing}: not done in time")
 
 
 def _found_state(parts: Mapping[StateKey, bytes]) -> FoundState:

@@ -8,14 +8,15 @@ records; what it did not get to is sampled, and the counts are then estimates, u
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import TypeAlias
 
 import structlog
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from hookstream.processors.deadline import Deadline
 from hookstream.processors.delivery.checkpoints.commit_metadata import log_digest
 from hookstream.processors.delivery.checkpoints.partition_start import (
     FoundCommit,
@@ -65,7 +66,8 @@ class LookLimits:
     sample_stretches: int = 8
     sample_records: int = 250
     sample_s: float = 1.0
-    wait_s: float = 10.0  # for a look that is under way
+    wait_s: float = 5.0  # for a look that is under way
+    within_s: float = 12.0  # everything together: less than the command line waits for an answer of the API
 
 
 @dataclass(slots=True)
@@ -100,13 +102,20 @@ class KafkaOwed:
     """An `OwedReader`. May be used from any thread; one look at a time."""
 
     def __init__(
-        self, kafka: KafkaConfig, topics: TopicNames, *, decode: Decode, limits: LookLimits | None = None
+        self,
+        kafka: KafkaConfig,
+        topics: TopicNames,
+        *,
+        decode: Decode,
+        limits: LookLimits | None = None,
+        monotonic_s: Callable[[], float] = monotonic,
     ) -> None:
         """Prepare; nothing is connected yet. `decode` reads records of `deliveries`."""
         self._kafka = kafka
         self._topics = topics
         self._decode = decode
         self._limits = limits or LookLimits()
+        self._monotonic_s = monotonic_s
         self._lock = threading.Lock()
         self._logs: dict[LogSide, _Log] = {}
         self._clients: _Clients | None = None
@@ -125,11 +134,12 @@ class KafkaOwed:
         Raises:
             OwedUnknownError: Kafka, or the registry, does not answer.
         """
+        deadline = Deadline.after(self._limits.within_s, self._monotonic_s)
         if not self._lock.acquire(timeout=self._limits.wait_s):
             raise OwedUnknownError("what is owed is being counted for others; try again")
         try:
-            sides = self._sides(client)
-            self._look(sides)
+            sides = self._sides(client, deadline)
+            self._look(sides, deadline)
             return self._told({side: self._logs[side] for side in sides}, client, not_before)
         except (ProcessorError, RegistryError) as exc:
             raise OwedUnknownError(f"what is owed cannot be told now: {exc}") from exc
@@ -138,60 +148,60 @@ class KafkaOwed:
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
-    def _sides(self, client: ClientId | None) -> list[LogSide]:
+    def _sides(self, client: ClientId | None, deadline: Deadline) -> list[LogSide]:
         """Logs that hold what a client, or anyone, is owed."""
         if self._clients is None:
             self._clients = _Clients(self._kafka, self._topics)
         topics = (self._topics.deliveries, self._topics.replays)
-        count = self._clients.scanner.partitions(topics[0])
+        count = self._clients.scanner.partitions(topics[0], deadline)
         if not count:
             raise KafkaUnavailableError(f"there is no topic {topics[0]}")
         found = range(count) if client is None else [partition_of(b"%d" % client, count)]
         return [(topic, partition) for topic in topics for partition in found]
 
-    def _look(self, sides: Iterable[LogSide]) -> None:
+    def _look(self, sides: Iterable[LogSide], deadline: Deadline) -> None:
         """Bring these logs up to date, but for those that are."""
-        now = time.monotonic()
+        now = self._monotonic_s()
         stale = [
             side for side in sides if now - self._logs.setdefault(side, _Log()).looked_at >= self._limits.fresh_for_s
         ]
         if not stale:
             return
-        self._follow_commits(stale)
+        self._follow_commits(stale, deadline)
         readable = [side for side in stale if self._logs[side].trouble is None]
-        self._scan(readable)
-        self._sample([side for side in readable if not self._logs[side].exact])
+        self._scan(readable, deadline.sooner(self._limits.scan_s))
+        self._sample([side for side in readable if not self._logs[side].exact], deadline)
         for side in stale:
-            self._logs[side].looked_at = time.monotonic()
+            self._logs[side].looked_at = self._monotonic_s()
 
-    def _follow_commits(self, sides: Collection[LogSide]) -> None:
+    def _follow_commits(self, sides: Collection[LogSide], deadline: Deadline) -> None:
         """Read the ends of logs, and only then the commits: what is settled by then is seen as settled."""
         clients = self._connected()
         for side in sides:
             held = self._logs[side]
-            held.low, held.end = clients.scanner.watermarks(*side)
-        for (topic, partition), (offset, metadata) in clients.committed(sides).items():
+            held.low, held.end = clients.scanner.watermarks(*side, deadline)
+        for (topic, partition), (offset, metadata) in clients.committed(sides, deadline).items():
             held = self._logs[topic, partition]
             found = FoundCommit(topic, partition, offset if offset >= 0 else None, metadata)
             if found == held.commit and found.offset is not None:
                 continue
             if offset > held.end:  # it came between the two questions
-                held.low, held.end = clients.scanner.watermarks(topic, partition)
+                held.low, held.end = clients.scanner.watermarks(topic, partition, deadline)
             try:
-                held.view = self._view(found, (held.low, held.end))
+                held.view = self._view(found, (held.low, held.end), deadline)
                 held.commit, held.trouble = found, None
             except (StartRefusedError, StoredFormatError) as exc:
                 held.commit, held.trouble = None, str(exc)
                 log.warning("what a partition owes cannot be told", topic=topic, partition=partition, reason=str(exc))
 
-    def _view(self, found: FoundCommit, bounds: tuple[int, int]) -> CommitView:
+    def _view(self, found: FoundCommit, bounds: tuple[int, int], deadline: Deadline) -> CommitView:
         """What a commit says; judged as by a worker that begins with it.
 
         Raises:
             StartRefusedError, StoredFormatError: no worker would begin with it.
         """
         clients, topic, partition = self._connected(), found.topic, found.partition
-        exists = needs_state_search(found) and clients.states.any_state(topic, partition)
+        exists = needs_state_search(found) and clients.states.any_state(topic, partition, deadline=deadline)
         identity = LogIdentity(self._digest(topic), b"")
         try:
             start = decide_start(found, watermarks=bounds, identity=identity, state_exists=exists)
@@ -203,7 +213,7 @@ class KafkaOwed:
             return CommitView(start.offset)
         pointer, state = start.metadata.pointer, EMPTY_STATE
         if pointer is not None:
-            state = clients.states.load(topic, partition, pointer)
+            state = clients.states.load(topic, partition, pointer, deadline=deadline)
         return CommitView(start.committed, start.metadata.settled, state)
 
     def _digest(self, topic: str) -> bytes:
@@ -218,7 +228,7 @@ class KafkaOwed:
             raise AssertionError  # `_sides` is called first
         return self._clients
 
-    def _scan(self, sides: Iterable[LogSide]) -> None:
+    def _scan(self, sides: Iterable[LogSide], deadline: Deadline) -> None:
         """Read what came since, for as long as a look may take, and as far as there is room for it."""
         wanted: dict[LogSide, Stretch] = {}
         for side in sides:
@@ -240,16 +250,16 @@ class KafkaOwed:
                     room -= held.records.size - before
             return True
 
-        reached = self._connected().scanner.scan(wanted, take, ends_at=time.monotonic() + self._limits.scan_s)
+        reached = self._connected().scanner.scan(wanted, take, deadline=deadline)
         for side, offset in reached.items():
             self._logs[side].records.scanned_to = offset
 
-    def _sample(self, sides: Collection[LogSide]) -> None:
+    def _sample(self, sides: Collection[LogSide], deadline: Deadline) -> None:
         """Read some stretches of what was not read."""
         limits = self._limits
         read: dict[LogSide, list[tuple[int, Delivery]]] = {side: [] for side in sides}
         covered = dict.fromkeys(sides, 0)
-        ends_at = time.monotonic() + limits.sample_s
+        enough = deadline.sooner(limits.sample_s)
 
         def take(side: LogSide, message: Message) -> bool:
             held = self._logs[side]
@@ -265,7 +275,7 @@ class KafkaOwed:
                 start, end = self._logs[side].records.scanned_to or 0, self._logs[side].end
                 at = start + (end - start) * number // limits.sample_stretches
                 wanted[side] = Stretch(at, min(at + limits.sample_records, end))
-            for side, offset in self._connected().scanner.scan(wanted, take, ends_at=ends_at).items():
+            for side, offset in self._connected().scanner.scan(wanted, take, deadline=enough).items():
                 covered[side] += offset - wanted[side].start
         for side in sides:
             held = self._logs[side]
@@ -378,15 +388,16 @@ class _Clients:
         self.states = StateReader(kafka, topics.delivery_state)
         self._group: Consumer = make_consumer(group_consumer_config(kafka, group=topics.deliver_group))
 
-    def committed(self, sides: Iterable[LogSide]) -> dict[LogSide, tuple[int, str | None]]:
+    def committed(self, sides: Iterable[LogSide], deadline: Deadline) -> dict[LogSide, tuple[int, str | None]]:
         """Offset, below 0 where there is none, and metadata that the group has, without joining it.
 
         Raises:
             KafkaUnavailableError: no answer.
         """
         doing = "cannot read the delivery workers' offsets"
+        timeout_s = deadline.left_s(REQUEST_TIMEOUT_S, doing)
         with translated(doing):
-            found = self._group.committed([TopicPartition(*side) for side in sides], timeout=REQUEST_TIMEOUT_S)
+            found = self._group.committed([TopicPartition(*side) for side in sides], timeout=timeout_s)
         for tp in found:
             if tp.error is not None:
                 raise kafka_error(tp.error, doing)

@@ -6,14 +6,15 @@ other. What is kept is 30 days of what went wrong: a scan is bounded by time, an
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from time import monotonic
 from typing import TypedDict
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from hookstream.processors.errors import ProcessorError
+from hookstream.processors.deadline import Deadline
+from hookstream.processors.errors import KafkaUnavailableError, ProcessorError
 from hookstream.processors.kafka import (
     REQUEST_TIMEOUT_S,
     KafkaConfig,
@@ -41,6 +42,8 @@ from hookstream.subscriptions.errors import DeadLettersUnavailableError, NotPubl
 
 # Somebody waits for the answer; the next page goes on from there.
 _SCAN_WITHIN_S = 4.0
+# Everything together, Kafka's silence too: less than the command line waits for an answer of the API.
+_WITHIN_S = 10.0
 _STEP_S = 0.2
 # Reading so many costs less than to begin at another place.
 _GAP_RECORDS = 2000
@@ -63,6 +66,7 @@ class KafkaDeadLetters:
         events: EventWriter,
     ) -> None:
         """Prepare; nothing is connected yet. `writer` and `events` stay the caller's to close."""
+        self._monotonic_s: Callable[[], float] = monotonic
         self._kafka = kafka
         self._topic = topics.dead_letters
         self._doing = f"cannot read {self._topic}"
@@ -81,35 +85,38 @@ class KafkaDeadLetters:
         Raises:
             DeadLettersUnavailableError: Kafka or the registry does not answer.
         """
-        ends = time.monotonic() + _SCAN_WITHIN_S
+        deadline = Deadline.after(_WITHIN_S, self._monotonic_s)
+        enough = deadline.sooner(_SCAN_WITHIN_S)
         letters: list[FoundLetter] = []
+        reached = query.after
         with self._consumer() as consumer:
-            partitions = self._partitions(consumer, query)
-            starts = self._offsets_at(consumer, partitions, query.since_ms)
-            if query.after is not None:
-                starts[query.after.partition] = query.after.offset + 1
-            for partition in partitions:
-                for message in self._scan(consumer, LetterPlace(partition, starts.get(partition, 0)), query):
-                    place = LetterPlace(partition, message.offset() or 0)
+            try:
+                for message in self._all(consumer, query, deadline):
+                    reached = LetterPlace(message.partition() or 0, message.offset() or 0)
                     found = self._found(message)
-                    if found is not None and query.wants(found):
+                    if found is not None and found.kept_at_ms >= (query.since_ms or 0) and query.wants(found):
                         letters.append(found)
-                    if len(letters) >= query.limit or time.monotonic() >= ends:
-                        return LetterPage(letters, place)
+                    if len(letters) >= query.limit or enough.over:
+                        return LetterPage(letters, reached)
+            except KafkaUnavailableError:
+                if not deadline.over or reached == query.after:
+                    raise
+                return LetterPage(letters, reached)
         return LetterPage(letters, None)
 
     def get(self, places: Sequence[LetterPlace]) -> Mapping[LetterPlace, FoundLetter]:
         """Read some; those that do not exist (any more) are left out.
 
         Raises:
-            DeadLettersUnavailableError: Kafka or the registry does not answer.
+            DeadLettersUnavailableError: Kafka or the registry does not answer, or they are too many for the time.
         """
         letters: dict[LetterPlace, FoundLetter] = {}
         with self._consumer() as consumer:
-            partitions = set(self._partition_numbers(consumer))
+            deadline = Deadline.after(_WITHIN_S, self._monotonic_s)
+            partitions = set(self._partition_numbers(consumer, deadline))
             for stretch in _stretches(place for place in places if place.partition in partitions):
                 first, last, wanted = stretch[0], stretch[-1], set(stretch)
-                for message in self._scan(consumer, first, LetterQuery()):
+                for message in self._scan(consumer, first, LetterQuery(), deadline):
                     place = LetterPlace(first.partition, message.offset() or 0)
                     if place in wanted and (found := self._found(message)) is not None:
                         letters[place] = found
@@ -150,43 +157,55 @@ class KafkaDeadLetters:
             message = f"the dead letters cannot be read: {exc}"
             raise DeadLettersUnavailableError(message) from exc
 
-    def _partition_numbers(self, consumer: Consumer) -> list[int]:
+    def _partition_numbers(self, consumer: Consumer, deadline: Deadline) -> list[int]:
+        timeout_s = deadline.left_s(REQUEST_TIMEOUT_S, self._doing)
         with translated(self._doing):
-            found = consumer.list_topics(self._topic, timeout=REQUEST_TIMEOUT_S).topics[self._topic]
+            found = consumer.list_topics(self._topic, timeout=timeout_s).topics[self._topic]
         if found.error is not None:
             raise kafka_error(found.error, self._doing)
         return sorted(found.partitions)
 
-    def _partitions(self, consumer: Consumer, query: LetterQuery) -> list[int]:
+    def _all(self, consumer: Consumer, query: LetterQuery, deadline: Deadline) -> Iterator[Message]:
+        """The records of every partition that may hold what is asked for, from where the query goes on."""
+        partitions = self._partitions(consumer, query, deadline)
+        starts = self._offsets_at(consumer, partitions, query.since_ms, deadline)
+        if query.after is not None:
+            starts[query.after.partition] = query.after.offset + 1
+        for partition in partitions:
+            yield from self._scan(consumer, LetterPlace(partition, starts.get(partition, 0)), query, deadline)
+
+    def _partitions(self, consumer: Consumer, query: LetterQuery, deadline: Deadline) -> list[int]:
         """Where to look, in order; those that the pages before have read are left out."""
-        partitions = self._partition_numbers(consumer)
+        partitions = self._partition_numbers(consumer, deadline)
         if query.client is not None:
             partitions = [partition_of(b"%d" % query.client, len(partitions))]
         return [p for p in partitions if query.after is None or p >= query.after.partition]
 
-    def _scan(self, consumer: Consumer, start: LetterPlace, query: LetterQuery) -> Iterator[Message]:
-        """The records of a partition in the query's time, in order, up to the end that it has now."""
-        low, end = watermarks(consumer, self._topic, start.partition)
+    def _scan(
+        self, consumer: Consumer, start: LetterPlace, query: LetterQuery, deadline: Deadline
+    ) -> Iterator[Message]:
+        """The records of a partition before the query's last time, in order, up to the end that it has now."""
+        timeout_s = deadline.left_s(REQUEST_TIMEOUT_S, self._doing)
+        low, end = watermarks(consumer, self._topic, start.partition, timeout_s=timeout_s)
         offset = max(low, start.offset)
         if offset >= end:
             return
         with translated(self._doing):
             consumer.assign([TopicPartition(self._topic, start.partition, offset)])
-        for message in self._records(consumer, start.partition):
+        for message in self._records(consumer, start.partition, deadline):
             if (message.offset() or 0) >= end:
                 return
             kept_at_ms = message.timestamp()[1]
             if query.until_ms is not None and kept_at_ms >= query.until_ms:
                 return
-            if query.since_ms is None or kept_at_ms >= query.since_ms:
-                yield message
+            yield message
 
-    def _records(self, consumer: Consumer, partition: int) -> Iterator[Message]:
+    def _records(self, consumer: Consumer, partition: int, deadline: Deadline) -> Iterator[Message]:
         """What is read, to the end of the partition."""
-        silent_until = time.monotonic() + REQUEST_TIMEOUT_S
         while True:
+            timeout_s = deadline.left_s(_STEP_S, self._doing)
             with translated(self._doing):
-                messages = consume_batch(consumer, _STEP_S)
+                messages = consume_batch(consumer, timeout_s)
             for message in messages:
                 error = message.error()
                 if message.partition() != partition:
@@ -197,18 +216,16 @@ class KafkaDeadLetters:
                     return
                 elif not is_away(error):
                     raise kafka_error(error, self._doing)
-            if messages:
-                silent_until = time.monotonic() + REQUEST_TIMEOUT_S
-            elif time.monotonic() >= silent_until:
-                raise kafka_error(KafkaError(KafkaError._TIMED_OUT), self._doing)
 
-    def _offsets_at(self, consumer: Consumer, partitions: Iterable[int], since_ms: int | None) -> dict[int, int]:
+    def _offsets_at(
+        self, consumer: Consumer, partitions: Iterable[int], since_ms: int | None, deadline: Deadline
+    ) -> dict[int, int]:
         """Where each partition's records from then on begin; asked before anything is fetched, for then it is slow."""
         if since_ms is None or self._kafka.embedded:  # which has no look-up by time
             return {}
         asked = [TopicPartition(self._topic, partition, since_ms) for partition in partitions]
         with translated(f"cannot look times of {self._topic} up"):
-            found = consumer.offsets_for_times(asked, timeout=REQUEST_TIMEOUT_S)
+            found = consumer.offsets_for_times(asked, timeout=deadline.left_s(REQUEST_TIMEOUT_S, self._doing))
         # A partition that has nothing of then is read from nowhere: its end is below every such offset.
         return {place.partition: place.offset if place.offset >= 0 else _MAX_LONG for place in found}
 

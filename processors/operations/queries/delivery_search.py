@@ -9,13 +9,14 @@ it: what is asked for is mostly of today. Time is bounded, for somebody waits fo
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import TypeAlias
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import ProcessorError
 from hookstream.processors.kafka import (
     REQUEST_TIMEOUT_S,
@@ -52,7 +53,7 @@ Side: TypeAlias = tuple[str, int]
 
 
 class KafkaDeliveryLog:
-    """A `DeliveryLog`. May be used from any thread; two searches run at once, others wait for their turn."""
+    """A `DeliveryLog`. May be used from any thread; two searches run at once, others wait for a while."""
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class KafkaDeliveryLog:
         decode: Callable[[bytes | None], Delivery],
         decode_dead_letter: Callable[[bytes | None], DeadLetter],
         within_s: float = WITHIN_S,
+        monotonic_s: Callable[[], float] = monotonic,
     ) -> None:
         """Prepare; nothing is connected yet."""
         self._kafka = kafka
@@ -69,6 +71,7 @@ class KafkaDeliveryLog:
         self._decode = decode
         self._decode_dead_letter = decode_dead_letter
         self._within_s = within_s
+        self._monotonic_s = monotonic_s
         self._turns = threading.BoundedSemaphore(_AT_ONCE)
 
     def find(self, wanted: WantedDelivery) -> FoundDelivery:
@@ -77,13 +80,13 @@ class KafkaDeliveryLog:
         Raises:
             LogSearchError: Kafka or the registry does not answer, or too many search already.
         """
-        ends_s = time.monotonic() + self._within_s
-        if not self._turns.acquire(timeout=self._within_s):
+        deadline = Deadline.after(self._within_s, self._monotonic_s)
+        if not self._turns.acquire(timeout=self._within_s / 2):
             raise LogSearchError("the logs of deliveries cannot be searched now: others search already")
         try:
             consumer = make_consumer(reader_config(self._kafka, own={"fetch.wait.max.ms": _FETCH_WAIT_MS}))
             try:
-                return self._search(consumer, wanted, ends_s)
+                return self._search(consumer, wanted, deadline)
             finally:
                 consumer.close()
         except (ProcessorError, RegistryError) as exc:
@@ -91,28 +94,29 @@ class KafkaDeliveryLog:
         finally:
             self._turns.release()
 
-    def _search(self, consumer: Consumer, wanted: WantedDelivery, ends_s: float) -> FoundDelivery:
-        left = self._bounds(consumer, wanted)
+    def _search(self, consumer: Consumer, wanted: WantedDelivery, deadline: Deadline) -> FoundDelivery:
+        left = self._bounds(consumer, wanted, deadline)
         finds = _Finds(wanted, self._topics, self._decode, self._decode_dead_letter)
         records = _FIRST_RECORDS
-        while left and (remaining_s := ends_s - time.monotonic()) > 0:
+        while left and not deadline.over:
             stretch = {side: (max(low, high - records), high) for side, (low, high) in left.items()}
-            if not _read(consumer, stretch, finds.take, remaining_s):
+            if not _read(consumer, stretch, finds.take, deadline):
                 break
             records *= _LONGER
             left = {side: (low, stretch[side][0]) for side, (low, _) in left.items() if stretch[side][0] > low}
             left = {side: bounds for side, bounds in left.items() if finds.may_be_in(side[0])}
         return finds.result(complete=not left)
 
-    def _bounds(self, consumer: Consumer, wanted: WantedDelivery) -> dict[Side, tuple[int, int]]:
+    def _bounds(self, consumer: Consumer, wanted: WantedDelivery, deadline: Deadline) -> dict[Side, tuple[int, int]]:
         """Where it may be: offsets from the first on and before the second."""
         topics = self._topics
         bounds: dict[Side, tuple[int, int]] = {}
         for topic in (topics.deliveries, topics.replays, topics.dead_letters):
-            count = _partitions(consumer, topic)
+            count = _partitions(consumer, topic, deadline)
             known = None if wanted.client is None else partition_of(b"%d" % wanted.client, count)
             for partition in range(count) if known is None else (known,):
-                bounds[topic, partition] = watermarks(consumer, topic, partition)
+                timeout_s = deadline.left_s(REQUEST_TIMEOUT_S, f"cannot look {topic} up")
+                bounds[topic, partition] = watermarks(consumer, topic, partition, timeout_s=timeout_s)
         if wanted.position is not None:
             side, offset = (topics.deliveries, wanted.position.partition), wanted.position.offset
             low, high = bounds.get(side, (0, 0))
@@ -178,14 +182,13 @@ class _Finds:
 
 
 def _read(
-    consumer: Consumer, stretch: Mapping[Side, tuple[int, int]], take: Callable[[Message], None], within_s: float
+    consumer: Consumer, stretch: Mapping[Side, tuple[int, int]], take: Callable[[Message], None], deadline: Deadline
 ) -> bool:
     """Read a stretch of each partition, each in its order; False if time is over first."""
-    ends_s = time.monotonic() + within_s
     left = {side: high for side, (_, high) in stretch.items()}
     with translated("cannot read the logs of deliveries"):
         consumer.incremental_assign([TopicPartition(*side, start) for side, (start, _) in stretch.items()])
-        while left and time.monotonic() < ends_s:
+        while left and not deadline.over:
             messages = consume_batch(consumer, _WAIT_S, limit=_BATCH_RECORDS)
             passed = list(_taken(messages, left, take))
             if passed:
@@ -216,10 +219,10 @@ def _taken(messages: Iterable[Message], left: dict[Side, int], take: Callable[[M
             yield side
 
 
-def _partitions(consumer: Consumer, topic: str) -> int:
+def _partitions(consumer: Consumer, topic: str, deadline: Deadline) -> int:
     doing = f"cannot look {topic} up"
     with translated(doing):
-        found = consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic]
+        found = consumer.list_topics(topic, timeout=deadline.left_s(REQUEST_TIMEOUT_S, doing)).topics[topic]
     if found.error is not None:
         raise kafka_error(found.error, doing)
     return len(found.partitions)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from hookstream.processors.deadline import Deadline
 from hookstream.processors.kafka import (
+    REQUEST_TIMEOUT_S,
     KafkaConfig,
     consume_batch,
     is_away,
@@ -49,30 +50,33 @@ class LogScanner:
         """Close it."""
         self._consumer.close()
 
-    def watermarks(self, topic: str, partition: int) -> tuple[int, int]:
+    def watermarks(self, topic: str, partition: int, deadline: Deadline) -> tuple[int, int]:
         """First offset that a log holds, and the one after its last.
 
         Raises:
             KafkaUnavailableError, KafkaRefusedError: as everywhere.
         """
-        return watermarks(self._consumer, topic, partition)
+        timeout_s = deadline.left_s(REQUEST_TIMEOUT_S, f"cannot look {topic} up")
+        return watermarks(self._consumer, topic, partition, timeout_s=timeout_s)
 
-    def partitions(self, topic: str) -> int:
+    def partitions(self, topic: str, deadline: Deadline) -> int:
         """How many partitions a topic has; 0 where there is none.
 
         Raises:
             KafkaUnavailableError: no answer.
         """
-        with translated(f"cannot look {topic} up"):
-            found = self._consumer.list_topics(topic, timeout=10).topics.get(topic)
+        doing = f"cannot look {topic} up"
+        with translated(doing):
+            timeout_s = deadline.left_s(REQUEST_TIMEOUT_S, doing)
+            found = self._consumer.list_topics(topic, timeout=timeout_s).topics.get(topic)
         return 0 if found is None else len(found.partitions)
 
     def scan(
-        self, wanted: Mapping[LogSide, Stretch], take: Callable[[LogSide, Message], bool], *, ends_at: float
+        self, wanted: Mapping[LogSide, Stretch], take: Callable[[LogSide, Message], bool], *, deadline: Deadline
     ) -> dict[LogSide, int]:
         """Give each record of these stretches to `take`, in the order of each log; give how far each was read.
 
-        It ends early at `ends_at` (monotonic), and for one log where `take` says that it had enough: the record that
+        It ends early at the deadline, and for one log where `take` says that it had enough: the record that
         it says so of counts as not read.
 
         Raises:
@@ -86,7 +90,7 @@ class LogScanner:
         with translated(doing):
             self._consumer.assign([TopicPartition(*side, reached[side]) for side in left])
         try:
-            while left and time.monotonic() < ends_at:
+            while left and not deadline.over:
                 with translated(doing):
                     messages = consume_batch(self._consumer, _WAIT_S)
                 for message in messages:

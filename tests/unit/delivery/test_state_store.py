@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hookstream.processors.deadline import Deadline
 from hookstream.processors.delivery.checkpoints import state_store
 from hookstream.processors.delivery.checkpoints.commit_metadata import StatePointer
 from hookstream.processors.delivery.checkpoints.state_codec import StateKey, encode_state
@@ -45,8 +46,8 @@ class Reader(StateReader):
 
     log: tuple[Any, ...] = ()
 
-    def _between(self, partition: int, start: int, end: int | None) -> Iterator[Any]:
-        assert partition == 3
+    def _between(self, partition: int, start: int, end: int | None, deadline: Deadline | None = None) -> Iterator[Any]:
+        assert (partition, deadline) == (3, None)
         yield from self.log[start:end]
 
 
