@@ -334,7 +334,7 @@ class Source:
 
     def _set_pauses(self) -> None:
         """Let each partition be read, or not; looks at them only when something changed."""
-        decides = (self.stalled, self._table.offset, len(self._table.unreadable), self._changes)
+        decides = (self.stalled, self._table.offset, self._changes)  # each row moves the offset
         if decides == self._pauses_of:
             return
         self._pauses_of = decides
