@@ -331,7 +331,9 @@ class Router:
         """Write, waiting while the producer's queue is full."""
         try:
             while not write():
-                self._wait_until(lambda: self._writer.outstanding < _MAX_OUTSTANDING, "kafka", "takes no more records")
+                # Its queue is bounded in bytes too: with large records it is full long before so many are outstanding.
+                before = max(1, self._writer.outstanding)
+                self._wait_until(lambda: self._writer.outstanding < before, "kafka", "takes no more records")  # noqa: B023 - called at once
         except ProduceFailedError:
             self._writer.poll(_REPORT_WITHIN_S)  # the report that says why
             self._check_reports()
