@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from confluent_kafka.schema_registry import Schema, SchemaReference
 
 from hookstream.producers.errors import (
     IncompatibleSchemaError,
@@ -91,6 +92,25 @@ def test_an_event_is_decoded_with_the_schema_that_wrote_it(registry: SchemaRegis
     data = bytearray(event_encoder(CATALOGUE, "property", schema_id)(EVENT))
     data[5 + 37] = 0  # `updated` in the older list
     assert event_decoder(CATALOGUE, "property", registry.schema_text_by_id)(bytes(data)) == EVENT
+
+
+def test_a_schema_that_refers_to_others_is_read_with_them(registry: SchemaRegistry, subject: str) -> None:
+    """What a writer's schema refers to, and what that refers to, is fetched: its events are decoded."""
+    name = uuid.uuid4().hex[:8]
+    unit = {"type": "enum", "name": f"shop{name}.Unit", "symbols": ["EUR"]}
+    fields = [{"name": "unit", "type": f"shop{name}.Unit"}]
+    money = {"type": "record", "name": f"shop{name}.Money", "fields": fields}
+    price: dict[str, object] = {"name": "price", "type": ["null", f"shop{name}.Money"], "default": None}
+    referred: list[SchemaReference] = []
+    for kind, text in (("unit", json.dumps(unit)), ("money", json.dumps(money))):
+        schema = Schema(text, "AVRO", references=referred[-1:])
+        registry._client.register_schema(f"{name}-{kind}", schema)
+        referred.append(SchemaReference(json.loads(text)["name"], f"{name}-{kind}", 1))
+    schema_id = registry._client.register_schema(
+        subject, Schema(changed(PROPERTY, field=price), "AVRO", references=referred[-1:])
+    )
+    data = event_encoder(CATALOGUE, "property", schema_id)(EVENT) + b"\x02\x00"
+    assert event_decoder(CATALOGUE, "property", registry.schema_text_by_id)(data) == EVENT
 
 
 def test_every_schema_of_a_deployment_can_be_registered(registry: SchemaRegistry) -> None:

@@ -205,7 +205,12 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(module, "DeliveryWriter", writer)
     monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(source_module, "time", clock)
-    monkeypatch.setattr(stop, "wait", lambda seconds: slept.append(seconds) or stop.asked)
+
+    def wait(seconds: float) -> bool:
+        slept.append(seconds)
+        return stop.asked
+
+    monkeypatch.setattr(stop, "wait", wait)
     config = RouterConfig(
         kafka=KafkaConfig(bootstrap_servers="k:9092", embedded=True), topics=TopicNames(), catalogue=CATALOGUE
     )
@@ -262,7 +267,12 @@ def test_a_stop_ends_a_wait_for_the_registry_and_nothing_of_the_record_is_commit
     world.start()
     world.registry.errors += [RegistryUnavailableError("no answer")] * 1000
     world.put(0)
-    world.writer.on_poll = lambda: world.clock.now > 130.0 and world.stop.ask()
+
+    def later() -> None:
+        if world.clock.now > 130.0:
+            world.stop.ask()
+
+    world.writer.on_poll = later
     with pytest.raises(StoppedError):
         world.router.run_once(0)
     world.router.close()
@@ -324,7 +334,7 @@ def test_a_suspect_is_routed_alone(world: World) -> None:
     world.writer.on_poll = note
     batches = iter([[4], [5], [6]])
     consume = world.group.consume
-    world.group.consume = lambda count, wait: [*consume(count, wait), *consume(count, wait), *consume(count, wait)]  # type: ignore[method-assign]
+    world.group.consume = lambda count, wait: [*consume(count, wait), *consume(count, wait), *consume(count, wait)]  # type: ignore[method-assign,assignment]
     for offsets in batches:
         world.put(*offsets)
     world.router.run_once(0)
@@ -405,7 +415,7 @@ def test_what_is_left_of_a_batch_is_not_routed_once_its_partition_is_gone(world:
     world.start(P0, P1)
     part = world.router._source.parts[P0]
     consume = world.group.consume
-    world.group.consume = lambda count, wait: [message for _ in range(3) for message in consume(count, wait)]  # type: ignore[method-assign]
+    world.group.consume = lambda count, wait: [message for _ in range(3) for message in consume(count, wait)]  # type: ignore[method-assign,assignment]
     world.registry.errors.append(RegistryUnavailableError("no answer"))
     world.put(0)
     world.put(0, partition=1)

@@ -326,7 +326,7 @@ def test_a_commit_that_failed_is_sent_again_by_itself(world: World) -> None:
     for answer in (None, {"error": error}, {"failed": [P1], "with_error": error}, {}):
         world.source.commit_if_due()
         if answer is not None:
-            world.group.answer(**answer)  # type: ignore[arg-type]
+            world.group.answer(**answer)
         world.clock.now += 1.0
     world.source.commit_if_due()
     assert world.group.asked("commit") == [{P0: 5, P1: 6}, {P0: 5, P1: 6}, {P1: 6}]
