@@ -12,12 +12,12 @@ under the row's lock, so of two that believe to hold it only one writes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, NewType
+from typing import Final, NamedTuple, NewType
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, and_, false, or_, select
 from sqlalchemy.orm import Session
 
 from hookstream.schemas.event import ClientId, EventName
@@ -42,7 +42,18 @@ class ReplayState(StrEnum):
 
 
 UNFINISHED: Final = frozenset({ReplayState.COUNTING, ReplayState.PLANNED, ReplayState.RUNNING, ReplayState.PAUSED})
-_WORK: Final = (ReplayState.COUNTING, ReplayState.RUNNING)
+
+
+class WorkKind(NamedTuple):
+    """What a replayer does for a replay, and whether its client asked for it."""
+
+    own: bool
+    state: ReplayState
+
+
+ALL_WORK: Final = frozenset(
+    WorkKind(own, state) for own in (False, True) for state in (ReplayState.COUNTING, ReplayState.RUNNING)
+)
 
 
 class ReplaySource(StrEnum):
@@ -318,10 +329,11 @@ class ReplayWork:
     lease: Lease
     now_ms: int
 
-    def claim(self, *, but_not: Sequence[ReplayId] = ()) -> StoredReplay | None:
-        """Take the oldest replay that has work and that nobody holds; None where there is none."""
+    def claim(self, *, but_not: Sequence[ReplayId] = (), kinds: Collection[WorkKind] = ALL_WORK) -> StoredReplay | None:
+        """Take the oldest replay of some kinds that has work and that nobody holds; None where there is none."""
         free = or_(ReplayRow.lease_until_ms < self.now_ms, ReplayRow.lease_owner == self.lease.owner)
-        found = select(ReplayRow).where(ReplayRow.state.in_([state.value for state in _WORK]), free)
+        wanted = or_(false(), *(and_(ReplayRow.own.is_(own), ReplayRow.state == state.value) for own, state in kinds))
+        found = select(ReplayRow).where(wanted, free)
         if but_not:
             found = found.where(ReplayRow.id.not_in(but_not))
         row = self.session.scalar(found.order_by(ReplayRow.id).limit(1).with_for_update(skip_locked=True))

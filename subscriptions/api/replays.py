@@ -53,6 +53,8 @@ _MAX_PAGE = 500
 _DEFAULT_PAGE = 50
 # A stranger does not decide how much of everybody's capacity a replay takes.
 _INTEGRATORS_RATE_PER_S = 1000.0
+# Nor for how long: at lower rates a window of some hours holds a place for weeks.
+_INTEGRATORS_LOWEST_RATE_PER_S = 1.0
 
 IdOfReplay = Annotated[int, Path(ge=1, le=_MAX_LONG)]
 
@@ -116,7 +118,7 @@ def replay_routes(deps: ApiDependencies) -> APIRouter:
 
     @router.patch("/replays/{replay_id}", responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503), **BEARER)
     def change_replay(replay_id: IdOfReplay, body: ReplayChangeBody, request: Request) -> ReplayAnswer:
-        """Let a counted or paused replay run, or pause one. A pause takes a second; what was sent is delivered."""
+        """Let a counted or paused replay run, or pause one. A pause takes some seconds; what was sent is delivered."""
         if body.replay.state == "running":
             stored = _write(request, deps, replay_id, lambda replays, client: replays.run(replay_id, client=client))
         else:
@@ -200,10 +202,12 @@ def _rate_faults(fields: NewReplayFields) -> list[Fault]:
         "rate_per_second": fields.rate_per_second,
         "rate_per_second_per_endpoint": fields.rate_per_second_per_endpoint,
     }
+    lowest, highest = _INTEGRATORS_LOWEST_RATE_PER_S, _INTEGRATORS_RATE_PER_S
+    detail = f"operators alone may ask for less than {lowest:g}, or more than {highest:g}"
     return [
-        Fault(pointer=f"#/replay/{name}", detail=f"operators alone may ask for more than {_INTEGRATORS_RATE_PER_S:g}")
+        Fault(pointer=f"#/replay/{name}", detail=detail)
         for name, rate in rates.items()
-        if rate > _INTEGRATORS_RATE_PER_S
+        if not lowest <= rate <= highest
     ]
 
 

@@ -22,6 +22,7 @@ from hookstream.subscriptions.errors import (
 from hookstream.subscriptions.migrations import migrate
 from hookstream.subscriptions.models import AuditRow, ReplayRow
 from hookstream.subscriptions.replays import (
+    ALL_WORK,
     Lease,
     NewReplay,
     ReplayCount,
@@ -35,6 +36,7 @@ from hookstream.subscriptions.replays import (
     StoredReplay,
     Stretch,
     Window,
+    WorkKind,
 )
 
 if TYPE_CHECKING:
@@ -164,6 +166,26 @@ def test_whoever_works_on_a_replay_hears_that_it_was_paused_or_cancelled_and_can
     store.ask(lambda replays: replays.cancel(replay_id, client=None))
     with pytest.raises(ReplayStateError, match="cancelled"):
         store.ask(lambda replays: replays.run(replay_id, client=None))
+
+
+def test_a_replayer_is_given_only_what_it_has_places_for(store: Store) -> None:
+    """Of what waits, the oldest of the kinds that are asked for; what integrators asked for is a kind of its own."""
+    counting, running = ReplayState.COUNTING, ReplayState.RUNNING
+    operators = store.running()
+    store.work(lambda work: work.release(operators, ReplayProgress()))
+    own = store.create(own=True)
+
+    def claimed(*kinds: WorkKind) -> ReplayId | None:
+        found = store.work(lambda work: work.claim(kinds=kinds))
+        if found is not None:
+            store.work(lambda work: work.release(found.id, ReplayProgress()))
+        return None if found is None else found.id
+
+    assert claimed(WorkKind(own=True, state=counting)) == own
+    assert claimed(WorkKind(own=False, state=running)) == operators
+    assert claimed(WorkKind(own=True, state=running), WorkKind(own=False, state=counting)) is None
+    assert claimed() is None
+    assert claimed(*ALL_WORK) == operators, "the oldest"
 
 
 def test_a_failure_keeps_its_reason(store: Store) -> None:

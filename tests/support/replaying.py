@@ -95,6 +95,7 @@ class ReplayStage:
         rate: float = 100_000.0,
         endpoint_rate: float = 100_000.0,
         wanted: Mapping[str, object] | None = None,
+        own: bool = False,
     ) -> ReplayId:
         """Ask for everything since this stage began, or for what `wanted` says of it."""
         window = ReplayFilter(from_ms=self.began_ms - 60_000, to_ms=now_ms() + 60_000)
@@ -105,7 +106,7 @@ class ReplayStage:
             rate_per_s=rate,
             endpoint_rate_per_s=endpoint_rate,
         )
-        return self.ask(lambda replays: replays.create(new, one_at_a_time=False)).id
+        return self.ask(lambda replays: replays.create(new, one_at_a_time=own)).id
 
     def get(self, replay_id: ReplayId) -> StoredReplay:
         """As it is now."""

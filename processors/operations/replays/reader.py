@@ -66,6 +66,8 @@ class WindowReader:
         self._positions: dict[SourcePlace, int] = {}
         self._committed: dict[SourcePlace, Done] = {}
         self._consumer: Consumer | None = None
+        self._open = False
+        self._reading = False
         self.expired = 0
         """Offsets that retention took before they were read."""
 
@@ -76,27 +78,29 @@ class WindowReader:
             KafkaUnavailableError: no answer; open another reader later.
             KafkaRefusedError: no right to read.
         """
-        own = {"queued.max.messages.kbytes": _QUEUED_KBYTES, "fetch.message.max.bytes": _FETCH_BYTES}
-        config = reader_config(self._kafka, own=own)
-        config["group.id"] = self._group  # the group is the replay's, whatever a deployment sets for its clients
-        self._consumer = make_consumer(config)
+        consumer = self._connected()
         starts = {place: Done(offset, 0) for place, offset in self._starts.items()}
         if go_on and starts:
-            self._committed = self._found(self._consumer)
+            self._committed = self._found(consumer)
             starts |= self._committed
         unread = {place: done.next_offset for place, done in starts.items() if done.next_offset < self._ends[place]}
-        with translated(_DOING):
-            self._consumer.assign([TopicPartition(*place, offset) for place, offset in unread.items()])
         self._positions = unread
+        self._open = True
         return starts
 
-    def close(self, *, for_good: bool = False) -> None:
-        """Disconnect; `for_good` forgets how far it was, for nobody goes on. Calling it twice is harmless."""
+    def rest(self) -> None:
+        """Disconnect for a while: what is read or committed next connects again, and goes on where it was."""
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
-            if for_good and self._committed and not self._kafka.embedded:
-                self._forget()
+            self._reading = False
+
+    def close(self, *, for_good: bool = False) -> None:
+        """Disconnect; `for_good` forgets how far it was, for nobody goes on. Calling it twice is harmless."""
+        self.rest()
+        if self._open and for_good and self._committed and not self._kafka.embedded:
+            self._forget()
+        self._open = False
 
     @property
     def done(self) -> bool:
@@ -122,8 +126,12 @@ class WindowReader:
         moved: set[SourcePlace] = set()
         if self.done:
             return records, moved
+        consumer = self._opened()
         with translated(_DOING):
-            messages = consume_batch(self._opened(), timeout_s)
+            if not self._reading:
+                consumer.assign([TopicPartition(*place, offset) for place, offset in self._positions.items()])
+                self._reading = True
+            messages = consume_batch(consumer, timeout_s)
         for message in messages:
             place = (message.topic() or "", message.partition() or 0)
             if place not in self._positions:
@@ -205,9 +213,17 @@ class WindowReader:
                 self._opened().incremental_unassign([TopicPartition(*place) for place in places])
 
     def _opened(self) -> Consumer:
-        if self._consumer is None:
+        if not self._open:
             message = "the window is not open"
             raise RuntimeError(message)
+        return self._connected()
+
+    def _connected(self) -> Consumer:
+        if self._consumer is None:
+            own = {"queued.max.messages.kbytes": _QUEUED_KBYTES, "fetch.message.max.bytes": _FETCH_BYTES}
+            config = reader_config(self._kafka, own=own)
+            config["group.id"] = self._group  # the group is the replay's, whatever a deployment sets for its clients
+            self._consumer = make_consumer(config)
         return self._consumer
 
     def _forget(self) -> None:

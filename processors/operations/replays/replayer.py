@@ -1,4 +1,4 @@
-"""Works on the replays that the database holds: takes what nobody works on, a few at once, in one thread.
+"""Works on the replays that the database holds: takes what nobody works on, as many as it has places, in one thread.
 
 A replay that fails for want of Kafka, the registry or the database is dropped and claimed again; it goes on from what
 was committed. One that cannot be made as it was asked for ends as failed, with the reason in its row.
@@ -27,6 +27,7 @@ from hookstream.subscriptions.database import NowMs, Sessions, transact
 from hookstream.subscriptions.errors import DatabaseError, LeaseLostError
 from hookstream.subscriptions.replays import Lease, ReplayId, ReplayWork, StoredReplay
 
+from .places import open_kinds
 from .run import ReplayRun, RunParts
 from .selection import Selection
 from .window import WindowLookup
@@ -34,8 +35,6 @@ from .writer import ReplayWriter
 
 # A replay whose replayer was killed goes on after this; a living one says so every second.
 LEASE_S: Final = 10.0
-# At once; others wait. Each has a consumer and a few thousand deliveries in memory.
-_MAX_RUNS = 8
 _CLAIM_EVERY_S = 0.5
 _TRY_AGAIN_S = 2.0
 _IDLE_S = 0.02
@@ -178,14 +177,15 @@ class Replayer:
 
     def _claim_if_due(self) -> None:
         now = time.monotonic()
-        if now < self._claim_at or len(self._runs) >= _MAX_RUNS:
+        kinds = open_kinds(run.replay for run in self._runs.values())
+        if now < self._claim_at or not kinds:
             return
         self._claim_at = now + _CLAIM_EVERY_S
         self._not_before = {each: at for each, at in self._not_before.items() if at > now}
         but_not = [*self._runs, *self._not_before]
         found = transact(
             self._sessions,
-            lambda session: ReplayWork(session, self._lease, self._now_ms()).claim(but_not=but_not),
+            lambda session: ReplayWork(session, self._lease, self._now_ms()).claim(but_not=but_not, kinds=kinds),
         )
         if found is not None:
             self._claim_at = 0.0  # there may be another one

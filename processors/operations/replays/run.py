@@ -51,8 +51,13 @@ from .selection import Selected, Selection
 from .window import WindowLookup
 from .writer import ReplayWriter
 
-# A pause takes effect, and a kill -9 repeats what was sent, within this.
+# A pause takes effect, and a kill -9 repeats what was sent, within this. Of a run that sends a few a second the same
+# number is repeated after a longer time; many of them shall not keep their thread busy with writing that nothing came.
 _SAVE_EVERY_S = 1.0
+_SAVE_SLOW_EVERY_S = 3.0
+_SLOW_PER_S = 20.0
+# A run that has nothing to do for longer gives its connection back, and the threads that go with it.
+_REST_AFTER_S = 5.0
 _BATCH = 500
 # Of a count, the hooks with the most deliveries.
 _HOOKS_KEPT = 1_000
@@ -108,6 +113,8 @@ class ReplayRun:
         self._lease_from = self._save_from = claimed_at
         self._judged_from: float | None = None
         self._look_at = claimed_at
+        slow = not self._counting and replay.asked.rate_per_s <= _SLOW_PER_S
+        self._save_every_s = _SAVE_SLOW_EVERY_S if slow else _SAVE_EVERY_S
 
     def step(self) -> int:
         """Do a little, without waiting for anything but Kafka's answers; give how much was done.
@@ -130,11 +137,13 @@ class ReplayRun:
             self._finish()
         else:
             self._save_if_due()
+            if self._reader is not None and self._wait_s() > _REST_AFTER_S:
+                self._reader.rest()
         return done
 
-    def wait_s(self) -> float:
-        """How long there is nothing to do, as far as it is known."""
-        if self._reader is None or self._pacer is None or not self._reader.done:
+    def _wait_s(self) -> float:
+        """How long nothing is read or sent, as far as it is known."""
+        if self._pacer is None or not (self._pacer.full or self._reader_open().done):
             return 0.0
         return self._pacer.wait_s(self._parts.clock())
 
@@ -269,7 +278,7 @@ class ReplayRun:
     # --- progress -----------------------------------------------------------------------------------------------------
 
     def _save_if_due(self) -> None:
-        if self._parts.clock() - self._save_from >= _SAVE_EVERY_S:
+        if self._parts.clock() - self._save_from >= self._save_every_s:
             self._save()
 
     def _save(self) -> None:
