@@ -53,8 +53,28 @@ BEHAVIOURS: Mapping[str, Behaviour] = {
 }
 
 
+def says_more(late: bytes) -> Behaviour:
+    """Answer 200, say something more a millisecond later, and hang up."""
+
+    async def behave(conversation: Conversation) -> None:
+        await conversation.request()
+        await conversation.send(HEAD + b"content-length: 2\r\n\r\nok")
+        await asyncio.sleep(0.001)
+        await conversation.send(late)
+
+    return behave
+
+
+SAYS_MORE: Mapping[str, Behaviour] = {
+    "body": says_more(b"</html>"),
+    "answer": says_more(HEAD + b"content-length: 2\r\n\r\nok"),
+}
+
+
 @contextmanager
-def hostile_servers(certificate: trustme.LeafCert) -> Iterator[Mapping[str, HostileServer]]:
+def hostile_servers(
+    behaviours: Mapping[str, Behaviour], certificate: trustme.LeafCert
+) -> Iterator[Mapping[str, HostileServer]]:
     """One server for each behaviour, and one whose certificate nobody vouches for, in a thread of their own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="hostile", daemon=True)
@@ -64,7 +84,7 @@ def hostile_servers(certificate: trustme.LeafCert) -> Iterator[Mapping[str, Host
     certificate.configure_cert(context)
 
     async def enter() -> dict[str, HostileServer]:
-        entered = {name: await stack.enter_async_context(hostile_server(b)) for name, b in BEHAVIOURS.items()}
+        entered = {name: await stack.enter_async_context(hostile_server(b)) for name, b in behaviours.items()}
         ok = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
         entered["self-signed"] = await stack.enter_async_context(hostile_server(ok, context=context))
         return entered
@@ -83,7 +103,7 @@ def test_every_way_to_misbehave_ends_in_a_retry_and_hurts_nobody(world: Delivery
 
     What they are owed arrives when their hooks point elsewhere. No log line holds the query of a target.
     """
-    with hostile_servers(trustme.CA().issue_cert("127.0.0.1")) as servers:
+    with hostile_servers(BEHAVIOURS, trustme.CA().issue_cert("127.0.0.1")) as servers:
         names = list(servers)
         hooks = [world.hook(n, n, servers[name].url(f"/hook?{SECRET}")) for n, name in enumerate(names, 1)]
         good = world.hook(99, 99, world.targets.url("good"))
@@ -132,6 +152,26 @@ def test_an_answer_that_names_no_time_ends_nothing(world: DeliveryWorld, process
     assert worker.terminate() == 0
     assert {a.result for a in world.attempts()} == {AttemptResult.BUSY, AttemptResult.DELIVERED}
     assert "internal error" not in worker.log_text()
+
+
+def test_a_server_that_says_more_than_its_answers_gets_everything_once_read(world: DeliveryWorld) -> None:
+    """Servers that send more body, or a second 200, just after their answer get each of 150 deliveries at once.
+
+    None fails, no endpoint is quarantined, and nothing counts as delivered that its receiver has not read.
+    """
+    with hostile_servers(SAYS_MORE, trustme.CA().issue_cert("127.0.0.1")) as servers:
+        hooks = [world.hook(n, n, servers[name].url("/hook")) for n, name in enumerate(SAYS_MORE, 1)]
+        world.publish(*hooks)
+        world.start()
+        sent = {name: world.send(hook, range(150), partition=0) for name, hook in zip(SAYS_MORE, hooks, strict=True)}
+        eventually(lambda: world.commit_of()[0] == 300, 30, describe="they are settled")
+        eventually(lambda: len(world.attempts()) >= 300, 20, describe="every attempt is told")
+        for name, deliveries in sent.items():
+            read = {request.header("webhook-id") for request in servers[name].requests}
+            assert read == {delivery.id for delivery in deliveries}
+    attempts = world.attempts()
+    assert {attempt.result for attempt in attempts} == {AttemptResult.DELIVERED}
+    assert len(attempts) == 300
 
 
 def test_a_redirect_is_a_failure_and_never_followed(world: DeliveryWorld) -> None:

@@ -235,7 +235,7 @@ def test_a_connection_that_the_server_will_close_is_not_kept(run_on: RunOn, answ
 
 def test_an_idle_connection_is_closed_after_its_time(run_on: RunOn) -> None:
     async def main() -> None:
-        config = replace(SHORT, pool=PoolLimits(idle_timeout_s=0.05, sweep_interval_s=0.01))
+        config = replace(SHORT, pool=PoolLimits(idle_timeout_s=0.05, sweep_interval_s=0.01, rest_s=0.0))
         async with hostile_server(answering(OK)) as server, http_client(config) as client:
             await post(client, server.url())
             assert client.open_connections == 1

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from hookstream.processors.delivery.http.pool import PoolLimits
 from hookstream.schemas.attempt import AttemptResult
 from tests.support.hostile_server import OK, Behaviour, Conversation, answering, endless, hostile_server, silent
-from tests.support.http_posting import http_client, post, run, until
+from tests.support.http_posting import SHORT, http_client, post, run, until
 
 RunOn = Callable[[Coroutine[Any, Any, None]], None]
 MAX_ANSWER = 20_000
@@ -268,6 +270,60 @@ def test_bytes_after_an_answer_are_never_the_next_one(run_on: RunOn, surplus: by
             await until(lambda: client.open_connections == 0)
             assert (await post(client, server.url())).body == b"ok"
             assert server.accepted == 2
+
+    run_on(main())
+
+
+LATE = {
+    "garbage": b"<html>garbage</html>",
+    "a whole second answer": OK,
+    "the rest of a body that was longer than it said": b"k\r\n" * 10,
+}
+
+
+@pytest.mark.parametrize("at_once", [1, 8])
+@pytest.mark.parametrize("late", LATE.values(), ids=LATE.keys())
+def test_a_server_that_says_more_a_moment_later_gets_every_request_and_no_answer_counts_twice(
+    run_on: RunOn, late: bytes, at_once: int
+) -> None:
+    """The receiver has read whatever was answered with 200, and nothing else was answered."""
+
+    async def behave(conversation: Conversation) -> None:
+        await conversation.request()
+        await conversation.send(OK)
+        await asyncio.sleep(0.001)
+        await conversation.send(late)
+
+    async def main() -> None:
+        rests = replace(SHORT, pool=PoolLimits())
+        async with hostile_server(behave) as server, http_client(rests) as client:
+            for first in range(0, 152, at_once):
+                ids = [b"webhook-id: msg_%d\r\n" % number for number in range(first, first + at_once)]
+                answers = await asyncio.gather(*(post(client, server.url(), headers=line) for line in ids))
+                assert [(answer.status, answer.error) for answer in answers] == [(200, None)] * at_once
+            read = [request.header("webhook-id") for request in server.requests]
+            assert set(read) == {f"msg_{number}" for number in range(152)}
+
+    run_on(main())
+
+
+def test_what_a_server_said_late_is_no_answer_to_a_request_on_its_kept_connection(run_on: RunOn) -> None:
+    """The request is made once more, on a fresh connection, and the origin keeps none from then on."""
+
+    async def behave(conversation: Conversation) -> None:
+        await conversation.request()
+        await conversation.send(OK)
+        await conversation.request()
+        await conversation.send(b"late")
+        await conversation.closed()
+
+    async def main() -> None:
+        async with hostile_server(behave) as server, http_client() as client:
+            for connections in (1, 2, 3):
+                answer = await post(client, server.url())
+                assert (answer.status, server.accepted) == (200, connections)
+            assert client.open_connections == 0
+            assert len(server.requests) == 4
 
     run_on(main())
 

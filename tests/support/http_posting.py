@@ -21,7 +21,7 @@ from hookstream.processors.delivery.http.resolver import Resolver
 
 LOOPBACK = AddressGuard([ip_network("127.0.0.0/8"), ip_network("::1/128")])
 SHORT = HttpClientConfig(
-    connect_timeout_s=2.0, total_timeout_s=5.0, pool=PoolLimits(sweep_interval_s=0.01, idle_timeout_s=5.0)
+    connect_timeout_s=2.0, total_timeout_s=5.0, pool=PoolLimits(sweep_interval_s=0.01, idle_timeout_s=5.0, rest_s=0.0)
 )
 BODY = b'{"event":"lead.new"}'
 HEADERS = b"content-type: application/json\r\nwebhook-id: msg_1\r\n"

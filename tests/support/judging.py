@@ -187,6 +187,10 @@ class Owner:
     def __init__(self) -> None:
         self.released: list[HttpConnection] = []
         self.repeated: list[Any] = []
+        self.distrusted = 0
+
+    def distrust(self, _connection: HttpConnection) -> None:
+        self.distrusted += 1
 
     def release(self, connection: HttpConnection, _now: float) -> None:
         self.released.append(connection)

@@ -4,8 +4,9 @@ Callbacks, not coroutines: on a kept connection a request is one write, and its 
 or timer of its own (figures in docs/adr/0003-http-client.md). Only connecting is a task.
 
 A request is repeated once, on a fresh connection, when the server closed a kept connection before any byte of an
-answer: it most likely closed an idle connection as our request left. The server may have read the request even so.
-That is safe to call one attempt, because deliveries are made at least once and both requests carry the same webhook-id.
+answer (it most likely closed an idle connection as our request left), or when what came first cannot begin an answer
+(it belongs to the one before). The server may have read the request even so. That is safe to call one attempt, because
+deliveries are made at least once and both requests carry the same webhook-id.
 
 Nothing here follows redirects, sends cookies, decodes bodies or trusts a header for more than its own answer.
 """
@@ -115,7 +116,7 @@ class HttpClient:
             now + self._total_timeout_s,
             client,
         )
-        connection = self._pool.take(target.origin)
+        connection = self._pool.take(target.origin, now)
         if connection is not None:
             connection.send(exchange)
         else:

@@ -8,8 +8,9 @@ exchange's callback. What is read is bounded by construction:
 - what frames the body (chunk sizes, chunk extensions, trailers): 128 KiB;
 - time: `deadline`, which the pool's sweep compares with the clock.
 
-Bytes beyond the answer are never taken for the next one: the connection is closed. A connection that is not in a state
-known to be clean (undecided framing, unsent request bytes, old age) is closed too rather than reused.
+Bytes beyond the answer are never taken for the next one: the connection is closed, and the pool is told of a server
+that says more than its answers. A connection that is not in a state known to be clean (undecided framing, unsent
+request bytes, old age) is closed too rather than reused.
 
 Source: RFC 9112 sections 6.3 (message body length), 9.3 (persistence), 9.6 (tear-down).
 """
@@ -50,6 +51,9 @@ class ConnectionOwner(Protocol):
     def forget(self, connection: HttpConnection) -> None:
         """Take out a connection that can carry no more requests; called more than once."""
 
+    def distrust(self, connection: HttpConnection) -> None:
+        """Note that the server says more than its answers."""
+
     def repeat(self, exchange: Exchange) -> None:
         """Make the request once more, on a fresh connection."""
 
@@ -80,6 +84,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         "deadline",
         "opened_at",
         "origin",
+        "rests_at",
+        "rests_until",
     )
 
     def __init__(
@@ -96,6 +102,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self.origin = origin
         self.opened_at = clock()
         self.deadline = float("inf")
+        self.rests_at = 0.0  # the pool's: when it rests after its next answer, whoever trusts its server
+        self.rests_until = 0.0  # 0 while it does not
         self._owner = owner
         self._limits = limits
         self._clock = clock
@@ -162,18 +170,26 @@ class HttpConnection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Parse what arrived; the exchange is answered here as soon as its answer is complete."""
         exchange = self._exchange
-        if exchange is None:
-            self._abort()  # an idle server that speaks is one whose next answer could not be told from this
-            return
-        self._received += nbytes
         try:
+            if exchange is None:  # an idle server that speaks is one whose next answer could not be told from this
+                self._owner.distrust(self)
+                self._abort()
+                return
+            self._received += nbytes
             try:
                 self._feed(self._buffer[:nbytes])
             except (HttpParserError, HttpParserUpgrade) as exc:
                 if isinstance(exc, HttpParserCallbackError) and not isinstance(exc.__context__, HttpParserError):
                     raise  # not the server's fault: one of the callbacks below has a bug
                 self._reusable = False
-                if not self._complete:
+                if self._complete:
+                    self._owner.distrust(self)
+                elif self._served and self._received == nbytes and not self._begins_an_answer(nbytes):
+                    # It belongs to the answer before. Whether the server has read the request, nobody knows.
+                    self._owner.distrust(self)
+                    self._repeat(exchange)
+                    return
+                else:
                     self._fail(AttemptResult.BROKEN_ANSWER)
                     return
             if self._complete:
@@ -209,8 +225,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             elif self._served and not self._received:
                 # The server closed while idle and our request crossed it. It may still have been read: that makes it
                 # one more request of the same attempt, with the same webhook-id, which the receiver may already expect.
-                self._exchange = None
-                self._owner.repeat(exchange)
+                self._repeat(exchange)
             else:
                 self._fail(AttemptResult.BROKEN_ANSWER)
         except Exception as exc:  # noqa: BLE001 - this answer is given up, not the loop
@@ -317,6 +332,16 @@ class HttpConnection(asyncio.BufferedProtocol):
                 now - exchange.started_at,
             )
         )
+
+    def _begins_an_answer(self, nbytes: int) -> bool:
+        """Whether the first bytes that came can be the start of a status line; empty lines may precede it."""
+        return b"HTTP/".startswith(bytes(self._buffer[:nbytes]).lstrip(b"\r\n")[:5])
+
+    def _repeat(self, exchange: Exchange) -> None:
+        """Have the request made once more, on a fresh connection, which does not repeat it again."""
+        self._exchange = None
+        self._abort()
+        self._owner.repeat(exchange)
 
     def _retry_after(self) -> str | None:
         for name, value in self._headers:

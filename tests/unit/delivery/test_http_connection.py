@@ -112,12 +112,12 @@ def idle(pool: ConnectionPool, transport: Transport | None = None) -> tuple[Http
 
 def test_a_connection_that_broke_in_this_turn_is_not_handed_out() -> None:
     """The loop closes its transport at once, tells of it in the next turn, and raises where it is written to."""
-    pool = pool_of(PoolLimits())
+    pool = pool_of(PoolLimits(rest_s=0.0))
     sound, _ = idle(pool)
     _, broken = idle(pool)
     broken.closing = True
-    assert pool.take(sound.origin) is sound
-    assert pool.take(sound.origin) is None
+    assert pool.take(sound.origin, 1000.0) is sound
+    assert pool.take(sound.origin, 1000.0) is None
 
 
 def test_at_no_moment_are_more_connections_idle_than_may_be_and_the_oldest_goes_first() -> None:
