@@ -21,6 +21,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from hookstream.processors.delivery.engine.policy import DAY_S, LONGEST_WINDOW, EnginePolicy
+from hookstream.processors.delivery.http.target_rules import TargetRules
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.topics import TopicNames
 
@@ -30,6 +31,8 @@ from .topic_specs import TopicLimits
 
 PREFIX = "HOOKSTREAM_"
 KEY_BYTES = 32
+MAX_PORT = 65_535
+_PORT = re.compile(r"[0-9]{1,5}")
 
 Network: TypeAlias = IPv4Network | IPv6Network
 _T = TypeVar("_T")
@@ -58,6 +61,16 @@ def _networks(value: object) -> object:
         raise ValueError(
             "wants networks such as 10.1.0.0/16,fd00::/8, without host bits, separated by commas"
         ) from None
+
+
+def _ports(value: object) -> object:
+    """Ports, separated by commas."""
+    if not isinstance(value, str):
+        return value
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    if not all(_PORT.fullmatch(part) and 1 <= int(part) <= MAX_PORT for part in parts):
+        raise ValueError(f"wants ports from 1 to {MAX_PORT}, such as 443,8443, separated by commas")
+    return frozenset(map(int, parts))
 
 
 def _key(value: SecretStr | None) -> SecretStr | None:
@@ -149,6 +162,8 @@ class Settings(BaseSettings):
 
     # targets
     allowed_target_networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
+    denied_target_networks: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
+    allowed_target_ports: Annotated[frozenset[int], NoDecode, BeforeValidator(_ports)] = frozenset()
     require_https: bool = False
     egress_proxy: SecretStr | None = None  # may hold a password
 
@@ -257,6 +272,15 @@ class Settings(BaseSettings):
     def proxy(self) -> str | None:
         """URL of the egress proxy, if there is one; it may hold a password."""
         return None if self.egress_proxy is None else self.egress_proxy.get_secret_value()
+
+    def target_rules(self) -> TargetRules:
+        """What deliveries may be sent to."""
+        return TargetRules(
+            allowed_networks=self.allowed_target_networks,
+            denied_networks=self.denied_target_networks,
+            allowed_ports=self.allowed_target_ports,
+            require_https=self.require_https,
+        )
 
     def topics(self) -> TopicNames:
         """Names of topics and groups."""

@@ -1,7 +1,8 @@
-"""Which URLs a hook may have, and the one form in which each is kept. Pure: nothing is resolved here.
+"""The URL of a target: its one reading, for the API that accepts it and for the worker that connects to it.
 
 Every odd spelling of a host is either brought to its plain form, so that the address check sees what a connection
-would reach, or refused. Names are resolved, and their addresses vetted, when a delivery connects.
+would reach, or refused. Pure: names are resolved, and their addresses vetted, when a delivery connects. Which of these
+URLs a deployment allows is another question: `target_policy`.
 
 Source: RFC 3986; WHATWG URL, "host parsing" (what browsers and many clients make of `http://0x7f.1/`); UTS 46.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from typing import NewType, Protocol, TypeAlias
+from typing import NewType, TypeAlias
 from urllib.parse import quote, urlsplit
 
 import idna
@@ -36,27 +37,57 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 # What RFC 3986 allows in a path or query, and `%`: what is escaped stays as it is.
 _KEPT = "/?:@!$&'()*+,;=-._~%"
-_LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
 
 
-class AddressPredicate(Protocol):
-    """Which addresses a delivery may connect to; the address guard of the delivery worker."""
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class TargetUrl:
+    """A target, read. `host` is a name or an address without brackets; `address` is set when it is an address.
 
-    def permits(self, ip: IpAddress, /) -> bool:
-        """Whether a connection to the address may be made."""
-        ...
+    `location` is what a request line names: path and query, ASCII, never empty.
+    """
+
+    secure: bool
+    host: str
+    port: int
+    address: IpAddress | None
+    location: str
+
+    def __repr__(self) -> str:
+        """Leave path and query out: they may hold a secret."""
+        return f"TargetUrl({self.origin})"
+
+    @property
+    def scheme(self) -> str:
+        """`http` or `https`."""
+        return "https" if self.secure else "http"
+
+    @property
+    def authority(self) -> str:
+        """`host:port`, with brackets around an IPv6 address."""
+        return f"{self._bracketed_host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """Where connections go, the port always shown."""
+        return f"{self.scheme}://{self.authority}"
+
+    @property
+    def host_header(self) -> str:
+        """The authority without a default port, as requests and stored URLs show it."""
+        return self._bracketed_host if self.port == _DEFAULT_PORTS[self.scheme] else self.authority
+
+    @property
+    def text(self) -> Target:
+        """The URL in its one form."""
+        return Target(f"{self.scheme}://{self.host_header}{self.location}")
+
+    @property
+    def _bracketed_host(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetPolicy:
-    """What this deployment accepts as a target."""
-
-    addresses: AddressPredicate
-    require_https: bool = False
-
-
-def normalise_target(text: str, policy: TargetPolicy) -> Target:
-    """Prove that deliveries can and may go there, and give the URL in its one form.
+def parse_target_url(text: str) -> TargetUrl:
+    """Read a URL that deliveries can be sent to.
 
     Raises:
         InvalidTargetError: with the reason, and without the URL, whose query may hold a secret.
@@ -66,20 +97,23 @@ def normalise_target(text: str, policy: TargetPolicy) -> Target:
     scheme = match["scheme"].lower() if match else ""
     if match is None or scheme not in _DEFAULT_PORTS:
         raise InvalidTargetError("must be an absolute http:// or https:// URL")
-    if policy.require_https and scheme != "https":
-        raise InvalidTargetError("must be an https:// URL")
     if "@" in match["authority"]:
         raise InvalidTargetError("must not hold a user name or password")
     authority = _AUTHORITY.fullmatch(match["authority"])
     if authority is None:
         raise InvalidTargetError("has no valid host")
-    host = _host(authority["host"], policy.addresses)
-    port = _port(authority["port"], _DEFAULT_PORTS[scheme])
-    target = f"{scheme}://{host}{port}{_rest(match['rest'])}"
-    if len(target) > MAX_TARGET_CHARS:
+    host, address = _host(authority["host"])
+    url = TargetUrl(
+        secure=scheme == "https",
+        host=host,
+        port=_port(authority["port"], _DEFAULT_PORTS[scheme]),
+        address=address,
+        location=_location(match["rest"]),
+    )
+    if len(url.text) > MAX_TARGET_CHARS:
         raise InvalidTargetError(f"must not be longer than {MAX_TARGET_CHARS} characters, escapes included")
-    _check_agreement(target, host)
-    return Target(target)
+    _check_agreement(url)
+    return url
 
 
 def _check_text(text: str) -> None:
@@ -97,38 +131,27 @@ def _encodable(char: str) -> bool:
     return not "\ud800" <= char <= "\udfff"
 
 
-def _port(text: str | None, default: int) -> str:
+def _port(text: str | None, default: int) -> int:
     if not text:
-        return ""
+        return default
     if not _PORT.fullmatch(text) or not 1 <= int(text) <= _MAX_PORT:
         raise InvalidTargetError(f"must have a port from 1 to {_MAX_PORT}")
-    return "" if int(text) == default else f":{int(text)}"
+    return int(text)
 
 
-def _rest(rest: str) -> str:
-    path = rest if rest.startswith("/") else f"/{rest}"
-    return quote(path, safe=_KEPT)
+def _location(rest: str) -> str:
+    return quote(rest if rest.startswith("/") else f"/{rest}", safe=_KEPT)
 
 
-def _host(text: str, addresses: AddressPredicate) -> str:
-    """The host in its plain form; an address, in whatever spelling, only where the predicate permits it."""
+def _host(text: str) -> tuple[str, IpAddress | None]:
+    """The host in its plain form, and the address that it is, in whatever spelling."""
+    address: IpAddress | None
     if text.startswith("["):
         address = _ipv6(text[1:-1])
-        _vet(address, addresses)
-        return f"[{address.compressed}]"
+        return address.compressed, address
     name = _name(text)
-    literal = _ipv4(name)
-    if literal is not None:
-        _vet(literal, addresses)
-        return str(literal)
-    if name == "localhost" or name.endswith(".localhost"):  # RFC 6761: always loopback
-        _vet(_LOOPBACK, addresses)
-    return name
-
-
-def _vet(address: IpAddress, addresses: AddressPredicate) -> None:
-    if not addresses.permits(address):
-        raise InvalidTargetError("has an address in a private or special range")
+    address = _ipv4(name)
+    return (name if address is None else str(address)), address
 
 
 def _ipv6(text: str) -> ipaddress.IPv6Address:
@@ -193,8 +216,8 @@ def _number(label: str) -> int:
     return int(label)
 
 
-def _check_agreement(target: str, host: str) -> None:
-    """The parser that the rest of the code uses sees the host that was vetted."""
-    parts = urlsplit(target)
-    if parts.hostname != host.strip("[]") or parts.username is not None or parts.fragment:
+def _check_agreement(url: TargetUrl) -> None:
+    """The parser of the standard library, which others use, sees the same host."""
+    parts = urlsplit(url.text)
+    if parts.hostname != url.host or parts.username is not None or parts.fragment:
         raise InvalidTargetError("is read differently by different clients")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 
-from hookstream.processors.delivery.http.address_guard import AddressGuard
+from hookstream.processors.delivery.http.target_rules import TargetRules
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.last_answers import Part, kafka_question
 from hookstream.processors.settings import Settings
@@ -28,17 +27,12 @@ class Parts:
     registry: SchemaRegistry
     topics: TopicNames
     catalogue: Catalogue
-    allowed_target_networks: Sequence[IPv4Network | IPv6Network]
+    targets: TargetRules
 
     @property
     def specs(self) -> tuple[TopicSpec, ...]:
         """Every topic of the deployment."""
         return topic_specs(self.topics, self.catalogue, self.settings.topic_limits())
-
-    @property
-    def guard(self) -> AddressGuard:
-        """Which addresses targets may have."""
-        return AddressGuard(self.allowed_target_networks)
 
 
 def real_parts(settings: Settings) -> Parts:
@@ -53,7 +47,7 @@ def real_parts(settings: Settings) -> Parts:
         registry=SchemaRegistry(settings.registry_url()),
         topics=settings.topics(),
         catalogue=settings.catalogue(),
-        allowed_target_networks=settings.allowed_target_networks,
+        targets=settings.target_rules(),
     )
 
 

@@ -17,7 +17,7 @@ from hookstream.subscriptions.dead_letters import DeadLetterLog
 from hookstream.subscriptions.deliveries import DeliveryLog, DeliveryPublisher
 from hookstream.subscriptions.owed import OwedReader
 from hookstream.subscriptions.secrets import SecretBox
-from hookstream.subscriptions.target_url import TargetPolicy
+from hookstream.subscriptions.target_policy import TargetPolicy
 
 from .admission import Admission
 

@@ -19,7 +19,7 @@ from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.registration import Registered, register_hook
 from hookstream.subscriptions.repository import HookChange, HookQuery, HookRepository, NewHook, RateLimit
 from hookstream.subscriptions.secret_rotation import Rotated, RotationRequest, rotate_secret
-from hookstream.subscriptions.target_url import normalise_target
+from hookstream.subscriptions.target_policy import normalise_target
 
 from .admission import Question
 from .authentication import asking, principal_of, route_for, scope_of

@@ -189,6 +189,43 @@ def test_a_redirect_is_a_failure_and_never_followed(world: DeliveryWorld) -> Non
     assert world.check_promises(20) == 0
 
 
+class Names:
+    """A name server that knows two names."""
+
+    async def resolve(self, host: str) -> tuple[str, ...]:
+        """Resolve."""
+        return {"good.example": ("127.0.0.1",), "denied.example": ("127.0.0.2",)}[host]
+
+
+def test_what_an_operator_forbids_gets_no_request_whenever_it_was_registered(world: DeliveryWorld) -> None:
+    """Workers send to no forbidden network, port or scheme, also where the hook is older than the rule; it is owed."""
+    port = world.targets.port
+    urls = {
+        "name in a denied network": f"http://denied.example:{port}/name",
+        "address in a denied network": f"http://127.0.0.2:{port}/address",
+        "port that is not allowed": "http://good.example:1/port",
+        "good": f"http://good.example:{port}/good",
+    }
+    hooks = [world.hook(n, n, url) for n, url in enumerate(urls.values(), 1)]
+    world.publish(*hooks)
+
+    def blocked() -> set[int]:
+        return {attempt.hook_id for attempt in world.attempts() if attempt.result is AttemptResult.BLOCKED}
+
+    worker = world.start(resolver=Names(), denied_networks=["127.0.0.2/32"], allowed_ports=[port])
+    for hook in hooks:
+        world.send(hook, [1], partition=0)
+    eventually(lambda: blocked() == {1, 2, 3}, 20, describe="what is forbidden is not sent")
+    world.wait_all(20, of=world.sent[-1:])
+    worker.stop()
+    worker = world.start(resolver=Names(), require_https=True)
+    world.send(hooks[-1], [2], partition=0)
+    eventually(lambda: blocked() == {1, 2, 3, 4}, 20, describe="http is not sent")
+    worker.stop()
+    assert {seen.path for seen in world.targets.requests} == {"/good"}
+    assert len(world.targets.requests) == 1
+
+
 class Rebinding:
     """A name server that gives a public address first and a private one from then on."""
 

@@ -113,6 +113,8 @@ def one_of_each() -> list[Event]:
 def test_every_event_reaches_its_target_whichever_way_it_was_published(pipeline: Pipeline) -> None:
     """All 23 events arrive once, with the promised body, headers and signature, in order per resource."""
     assert len(EVENTS) == 23
+    denied = {"hook": {"event": EVENTS[0], "target": "http://127.9.0.1/"}}
+    assert pipeline.caller(CLIENTS[0])("POST", "/hooks", denied).status_code == 422, "the operator's rules hold"
     secrets: dict[str, str] = {}
     hook_ids: dict[str, int] = {}
     for client in CLIENTS:

@@ -7,11 +7,13 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from hookstream.processors.delivery.http.client import HttpClientConfig
 from hookstream.processors.delivery.http.known_names import NameLimits
 from hookstream.processors.delivery.http.pool import PoolLimits
+from hookstream.processors.delivery.http.target_rules import TargetRules
 from hookstream.processors.delivery.worker import committing, delivery_loop
 from hookstream.processors.delivery.worker.worker import DeliveryWorker, WorkerConfig
 from hookstream.processors.kafka import GroupProtocol, KafkaConfig
@@ -40,6 +42,19 @@ class WorkerSettings(StageConfig):
     attempt_timeout_s: float = 15.0
     names_fresh_s: float = 30.0
     fenced_after_s: float = 30.0
+    require_https: bool = False
+    denied_networks: list[str] = field(default_factory=list)
+    allowed_ports: list[int] = field(default_factory=list)
+
+    @property
+    def targets(self) -> TargetRules:
+        """What the worker may send to; loopback is where the tests listen."""
+        return TargetRules(
+            allowed_networks=LOOPBACK,
+            denied_networks=tuple(map(ip_network, self.denied_networks)),
+            allowed_ports=frozenset(self.allowed_ports),
+            require_https=self.require_https,
+        )
 
     @property
     def kafka(self) -> KafkaConfig:
@@ -74,7 +89,7 @@ def build_worker(
             pool=PoolLimits(max_idle_per_origin=1024, max_idle=1024),
             names=NameLimits(fresh_s=settings.names_fresh_s),
         ),
-        allowed_target_networks=LOOPBACK,
+        targets=settings.targets,
         drain_timeout_s=settings.drain_timeout_s,
     )
     return DeliveryWorker(

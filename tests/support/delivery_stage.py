@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from hookstream.processors.delivery.engine.policy import EnginePolicy
+from hookstream.processors.delivery.http.target_rules import TargetRules
 from hookstream.processors.delivery.worker.worker import DeliveryWorker, WorkerConfig
 from hookstream.processors.kafka import (
     GroupProtocol,
@@ -148,7 +149,7 @@ def make_worker(
         topics=config.topics,
         catalogue=catalogue,
         policy=policy_of(config.policy),
-        allowed_target_networks=LOOPBACK,
+        targets=TargetRules(allowed_networks=LOOPBACK),
         drain_timeout_s=config.drain_timeout_s,
     )
     return DeliveryWorker(worker_config, registry, config.secrets, stop=stop, health=health, metrics=metrics)

@@ -107,6 +107,7 @@ class Deployment:
             "HOOKSTREAM_SECRET_KEY": base64.b64encode(os.urandom(32)).decode(),
             "HOOKSTREAM_TOPIC_PREFIX": self.topics.prefix,
             "HOOKSTREAM_ALLOWED_TARGET_NETWORKS": LOOPBACK,
+            "HOOKSTREAM_DENIED_TARGET_NETWORKS": "127.9.0.0/16",
             "HOOKSTREAM_PARTITIONS": "3",
             "HOOKSTREAM_STOP_TIMEOUT_S": "10",
         }

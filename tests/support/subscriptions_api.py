@@ -27,7 +27,8 @@ from hookstream.subscriptions.migrations import migrate
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.owed import NotBefore, Owed
 from hookstream.subscriptions.secrets import MasterKey, SecretBox
-from hookstream.subscriptions.target_url import IpAddress, TargetPolicy
+from hookstream.subscriptions.target_policy import TargetPolicy
+from hookstream.subscriptions.target_url import IpAddress
 from hookstream.subscriptions.tokens import TokenRequest, issue_token
 
 if TYPE_CHECKING:

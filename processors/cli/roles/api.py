@@ -63,7 +63,6 @@ from hookstream.subscriptions.database import check_database, open_sessions
 from hookstream.subscriptions.errors import DatabaseError, NotPublishedError
 from hookstream.subscriptions.migrations import check_revision
 from hookstream.subscriptions.secrets import SecretBox
-from hookstream.subscriptions.target_url import TargetPolicy
 
 from .process import Crew, Running
 
@@ -125,7 +124,7 @@ def run_api(
                 sessions=sessions,
                 secret_box=box,
                 now_ms=now_ms,
-                target_policy=TargetPolicy(addresses=parts.guard, require_https=parts.settings.require_https),
+                target_policy=parts.targets.policy(),
                 catalogue=parts.catalogue,
                 events=events,
                 router_progress=progress,

@@ -48,7 +48,7 @@ def run_deliver(parts: Parts, box: SecretBox, running: Running) -> None:
         catalogue=parts.catalogue,
         policy=policy,
         http=http,
-        allowed_target_networks=parts.allowed_target_networks,
+        targets=parts.targets,
         max_event_bytes=settings.max_event_bytes,
         drain_timeout_s=settings.stop_timeout_s,
     )

@@ -21,6 +21,7 @@ from hookstream.processors.cli.roles.deliver import run_deliver
 from hookstream.processors.cli.roles.process import Crew, Running, url_of
 from hookstream.processors.cli.roles.replayer import run_replayer
 from hookstream.processors.cli.roles.router import run_router
+from hookstream.processors.delivery.http.target_rules import TargetRules
 from hookstream.processors.errors import StoppedError
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
@@ -80,12 +81,12 @@ def embedded_roles(
     kafka = EmbeddedKafka()
     catalogue, topics = settings.catalogue(), TopicNames()
     parts = Parts(
-        settings=settings.model_copy(update={"require_https": False, "egress_proxy": None}),
+        settings=settings.model_copy(update={"egress_proxy": None}),
         kafka=kafka.config,
         registry=embedded_registry(catalogue, topics),
         topics=topics,
         catalogue=catalogue,
-        allowed_target_networks=_LOOPBACK,
+        targets=TargetRules(allowed_networks=_LOOPBACK),
     )
     create_topics(parts.kafka, parts.specs)
     migrate(database_url)

@@ -1,4 +1,4 @@
-"""Which addresses a target may have: only those of the public internet, and those an operator listed.
+"""Which addresses a target may have: those of the public internet and those an operator allows, but none he denies.
 
 Refused is every block of the two IANA special-purpose registries, whether or not the registry calls it globally
 reachable (no integrator's endpoint lives in an anycast relay or an AS112 sink), all multicast, and every IPv6 address
@@ -64,21 +64,27 @@ NAT64 = IPv6Network("64:ff9b::/96")
 
 
 class AddressGuard:
-    """Judges addresses; `allowed_networks` are exempt. No I/O: resolving is the caller's."""
+    """Judges addresses. No I/O: resolving is the caller's."""
 
-    def __init__(self, allowed_networks: Iterable[IPNetwork] = ()) -> None:
-        """Take the operator's exemptions; an IPv4 network also exempts its IPv4-mapped and NAT64 forms."""
+    def __init__(self, allowed_networks: Iterable[IPNetwork] = (), denied_networks: Iterable[IPNetwork] = ()) -> None:
+        """Take the operator's exemptions, and what is refused whatever else allows it.
+
+        An IPv4 network also means the IPv4-mapped and NAT64 forms of its addresses.
+        """
         self._allowed = tuple(allowed_networks)
+        self._denied = tuple(denied_networks)
 
     def permits(self, address: IPAddress) -> bool:
         """Whether a connection to the address may be made."""
         address = unmapped(address)
+        if self._denies(address):
+            return False
         if any(address in network for network in self._allowed):
             return True
         if isinstance(address, IPv4Address):
             return not any(address in block for block in BLOCKED_IPV4)
         if address in NAT64:
-            return self.permits(IPv4Address(int(address) & 0xFFFF_FFFF))
+            return self.permits(translated(address))
         return address in GLOBAL_UNICAST_IPV6 and not any(address in block for block in BLOCKED_IPV6)
 
     def vet(self, addresses: Iterable[str]) -> tuple[IPAddress, ...]:
@@ -97,9 +103,19 @@ class AddressGuard:
             except ValueError as error:
                 raise BlockedAddressError("the resolver answered with something that is no address") from error
             if not self.permits(address):
-                raise BlockedAddressError(f"the target's address {address} is not public")
+                raise BlockedAddressError(f"the target's address {address} is not one that targets may have")
             vetted.append(address)
         return tuple(vetted)
+
+    def _denies(self, address: IPAddress) -> bool:
+        if any(address in network for network in self._denied):
+            return True
+        return isinstance(address, IPv6Address) and address in NAT64 and self._denies(translated(address))
+
+
+def translated(address: IPv6Address) -> IPv4Address:
+    """Return the IPv4 address that an address of NAT64's well-known prefix stands for."""
+    return IPv4Address(int(address) & 0xFFFF_FFFF)
 
 
 def unmapped(address: IPAddress) -> IPAddress:

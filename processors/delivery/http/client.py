@@ -145,7 +145,7 @@ class HttpClient:
     async def _open(self, exchange: Exchange) -> None:
         target = exchange.target
         connection = await self._connector.connect(
-            target,
+            target.url,
             lambda: HttpConnection(
                 self._pool, target.origin, limits=self._limits, buffer=self._buffer, clock=self._clock, met=self._met
             ),

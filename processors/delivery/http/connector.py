@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
+from hookstream.subscriptions.target_url import TargetUrl
+
 from .address_guard import AddressGuard, IPAddress, unmapped
 from .errors import ConnectError, ConnectTimeoutError, InvalidProxyError, ResolveError, ShortageError, TlsError
 from .known_names import RememberingResolver
 from .proxy_tunnel import ProxyTunnel
-from .target import Target
 
 MAX_ADDRESSES_TRIED = 4
 _TLS_SHUTDOWN_S = 1.0
@@ -102,7 +103,7 @@ class Connector:
         self._timeout_s = timeout_s
 
     async def connect(
-        self, target: Target, make: Callable[[], ProtocolT], timeout_s: float, client: int | None
+        self, target: TargetUrl, make: Callable[[], ProtocolT], timeout_s: float, client: int | None
     ) -> ProtocolT:
         """Open a connection whose protocol `make` makes, within the shorter of the two time-outs.
 
@@ -130,7 +131,7 @@ class Connector:
             raise ResolveError(f"no address for {host} in time") from error
 
     async def _start(
-        self, connected: socket.socket, target: Target, make: Callable[[], ProtocolT], deadline: float
+        self, connected: socket.socket, target: TargetUrl, make: Callable[[], ProtocolT], deadline: float
     ) -> ProtocolT:
         """Put the protocol on a connected socket, with TLS if the target wants it."""
         loop = asyncio.get_running_loop()
@@ -149,7 +150,7 @@ class Connector:
         return protocol
 
     async def _tunnel(
-        self, proxy: EgressProxy, target: Target, make: Callable[[], ProtocolT], deadline: float
+        self, proxy: EgressProxy, target: TargetUrl, make: Callable[[], ProtocolT], deadline: float
     ) -> ProtocolT:
         """Ask the proxy for a tunnel and put the protocol into it."""
         addresses = tuple(unmapped(ip_address(text)) for text in await self._resolve(proxy.host, None, deadline))
@@ -189,7 +190,7 @@ class Connector:
 
 
 @asynccontextmanager
-async def _tls_stage(target: Target, deadline: float) -> AsyncIterator[None]:
+async def _tls_stage(target: TargetUrl, deadline: float) -> AsyncIterator[None]:
     """Translate what a TLS handshake raises."""
     try:
         async with asyncio.timeout_at(deadline):

@@ -1,8 +1,6 @@
 """What can go wrong between a delivery and its target.
 
 DeliveryError
-├── TargetError                  a target URL that cannot be posted to
-│   └── TargetCredentialsError   user or password in the URL
 ├── InvalidSecretError           a hook has no secret to sign with
 ├── InvalidProxyError            an egress proxy URL that cannot be used
 └── AttemptError                 an attempt that ended before an answer; `result` is how it is recorded
@@ -23,14 +21,6 @@ from hookstream.schemas.attempt import AttemptResult
 
 class DeliveryError(Exception):
     """Root of the errors of delivering."""
-
-
-class TargetError(DeliveryError):
-    """A target URL that cannot be posted to. The message never repeats the URL: its query may hold a secret."""
-
-
-class TargetCredentialsError(TargetError):
-    """User or password in the URL."""
 
 
 class InvalidSecretError(DeliveryError):

@@ -5,8 +5,8 @@ armed and cancelled per request; a time-out is therefore up to a tenth of a seco
 
 A connection whose server may still speak must not carry the next request: what it says would be taken for the answer.
 So connections *rest* after an answer: those of an origin that is not trusted yet after each one, the others every five
-seconds. An origin is trusted once some rests have ended in silence; one that says anything beside its answers gets no
-kept connections for ten minutes. Meanwhile requests use other connections, or fresh ones.
+seconds, one at a time. An origin is trusted once some rests have ended in silence; one that says anything beside its
+answers gets no kept connections for ten minutes. Meanwhile requests use other connections, or fresh ones.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class ConnectionPool:
             connection.close()
             return
         connection.deadline = now + limits.idle_timeout_s
-        if kept.rested < limits.rests_to_trust or now >= connection.rests_at:
+        if kept.rested < limits.rests_to_trust or (now >= connection.rests_at and not resting):
             connection.rests_until = now + limits.rest_s
             resting.append(connection)
         else:

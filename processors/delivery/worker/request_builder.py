@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import orjson
 import structlog
 
-from hookstream.processors.delivery.http.errors import InvalidSecretError, TargetError
+from hookstream.processors.delivery.http.errors import InvalidSecretError
 from hookstream.processors.delivery.http.signing import Signer
-from hookstream.processors.delivery.http.target import Target, parse_target
-from hookstream.subscriptions.errors import SecretError
+from hookstream.processors.delivery.http.target import Target, target_of
+from hookstream.subscriptions.errors import InvalidTargetError, SecretError
 from hookstream.subscriptions.secrets import SecretBox, open_hook_secrets
+from hookstream.subscriptions.target_policy import TargetPolicy
+from hookstream.subscriptions.target_url import parse_target_url
 
 if TYPE_CHECKING:
     from hookstream.processors.delivery.engine.lanes import Post
@@ -50,9 +52,10 @@ class Request(NamedTuple):
 class RequestBuilder:
     """Builds requests."""
 
-    def __init__(self, secrets: SecretBox) -> None:
-        """Open secrets with this box."""
+    def __init__(self, secrets: SecretBox, targets: TargetPolicy) -> None:
+        """Open secrets with this box, and send to no target that the policy refuses, whatever was registered before."""
         self._secrets = secrets
+        self._targets = targets
         self._prepared: dict[int, _Prepared] = {}
         self._topics: dict[str, bytes] = {}
         self._static = (
@@ -93,9 +96,11 @@ class RequestBuilder:
     def _prepare(self, row: Hook) -> _Prepared:
         prepared = _Prepared(row, None, None)
         try:
-            prepared.target = parse_target(row.target)
+            url = parse_target_url(row.target)
+            self._targets.check(url)
+            prepared.target = target_of(url)
             prepared.signer = Signer([secret.key for secret in open_hook_secrets(self._secrets, row)])
-        except (TargetError, SecretError, InvalidSecretError) as exc:
+        except (InvalidTargetError, SecretError, InvalidSecretError) as exc:
             log.error(  # noqa: TRY400 - the traceback says nothing
                 "no request can be made for a hook; its deliveries are owed",
                 hook=row.id,

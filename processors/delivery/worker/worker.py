@@ -15,7 +15,7 @@ import asyncio
 import gc
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +30,10 @@ from hookstream.processors.delivery.checkpoints.partition_lookup import Partitio
 from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity
 from hookstream.processors.delivery.engine.dispatcher import Dispatcher
 from hookstream.processors.delivery.engine.policy import EnginePolicy
-from hookstream.processors.delivery.http.address_guard import AddressGuard, IPNetwork
 from hookstream.processors.delivery.http.client import HttpClient, HttpClientConfig
 from hookstream.processors.delivery.http.pool import PoolLimits
 from hookstream.processors.delivery.http.resolver import Resolver, SystemResolver
+from hookstream.processors.delivery.http.target_rules import TargetRules
 from hookstream.processors.errors import StoppedError
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import RETRIABLE, Health, StopSignal, until_available
@@ -95,7 +95,7 @@ class WorkerConfig:
     catalogue: Catalogue
     policy: EnginePolicy = field(default_factory=EnginePolicy)
     http: HttpClientConfig = field(default_factory=lambda: HttpClientConfig(pool=POOL))
-    allowed_target_networks: Sequence[IPNetwork] = ()
+    targets: TargetRules = field(default_factory=TargetRules)
     max_event_bytes: int = 1_048_576
     drain_timeout_s: float = 20.0
     metadata_version: int = VERSION
@@ -270,9 +270,7 @@ class DeliveryWorker:
             config.kafka, max_record_bytes=config.max_event_bytes + DEAD_LETTER_EXTRA_BYTES, failed=self._fail
         )
         attempts = AttemptLog(config.kafka, topics.attempts, schema_id=self._ids[topics.attempts])
-        http = HttpClient(
-            config.http, AddressGuard(config.allowed_target_networks), self._resolver, met=self._internal_errors.met
-        )
+        http = HttpClient(config.http, config.targets.guard(), self._resolver, met=self._internal_errors.met)
         self._deliveries = self._make_loop(writer, attempts, http)
         self._deliveries.readers = CatchUpReading(
             (topics.deliveries, topics.replays), self._make_reader, fed=lambda _: self._deliveries.wake()
@@ -322,7 +320,7 @@ class DeliveryWorker:
                 shared=shared,
                 dispatcher=dispatcher,
                 http=http,
-                requests=RequestBuilder(self._secrets),
+                requests=RequestBuilder(self._secrets, config.targets.policy()),
                 attempts=attempts,
                 spans=self._spans,
                 committing=committing,

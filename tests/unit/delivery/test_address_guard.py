@@ -183,3 +183,17 @@ def test_allowed_networks_are_exempt_and_nothing_beside_them() -> None:
         assert guard.permits(ip_address(permitted)), permitted
     for refused in ("10.0.255.255", "10.2.0.0", "::ffff:10.2.0.0", "64:ff9b::a02:0", "fd00:2::5", "127.0.0.1"):
         assert not guard.permits(ip_address(refused)), refused
+
+
+def test_denied_networks_are_refused_whatever_allows_them_and_in_every_form() -> None:
+    guard = AddressGuard([ip_network("10.0.0.0/8")], [ip_network("10.1.0.0/16"), ip_network("8.8.0.0/16")])
+    for permitted in ("10.2.0.0", "64:ff9b::a02:1", "9.9.9.9", "64:ff9b::909:909"):
+        assert guard.permits(ip_address(permitted)), permitted
+    for refused in ("10.1.2.3", "::ffff:10.1.2.3", "64:ff9b::a01:203", "8.8.8.8", "::ffff:8.8.8.8", "64:ff9b::808:808"):
+        assert not guard.permits(ip_address(refused)), refused
+    denied_ipv6 = AddressGuard(denied_networks=[ip_network("2600::/16"), ip_network("64:ff9b::/96")])
+    for refused in ("2600::1", "64:ff9b::808:808"):
+        assert not denied_ipv6.permits(ip_address(refused)), refused
+    assert AddressGuard([ip_network("64:ff9b::/96")], [ip_network("8.8.8.8/32")]).permits(ip_address("64:ff9b::a01:1"))
+    with pytest.raises(BlockedAddressError):
+        guard.vet(["9.9.9.9", "8.8.8.8"])

@@ -81,6 +81,9 @@ def test_a_trusted_origin_s_connections_are_used_at_once_and_rest_now_and_then()
     world.post(connection)
     feed(connection, OK)
     assert world.take() is None
+    world.post(fresh)
+    feed(fresh, OK)  # its turn, too, but one at a time
+    assert world.take() is fresh
     world.now += LIMITS.rest_s
     assert world.take() is connection
 

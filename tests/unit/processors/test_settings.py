@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hookstream.processors.delivery.http.target_rules import TargetRules
 from hookstream.processors.errors import SettingsError
 from hookstream.processors.settings import METRICS_PORTS, PREFIX, Settings, unknown_variables, variable
 
@@ -43,6 +44,9 @@ def test_values_arrive_in_their_types(monkeypatch: pytest.MonkeyPatch) -> None:
         KAFKA_BOOTSTRAP_SERVERS="k1:9092,k2:9092",
         KAFKA_OPTIONS='{"security.protocol": "SSL", "socket.timeout.ms": 5000, "log.connection.close": false}',
         ALLOWED_TARGET_NETWORKS="10.0.0.0/8, fd00::/8",
+        DENIED_TARGET_NETWORKS="10.1.0.0/16",
+        ALLOWED_TARGET_PORTS="443, 8443",
+        REQUIRE_HTTPS="true",
         SECRET_KEY=KEY,
         TOPIC_PREFIX="eu.",
     )
@@ -53,7 +57,12 @@ def test_values_arrive_in_their_types(monkeypatch: pytest.MonkeyPatch) -> None:
         "socket.timeout.ms": "5000",
         "log.connection.close": "false",
     }
-    assert settings.allowed_target_networks == (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+    assert settings.target_rules() == TargetRules(
+        allowed_networks=(ip_network("10.0.0.0/8"), ip_network("fd00::/8")),
+        denied_networks=(ip_network("10.1.0.0/16"),),
+        allowed_ports=frozenset({443, 8443}),
+        require_https=True,
+    )
     assert settings.key() == bytes(range(32))
     assert settings.topics().deliveries == "eu.deliveries"
 
@@ -87,6 +96,11 @@ def test_what_is_missing_is_named_when_it_is_needed(field: str, needs: object) -
         ("SECRET_KEY_PREVIOUS", f"{KEY},SENTINEL"),
         ("ALLOWED_TARGET_NETWORKS", "SENTINEL/8"),
         ("ALLOWED_TARGET_NETWORKS", "10.1.2.3/8"),
+        ("DENIED_TARGET_NETWORKS", "SENTINEL/8"),
+        ("ALLOWED_TARGET_PORTS", "443,SENTINEL"),
+        ("ALLOWED_TARGET_PORTS", "0"),
+        ("ALLOWED_TARGET_PORTS", "65536"),
+        ("ALLOWED_TARGET_PORTS", "9" * 5000),
         ("TOPIC_PREFIX", "SENTINEL/"),
         ("API_PORT", "70000"),
         ("REQUIRE_HTTPS", "SENTINEL"),
@@ -239,7 +253,7 @@ def test_the_documented_defaults_are_the_defaults() -> None:
     for name, field in Settings.model_fields.items():
         shown = table[variable(name)].strip("`")
         default = field.default
-        if default in (None, "", ()):
+        if default in (None, "", (), frozenset()):
             assert shown in {"none", "empty", "the shipped domain", "by role"}, name
         elif isinstance(default, bool):
             assert shown == str(default).lower(), name

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookstream.subscriptions.errors import InvalidTargetError
-from hookstream.subscriptions.target_url import IpAddress, TargetPolicy, normalise_target
+from hookstream.subscriptions.target_policy import TargetPolicy, normalise_target
+from hookstream.subscriptions.target_url import IpAddress, parse_target_url
 
 
 class Public:
@@ -137,7 +138,7 @@ def test_what_is_no_target(text: str) -> None:
     ],
 )
 def test_a_special_address_is_refused_in_every_spelling(host: str) -> None:
-    with pytest.raises(InvalidTargetError, match="private or special"):
+    with pytest.raises(InvalidTargetError, match="private, special"):
         normalise_target(f"http://{host}/", POLICY)
     assert normalise_target(f"http://{host}/", OPEN)
 
@@ -159,6 +160,45 @@ def test_https_can_be_required() -> None:
     assert normalise_target("https://example.com/", strict)
     with pytest.raises(InvalidTargetError, match="https"):
         normalise_target("http://example.com/", strict)
+
+
+def test_ports_can_be_limited() -> None:
+    strict = TargetPolicy(addresses=Public(), ports=frozenset({443, 8443}))
+    for allowed in ("https://example.com/", "https://example.com:8443/", "http://example.com:443/"):
+        assert normalise_target(allowed, strict)
+    for refused in ("http://example.com/", "https://example.com:22/", "https://example.com:8444/"):
+        with pytest.raises(InvalidTargetError, match="443, 8443"):
+            normalise_target(refused, strict)
+
+
+@pytest.mark.parametrize("host", ["127%2e0.0.1", "%31%32%37.0.0.1", "a%00b", "a%2fb", "a%40b", "%ff", "a,b", "a*b"])
+def test_an_escaped_host_is_refused(host: str) -> None:
+    with pytest.raises(InvalidTargetError):
+        parse_target_url(f"http://{host}/")
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_any_ipv4_address_survives_its_spellings(number: int) -> None:
+    address = ipaddress.IPv4Address(number)
+    high, low = number >> 24, number & 0xFFFFFF
+    for host in (str(address), str(number), hex(number), f"0{number:o}", f"{high:#x}.{low}", f"0{high:o}.{low:#x}"):
+        assert parse_target_url(f"http://{host}/").address == address
+
+
+@given(st.integers(0, 2**128 - 1))
+def test_any_ipv6_address_survives_its_spellings(number: int) -> None:
+    address = ipaddress.IPv6Address(number)
+    for literal in (str(address), address.exploded, str(address).upper()):
+        assert parse_target_url(f"http://[{literal}]/").address == address
+
+
+def test_a_url_shows_neither_path_nor_query() -> None:
+    assert repr(parse_target_url("https://example.com/path?token=hidden")) == "TargetUrl(https://example.com:443)"
+
+
+def test_the_authority_names_host_and_port() -> None:
+    assert parse_target_url("https://example.com/").authority == "example.com:443"
+    assert parse_target_url("http://[2600::1]/").authority == "[2600::1]:80"
 
 
 def test_the_limit_of_length_counts_what_is_kept() -> None:
@@ -184,6 +224,7 @@ def test_whatever_is_sent_is_refused_or_has_a_plain_form_that_stays(text: str) -
         except InvalidTargetError:
             continue
         assert normalise_target(target, OPEN) == target
+        assert parse_target_url(target) == parse_target_url(candidate)
         assert re.fullmatch(r"https?://[\x21-\x7e]+", target)
         parts = urlsplit(target)
         assert parts.hostname
