@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Self
 
@@ -177,13 +176,15 @@ def test_hanging_names_hold_up_nobody(world: DeliveryWorld, monkeypatch: pytest.
 
 
 def test_many_dead_endpoints_do_not_add_up(world: DeliveryWorld) -> None:
-    """With half of sixty endpoints dead or hanging, the other half gets everything while they are."""
+    """With half of sixty endpoints dead or hanging, the other half gets everything while they are.
+
+    It is waited for less long than a hanging request's time-out.
+    """
     names = [f"{kind}{n}" for n in range(15) for kind in ("good", "fine", "dead", "hang")]
     hooks = world.hooks(*names)
     broken = {"dead": Reply(500), "hang": HANG}
     world.targets.answer = lambda seen: broken.get(seen.path[1:5], OK)
     world.start(drain_timeout_s=0.3, attempt_timeout_s=60.0)
-    began = time.monotonic()
     for _ in range(10):
         for hook in hooks:
             world.sent += (made := [world.delivery(hook, concept) for concept in range(3)])
@@ -192,4 +193,3 @@ def test_many_dead_endpoints_do_not_add_up(world: DeliveryWorld) -> None:
     world.producer.flush(30)
     healthy = {hook.id for hook, name in zip(hooks, names, strict=True) if name[:4] in ("good", "fine")}
     world.wait_all(30, of=[delivery for delivery in world.sent if delivery.hook_id in healthy])
-    assert time.monotonic() - began < 15, "no healthy delivery waited for a hanging request's time-out"

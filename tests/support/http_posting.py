@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -21,10 +22,22 @@ from hookstream.processors.delivery.http.resolver import Resolver
 
 LOOPBACK = AddressGuard([ip_network("127.0.0.0/8"), ip_network("::1/128")])
 SHORT = HttpClientConfig(
-    connect_timeout_s=2.0, total_timeout_s=5.0, pool=PoolLimits(sweep_interval_s=0.01, idle_timeout_s=5.0, rest_s=0.0)
+    connect_timeout_s=30.0,
+    total_timeout_s=30.0,
+    pool=PoolLimits(sweep_interval_s=0.01, idle_timeout_s=60.0, rest_s=0.0),
 )
 BODY = b'{"event":"lead.new"}'
 HEADERS = b"content-type: application/json\r\nwebhook-id: msg_1\r\n"
+
+
+class Clock:
+    """Monotonic seconds that pass when a test says so. Connecting goes by the loop's time, all else by this."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class TableResolver:
@@ -51,6 +64,7 @@ async def http_client(
     total_timeout_s: float | None = None,
     ca_file: Path | None = None,
     met: Met | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[HttpClient]:
     """Open a client for the length of the block; an exception of its own code fails it, unless `met` takes them."""
     bugs: list[BaseException] = []
@@ -59,7 +73,7 @@ async def http_client(
         config = replace(config, total_timeout_s=total_timeout_s)
     if ca_file is not None:
         config = replace(config, ca_file=ca_file)
-    client = HttpClient(config, guard, TableResolver() if resolver is None else resolver, met=met)
+    client = HttpClient(config, guard, TableResolver() if resolver is None else resolver, clock, met=met)
     try:
         yield client
     finally:
@@ -72,11 +86,23 @@ async def post(client: HttpClient, url: str, body: bytes = BODY, headers: bytes 
     answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
     client.post(parse_target(url), headers, body, answered.set_result)
     assert not answered.done(), "done was called within post"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return await answered
 
 
-async def until(condition: Callable[[], bool], deadline_s: float = 5.0) -> None:
+async def times_out(client: HttpClient, clock: Clock, url: str, *, after_s: float, when: Callable[[], bool]) -> Answer:
+    """Make a request, let time pass once the condition holds: not a second earlier than `after_s` is it answered."""
+    answering = asyncio.ensure_future(post(client, url))
+    await until(when)
+    clock.now += after_s - 1
+    client._pool.sweep()
+    await asyncio.sleep(0)
+    assert not answering.done()
+    clock.now += 1
+    return await answering
+
+
+async def until(condition: Callable[[], bool], deadline_s: float = 30.0) -> None:
     """Give the loop turns until the condition holds."""
     async with asyncio.timeout(deadline_s):
         while not condition():  # noqa: ASYNC110 (what is waited for has no event: sockets closing, counts)
