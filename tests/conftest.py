@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import machine
 from tests.support.kafka_broker import GivenKafka, HurtableKafka, Kafka, KafkaBroker, delete_topics
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 from hookstream.schemas.topics import TopicNames
+
+# How fast a machine is, or how busy, is no property of the code.
+settings.register_profile("hookstream", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("hookstream")
 
 LOGS = pytest.StashKey[list["Path"]]()
 _LOG_LINES_SHOWN = 60

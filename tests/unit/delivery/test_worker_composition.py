@@ -64,6 +64,7 @@ ELSEWHERE = {
         "http.look_ups.LookUp",
         "http.exchange.Answer",
         "http.exchange.Exchange",
+        "http.pool._Kept",
         "http.signing.Signer",
         "http.target.Target",
         "worker.log_reader._Place",
