@@ -81,7 +81,10 @@ class EventProducer:
         self._poller.start()
 
     def warm_up(self, *namespaces: str) -> None:
-        """Fetch the schema ids and connect, for these namespaces or all of them: the first event pays half a second.
+        """Fetch the schema ids and connect, for these namespaces or all of them: else the first event waits for it.
+
+        Kafka's client gets its producer id by itself, up to half a second after it has started; what is produced before
+        then waits for it.
 
         Raises:
             RegistryError, UnknownEventError: as `produce` would.

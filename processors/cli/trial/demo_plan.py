@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
@@ -37,6 +37,11 @@ def events_to_send(names: Iterable[EventName]) -> list[Event]:
         for resource in range(RESOURCES)
         for index, name in enumerate(ordered)
     ]
+
+
+def nobodys_event(names: Iterable[EventName]) -> Event:
+    """An event of a client that has no hooks: it ends in the router."""
+    return replace(next(iter(events_to_send(names))), client=ClientId(CLIENT + 1))
 
 
 @dataclass(slots=True)
