@@ -1,15 +1,18 @@
-# One image for every role: `docker run hookstream router`. PYTHON_IMAGE may be any with Python >= 3.11 as `python3`.
+# One image for every role: `docker run hookstream router`. PYTHON_IMAGE may be any with Python >= 3.11 as `python3`. A
+# deployment says which one by its digest, as a tag may be another image tomorrow: python:3.13-slim@sha256:...
 ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /source
 COPY . .
-# The versions that the tests ran with; without their hashes, which pip would then ask of our own wheel, too.
-RUN grep -v -e '--hash=' requirements-dev.lock | sed -e 's/ *\\$//' > /constraints.txt \
- && python3 -m venv /opt/hookstream \
- && /opt/hookstream/bin/python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
- && wheel=$(ls /wheels/hookstream-*.whl) \
- && /opt/hookstream/bin/python -m pip install --no-cache-dir --constraint /constraints.txt "${wheel}[server,otel]"
+# The very files that the tests ran with. Our own wheel is built from the source here, by the setuptools of the same lock.
+RUN python3 -m venv /opt/hookstream \
+ && /opt/hookstream/bin/python -m pip install --no-cache-dir --require-hashes --requirement requirements.lock \
+ && awk '/^setuptools==/,!/\\$/' requirements-dev.lock > /build.lock \
+ && python3 -m venv /build \
+ && /build/bin/python -m pip install --no-cache-dir --require-hashes --requirement /build.lock \
+ && /build/bin/python -m pip wheel --no-cache-dir --no-index --no-build-isolation --no-deps --wheel-dir /wheels . \
+ && /opt/hookstream/bin/python -m pip install --no-cache-dir --no-index --no-deps /wheels/hookstream-*.whl
 
 FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/hookstream /opt/hookstream

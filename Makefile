@@ -11,6 +11,8 @@ TEST_PROCESSES ?= 2
 # The versions that pyproject.toml claims; the tests on real parts run on the one of $(VENV), the unit tests on all that are found.
 PYTHONS := 3.11 3.12 3.13
 ROOMS := schemas producers subscriptions processors
+COMPILE = $(or $(UV),uv) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --no-annotate --no-header --no-emit-package hookstream
 SOURCES := $(ROOMS) tests $(wildcard benchmarks)
 INSTALLED := $(VENV)/.installed
 
@@ -77,10 +79,9 @@ format: $(INSTALLED) ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: ## write requirements-dev.lock anew from the ranges in pyproject.toml (needs uv)
-	$(or $(UV),uv) pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header --no-emit-package hookstream --upgrade \
-	  --output-file requirements-dev.lock
+lock: ## write requirements-dev.lock and requirements.lock (the image's) anew from the ranges in pyproject.toml (needs uv)
+	$(COMPILE) --extra dev --upgrade --output-file requirements-dev.lock
+	$(COMPILE) --extra server --extra otel --constraint requirements-dev.lock --output-file requirements.lock
 
 clean: ## remove what can be made again, but not the fetched jars in .cache
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -149,7 +149,10 @@ def test_the_image_holds_every_room_and_runs_as_nobody() -> None:
     last_stage = lines[max(n for n, line in enumerate(lines) if line.startswith("FROM ")) :]
     assert "USER 10001:10001" in last_stage
     admitted = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"}
-    assert set(ROOMS) | {"pyproject.toml", "requirements-dev.lock", "README.md", "LICENSE"} == admitted
+    assert (
+        set(ROOMS) | {"pyproject.toml", "requirements.lock", "requirements-dev.lock", "README.md", "LICENSE"}
+        == admitted
+    )
 
 
 def test_a_container_may_open_what_a_worker_needs(services: dict[str, Any]) -> None:
@@ -157,3 +160,11 @@ def test_a_container_may_open_what_a_worker_needs(services: dict[str, Any]) -> N
     in_flight, idle = EnginePolicy().process_in_flight, POOL.max_idle
     for limit in (limits["soft"], limits["hard"]):
         assert connections_that_fit(limit, in_flight=in_flight, idle=idle) == (in_flight, idle)
+
+
+def test_nothing_comes_into_the_image_without_its_hash() -> None:
+    text = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text())
+    commands = [part for line in text.splitlines() if line.startswith("RUN ") for part in line.split("&&")]
+    fetching = [part for part in commands if re.search(r"\bpip (install|wheel|download)\b", part)]
+    assert len(fetching) == 4
+    assert [part for part in fetching if "--require-hashes" not in part and "--no-index" not in part] == []

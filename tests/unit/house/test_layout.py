@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.support.repository import ROOMS, ROOT, kept_files, project, python_files
 
@@ -55,11 +57,27 @@ def test_what_promises_are_tested_is_said_in_a_sentence() -> None:
     assert silent == []
 
 
-def test_the_lock_file_names_no_host_and_every_package_has_a_hash() -> None:
-    lock = (ROOT / "requirements-dev.lock").read_text()
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_a_lock_file_names_no_host_and_every_package_has_a_hash(name: str) -> None:
+    lock = (ROOT / name).read_text()
     assert "://" not in lock
     starts = [line for line in lock.splitlines() if line and not line.startswith((" ", "#"))]
     assert [line for line in starts if not line.endswith("\\")] == []
+
+
+def test_the_image_gets_what_the_tests_run_with_and_everything_that_it_needs() -> None:
+    image, dev = locked("requirements.lock"), locked("requirements-dev.lock")
+    assert {name: dev[name] for name in image} == image
+    extras = project()["project"]["optional-dependencies"]
+    wanted = [*project()["project"]["dependencies"], *extras["server"], *extras["otel"]]
+    assert {canonicalize_name(Requirement(text).name) for text in wanted} <= set(image)
+    assert "setuptools" in dev  # which the image's wheel is built with
+
+
+def locked(name: str) -> dict[str, str]:
+    """Version and hashes of each package of a lock file."""
+    found = re.findall(r"^([\w.-]+)==(\S+)[^\n]*\n((?: .*\n)+)", (ROOT / name).read_text(), re.MULTILINE)
+    return {canonicalize_name(package): version + hashes for package, version, hashes in found}
 
 
 def test_every_python_that_is_claimed_is_one_that_the_unit_tests_run_on() -> None:
