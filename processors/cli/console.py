@@ -66,11 +66,16 @@ def escape_unencodable() -> None:
 
 
 def say_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Aligned columns, as wide as they have to be; the last one is left ragged."""
+    """Print aligned columns."""
+    for line in table_lines(head, rows):
+        say(line)
+
+
+def table_lines(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Aligned columns, as wide as they have to be; the last one is left ragged. Printable."""
     cells = [list(head), *([("" if cell is None else printable(str(cell))) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    for row in cells:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
 def shown_time(unix_ms: int | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hookstream.processors.cli.console import Json, as_cell, note, say_json, say_table
+from hookstream.processors.cli.console import Json, as_cell, note, say, say_json, table_lines
 from hookstream.processors.cli.open_api import open_api
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from hookstream.processors.cli.api_client import ApiClient
 
 _DEFAULT_LIMIT = 50
@@ -105,30 +108,42 @@ def _watch(look: Callable[[], dict[str, Any]], *, as_json: bool) -> None:
             time.sleep(_LOOK_EVERY_S)
     from rich.live import Live
 
-    with Live(_table(look()), auto_refresh=False, screen=True) as live:
+    with Live(_screen(look()), auto_refresh=False, screen=True) as live:
         while True:
             time.sleep(_LOOK_EVERY_S)
-            live.update(_table(look()), refresh=True)
+            live.update(_screen(look()), refresh=True)
 
 
 def _say(found: Mapping[str, Any]) -> None:
-    say_table(_HEAD, _rows(found["endpoints"]))
+    for line in lines(found, _width()):
+        say(line)
     for line in _notes(found):
         note(line)
 
 
-def _table(found: Mapping[str, Any]) -> Any:  # noqa: ANN401  # rich's, which is imported when it is needed
-    """The same for a terminal."""
-    from rich.table import Table
+def _screen(found: Mapping[str, Any]) -> Text:
+    """The same for a terminal that is drawn again and again."""
     from rich.text import Text
 
-    notes = Text("\n").join(map(as_cell, _notes(found)))
-    table = Table(box=None, header_style="bold", caption=notes or None, caption_justify="left")
-    for name in _HEAD:
-        table.add_column(name, justify="right" if name == "behind" else "left", no_wrap=name != "target")
-    for row in _rows(found["endpoints"]):
-        table.add_row(*map(as_cell, row))
-    return table
+    head, *others = map(as_cell, [*lines(found, _width()), "", *_notes(found)])
+    head.stylize("bold")
+    return Text("\n").join([head, *others])
+
+
+def _width() -> int | None:
+    """Columns of the terminal; None where there is none, and lines are for programs."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def lines(found: Mapping[str, Any], width: int | None) -> list[str]:
+    """A line an endpoint; where that is too wide, a second one below it, with its last error and its target."""
+    rows = list(_rows(found["endpoints"]))
+    wide = table_lines(_HEAD, rows)
+    if width is None or all(len(line) <= width for line in wide):
+        return wide
+    head, *narrow = table_lines(_HEAD[:-2], [row[:-2] for row in rows])
+    below = [f"  {target}" if error == "-" else f"  {error}: {target}" for *_, error, target in rows]
+    return [head, *(line for pair in zip(narrow, below, strict=True) for line in pair)]
 
 
 def _rows(endpoints: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:

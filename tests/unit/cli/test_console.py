@@ -131,7 +131,7 @@ def rendered(*parts: object) -> str:
 def test_a_watched_table_shows_text_as_it_is_and_obeys_nothing() -> None:
     targets = ("http://[fd00::5]:9/h", "http://h/[bold]x", "http://h/:smile:", f"http://h/{HOSTILE}")
     shown = rendered(
-        lag._table(
+        lag._screen(
             {
                 "endpoints": [{**ENDPOINT, "target": each} for each in targets],
                 "more": True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
@@ -86,6 +87,14 @@ def test_watching_prints_a_line_of_json_a_look(
     assert [json.loads(line)["number"] for line in capsys.readouterr().out.splitlines()] == [0, 1, 2]
 
 
-def test_a_terminal_gets_a_table() -> None:
-    table = lag._table({"endpoints": [ENDPOINT], "more": False, "unknown": []})
-    assert table.row_count == 1
+def test_a_terminal_that_is_too_narrow_for_a_line_an_endpoint_gets_two() -> None:
+    well = {**ENDPOINT, "state": "healthy", "last_error": None}
+    found = {"endpoints": [ENDPOINT, well], "more": False, "unknown": []}
+    wide = lag.lines(found, None)
+    assert [len(lag.lines(found, width)) for width in (None, max(map(len, wide)))] == [3, 3]
+    narrow = lag.lines(found, 80)
+    assert max(map(len, narrow)) <= 80
+    assert [line.split()[0] for line in narrow[:2]] == ["endpoint", ENDPOINT["id"]]
+    assert re.fullmatch(r"  timeout \d+d: https://example\.com/hook", narrow[2])
+    assert narrow[4] == "  https://example.com/hook"
+    assert narrow[1].split()[1:3] == ["quarantined", "~42"]
