@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # In this order: parts first, then the whole, then what goes wrong.
 ORDER = (
-    "table", "router", "worker", "https", "rates", "idle", "demo", "hang", "outage", "kill", "scale_out", "mixed",
-    "dead", "replay",
+    "table", "router", "worker", "https", "rates", "idle", "demo", "hang", "fairness", "outage", "kill", "scale_out",
+    "mixed", "dead", "replay",
 )  # fmt: skip
 # Parts of parts: by name only.
 PARTS = ("engine", "http_client")

@@ -38,7 +38,7 @@ from hookstream.processors.topics import create_topics, register_schemas
 from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.catalogue import Catalogue, subject
 from hookstream.schemas.codec import subscription_encoder
-from hookstream.schemas.event import ClientId
+from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState, Revision
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.errors import NotPublishedError
@@ -216,6 +216,7 @@ class Stack:
         self._tls = tls
         self._catalogue = Catalogue.shipped()
         self._key = os.urandom(32)
+        self._box = SecretBox((MasterKey(self._key),))
         self._closing = ExitStack()
         self._admin = admin(bootstrap_servers)
         self._env: dict[str, str] = {}
@@ -275,27 +276,45 @@ class Stack:
 
     def publish_hooks(self, clients: Iterable[int], *, rate_limit_per_s: float | None = None) -> None:
         """Write the hooks of clients into the table's topic."""
-        box = SecretBox((MasterKey(self._key),))
-        rows = [
-            Hook(
-                id=HookId(client),
-                client=ClientId(client),
-                event=EVENT,
-                target=f"{self.receiver.url}/t/{client}",
-                state=HookState.ENABLED,
-                revision=Revision(1),
-                secrets=(box.seal(_SECRET.key, context=hook_context(client, EVENT, client)),),
-                rate_limit_per_s=rate_limit_per_s,
-            )
+        self.publish_rows(
+            self.row(client, target=f"{self.receiver.url}/t/{client}", rate_limit_per_s=rate_limit_per_s)
             for client in clients
-        ]
-        encode = subscription_encoder(self._schema_id(self.topics.subscriptions))
+        )
+
+    def row(
+        self,
+        client: int,
+        *,
+        target: str,
+        hook: int | None = None,
+        event: EventName = EVENT,
+        revision: int = 1,
+        rate_limit_per_s: float | None = None,
+    ) -> Hook:
+        """A row of the table; a client's only hook has its number."""
+        hook = client if hook is None else hook
+        sealed = self._box.seal(_SECRET.key, context=hook_context(client, event, hook))
+        return Hook(
+            id=HookId(hook),
+            client=ClientId(client),
+            event=event,
+            target=target,
+            state=HookState.ENABLED,
+            revision=Revision(revision),
+            secrets=(sealed,),
+            rate_limit_per_s=rate_limit_per_s,
+        )
+
+    def publish_rows(self, rows: Iterable[Hook]) -> None:
+        """Write rows into the table's topic."""
+        found = list(rows)
+        encode = subscription_encoder(self.schema_id(self.topics.subscriptions))
         with SubscriptionWriter(self.kafka, self.topics.subscriptions, encode=encode) as writer:
             for attempt in Retrying(
                 retry=retry_if_exception_type(NotPublishedError), stop=stop_after_attempt(5), reraise=True
             ):
                 with attempt:
-                    writer.publish(rows)
+                    writer.publish(found)
 
     def start_load(
         self, kind: str, clients: Sequence[int], records: int, *, rate_per_s: float = 0.0, resources: int = 500
@@ -310,7 +329,7 @@ class Stack:
             records=records,
             resources=resources,
             rate_per_s=rate_per_s,
-            schema_id=self._schema_id(topic) if topic != self.bodies_topic else 0,
+            schema_id=self.schema_id(topic) if topic != self.bodies_topic else 0,
         )
         return Load(self.processes.python("-m", "benchmarks.load", plan.json(), name="load"), plan)
 
@@ -327,7 +346,8 @@ class Stack:
         """Make the topic of a peer's records."""
         create_plain_topics(self.bootstrap_servers, self.bodies_topic, partitions=PARTITIONS)
 
-    def _schema_id(self, topic: str) -> int:
+    def schema_id(self, topic: str) -> int:
+        """The id of a topic's schema."""
         name = subject(topic)
         return self._registry.id_for(name, self._catalogue.subjects(self.topics)[name])
 

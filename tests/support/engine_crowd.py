@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.support.engine_world import Kit
 
 PROCESS_CAP, CLIENT_CAP = 768, 24
-FEW, MANY, NEW = 1, 2, 3  # clients whose endpoints answer at once, with so much to send
+FEW, MANY, NEW, LATE = 1, 2, 3, 4  # clients whose endpoints answer at once, with so much to send
 HANGING = range(10, 140)
 FIRST_WAVE, SECOND_WAVE_AT = 90, 100  # the second one finds no room
 EVENTS = ("a", "b")
@@ -35,7 +35,7 @@ NOTICED = 2 * TIMEOUT  # until then those that hang have been waited for twice
 TICKS = 330
 TURNS, ASKS_FOR_MORE = 46, 65  # those of the crowd that answer at first begin to hang all at once, then write much
 # Records of how many resources, every so many ticks, from which tick on.
-QUICK = {FEW: (2, 3, 0), MANY: (12, 5, 0), NEW: (1, 4, 44)}
+QUICK = {FEW: (2, 3, 0), MANY: (12, 5, 0), NEW: (2, 4, 20), LATE: (1, 4, 44)}
 
 
 class Crowd(World):

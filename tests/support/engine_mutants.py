@@ -629,13 +629,21 @@ MUTANTS = {
         "an endpoint that its client was moved to begins with nothing known",
         (
             "fair_share",
-            "            age_s = max(age_s, now - of.sent_sum / of.in_flight)\n        return age_s, False\n",
+            "            age_s = max(age_s, now - client.sent_sum / client.in_flight)\n        return age_s, False\n",
             "            age_s = 0.0\n        return age_s, False\n",
+        ),
+    ),
+    "unknown_is_kept_out": _crowded(
+        "a client of which nothing is known waits for those that hang",
+        (
+            "fair_share",
+            "            free -= self._kept if mine or age_s > self._fast_s else",
+            "            free -= self._kept if True else",
         ),
     ),
     "quick_waits_with_the_others": _crowded(
         "the kept places are for nobody",
-        ("fair_share", "        if not quick:\n", "        if True:\n"),
+        ("fair_share", "        if not quick:  # half", "        if True:  # half"),
     ),
     "held_clients_are_forgotten": _crowded(
         "a client that waits for its share is not asked again when requests of others end",

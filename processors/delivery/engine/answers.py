@@ -32,10 +32,12 @@ class Answers:
         self._land(post)
         pending, endpoint, hook = post.pending, post.endpoint, post.hook
         ledger, client = self._ledger, endpoint.client
-        if duration_s > self._policy.concurrency_fast_s or client.slowness_s:
+        quick = duration_s <= self._policy.concurrency_fast_s
+        if not quick or client.slowness_s:
             client.took(duration_s)
         stream = ledger.streams[pending.stream]
         verdict = outcome.verdict
+        endpoint.quick = quick and verdict is Verdict.DELIVERED
         if verdict is Verdict.DELIVERED:
             ended = endpoint.health.succeed(pending.resource, duration_s, endpoint.in_flight)
             clocks = hook.backlogs[pending.stream].clocks

@@ -16,17 +16,19 @@ if TYPE_CHECKING:
 class Dispatcher:
     """The round robin of one process.
 
-    An endpoint stands in it at most once a stream. One that cannot send when its turn comes leaves it; whatever lifts
-    that brings it back. Where the reason is the share of its client, that is the end of any request of the process: the
-    clients that wait for one take turns.
+    An endpoint stands in it at most once a stream. One whose last answer was quick goes before the others: thousands of
+    requests of which nothing is known may be due at once, and each costs a connection. One that cannot send when its
+    turn comes leaves it; whatever lifts that brings it back. Where the reason is the share of its client, that is the
+    end of any request of the process: the clients that wait for one take turns.
     """
 
-    __slots__ = ("_freed", "_held", "_policy", "_ready", "_recalls", "_scarce_from", "in_flight", "share")
+    __slots__ = ("_freed", "_held", "_policy", "_quick", "_ready", "_recalls", "_scarce_from", "in_flight", "share")
 
     def __init__(self, policy: EnginePolicy) -> None:
         """Start with nothing ready."""
         self._policy = policy
-        self._ready: tuple[deque[Endpoint], deque[Endpoint]] = (deque(), deque())
+        self._quick: tuple[deque[Endpoint], deque[Endpoint]] = (deque(), deque())
+        self._ready: tuple[deque[Endpoint], deque[Endpoint]] = (deque(), deque())  # the others
         self._freed: dict[Client, None] = {}  # a request of theirs has ended: they are looked at first
         self._held: dict[Client, None] = {}  # in the order of their turns
         self._recalls = 0  # requests that have ended since somebody is held, less the turns given for them
@@ -38,7 +40,7 @@ class Dispatcher:
         """Give an endpoint its place in the round robin."""
         if not endpoint.dispatched[stream]:
             endpoint.dispatched[stream] = True
-            self._ready[stream].append(endpoint)
+            (self._quick if endpoint.quick else self._ready)[stream].append(endpoint)
 
     def admits(self, endpoint: Endpoint, now: float) -> bool:
         """Whether the client of an endpoint may have one more request in flight; if not, the endpoint waits for that.
@@ -53,12 +55,15 @@ class Dispatcher:
             self._held[client] = None
         return False
 
-    def next(self) -> Post | None:
-        """Return the next request to make, or None: nothing is ready, or the process is at its cap."""
+    def next(self, *, quick_only: bool = False) -> Post | None:
+        """Return the next request to make, or None: nothing is ready, or the process is at its cap.
+
+        `quick_only`: to endpoints whose last answer was quick; the others keep their turns.
+        """
         if self.in_flight >= self._policy.process_in_flight:
             return None
         for stream in (LIVE, REPLAY):
-            ready = self._ready[stream]
+            ready = self._quick[stream] or (not quick_only and self._ready[stream])
             while ready:
                 endpoint = ready.popleft()
                 endpoint.dispatched[stream] = False
@@ -68,7 +73,15 @@ class Dispatcher:
                     if endpoint.ready[stream]:
                         self.offer(endpoint, stream)
                     return post
-        return self._recall() if self._held or self._freed else None
+                ready = self._quick[stream] or (not quick_only and self._ready[stream])
+        if self._freed or (self._held and not quick_only):
+            return self._recall(freed_only=quick_only)
+        return None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anybody waits for a turn."""
+        return bool(self._ready[LIVE] or self._ready[REPLAY] or self._quick[LIVE] or self._quick[REPLAY])
 
     def ended(self) -> None:
         """Free the place of a request."""
@@ -80,13 +93,15 @@ class Dispatcher:
         """Look at a client that has endpoints waiting for its share: a request of its own has ended."""
         self._freed[client] = None
 
-    def _recall(self) -> Post | None:
+    def _recall(self, *, freed_only: bool) -> Post | None:
         """Give the clients that wait for their share another turn: who ended a request first, then the others.
 
         No more turns than requests have ended, while places are scarce: a request that ends lifts the share of a few,
         and asking hundreds each time would cost more than the deliveries.
         """
-        while self._freed or (self._held and (self._recalls > 0 or self.in_flight < self._scarce_from)):
+        while self._freed or (
+            self._held and not freed_only and (self._recalls > 0 or self.in_flight < self._scarce_from)
+        ):
             if self._freed:
                 client = next(iter(self._freed))
                 del self._freed[client]

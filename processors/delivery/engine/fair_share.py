@@ -49,23 +49,21 @@ class FairShare:
         if in_flight < self.scarce_from:
             return True
         free: float = self._process_cap - in_flight
-        if not quick:
-            free -= self._kept
+        if not quick:  # half of what is kept is also for the first request of a client of which nothing is known
+            free -= self._kept if mine or age_s > self._fast_s else self._kept / 2
         return mine < free * self._part / (1 + age_s / self._fast_s)
 
     def _standing(self, endpoint: Endpoint, now: float) -> tuple[float, bool]:
         """How old what is in flight is, or how slow answers were, in seconds; and whether the endpoint is quick.
 
-        An endpoint of which nothing good is known, for example one that its client has just been moved to, has the
-        standing of its client: a change of targets hides nothing.
+        An endpoint whose last answer was not a quick one, or that has none, for example one that its client has just
+        been moved to, has the standing of its client: a change of targets hides nothing.
         """
-        health, of = endpoint.health, endpoint.client
-        if health.succeeded is not None and not health.sick:
-            age_s = health.latency_s
-            if endpoint.in_flight:
-                age_s = max(age_s, now - endpoint.sent_sum / endpoint.in_flight)
+        if endpoint.quick:
+            age_s = now - endpoint.sent_sum / endpoint.in_flight if endpoint.in_flight else 0.0
             return age_s, age_s <= self._fast_s
-        age_s = of.slowness_s
-        if of.in_flight:
-            age_s = max(age_s, now - of.sent_sum / of.in_flight)
+        client = endpoint.client
+        age_s = client.slowness_s
+        if client.in_flight:
+            age_s = max(age_s, now - client.sent_sum / client.in_flight)
         return age_s, False

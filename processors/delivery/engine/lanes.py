@@ -153,6 +153,7 @@ class Endpoint:
         "lanes",
         "probe",
         "probing",
+        "quick",
         "ready",
         "sent_sum",
         "target",
@@ -180,6 +181,7 @@ class Endpoint:
         self.dispatched = [False, False]  # whether it stands in the round robin, a flag a stream
         self.in_flight = 0
         self.sent_sum = 0.0  # as its client's
+        self.quick = False  # the last answer was a 2xx, and came quickly
         self.window_counts = [0, 0]
         self.behind = [False, False]  # its hooks are served through cursors
         self.probe = ProbeWalk()

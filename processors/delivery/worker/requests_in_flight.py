@@ -1,6 +1,6 @@
 """Requests on their way: from the dispatcher to the HTTP client, and answers back to the engines.
 
-Nothing is done per answer but to note it; the next turn takes all of them. Belongs to the event loop's thread.
+Nothing is done per answer but to note it; the next turn takes them. Belongs to the event loop's thread.
 
 Answers are bytes that others choose. Whatever our code raises while one request is built, sent, answered or judged ends
 that attempt as `internal-error` and nothing else; what only records it (the attempt log, spans, lines of log) changes
@@ -10,6 +10,7 @@ and after an exception nobody knows what it would commit (docs/adr/0014-internal
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
     from .internal_errors import InternalErrors
     from .owned_partition import OwnedPartition
     from .request_builder import RequestBuilder
+
+# Requests of which nothing good is known, and failures, can come by the thousand at once: as many as 60 clients have
+# hooks, and 15 s later their time-outs. A turn takes some, so that between turns everybody else is served.
+_OTHERS_PER_TURN = 16
+_FAILURES_PER_TURN = 32
 
 log = structlog.get_logger("hookstream.deliver")
 
@@ -60,6 +66,7 @@ class Requesting:
         self._parts = parts
         self._answered = answered
         self._answers: list[tuple[Post, Answer]] = []
+        self._failures: deque[tuple[Post, Answer]] = deque()  # requests that ended without an answer
         self._flights: dict[Post, Exchange | None] = {}
         self._brake = Brake()
 
@@ -74,17 +81,22 @@ class Requesting:
         """Send everything whose turn it is, but for partitions that are given away; `now` is monotonic seconds."""
         next_post, brake = self._parts.dispatcher.next, self._brake
         unsent: list[Post] = []
+        others = _OTHERS_PER_TURN
         while not brake.on or brake.admits(now):
-            post = next_post()
+            post = next_post(quick_only=not others)
             if post is None:
                 break
             part = owners.get(post.endpoint.engine)
             if part is None or part in leaving:
                 unsent.append(post)  # not abandoned yet: a probe would be due again, and next, without end
             else:
+                if others and not post.endpoint.quick:
+                    others -= 1
                 self._send(post, wall_s)
         for post in unsent:
             post.endpoint.engine.abandon(post)
+        if not others:
+            self._answered()
 
     def _send(self, post: Post, wall_s: int) -> None:
         self._flights[post] = None
@@ -111,15 +123,19 @@ class Requesting:
 
     def take_note(self, post: Post, answer: Answer) -> None:
         """Keep an answer for the next turn."""
-        self._answers.append((post, answer))
+        (self._failures if answer.status is None else self._answers).append((post, answer))
         self._answered()
 
     def take_answers(self, owners: Mapping[Dispatches, OwnedPartition], wall_ms: int) -> int:
-        """Tell the engines what came back; return how many answers that were."""
-        answers = self._answers
-        if not answers:
+        """Tell the engines what came back, of failures some; return how many answers that were."""
+        answers, failures = self._answers, self._failures
+        if not (answers or failures):
             return 0
         self._answers = []
+        if failures:
+            answers += [failures.popleft() for _ in range(min(len(failures), _FAILURES_PER_TURN))]
+            if failures:
+                self._answered()
         flights, take = self._flights, self._take
         for post, answer in answers:
             if post in flights:  # else it was abandoned

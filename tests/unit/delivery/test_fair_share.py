@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NOW = 100.0
 POLICY = EnginePolicy()
-HALF_FULL, NEARLY_FULL, COMMON_FULL = 2_048, 3_500, 3_584
+HALF_FULL, NEARLY_FULL, COMMON_FULL, NEARLY_ALL = 2_048, 3_500, 3_584, 3_900
 
 
 class NoEngine:
@@ -39,8 +39,7 @@ class NoEngine:
 def endpoint(client: Client, *, quick: bool = False, target: str = "x", engine: NoEngine | None = None) -> Endpoint:
     """An endpoint, unknown or with a quick answer behind it."""
     made = Endpoint(engine or NoEngine(), 1, target, client, POLICY, random.random)
-    if quick:
-        made.health.succeeded = "r:1"
+    made.quick = quick
     return made
 
 
@@ -64,10 +63,10 @@ def most(of: Endpoint, in_flight: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("in_flight", "unknown", "quick"), [(0, 112, 128), (HALF_FULL, 96, 128), (NEARLY_FULL, 6, 38), (COMMON_FULL, 0, 32)]
+    ("in_flight", "unknown", "quick"), [(0, 112, 128), (HALF_FULL, 96, 128), (NEARLY_FULL, 6, 38), (COMMON_FULL, 1, 32)]
 )
 def test_a_share_shrinks_with_what_is_free(in_flight: int, unknown: int, quick: int) -> None:
-    """An eighth of the process's places, and of a client's own, are kept for endpoints that answer quickly."""
+    """An eighth of the process's places, and of a client's own, are kept: for quick endpoints, some for the unknown."""
     assert most(endpoint(Client()), in_flight) == unknown
     assert most(endpoint(Client(), quick=True), in_flight) == quick
 
@@ -130,7 +129,7 @@ def test_a_client_that_waits_for_its_share_is_asked_when_a_request_of_its_own_en
 def test_those_that_wait_get_a_turn_for_each_request_that_ends_while_places_are_scarce() -> None:
     """Hundreds wait, and asking all of them each time would cost more than the deliveries."""
     dispatcher, engine = Dispatcher(POLICY), NoEngine()
-    dispatcher.in_flight = COMMON_FULL
+    dispatcher.in_flight = NEARLY_ALL
     for number in range(5):
         assert not dispatcher.admits(endpoint(Client(), target=str(number), engine=engine), NOW)
     dispatcher.ended()

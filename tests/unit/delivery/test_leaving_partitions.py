@@ -15,7 +15,8 @@ class Probed:
         self.probing = False
         self.asked = self.abandoned = 0
 
-    def next(self) -> Any:
+    def next(self, *, quick_only: bool) -> Any:
+        assert not quick_only
         self.asked += 1
         assert self.asked < 10, "the turn does not end"
         if self.probing:

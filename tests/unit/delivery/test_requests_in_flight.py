@@ -130,8 +130,8 @@ def test_a_bug_for_every_request_slows_the_process_down_until_one_works() -> Non
     for hook in hooks:
         bench.read(hook, 3)
     with capture_logs() as lines:
-        bench.turn()
-        bench.turn()
+        for _ in range(3):  # of requests of which nothing is known a turn makes a few
+            bench.turn()
     assert is_braked(bench)
     assert any(line["log_level"] == "critical" for line in lines)
     before = sum(bench.metrics.attempts.values())
@@ -144,7 +144,7 @@ def test_a_bug_for_every_request_slows_the_process_down_until_one_works() -> Non
             bench.turn(seconds=0.05)
             bench.answer(OK)
     assert not is_braked(bench)
-    assert bench.metrics.deliveries["delivered"] == 100, "a probe of each: its backlog is read again from the log"
+    assert bench.metrics.deliveries["delivered"] == 300, "the brake was on before an endpoint was quarantined"
 
 
 def test_one_client_cannot_slow_the_others_down() -> None:
