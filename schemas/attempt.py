@@ -30,7 +30,10 @@ class AttemptResult(StrEnum):
 
 @dataclass(slots=True, kw_only=True)
 class Attempt:
-    """One record of `attempts`. `number` counts from 1; `answer` is the start of the body, at most 20 kB."""
+    """One record of `attempts`. `number` counts from 1.
+
+    `answer` is the start of the body: at most 20 kB, of a 2xx 1 kB, and less where the worker could not keep so much.
+    """
 
     delivery_id: DeliveryId
     hook_id: HookId

@@ -40,7 +40,7 @@ class AttemptFields(_Answer):
     duration_ms: float
     outcome: str = Field(examples=["delivered", "timeout", "error-status"])
     status: int | None = Field(description="HTTP status, if an answer came")
-    answer: str = Field(description="the start of the answer's body, at most 20 kB")
+    answer: str = Field(description="the start of the answer's body, at most 20 kB; of a 2xx 1 kB")
 
 
 class AttemptsAnswer(_Answer):

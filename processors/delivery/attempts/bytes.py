@@ -49,9 +49,16 @@ class AttemptBytes:
         self._endings: dict[tuple[str, int | None], bytes] = {}
 
     def encode(
-        self, post: Post, result: AttemptResult, answer: Answer, *, partition: int, wall_ms: int
+        self,
+        post: Post,
+        result: AttemptResult,
+        answer: Answer,
+        *,
+        partition: int,
+        wall_ms: int,
+        answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> tuple[bytes, bytes]:
-        """Give key and value of the record of a request that has just ended."""
+        """Give key and value of the record of a request that has just ended, with so much of its answer."""
         pending = post.pending
         delivery = pending.delivery
         known = self._known.get(delivery.hook_id)
@@ -62,8 +69,8 @@ class AttemptBytes:
             status = _NULL if answer.status is None else _PRESENT + long_bytes(answer.status)
             ending = self._endings[result, answer.status] = string_bytes(result) + status
         seconds, body = answer.duration_s, answer.body
-        if len(body) > MAX_ANSWER_BYTES:
-            body = body[:MAX_ANSWER_BYTES]
+        if len(body) > answer_bytes:
+            body = body[:answer_bytes]
         value = b"".join(
             (
                 self._header,
