@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from .bounded import long_of
 from .delivery import DeliveryId
 from .event import ClientId, EventName
 from .hook import HookId, Revision
+from .trace_context import Headers
 
 
 class AttemptResult(StrEnum):
@@ -57,3 +59,40 @@ class Attempt:
     def key(self) -> bytes:
         """Kafka key: one client, one partition."""
         return b"%d" % self.client
+
+
+GAP_HEADER = "hookstream-attempts-dropped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptGap:
+    """So many attempts of a client that a worker could not record, until `at_ms` (Unix).
+
+    In `attempts` it is a record without a value, under the client's key; the number and the time stand in a header.
+    """
+
+    client: ClientId
+    attempts: int
+    at_ms: int
+
+    @property
+    def key(self) -> bytes:
+        """Kafka key: that of the client's attempts."""
+        return b"%d" % self.client
+
+    @property
+    def header(self) -> bytes:
+        """Value of the header."""
+        return b"%d:%d" % (self.attempts, self.at_ms)
+
+
+def gap_of(key: bytes | None, headers: Headers) -> AttemptGap | None:
+    """The gap that a record without a value tells of; None where it tells of none."""
+    for name, value in headers.items() if isinstance(headers, dict) else headers or ():
+        if name == GAP_HEADER and isinstance(value, bytes):
+            attempts, _, at_ms = value.partition(b":")
+            numbers = long_of(key), long_of(attempts), long_of(at_ms)
+            if None not in numbers:
+                client, count, when = (number or 0 for number in numbers)
+                return AttemptGap(client=ClientId(client), attempts=count, at_ms=when)
+    return None

@@ -256,6 +256,17 @@ class AttemptLogRow(Base):
     covers_from_ms: Mapped[int] = mapped_column(BigInteger)
 
 
+class AttemptGapRow(Base):
+    """Attempts of a client that workers could not record, since the first of them that is not too old to be told of."""
+
+    __tablename__ = "attempt_gaps"
+
+    client: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    attempts: Mapped[int] = mapped_column(BigInteger)
+    first_at_ms: Mapped[int] = mapped_column(BigInteger)
+    last_at_ms: Mapped[int] = mapped_column(BigInteger)
+
+
 class ReplayRow(Base):
     """A window of the log that is sent again. `client` None is everybody's; `own` ones were asked for by an integrator.
 

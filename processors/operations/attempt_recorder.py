@@ -43,9 +43,10 @@ from hookstream.processors.lifecycle import Health, StopSignal, until_available
 from hookstream.processors.metrics import Metrics
 from hookstream.processors.topics import topic_ids
 from hookstream.producers.errors import RegistryError
-from hookstream.schemas.attempt import Attempt
+from hookstream.schemas.attempt import Attempt, AttemptGap, gap_of
 from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.topics import TopicNames
+from hookstream.subscriptions.attempt_gaps import add_gaps, delete_gaps
 from hookstream.subscriptions.attempt_log import (
     LoggedAttempt,
     LogProgress,
@@ -220,6 +221,7 @@ class AttemptRecorder:
     def _write(self, taken: Sequence[Message]) -> None:
         """Rows and progress, in one transaction."""
         attempts: list[LoggedAttempt] = []
+        gaps: list[AttemptGap] = []
         ends: dict[int, LogProgress] = {}
         unreadable = 0
         for message in taken:
@@ -227,6 +229,10 @@ class AttemptRecorder:
             part = self._parts[partition]
             part.take(message.offset() or 0, appended_at_ms)
             ends[partition] = part.progress(partition, self._topic_id)
+            gap = gap_of(message.key(), message.headers()) if message.value() is None else None
+            if gap is not None:
+                gaps.append(gap)
+                continue
             try:
                 attempts.append(LoggedAttempt(self._decode(message.value()), appended_at_ms))
             except UndecodableError as exc:
@@ -238,7 +244,7 @@ class AttemptRecorder:
                     offset=message.offset(),
                     reason=str(exc),
                 )
-        transact(self._sessions, lambda session: write_attempts(session, attempts, tuple(ends.values())))
+        transact(self._sessions, lambda session: _write_read(session, attempts, gaps, tuple(ends.values())))
         self._metrics.attempt_log["written"] += len(attempts)
         self._metrics.attempt_log["undecodable"] += unreadable
         oldest = min(end.appended_at_ms or 0 for end in ends.values())
@@ -255,11 +261,22 @@ class AttemptRecorder:
         if now_s < self._delete_at_s:
             return
         before_ms = self._now_ms() - self._keep_ms
+        transact(self._sessions, lambda session: delete_gaps(session, before_ms=before_ms))
         deleted = transact(
             self._sessions, lambda session: delete_attempts(session, before_ms=before_ms, limit=_DELETE_ROWS)
         )
         if deleted < _DELETE_ROWS:
             self._delete_at_s = now_s + _DELETE_EVERY_S
+
+
+def _write_read(
+    session: Session,
+    attempts: Sequence[LoggedAttempt],
+    gaps: Sequence[AttemptGap],
+    progress: Sequence[LogProgress],
+) -> None:
+    write_attempts(session, attempts, progress)
+    add_gaps(session, gaps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -187,12 +187,25 @@ class EndpointAnswer(_Answer):
     unknown: list[str]
 
 
+class UnrecordedFields(_Answer):
+    """Attempts of a client that the attempt log does not know of."""
+
+    client: ClientFields
+    attempts: int
+    first_at_ms: int
+    last_at_ms: int
+
+
 class EndpointsAnswer(_Answer):
     """`GET /endpoints`: a page; `next_cursor` is null on the last one."""
 
     endpoints: list[EndpointFields]
     next_cursor: str | None
     unknown: list[str] = Field(description="partitions of which it cannot be told what they owe, with the reason")
+    unrecorded: list[UnrecordedFields] = Field(
+        description="clients of whom attempts were not recorded in the last 30 days, the latest first, at most 100: "
+        "what is said of their last attempts may be out of date"
+    )
 
 
 class ConceptFields(_Request):

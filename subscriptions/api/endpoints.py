@@ -15,6 +15,7 @@ from fastapi import APIRouter, Query, Request
 from hookstream.schemas.control import parse_endpoint_id
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
+from hookstream.subscriptions.attempt_gaps import list_gaps
 from hookstream.subscriptions.endpoints import (
     EndpointQuery,
     LastOutcomes,
@@ -36,6 +37,7 @@ from .bodies import (
     EndpointHookFields,
     EndpointsAnswer,
     LastErrorFields,
+    UnrecordedFields,
 )
 from .dependencies import ApiDependencies
 from .openapi import BEARER, problems
@@ -45,6 +47,7 @@ _MAX_LONG = 2**63 - 1
 _MAX_PAGE = 500
 _DEFAULT_PAGE = 100
 _MAX_AGE_S = 1e9
+_MOST_UNRECORDED = 100
 # Of what is owed, sorted: the key and the name of the last endpoint; of the others: the last one's first hook.
 _CURSOR = re.compile(r"o:(-?[0-9]{1,19}):([0-9]{1,19}-[0-9a-f]{16})|r:([0-9]{1,18})", re.ASCII)
 
@@ -171,7 +174,22 @@ def _page(deps: ApiDependencies, wanted: _Wanted, after: _Key | HookId | None) -
         endpoints=_shown(deps, [endpoint for _, endpoint in page], now_ms),
         next_cursor=_encoded(goes_on) if goes_on else None,
         unknown=list(owed.unknown),
+        unrecorded=_unrecorded(deps, wanted.client),
     )
+
+
+def _unrecorded(deps: ApiDependencies, client: ClientId | None) -> list[UnrecordedFields]:
+    with deps.reading() as session:
+        found = list_gaps(session, client, limit=_MOST_UNRECORDED)
+    return [
+        UnrecordedFields(
+            client=ClientFields(id=gap.client),
+            attempts=gap.attempts,
+            first_at_ms=gap.first_at_ms,
+            last_at_ms=gap.last_at_ms,
+        )
+        for gap in found
+    ]
 
 
 def _others(deps: ApiDependencies, wanted: _Wanted, owed: Owed, *, after: HookId) -> Iterator[tuple[str, Endpoint]]:

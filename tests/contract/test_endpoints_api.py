@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hookstream.schemas.attempt import AttemptResult
+from hookstream.schemas.attempt import AttemptGap, AttemptResult
 from hookstream.schemas.control import endpoint_id, target_digest
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
+from hookstream.subscriptions.attempt_gaps import add_gaps
 from hookstream.subscriptions.attempt_log import LoggedAttempt, write_attempts
 from hookstream.subscriptions.database import transact
 from hookstream.subscriptions.owed import Owed, OwedHook, SeenHealth
@@ -186,6 +187,16 @@ def test_what_cannot_be_told_is_said(api: Api) -> None:
     assert answer.json()["type"] == "urn:hookstream:problem:owed-unknown"
     for cursor in ("x", "bzox", "cjotMQ"):
         assert api.operator()("GET", f"/endpoints?cursor={cursor}").status_code == 422
+
+
+def test_whose_attempts_were_not_recorded_is_said_to_whom_it_concerns(api: Api) -> None:
+    """Operators are told of every client, an integrator of its own."""
+    gaps = [AttemptGap(client=ClientId(client), attempts=client, at_ms=client * 1000) for client in (1, 2)]
+    transact(api.sessions, lambda session: add_gaps(session, gaps))
+    told = api.operator()("GET", "/endpoints").json()["unrecorded"]
+    assert [(gap["client"]["id"], gap["attempts"], gap["last_at_ms"]) for gap in told] == [(2, 2, 2000), (1, 1, 1000)]
+    told = api.integrator(1)("GET", "/endpoints").json()["unrecorded"]
+    assert [gap["client"]["id"] for gap in told] == [1]
 
 
 def test_the_reader_is_told_what_hooks_skip(api: Api) -> None:

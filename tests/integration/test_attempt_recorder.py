@@ -22,9 +22,11 @@ from hookstream.processors.operations.embedded import EmbeddedKafka
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
 from hookstream.producers.errors import RegistryUnavailableError
+from hookstream.schemas.attempt import AttemptGap
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.topics import TopicNames
+from hookstream.subscriptions.attempt_gaps import list_gaps
 from hookstream.subscriptions.attempt_log import LogProgress, log_progress
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions, reading
 from hookstream.subscriptions.migrations import migrate
@@ -73,7 +75,7 @@ class Stage:
         specs = topic_specs(self.topics, Catalogue.shipped(), TopicLimits(partitions=PARTITIONS))
         create_topics(self.kafka, [spec for spec in specs if spec.name == self.topics.attempts], replication_factor=1)
 
-    def tell(self, *attempts: Attempt | bytes) -> None:
+    def tell(self, *attempts: Attempt | AttemptGap | bytes) -> None:
         """Write attempts as a worker does."""
         tell(self.kafka, self.topics, *attempts)
 
@@ -194,6 +196,15 @@ def test_what_cannot_be_read_is_counted_and_holds_nothing_up(stage: Stage, recor
     stage.read_all(3, recorder)
     assert stage.numbers() == {1: 1}
     assert recorder._metrics.attempt_log == {"written": 1, "undecodable": 2, "expired": 0}
+
+
+def test_what_workers_could_not_record_is_summed_up_by_client(stage: Stage, recorder: AttemptRecorder) -> None:
+    gap = AttemptGap(client=ClientId(7), attempts=40, at_ms=now_ms())
+    stage.tell(gap, *attempts(1), gap)
+    stage.read_all(3, recorder)
+    with reading(stage.sessions) as session:
+        assert [(found.client, found.attempts) for found in list_gaps(session, None, limit=9)] == [(7, 80)]
+    assert recorder._metrics.attempt_log == {"written": 1, "undecodable": 0, "expired": 0}
 
 
 def test_attempts_wait_for_the_registry(stage: Stage) -> None:

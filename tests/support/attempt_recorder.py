@@ -19,6 +19,7 @@ from hookstream.processors.kafka import KafkaConfig, make_producer, producer_con
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
 from hookstream.processors.operations.attempt_recorder import AttemptRecorder
+from hookstream.schemas.attempt import GAP_HEADER, AttemptGap
 from hookstream.schemas.catalogue import InternalSchema
 from hookstream.schemas.codec import attempt_decoder, attempt_encoder
 from hookstream.schemas.topics import TopicNames
@@ -61,15 +62,22 @@ def make_recorder(
     return kind(sessions, kafka, topics, decode=decode, metrics=Metrics(), now_ms=now_ms, keep_days=keep_days)
 
 
-def tell(kafka: KafkaConfig, topics: TopicNames, *attempts: Attempt | bytes) -> None:
+def tell(kafka: KafkaConfig, topics: TopicNames, *attempts: Attempt | AttemptGap | bytes) -> None:
     """Write attempts as a worker does; bytes are written as they are, into the partition of the attempt before them."""
     errors: list[object] = []
     producer = make_producer(producer_config(kafka, message_timeout_ms=20_000))
     key = b"434"
     for attempt in attempts:
-        value = attempt if isinstance(attempt, bytes) else ENCODE(attempt)
         key = key if isinstance(attempt, bytes) else attempt.key
-        producer.produce(topics.attempts, value, key, on_delivery=lambda error, _: errors.append(error))
+        headers: list[tuple[str, str | bytes | None]] = []
+        value = None
+        if isinstance(attempt, AttemptGap):
+            headers.append((GAP_HEADER, attempt.header))
+        else:
+            value = attempt if isinstance(attempt, bytes) else ENCODE(attempt)
+        producer.produce(
+            topics.attempts, value, key, headers=headers, on_delivery=lambda error, _: errors.append(error)
+        )
     producer.flush(30)
     assert errors == [None] * len(attempts)
 

@@ -92,7 +92,8 @@ def _look(api: ApiClient, query: Mapping[str, object], limit: int) -> dict[str, 
         endpoints += page["endpoints"]
         cursor = page["next_cursor"]
         if cursor is None or len(endpoints) >= limit:
-            return {"endpoints": endpoints, "more": cursor is not None, "unknown": page["unknown"]}
+            told = {name: page.get(name, []) for name in ("unknown", "unrecorded")}  # an earlier API lacks the second
+            return {"endpoints": endpoints, "more": cursor is not None, **told}
 
 
 def _watch(look: Callable[[], dict[str, Any]], *, as_json: bool) -> None:
@@ -169,6 +170,12 @@ def _notes(found: Mapping[str, Any]) -> Iterator[str]:
         yield "there are more: see --limit"
     for line in found["unknown"]:
         yield f"unknown: {line}"
+    now_ms = time.time_ns() // 1_000_000
+    for gap in found.get("unrecorded", ()):
+        yield (
+            f"unrecorded: {gap['attempts']} attempts of client {gap['client']['id']}, the last "
+            f"{ago(now_ms, gap['last_at_ms'])} ago: what is said of its attempts may be out of date"
+        )
 
 
 def ago(now_ms: int, at_ms: int | None) -> str:

@@ -7,13 +7,14 @@ bytes are kept, of others the first 20,000 while there is room. Belongs to the e
 
 from __future__ import annotations
 
-import structlog
+import time
+
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from hookstream.processors.delivery.engine.lanes import Post
 from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.processors.kafka import KafkaConfig, make_producer, producer_config
-from hookstream.schemas.attempt import AttemptResult
+from hookstream.schemas.attempt import GAP_HEADER, AttemptResult, gap_of
 
 from .budget import SHORT_ANSWER_BYTES, AttemptBudget
 from .bytes import AttemptBytes
@@ -28,8 +29,6 @@ _QUEUE_KBYTES = 16 * 1024
 _GIVE_UP_MS = 60_000
 _MAX_RECORD_BYTES = 256 * 1024
 _CLOSE_WITHIN_S = 2.0
-
-log = structlog.get_logger("hookstream.deliver")
 
 
 class AttemptLog:
@@ -103,13 +102,30 @@ class AttemptLog:
         """Take the reports of what Kafka refused, and tell what was dropped; call it about once a second."""
         self._producer.poll(0)
         self._budget.settle(self._handed_over, len(self._producer))
-        self._dropped.tell()
+        self._dropped.say()
+        self._tell_gaps()
 
     def close(self) -> None:
         """Send what is unsent, for a moment."""
         self.flush()
+        self._tell_gaps()
         self._dropped.lose(self._producer.flush(_CLOSE_WITHIN_S))
 
     def _report(self, error: KafkaError | None, message: Message) -> None:
-        if error is not None:
+        if error is None:
+            return
+        gap = gap_of(message.key(), message.headers()) if message.value() is None else None
+        if gap is not None:
+            self._dropped.untold(gap)
+        else:
             self._dropped.count(int(message.key() or b"0"))
+
+    def _tell_gaps(self) -> None:
+        """Tell the attempt log how many attempts of which clients it will not know of; what is refused waits."""
+        for gap in self._dropped.gaps(time.time_ns() // 1_000_000):
+            try:
+                self._producer.produce(self._topic, None, gap.key, headers={GAP_HEADER: gap.header})
+            except (BufferError, KafkaException):
+                self._dropped.untold(gap)
+                return
+            self._handed_over += 1

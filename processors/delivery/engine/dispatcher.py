@@ -78,11 +78,6 @@ class Dispatcher:
             return self._recall(freed_only=quick_only)
         return None
 
-    @property
-    def waiting(self) -> bool:
-        """Whether anybody waits for a turn."""
-        return bool(self._ready[LIVE] or self._ready[REPLAY] or self._quick[LIVE] or self._quick[REPLAY])
-
     def ended(self) -> None:
         """Free the place of a request."""
         self.in_flight -= 1

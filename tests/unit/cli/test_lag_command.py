@@ -62,6 +62,12 @@ def test_the_query_of_a_target_is_not_printed_and_an_estimate_is_marked(capsys: 
     assert err == "there are more: see --limit\nunknown: deliveries:3: damaged\n"
 
 
+def test_whose_attempts_are_missing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    gap = {"client": {"id": 434}, "attempts": 9_871, "first_at_ms": 0, "last_at_ms": time.time_ns() // 1_000_000}
+    lag._say({"endpoints": [], "more": False, "unknown": [], "unrecorded": [gap]})
+    assert "unrecorded: 9871 attempts of client 434, the last 0s ago: " in capsys.readouterr().err
+
+
 def test_pages_are_fetched_up_to_the_limit() -> None:
     api: Any = FakeApi(1_200)
     found = lag._look(api, {"state": "lagging"}, 1_100)

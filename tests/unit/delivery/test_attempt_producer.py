@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,7 +28,15 @@ class Producer:
     def produce_batch(self, _topic: str, records: list[Any]) -> int:
         if isinstance(self.room, Exception):
             raise self.room
+        for record in records[self.room :]:
+            record["_error"] = "the queue is full"
         return min(self.room, len(records))
+
+    def produce(self, _topic: str, _value: None, _key: bytes, headers: object) -> None:
+        """Takes what tells of a gap."""
+
+    def __len__(self) -> int:
+        return self.unsent
 
     def poll(self, _timeout_s: float) -> None:
         pass
@@ -50,7 +59,7 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Producer:
 
 def a_log(client: Producer, *, waiting: int) -> AttemptLog:
     log = AttemptLog(KafkaConfig(bootstrap_servers="127.0.0.1:1"), "attempts", schema_id=1)
-    log._waiting = [{"value": b"v", "key": b"k"}] * waiting
+    log._waiting = [{"value": b"v", "key": b"7"} for _ in range(waiting)]
     assert callable(client.report)
     return log
 
@@ -78,8 +87,9 @@ def test_attempts_that_found_the_queue_full_are_counted(client: Producer, room: 
 
 def test_attempts_that_kafka_refused_and_that_were_unsent_at_the_end_are_counted(client: Producer) -> None:
     log = a_log(client, waiting=0)
-    client.report(KafkaError(KafkaError._MSG_TIMED_OUT), None)
-    client.report(None, None)
+    record = SimpleNamespace(key=lambda: b"7", value=lambda: b"v")
+    client.report(KafkaError(KafkaError._MSG_TIMED_OUT), record)
+    client.report(None, record)
     assert log.dropped == 1
     client.unsent = 7
     log.close()
