@@ -41,6 +41,22 @@ def test_a_hanging_endpoint_holds_up_nobody(world: DeliveryWorld) -> None:
     assert not world.targets.accepted_by("bad")
 
 
+def test_clients_whose_endpoints_hang_do_not_take_every_place(world: DeliveryWorld) -> None:
+    """While more clients hang than a worker has places for, one whose endpoint answers gets everything."""
+    good = world.hook(1, 1, world.targets.url("good"))
+    crowd = [world.hook(number, number, world.targets.url(f"bad-{number}")) for number in range(2, 42)]
+    world.publish(good, *crowd)
+    world.targets.answer = lambda seen: OK if seen.path == "/good" else HANG
+    few = {"process_in_flight": 64, "client_in_flight": 8}
+    world.start(policy=few, drain_timeout_s=0.3, attempt_timeout_s=60.0)
+    world.wait_all(20, of=world.send(good, range(5), partition=0))
+    for hook in crowd:
+        world.send(hook, range(8), partition=0)
+    eventually(lambda: world.targets.held >= 50)
+    world.wait_all(20, of=world.send(good, range(100), partition=0))
+    assert world.targets.held >= 50
+
+
 def test_a_failing_endpoint_holds_up_nobody(world: DeliveryWorld) -> None:
     """While an endpoint answers 503, its neighbours in the partition get everything, and it is hardly asked."""
     bad, good = world.hooks("bad", "good")
