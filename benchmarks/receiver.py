@@ -10,9 +10,10 @@ GET  /stats     JSON: received, refused, distinct, duplicates, out_of_order, sec
                 receipt, latency percentiles in ms. ?only=A,B counts those targets alone, ?exclude=A,B all the others.
 GET  /refusals  JSON: when the requests of ?target=T that were not accepted came, as Unix seconds.
 GET  /reset     clears the counts, not the faults.
-GET  /fault?target=T&status=503&retry_after=30&delay_ms=15000&every=100
+GET  /fault?target=T&status=503&retry_after=30&delay_ms=15000&every=100&percent=10
                 answers so from now on; target * means every target without a fault of its own, `every` only concepts
-                whose id is a multiple. A status below 300 counts as received; no status and no delay ends the fault.
+                whose id is a multiple, `percent` only so many requests, by chance. A status below 300 counts as
+                received; no status and no delay ends the fault.
 
 Requests need a content-length; chunked requests are not understood.
 """
@@ -23,6 +24,7 @@ import argparse
 import asyncio
 import json
 import math
+import random
 import re
 import ssl
 import time
@@ -46,6 +48,7 @@ class Fault:
     delay_s: float
     retry_after: str
     every: int
+    percent: int
 
 
 class Tally:
@@ -124,13 +127,14 @@ class Receiver:
         """Start without faults."""
         self.tallies: dict[bytes, Tally] = {}
         self.faults: dict[bytes, Fault] = {}
+        self.random = random.Random(1)  # noqa: S311 - a repeatable fault
 
     def fault(self, target: bytes, body: bytes) -> Fault | None:
         """How a request is to be mistreated."""
         found = self.faults.get(target) or self.faults.get(b"*")
-        if found is not None and found.every and number(body, b'"id":') % found.every:
+        if found is None or (found.every and number(body, b'"id":') % found.every):
             return None
-        return found
+        return None if found.percent and self.random.random() * 100 >= found.percent else found
 
     def answer(self, head: bytes, body: bytes) -> bytes:
         """Serve one request whose delay is over."""
@@ -166,6 +170,7 @@ class Receiver:
                 delay_s=int(query.get("delay_ms", 0)) / 1e3,
                 retry_after=query.get("retry_after", ""),
                 every=int(query.get("every", 0)),
+                percent=int(query.get("percent", 0)),
             )
             self.faults[query["target"].encode()] = fault
             if not fault.status and not fault.delay_s:

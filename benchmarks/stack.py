@@ -140,9 +140,15 @@ class ReceiverClient:
         times: list[float] = json.loads(self._get(f"/refusals?target={target}"))
         return times
 
-    def fault(self, target: int | str, *, status: int = 0, delay_s: float = 0.0, every: int = 0) -> None:
-        """Misbehave from now on; `heal` ends it. Target `*`: every one without a fault of its own."""
-        self._get(f"/fault?target={target}&status={status}&delay_ms={delay_s * 1000:.0f}&every={every}")
+    def fault(
+        self, target: int | str, *, status: int = 0, delay_s: float = 0.0, every: int = 0, percent: int = 0
+    ) -> None:
+        """Misbehave from now on; `heal` ends it. Target `*`: every one without a fault of its own.
+
+        `every`: only concepts whose id is a multiple; `percent`: only so many requests, by chance.
+        """
+        numbers = f"status={status}&delay_ms={delay_s * 1000:.0f}&every={every}&percent={percent}"
+        self._get(f"/fault?target={target}&{numbers}")
 
     def heal(self, target: int | str) -> None:
         """Behave again."""
