@@ -32,7 +32,7 @@ def test_a_clock_that_jumps_by_a_week_harms_nothing(
     monkeypatch.setattr(delivery_loop, "time", clock)
     dead, alive = world.hooks("dead", "alive")
     world.targets.answer = lambda seen: Reply(500) if seen.path == "/dead" else OK
-    world.start(policy={"probe_first_s": 0.3, "notice_every_s": 0.3})
+    world.start(policy={"probe_first_s": 0.3, "probe_steady_s": 0.3, "notice_every_s": 0.3})
     world.send(dead, range(50), partition=0)
     eventually(lambda: world.commit_of()[0] == 50, 30, describe="everything is owed")
     offset_s = jump_s

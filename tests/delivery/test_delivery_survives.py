@@ -34,7 +34,7 @@ def stage(kafka: Kafka, topics: TopicNames) -> Iterator[DeliveryStage]:
             bootstrap_servers=kafka.bootstrap_servers,
             prefix=topics.prefix,
             partitions=PARTITIONS,
-            policy={"probe_first_s": 0.5},
+            policy={"probe_first_s": 0.5, "probe_steady_s": 0.5},
             drain_timeout_s=3.0,
         )
     )

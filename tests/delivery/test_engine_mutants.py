@@ -11,6 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.support.engine_crowd import check_crowd
 from tests.support.engine_machine import QUICK, EngineMachine
 from tests.support.engine_mutants import MUTANTS, forget, plant
+from tests.support.engine_pace import SCENES, judge
 from tests.support.engine_world import ViolationError, check
 
 if TYPE_CHECKING:
@@ -18,19 +19,38 @@ if TYPE_CHECKING:
 
 # The first seeds that showed a bug when it was planted; tried before the others, so that the test takes seconds.
 _SHOWN_BY = {
-    "probe_turn_forgets_a_lane": 97,
-    "retention_strands_a_cursor": 328,
-    "settled_is_forgotten_before_it_is_reread": 154,
-    "settled_is_owed_after_a_start": 70,
-    "gone_counts_for_present_row": 21,
-    "handover_hook_alone": 17,
-    "merge_ignores_scan": 17,
-    "probe_head_only": 122,
-    "quarantine_moves_down": 270,
-    "replay_ignores_unread": 37,
+    "five_days_forgotten": 9,
+    "full_window_waits_for_flight": 8,
+    "gone_counts_for_present_row": 38,
+    "handover_hook_alone": 13,
+    "merge_ignores_scan": 28,
+    "no_retarget_barrier": 18,
+    "probe_turn_forgets_a_dying_lane": 218,
+    "quarantine_moves_down": 28,
+    "resent_is_skipped_again": 23,
+    "resume_forgets_the_lanes": 10,
+    "retention_strands_a_cursor": 342,
+    "settled_is_forgotten_before_it_is_reread": 35,
+    "settled_offsets_not_stored": 14,
+    "single_skip_forgets_the_probes": 127,
+    "success_keeps_five_day_clock": 9,
 }
 _SEEDS = 300
 _CROWDS = 4
+# Bugs of how much and how soon: what shows them at the pace of a deployment, see `engine_pace`.
+_SHOWN_AT_PACE = {
+    "schedule_begins_late": "one request in ten fails",
+    "failures_lower_the_limit_for_good": "one in ten of a receiver that takes 200 ms fails",
+    "probe_turn_forgets_a_lane": "the first of a resource expires while another is poison, and the next is good",
+    "settled_is_owed_after_a_start": (
+        "an endpoint falls ill before the main lane has re-read what a restored commit calls settled"
+    ),
+    "failures_leave_the_limit": "down and slow from the beginning",
+    "probes_slow_down_at_once": "down for a minute",
+    "flaky_lane_leaves_its_hooks_cursor": "down for twenty seconds, one in ten fails otherwise",
+    "late_lane_stays_in_its_hooks_buffer": "down for twenty seconds, one in ten fails otherwise",
+    "poison_lane_fills_its_hooks_buffer": ("one resource, every other record, is poison when the others are caught up"),
+}
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -40,6 +60,10 @@ def test_the_judge_finds_a_planted_bug(name: str, tmp_path: Path) -> None:
     try:
         if MUTANTS[name].crowded:
             assert any(check_crowd(seed, kit)[1] is not None for seed in range(_CROWDS)), MUTANTS[name].meaning
+            return
+        scene = _SHOWN_AT_PACE.get(name)
+        if scene is not None:
+            assert judge(SCENES[scene], 1, kit) is not None
             return
         hint = _SHOWN_BY.get(name, 0)
         for seed in [hint, *(s for s in range(_SEEDS) if s != hint)]:

@@ -25,6 +25,7 @@ SMALL_WINDOW = {
     "resource_buffer_records": 4,
     "tail_records": 64,
     "probe_first_s": 0.4,
+    "probe_steady_s": 0.4,
 }
 MANY = 600
 

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from tests.support.processes import Processes
 
 # Nothing is tried again within a test: what is delivered was let go by an operator.
-PATIENT = {"probe_first_s": 3600.0, "full_schedule_s": [3600.0] * 3, "short_schedule_s": [3600.0] * 2}
+PATIENT = {
+    "probe_first_s": 3600.0,
+    "probe_steady_s": 3600.0,
+    "probe_max_s": 3600.0,
+    "full_schedule_s": [3600.0] * 3,
+    "short_schedule_s": [3600.0] * 2,
+}
 
 
 def now_ms() -> int:

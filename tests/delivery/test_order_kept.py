@@ -12,7 +12,12 @@ from tests.support.wait import eventually
 if TYPE_CHECKING:
     from tests.support.delivery_world import DeliveryWorld
 
-QUICK_RETRIES = {"full_schedule_s": [0.05] * 40, "short_schedule_s": [0.05] * 40, "probe_first_s": 0.2}
+QUICK_RETRIES = {
+    "full_schedule_s": [0.05] * 40,
+    "short_schedule_s": [0.05] * 40,
+    "probe_first_s": 0.2,
+    "probe_steady_s": 0.2,
+}
 
 
 def test_the_backlog_of_an_outage_arrives_in_order(world: DeliveryWorld) -> None:

@@ -31,6 +31,7 @@ SMALL_WINDOW = {
     "resource_buffer_records": 4,
     "tail_records": 64,
     "probe_first_s": 0.4,
+    "probe_steady_s": 0.4,
 }
 MANY = 600
 EVERYTHING_AT_ONCE = LookLimits(fresh_for_s=0.0, scan_s=60.0)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hookstream.schemas.hook import Hook
     from tests.support.delivery_world import DeliveryWorld
 
-QUICK = {"full_schedule_s": [0.05] * 40, "short_schedule_s": [0.1] * 2, "probe_first_s": 0.4}
+QUICK = {"full_schedule_s": [0.05] * 40, "short_schedule_s": [0.1] * 2, "probe_first_s": 0.4, "probe_steady_s": 0.4}
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def test_an_endpoint_that_fails_for_days_is_disabled_and_owed(world: DeliveryWor
     """Nothing but failure for days disables the hook with a notice; enabled, it gets everything."""
     (hook,) = world.hooks("one")
     world.targets.answer = lambda _seen: Reply(500)
-    world.start(policy={"probe_first_s": 0.2, "disable_after_s": 1.0, "notice_every_s": 0.5})
+    world.start(policy={"probe_first_s": 0.2, "probe_steady_s": 0.2, "disable_after_s": 1.0, "notice_every_s": 0.5})
     world.send(hook, range(20), partition=0)
     eventually(world.notices, 30, describe="a notice")
     assert world.notices()[0].kind is NoticeKind.FAILING

@@ -40,6 +40,7 @@ SMALL_WINDOW = {
     "resource_buffer_records": 4,
     "tail_records": 8,
     "probe_first_s": 0.4,
+    "probe_steady_s": 0.4,
 }
 
 

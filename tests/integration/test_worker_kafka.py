@@ -240,14 +240,14 @@ def test_what_a_quarantined_endpoint_is_owed_survives_a_restart_and_arrives_in_o
     receiver.answer = lambda _path: 503
     sent = [stage.delivery(hook, n % 5) for n in range(300)]
     stage.produce(sent, partition=0)
-    worker = stage.start_worker(policy={"probe_first_s": 0.3})
+    worker = stage.start_worker(policy={"probe_first_s": 0.3, "probe_steady_s": 0.3})
     eventually(
         lambda: points_to_a_state(stage, 0) and stage.committed()[stage.topics.deliveries, 0].offset == 300,
         describe="everything is owed by a state, and the offset has moved on",
     )
     worker.stop()
     receiver.answer = lambda _path: 204
-    again = stage.start_worker(policy={"probe_first_s": 0.3})
+    again = stage.start_worker(policy={"probe_first_s": 0.3, "probe_steady_s": 0.3})
     ids = received(receiver, 300)
     eventually(lambda: not points_to_a_state(stage, 0), describe="nothing is owed any more")
     again.stop()
@@ -337,7 +337,7 @@ def test_a_secret_that_does_not_open_sends_nothing_unsigned_and_loses_nothing(
     eventually(lambda: worker.metrics.attempts["blocked"] >= 2, describe="attempts that could not be made")
     worker.stop()
     assert not receiver.requests
-    again = stage.start_worker(policy={"probe_first_s": 0.2})
+    again = stage.start_worker(policy={"probe_first_s": 0.2, "probe_steady_s": 0.2})
     received(receiver, 5)
     again.stop()
 

@@ -39,7 +39,7 @@ def stage(kafka: Kafka, topics: TopicNames) -> Iterator[DeliveryStage]:
         bootstrap_servers=kafka.bootstrap_servers,
         prefix=topics.prefix,
         partitions=PARTITIONS,
-        policy={"probe_first_s": 0.3},
+        policy={"probe_first_s": 0.3, "probe_steady_s": 0.3},
     )
     made = DeliveryStage(config)
     yield made
@@ -280,7 +280,7 @@ def test_a_worker_on_the_embedded_broker() -> None:
         with Receiver() as receiver:
             hook = stage.hook(1, 9999, receiver.url("one"))
             stage.publish(hook)
-            worker = stage.start_worker(policy={"probe_first_s": 0.2})
+            worker = stage.start_worker(policy={"probe_first_s": 0.2, "probe_steady_s": 0.2})
             stage.produce(stage.delivery(hook, n % 5) for n in range(200))
             eventually(lambda: len(receiver.accepted()) == 200, describe="delivered")
             receiver.answer = lambda _path: 503

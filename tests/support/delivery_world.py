@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tests.support.processes import Process, Processes
 
 # A quarantine that ends within a second of the healing, instead of within five.
-QUICK_PROBES = {"probe_first_s": 0.4}
+QUICK_PROBES = {"probe_first_s": 0.4, "probe_steady_s": 0.4}
 _LOAD_EVERY_S = 0.02
 
 

@@ -7,6 +7,7 @@ the turn that it is restored in, and everything between may be planted with a bu
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -23,6 +24,11 @@ TOPICS = ("deliveries", "deliveries.replay")
 _CHUNK_BYTES = 40  # so that most states are cut
 # A state is looked at every second, and a step of the world is one: now and then a commit has to do without.
 _COMMITS_PER_STATE = 40.0
+_STATE_EVERY_S = 1.0
+
+
+class HeldBackError(Exception):
+    """A commit waits though a state may be written."""
 
 
 class CommitModules(Protocol):
@@ -67,6 +73,12 @@ class Committer:
     view: StreamView
     commits: Any
     step: Any = None  # what Kafka's answer is awaited for
+    written_at: float = -math.inf  # when a state was written last, whatever became of it
+
+    def may_write(self, now: int) -> bool:
+        """Whether the last state is old enough for another."""
+        return now / _COMMITS_PER_STATE - self.written_at >= _STATE_EVERY_S
+
     late: list[Any] = field(default_factory=list)  # states that were given up, and may still be acknowledged
 
 
@@ -165,6 +177,11 @@ class Durable:
         settled = self.kit.tracker.SettledSet(offset, metadata.settled)
         return offset or 0, settled, self.load(stream, metadata.pointer)
 
+    def covers(self, stream: int, committer: Committer) -> bool:
+        """Whether the state that the present commit points to has every cursor that its owner has now."""
+        state = self.said(stream)[2]
+        return {(cursor.hook_id, cursor.resource) for cursor in state.cursors}.issuperset(committer.view.cursors())
+
     def offset(self, stream: int) -> int:
         """The committed offset."""
         return self.offsets[stream][0] or 0
@@ -174,12 +191,24 @@ class Durable:
         return key
 
 
+def begin(committer: Committer, *, now: int, table_offset: int, final: bool) -> Any:
+    """Begin an owner's commit."""
+    at = now / _COMMITS_PER_STATE
+    step = committer.commits.begin(committer.view, now=at, table_offset=table_offset, final=final)
+    if hasattr(step, "state"):
+        committer.written_at = at
+    return step
+
+
 def advance(
     durable: Durable, committer: Committer, stream: int, *, now: int, table_offset: int, fenced: bool, final: bool
 ) -> bool:
     """Take one step of an owner's commits: begin, state written, committed; says whether a commit was kept.
 
     Kafka may refuse a state, acknowledge it too late, and keep a commit without its answer ever arriving.
+
+    Raises:
+        HeldBackError: a commit waits for a state, though none was written within a second.
     """
     commits, chance = committer.commits, durable.random
     if committer.late and chance.random() < 0.5:
@@ -190,9 +219,9 @@ def advance(
         return False
     step, committer.step = committer.step, None
     if step is None:
-        committer.step = commits.begin(
-            committer.view, now=now / _COMMITS_PER_STATE, table_offset=table_offset, final=final
-        )
+        committer.step = begin(committer, now=now, table_offset=table_offset, final=final)
+        if committer.step is None and not fenced and committer.may_write(now) and not durable.covers(stream, committer):
+            raise HeldBackError(f"{committer.view.progress()[0]} waits, the last state is of {committer.written_at}")
         return False
     if isinstance(step, durable.kit.commit_state.WriteState):
         if not final and chance.random() < 0.1:  # given up; whether it was written is seen later
@@ -249,4 +278,4 @@ def tamper(durable: Durable, stream: int) -> bool:
     return True
 
 
-__all__ = ["Committer", "Durable", "Restored", "StartRefusedError", "StoredFormatError", "StreamView"]
+__all__ = ["Committer", "Durable", "HeldBackError", "Restored", "StartRefusedError", "StoredFormatError", "StreamView"]

@@ -205,8 +205,92 @@ MUTANTS = {
         "one failing resource opens the breaker",
         (
             "endpoint_health",
-            "        return self.failing != resource or not self.several_resources\n",
-            "        return True\n",
+            "        if self.several_resources and not self.failing_several:\n            return False\n",
+            "",
+        ),
+    ),
+    "breaker_opens_on_two_failures": _mutant(
+        "two failures in a row open the breaker, however soon one follows the other",
+        ("endpoint_health", "now - self.failed_at >= self._policy.breaker_after_s", "self.failures >= 2"),
+    ),
+    "breaker_has_no_minimum": _mutant(
+        "any failure that may open the breaker does",
+        ("endpoint_health", "now - self.failed_at >= self._policy.breaker_after_s", "True"),
+    ),
+    "breaker_forgets_successes": _mutant(
+        "a success between failures does not matter",
+        ("endpoint_health", "        if self.failures:\n", "        if False:\n"),
+    ),
+    "breaker_waits_for_time": _mutant(
+        "many failures in a row do not open the breaker before the time is over",
+        ("endpoint_health", "lasting or self.failures >= self._policy.breaker_in_a_row", "lasting"),
+    ),
+    "breaker_waits_for_many": _mutant(
+        "failure for however long does not open the breaker before there are many",
+        (
+            "endpoint_health",
+            "lasting or self.failures >= self._policy.breaker_in_a_row",
+            "self.failures >= self._policy.breaker_in_a_row",
+        ),
+    ),
+    "probes_start_late": _mutant(
+        "the first probe waits as long as the later ones",
+        (
+            "endpoint_health",
+            "self._policy.concurrency_start)\n        self.look_again(now)\n",
+            "self._policy.concurrency_start)\n        self.probe_at = now + self._policy.probe_steady_s\n",
+        ),
+    ),
+    "probes_come_as_fast_as_the_first": _mutant(
+        "the pauses between probes do not grow",
+        ("retry_schedule", "        pause *= 2\n", ""),
+    ),
+    "probes_never_slow_down": _mutant(
+        "an endpoint that is down for hours is probed as often as at first",
+        ("retry_schedule", "    doublings = max(0, failed - policy.probe_steady_probes + 1)\n", "    doublings = 0\n"),
+    ),
+    "probes_slow_down_at_once": _mutant(
+        "the pauses between probes double without a steady time between",
+        ("retry_schedule", "failed - policy.probe_steady_probes + 1)", "failed + 1)"),
+    ),
+    "schedule_begins_late": _mutant(
+        "the first retry comes after five seconds",
+        ("policy", "    1.0,\n    5.0,\n    30.0,\n", "    5.0,\n"),
+    ),
+    "failures_lower_the_limit_for_good": _mutant(
+        "a success does not give back the concurrency that failures before it took",
+        ("endpoint_health", "            self.limit = self._usual_limit\n", ""),
+    ),
+    "failures_leave_the_limit": _mutant(
+        "an endpoint that gives nothing but failure keeps its concurrency",
+        (
+            "endpoint_health",
+            "            return False\n        self.limit = max(self.limit / 2, 1.0)\n",
+            "            return False\n",
+        ),
+    ),
+    "flaky_lane_leaves_its_hooks_cursor": _mutant(
+        "each lane that fails while its endpoint catches up gets a cursor of its own",
+        (
+            "answers",
+            "        return backlog.cursor is not None and resource not in backlog.exceptions\n",
+            "        return False\n",
+        ),
+    ),
+    "late_lane_stays_in_its_hooks_buffer": _mutant(
+        "a lane that waits for long stays in the buffer of its hook",
+        (
+            "answers",
+            "        if crowded or wait_s > self._policy.near_behind_s:\n",
+            "        if crowded:\n",
+        ),
+    ),
+    "poison_lane_fills_its_hooks_buffer": _mutant(
+        "a lane that fails stays in the buffer of its hook, however many records it holds there",
+        (
+            "answers",
+            "        if crowded or wait_s > self._policy.near_behind_s:\n",
+            "        if wait_s > self._policy.near_behind_s:\n",
         ),
     ),
     "no_retarget_barrier": _mutant(
@@ -384,7 +468,7 @@ MUTANTS = {
         "an endpoint's concurrency limit is not kept",
         (
             "sending",
-            "        if endpoint.in_flight >= health.limit:\n",
+            "        if endpoint.in_flight >= health.limit and not health.sick:\n",
             "        if False:\n",
         ),
     ),
@@ -530,7 +614,11 @@ MUTANTS = {
     ),
     "commit_without_its_cursors": _mutant(
         "a commit points to an older state that lacks a cursor",
-        ("commit_state", "        if not self._covers(view.cursors()):\n", "        if False:\n"),
+        ("commit_state", "        if not covers:\n", "        if False:\n"),
+    ),
+    "first_state_waits": _mutant(
+        "a state that a commit waits for is not written before it is time to look at it",
+        ("commit_state", "        if due or (now >= self._write_at and not covers):\n", "        if due:\n"),
     ),
     "zombie_state_used": _mutant(
         "a start reads the newest state, even a zombie's, not the one the commit points to",
@@ -584,6 +672,10 @@ MUTANTS = {
                 "\n    def _land"
             ),
         ),
+    ),
+    "probe_turn_forgets_a_dying_lane": _mutant(
+        "a lane whose head was on its way to the dead letters is not looked for again while others have heads",
+        ("sending", "        walk.replaced = walk.replaced or walk.burying\n", ""),
     ),
     "probe_turn_forgets_a_lane": _mutant(
         "a lane whose head was dropped from the probes' turn is not looked for again",

@@ -12,7 +12,8 @@ poison, all drains once targets are healthy | I9 no quarantine without its cause
 attempts | I10 rate and concurrency limits hold | I11 a hook is disabled after days of failure, and not before | I12
 what retention passes is counted | I13 a paused endpoint gets nothing, and nobody what an operator skipped, before it is
 resent | I14 a start is refused where offsets were tampered with while something is owed, and nowhere else | I15 a crowd
-of clients whose endpoints hang holds up nobody (`engine_crowd.py`).
+of clients whose endpoints hang holds up nobody (`engine_crowd.py`) | I16 a commit waits for a state only while another
+was written within the last second.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from hookstream.schemas.hook import Hook, HookId, HookState, NoticeKind, Revisio
 from tests.support.engine_commits import (
     Committer,
     Durable,
+    HeldBackError,
     Restored,
     StartRefusedError,
     StoredFormatError,
@@ -62,7 +64,10 @@ if TYPE_CHECKING:
 LIVE, REPLAY = 0, 1
 WINDOW, MAX_RESOURCE_CURSORS = 30, 3
 SCHEDULE, NEAR = (10.0, 40.0, 120.0), 15.0
-PROBE_FIRST, TIMEOUT, EXPIRE_AFTER = 20.0, 150, 1500
+PROBE_FIRST, PROBE_STEADY, PROBE_MAX, STEADY_PROBES = 5.0, 20.0, 80.0, 1
+PROBE_PAUSES = (5.0, 10.0, 20.0, 40.0, 80.0)  # after so many failed probes; what follows is the last
+BREAKER_AFTER, BREAKER_IN_A_ROW = 60, 4
+TIMEOUT, EXPIRE_AFTER = 150, 1500
 PATIENCE = 900  # what the turn of the probes over five lanes may take, at one in 80 s at worst
 WALL_MS = 1_700_000_000_000
 OK, FAIL, GONE, BUSY, REJECT = "2xx", "failure", "410", "retry-after", "422"
@@ -152,8 +157,46 @@ class Flight:
     outcome: str | None = None
 
 
+@dataclass(eq=False)
+class Failures:
+    """What an endpoint has answered one owner since its last 2xx, and the probes of the quarantine that it deserves."""
+
+    resources: set[str] = field(default_factory=set)
+    count: int = 0
+    since: int = 0
+    last: int = 0
+    down: bool = False
+    probes: int = 0
+    probe_due: float = 0.0
+
+    def fail(self, resource: str, now: int) -> None:
+        """Count a failure."""
+        self.since = self.since if self.count else now
+        self.last = now
+        self.count += 1
+        self.resources.add(resource)
+
+    def answered(self, now: int, *, probe: bool, pauses: tuple[float, ...]) -> None:
+        """After a failed probe of a quarantine that is deserved, the next may not come sooner than this."""
+        if self.down and probe:
+            self.probes += 1
+            self.probe_due = now + pauses[min(self.probes, len(pauses) - 1)]
+
+    def prove(self, *, alone: bool) -> bool:
+        """Whether an endpoint that answers so is down: nothing but failure for a while, or often enough."""
+        lasting = self.count >= 2 and self.last - self.since >= BREAKER_AFTER
+        return (len(self.resources) >= 2 or alone) and (lasting or self.count >= BREAKER_IN_A_ROW)
+
+    def quarantine(self, now: int) -> None:
+        """Expect probes only from here on."""
+        if not self.down:
+            self.down, self.probes, self.probe_due = True, 0, now + PROBE_FIRST
+
+
 class World:
     """The durable things, the actors and the judge."""
+
+    probe_pauses: tuple[float, ...] = PROBE_PAUSES
 
     def __init__(self, seed: int, kit: Kit | None = None, records: int = 220) -> None:
         self.random = random.Random(seed)  # noqa: S311 - a simulation, repeatable by its seed
@@ -184,12 +227,11 @@ class World:
         self.first: dict[str, int] = {}
         self.last: dict[tuple[Any, ...], int] = {}
         self.disturbed: set[int] = set()
-        self.streak: dict[Any, set[str]] = defaultdict(set)
+        self.failing: dict[Any, Failures] = defaultdict(Failures)
         self.quiet: dict[Any, float] = {}
         self.gone: dict[Any, int] = {}
         self.lane_failures: Counter[tuple[int, str]] = Counter()
         self.good_since: dict[Any, dict[int, int]] = defaultdict(dict)
-        self.probed_at: dict[Any, int] = {}
         self.floor = [0, 0]
         self.skipped_before: Counter[int] = Counter()
         self.deleted: set[int] = set()
@@ -215,6 +257,7 @@ class World:
             young_s=0.0,
             lagging_s=0.0,
             near_s=NEAR,
+            near_behind_s=NEAR,
             stale_wait_s=40.0,
             buffer_records=5,
             resource_buffer_records=5,
@@ -222,8 +265,11 @@ class World:
             tail_records=8,
             probe_candidates=2,
             probe_first_s=PROBE_FIRST,
-            probe_steady_probes=0,
-            probe_max_s=80.0,
+            probe_steady_s=PROBE_STEADY,
+            probe_steady_probes=STEADY_PROBES,
+            probe_max_s=PROBE_MAX,
+            breaker_after_s=float(BREAKER_AFTER),
+            breaker_in_a_row=BREAKER_IN_A_ROW,
             jitter=0.0,
             full_schedule_s=SCHEDULE,
             short_schedule_s=SCHEDULE[:2],
@@ -310,7 +356,7 @@ class World:
         choice = self.random.random()
         if choice < 0.35:
             wish = replace(wish, retry_at_ms=self.wall_ms)
-            self.probed_at.pop((self.owner.serial, (client, target)), None)
+            self.failing[self.owner.serial, (client, target)].probe_due = 0.0
             self.quiet.pop((self.owner.serial, (client, target)), None)
         elif choice < 0.45:
             wish = replace(wish, skip_before_ms=self.wall_ms - 300_000)
@@ -494,7 +540,13 @@ class World:
         fenced = owner is not self.owner
         committer = owner.committers[stream]
         offset = owner.table.offset
-        if advance(self.durable, committer, stream, now=self.now, table_offset=offset, fenced=fenced, final=False):
+        try:
+            kept = advance(
+                self.durable, committer, stream, now=self.now, table_offset=offset, fenced=fenced, final=False
+            )
+        except HeldBackError as held:
+            raise ViolationError(f"I16 commit {stream}: {held}") from None
+        if kept:
             self.say("commit", stream, self.durable.offset(stream))
             self.judge_commit(stream)
 
@@ -543,7 +595,7 @@ class World:
         self.say("answer", pending.stream, pending.offset, flight.endpoint, result, "probe" if post.probe else "")
         kinds = self.kit.outcome
         if result == OK:
-            self.streak[key].clear()
+            self.failing[key] = Failures()
             if owner is self.owner:
                 self.answered[pending.stream].add(pending.offset)
             if pending.stream == LIVE:
@@ -561,7 +613,7 @@ class World:
                 self.gone[owner.serial, pending.delivery.hook_id] = post.row.revision
             outcome_value = kinds.GONE
         else:
-            self.streak[key].add(pending.resource)
+            self.failing[key].fail(pending.resource, self.now)
             if pending.stream == LIVE:
                 self.lane_failures[lane] += not post.probe
             outcome_value = kinds.FAILED if result == FAIL else kinds.REJECTED
@@ -571,6 +623,7 @@ class World:
         elif owner is self.owner and result != GONE:
             self.first_failure.setdefault(flight.endpoint, self.now)
             self.only_failure_since.setdefault(flight.endpoint, self.now)
+        self.failing[key].answered(self.now, probe=post.probe, pauses=self.probe_pauses)
         sick = {e for e in owner.ledger.endpoints.values() if e.health.sick}
         owner.engine.answer(post, outcome_value, float(self.now - post.sent_at))
         self.judge_quarantines(owner, sick)
@@ -641,15 +694,10 @@ class World:
             raise ViolationError(f"I5 {pending.offset} to {endpoint} inside Retry-After")
         if self.gone.get((owner.serial, record.hook_id)) == post.row.revision:
             raise ViolationError(f"I5 {pending.offset} to disabled hook {record.hook_id}")
-        if len(self.streak[key]) >= 2:
-            since = self.probed_at.get(key)
-            if since is not None and self.now - since < PROBE_FIRST:
-                raise ViolationError(
-                    f"I5 {pending.offset} to {endpoint} {self.now - since} s after another in a quarantine"
-                )
-            self.probed_at[key] = self.now
-        else:
-            self.probed_at.pop(key, None)
+        failures = self.failing[key]
+        if failures.down and self.now < failures.probe_due:
+            early = failures.probe_due - self.now
+            raise ViolationError(f"I5 {pending.offset} to {endpoint} {early} s too soon for a probe")
 
     def judge_dead_letters(self, owner: Owner, pending: Pending) -> None:
         record = pending.delivery
@@ -728,13 +776,19 @@ class World:
 
     def judge_quarantines(self, owner: Owner, before: set[Any]) -> None:
         for endpoint in set(owner.ledger.endpoints.values()) - before:
-            if not endpoint.health.sick:
-                continue
-            streak = self.streak[owner.serial, (endpoint.client_id, endpoint.target)]
+            failures = self.failing[owner.serial, (endpoint.client_id, endpoint.target)]
             parked = {r for h in endpoint.hooks.values() for b in h.backlogs for r in b.exceptions}
-            alone = not endpoint.health.several_resources
-            if len(streak) < 2 and not alone and len(parked) < MAX_RESOURCE_CURSORS:
-                raise ViolationError(f"I9 {endpoint.target} quarantined for {sorted(streak)} alone")
+            proved = failures.prove(alone=not endpoint.health.several_resources)
+            if endpoint.health.sick:
+                if not proved and len(parked) < MAX_RESOURCE_CURSORS:
+                    raise ViolationError(
+                        f"I9 {endpoint.target} quarantined for {failures.count} failures of "
+                        f"{sorted(failures.resources)} since {failures.since}"
+                    )
+                if endpoint.health.probe_at > self.now + PROBE_FIRST:
+                    raise ViolationError(f"I5 {endpoint.target} is probed only at {endpoint.health.probe_at}")
+            if proved and len(failures.resources) >= 2:
+                failures.quarantine(self.now)
 
     # -- the run -------------------------------------------------------------------------------------------------
     def step(self, action: Callable[[], None] | None = None) -> None:

@@ -8,8 +8,9 @@ Safety depends on this order; the numbers are repeated where it happens (rule R1
    has now: then only progress inside of those cursors is older, and what it repeats is a duplicate, not a loss.
 4. The commit in progress is the only one: what it covers is remembered when Kafka has answered, not before.
 
-So a state is looked at, and written if it changed, at most once a second, however often is committed, and a healthy
-partition has none.
+So a state is looked at once a second, however often is committed, and a healthy partition has none. A cursor that no
+written state has holds back every commit until one has it: what was settled meanwhile, by anybody, would be repeated by
+a kill. So its state is written at once, unless another was within the last second.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ class StreamCommits:
         self._last: tuple[int, bytes, StatePointer | None] | None = (offset, settled, pointer)
         self._pointer = pointer
         self._state = state
-        self._state_due = 0.0
+        self._look_at = 0.0
+        self._write_at = 0.0
         self._state_next = EMPTY_STATE
         self._commit: SendCommit | None = None
         self._writing: WriteState | None = None
@@ -124,12 +126,15 @@ class StreamCommits:
         self._held_back = self._stage is not _Stage.IDLE
         if self._held_back:
             return None
-        if final or now >= self._state_due:
+        due = final or now >= self._look_at
+        covers = due or self._covers(view.cursors())
+        if due or (now >= self._write_at and not covers):
             snapshot = view.snapshot()  # (1)
-            self._state_due = now + STATE_EVERY_S
+            self._look_at = now + STATE_EVERY_S
             if snapshot.state.empty:
                 return self._send(snapshot.offset, snapshot.settled, None, EMPTY_STATE, table_offset)
             if snapshot.state != self._state:
+                self._write_at = now + STATE_EVERY_S
                 self._stage = _Stage.WRITING
                 self._state_next = snapshot.state
                 self._commit = SendCommit(snapshot.offset, snapshot.settled, None, table_offset)
@@ -137,7 +142,7 @@ class StreamCommits:
                 return self._writing
             return self._send(snapshot.offset, snapshot.settled, self._pointer, self._state, table_offset)
         self._held_back = True
-        if not self._covers(view.cursors()):
+        if not covers:
             return None
         offset, settled = view.progress()  # (1)
         return self._send(offset, settled, self._pointer, self._state, table_offset)  # (3)

@@ -130,7 +130,7 @@ class Answers:
         pending, endpoint, hook, ledger = post.pending, post.endpoint, post.hook, self._ledger
         health = endpoint.health
         quarantined = health.sick
-        opens = health.fail(pending.resource, wall_ms=ledger.wall_ms)
+        opens = health.fail(pending.resource, now=ledger.now, wall_ms=ledger.wall_ms)
         if quarantined:
             return
         if opens:
@@ -153,8 +153,25 @@ class Answers:
             return
         clocks[pending.resource] = clock
         self._timers.at(clock.due, lambda: ledger.offer_resource(hook, pending.resource))
-        if pending.offset not in stream.unsettled or clock.due - ledger.now > self._policy.near_s:
+        wait_s = clock.due - ledger.now
+        far = wait_s > self._policy.near_s
+        if far or not self._may_wait(post, wait_s):
             self._isolation.park_lane(stream, endpoint, pending.resource)
             cursor = hook.backlogs[pending.stream].exceptions.get(pending.resource)
-            if cursor is not None and clock.due - ledger.now > self._policy.near_s:
+            if cursor is not None and far:
                 ledger.rewind_cursor(cursor)
+
+    def _may_wait(self, post: Post, wait_s: float) -> bool:
+        """Whether a lane waits for its retry where it stands: in the window, or behind its hook's cursor.
+
+        There a lane that waits for long, or has many records in the buffer that all lanes of the hook share, gets a
+        cursor of its own. One for each lane that fails would let a flaky endpoint that catches up reach its bound.
+        """
+        stream, resource = post.pending.stream, post.pending.resource
+        if post.pending.offset in self._ledger.streams[stream].unsettled:
+            return True
+        backlog = post.hook.backlogs[stream]
+        crowded = len(post.lane.buffers[stream]) > self._policy.resource_buffer_records
+        if crowded or wait_s > self._policy.near_behind_s:
+            return False
+        return backlog.cursor is not None and resource not in backlog.exceptions

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .retry_schedule import probe_pause_s
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -23,9 +25,13 @@ class EndpointHealth:
     __slots__ = (
         "_policy",
         "_random",
+        "_usual_limit",
         "busy_streak",
+        "failed_at",
         "failing",
+        "failing_several",
         "failing_since_ms",
+        "failures",
         "latency_s",
         "limit",
         "paused",
@@ -50,12 +56,18 @@ class EndpointHealth:
         self.probes = 0  # failed ones since the quarantine began
         self.quiet_until = 0.0
         self.busy_streak = 0
-        self.failing: str | None = None  # the resource that failed, with no success of the endpoint since
+        # Of what failed since the endpoint's last success: the first resource, whether there were others, how often,
+        # and when it began.
+        self.failing: str | None = None
+        self.failing_several = False
+        self.failures = 0
+        self.failed_at = 0.0
         self.failing_since_ms = 0
         self.succeeded: str | None = None  # the resource of the last success
         self.resource: str | None = None  # the first resource seen
         self.several_resources = False
         self.limit: float = policy.concurrency_start
+        self._usual_limit: float = self.limit  # while failures in a row have lowered it
         self.latency_s = 0.0
         self.paused = False  # an operator's wish: nothing is sent
         self.skip_before_ms = 0  # an operator's wish: what is owed since earlier goes to the dead letters
@@ -72,7 +84,10 @@ class EndpointHealth:
     def succeed(self, resource: str, duration_s: float, in_flight: int) -> bool:
         """Note a 2xx; return whether it ended a quarantine."""
         ended, self.sick = self.sick, False
-        self.failing, self.succeeded = None, resource
+        self.succeeded = resource
+        if self.failures:
+            self.failing, self.failing_several, self.failures = None, False, 0
+            self.limit = self._usual_limit
         self.failing_since_ms = self.probes = self.busy_streak = 0
         self.latency_s += (duration_s - self.latency_s) * _SMOOTHING
         if duration_s > self._policy.concurrency_fast_s:
@@ -81,19 +96,33 @@ class EndpointHealth:
             self.limit = min(self.limit + 1 / self.limit * 4, self._policy.concurrency_max)
         return ended
 
-    def fail(self, resource: str, *, wall_ms: int) -> bool:
-        """Note a failure; return whether it opens the breaker: two resources failed in a row, or the only one did."""
+    def fail(self, resource: str, *, now: float, wall_ms: int) -> bool:
+        """Note a failure; return whether it opens the breaker.
+
+        A flaky endpoint is not down: one failure holds its resource only. What counts is nothing but failure, on two
+        resources or on the only one, for `breaker_after_s` or `breaker_in_a_row` times. Until it is known which of the
+        two it is, the concurrency is halved with each failure, so that an endpoint that is down gets few requests; a
+        success gives it back.
+        """
         self.clock_failure(wall_ms)
-        if self.failing is None:
-            self.failing = resource
+        if not self.failures:
+            self.failing, self.failed_at = resource, now
+            self._usual_limit = self.limit
+        elif resource != self.failing:
+            self.failing_several = True
+        self.failures += 1
         if self.sick:
             return False
         self.limit = max(self.limit / 2, 1.0)
-        return self.failing != resource or not self.several_resources
+        if self.several_resources and not self.failing_several:
+            return False
+        lasting = now - self.failed_at >= self._policy.breaker_after_s  # so it is not the first
+        return lasting or self.failures >= self._policy.breaker_in_a_row
 
     def blames_record(self, resource: str) -> bool:
         """Whether a rejection is the record's own fault: the endpoint's other resources succeed."""
-        return self.succeeded is not None and self.several_resources and self.failing in (None, resource)
+        others_failed = self.failing_several or self.failing not in (None, resource)
+        return self.succeeded is not None and self.several_resources and not others_failed
 
     def clock_failure(self, wall_ms: int) -> None:
         """Start the five-day clock, unless it runs."""
@@ -101,21 +130,20 @@ class EndpointHealth:
             self.failing_since_ms = wall_ms
 
     def quarantine(self, now: float) -> None:
-        """Begin to probe."""
+        """Begin to probe; an endpoint that comes back starts with few requests at once."""
         self.sick = True
         self.probes = 0
-        self.probe_at = now + self._spread(self._policy.probe_first_s)
+        self.limit = self._usual_limit = min(self.limit, self._policy.concurrency_start)
+        self.look_again(now)
 
     def probed(self, now: float) -> None:
-        """Set the next probe's time after one that did not succeed: steady for two minutes, then doubling."""
+        """Set the next probe's time after one that did not succeed."""
         self.probes += 1
-        doublings = max(0, self.probes - self._policy.probe_steady_probes)
-        every = min(self._policy.probe_first_s * 2.0 ** min(doublings, 30), self._policy.probe_max_s)
-        self.probe_at = now + self._spread(every)
+        self.look_again(now)
 
     def look_again(self, now: float) -> None:
-        """Set the next probe's time after a round without a probe that nobody is to blame for."""
-        self.probe_at = now + self._spread(self._policy.probe_first_s)
+        """Set the next probe's time; by itself after a round without a probe that nobody is to blame for."""
+        self.probe_at = now + self._spread(probe_pause_s(self.probes, self._policy))
 
     def busy(self, retry_after_s: float | None, *, now: float, wall_ms: int) -> float:
         """Note a 429, or a 503 with Retry-After; return how long the whole endpoint waits."""

@@ -8,9 +8,16 @@ MINUTE_S = 60.0
 HOUR_S = 60 * MINUTE_S
 DAY_S = 24 * HOUR_S
 
-# Standard Webhooks' example schedule: 3 days and 3.5 hours from the first attempt to the dead letter.
+# Standard Webhooks' example schedule with earlier steps: a lane waits for its head, and many receivers fail one request
+# in ten. 3 days and 3.6 hours from the first attempt to the dead letter.
+#
+#   attempt     2    3     4       5       6        7        8        9     10    11     12     13
+#   at        1 s  6 s  36 s  2.6 min  7.6 min  37.6 min  2.6 h  7.6 h  17.6 h  31.6 h  51.6 h  75.6 h
 FULL_SCHEDULE_S = (
+    1.0,
     5.0,
+    30.0,
+    2 * MINUTE_S,
     5 * MINUTE_S,
     30 * MINUTE_S,
     2 * HOUR_S,
@@ -47,6 +54,8 @@ class EnginePolicy:
 
     # A retry this near stays in the window; a later one leaves it behind a cursor.
     near_s: float = 30.0
+    # A retry this near stays in the buffer of its hook's cursor; for a later one its lane gets a cursor of its own.
+    near_behind_s: float = 10.0
     # A record newer than the table waits this long in the window before its hook goes behind a cursor.
     stale_wait_s: float = 5.0
 
@@ -58,8 +67,20 @@ class EnginePolicy:
     probe_candidates: int = 64  # heads of distinct lanes read at a time
     probe_resources: int = 10_000  # remembered in one walk, then it starts again
 
-    probe_first_s: float = 5.0  # every 5 s for two minutes, then doubling to 5 min
-    probe_steady_probes: int = 24
+    # The breaker opens when nothing but failure came on at least two resources (or on the only one) for so long, which
+    # takes two attempts, or in so many attempts in a row. A receiver that fails one request in two at random gives
+    # twenty in a row once in 2 million requests, one that fails one in ten never; of one that is down at 500/s they
+    # take some 100 ms.
+    breaker_after_s: float = 1.0
+    breaker_in_a_row: int = 20
+    # The first probe comes after 100 ms, doubling to 5 s: nobody waits for long after a short outage. Then every 5 s
+    # for the rest of two minutes, then doubling to 5 min.
+    #
+    #   probe    1    2    3    4    5    6     7 …   29     30     31     32 …
+    #   at (s)  0.1  0.3  0.7  1.5  3.1  6.3  11.3 … 121.3  131.3  151.3  191.3 …
+    probe_first_s: float = 0.1
+    probe_steady_s: float = 5.0
+    probe_steady_probes: int = 23
     probe_max_s: float = 5 * MINUTE_S
     jitter: float = 0.2
 
@@ -87,4 +108,7 @@ class EnginePolicy:
             raise ValueError(message)
         if self.buffer_records >= self.window_records:
             message = "a cursor's buffer must fit into the window, or hand-over never happens"
+            raise ValueError(message)
+        if not 0 < self.probe_first_s <= self.probe_steady_s <= self.probe_max_s:
+            message = "probe_first_s must be above 0, probe_steady_s not below it, and probe_max_s not below that"
             raise ValueError(message)

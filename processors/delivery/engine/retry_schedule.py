@@ -1,4 +1,4 @@
-"""When a failed delivery is tried again: the schedule, its jitter, and the clock of one resource of one hook."""
+"""When a failed delivery is tried again: the schedule and the clock of one resource of one hook; the pace of probes."""
 
 from __future__ import annotations
 
@@ -48,3 +48,18 @@ def after_failure(
         return None
     delay = schedule[attempts - 1] * (1 + policy.jitter * (2 * random() - 1))
     return LaneClock(attempts, clock.requests, now + delay, spent=False, first_failed_ms=clock.first_failed_ms)
+
+
+def probe_pause_s(failed: int, policy: EnginePolicy) -> float:
+    """Return the seconds before the next probe of a quarantined endpoint, `failed` probes after its quarantine began.
+
+    Doubling from the first pause to the steady one, which is kept for some probes, then doubling to the longest.
+    """
+    pause = policy.probe_first_s
+    while failed and pause < policy.probe_steady_s:
+        pause *= 2
+        failed -= 1
+    if pause < policy.probe_steady_s:
+        return pause
+    doublings = max(0, failed - policy.probe_steady_probes + 1)
+    return min(policy.probe_steady_s * 2.0 ** min(doublings, 30), policy.probe_max_s)

@@ -167,8 +167,12 @@ class Sending:
         return None
 
     def _walk_on(self, endpoint: Endpoint) -> bool:
-        """Every known head had its turn: whether there are others to be read first."""
+        """Every known head had its turn: whether there are others to be read first.
+
+        A lane whose head was on its way to the dead letters when it was met has another by now, perhaps a good one.
+        """
         walk, streams = endpoint.probe, self._ledger.streams
+        walk.replaced = walk.replaced or walk.burying
         return walk.replaced or any(
             scan is None or scan < stream.position for scan, stream in zip(walk.scans, streams, strict=True)
         )

@@ -113,14 +113,22 @@ def test_a_cursor_that_the_older_state_has_not_keeps_the_commit_back() -> None:
     assert commits.begin(view, now=1.0, table_offset=0) == WriteState(owing(7, 8))
 
 
-def test_the_first_cursor_of_a_healthy_stream_is_never_left_out() -> None:
+def test_the_first_cursor_of_a_healthy_stream_is_written_at_once_and_those_that_follow_within_the_second_are_not() -> (
+    None
+):
     commits, view = Commits(offset=0), View(1)
     assert commits.begin(view, now=0.0, table_offset=0)
     commits.done()
     view.offset, view.state = 9, owing(7)
 
+    assert commits.begin(view, now=0.1, table_offset=0) == WriteState(owing(7))
+    commits.written(A)
+    commits.done()
+    view.offset, view.state = 11, owing(7, 8)
     assert commits.begin(view, now=0.5, table_offset=0) is None
+    assert commits.begin(view, now=1.0, table_offset=0) is None
     assert commits.held_back
+    assert commits.begin(view, now=1.1, table_offset=0) == WriteState(owing(7, 8))
 
 
 def test_an_unchanged_state_is_not_written_again() -> None:

@@ -181,6 +181,23 @@ def test_a_state_is_acknowledged_before_the_commit_that_points_to_it() -> None:
     asyncio.run(run())
 
 
+def test_a_burst_just_after_a_start_waits_for_no_second_because_an_endpoint_fell_ill_in_it() -> None:
+    async def run() -> None:
+        bench = Bench()
+        bench.deliver(60)
+        await bench.tick()
+        assert (await bench.answer())[0].offset == 60
+        bench.now += 0.1
+        bench.views[0].state = OWING
+        bench.deliver(600)
+        await bench.tick()
+        ((_, _, written),) = bench.written
+        written(77)
+        assert (await bench.answer())[0].offset == 660, "what a kill would repeat"
+
+    asyncio.run(run())
+
+
 def test_a_replaced_state_is_buried_an_hour_after_the_commit_that_replaced_it() -> None:
     async def run() -> None:
         bench = Bench()

@@ -1,0 +1,13 @@
+"""Promise: flaky is not down. The bars of `engine_pace` that take more than a moment, in simulated time."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.engine_pace import COSTLY, SCENES, judge
+
+
+@pytest.mark.parametrize("name", sorted(COSTLY))
+def test_a_flaky_receiver_gets_most_of_its_deliveries_in_time(name: str) -> None:
+    """A receiver that fails three, five or, after an outage, one request in ten gets the rest without a quarantine."""
+    assert judge(SCENES[name], seed=1) is None
