@@ -274,7 +274,9 @@ class KafkaOwed:
             for side in sides:
                 start, end = self._logs[side].records.scanned_to or 0, self._logs[side].end
                 at = start + (end - start) * number // limits.sample_stretches
-                wanted[side] = Stretch(at, min(at + limits.sample_records, end))
+                # In a short rest stretches would overlap, and what is read twice would make the estimate too low.
+                next_at = start + (end - start) * (number + 1) // limits.sample_stretches
+                wanted[side] = Stretch(at, min(at + limits.sample_records, next_at))
             for side, offset in self._connected().scanner.scan(wanted, take, deadline=enough).items():
                 covered[side] += offset - wanted[side].start
         for side in sides:

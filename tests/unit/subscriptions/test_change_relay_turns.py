@@ -19,7 +19,7 @@ from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook, HookState, ResyncMark
 from hookstream.subscriptions.database import transact
 from hookstream.subscriptions.errors import NotPublishedError
 from hookstream.subscriptions.models import SlotRow
-from hookstream.subscriptions.publication import parse_slot_key, publish_pending
+from hookstream.subscriptions.publication import parse_slot_key, publish_pending, publish_tombstones
 from tests.support.subscriptions_api import Api
 from tests.support.wait import eventually
 
@@ -215,6 +215,20 @@ def test_a_late_row_behind_a_tombstone_is_buried_again(api: Api, topic: MemoryTo
     topic.append(KEY, late)
     assert relay.run_once().corrected == 1
     assert topic.rows()[-3:] == [None, (1, HookState.ENABLED), None]
+
+
+def test_a_deletion_that_is_old_and_not_published_yet_gets_its_row_first_and_its_tombstone_later(
+    api: Api, topic: MemoryTopic
+) -> None:
+    hook_id = create(api)
+    relay = relay_of(api, topic)
+    relay.run_once()
+    delete(api, hook_id)
+    late_ms = api.clock.now_ms + 1
+    assert publish_tombstones(api.sessions, topic, deleted_before_ms=late_ms, limit=10) == 0
+    relay.run_once()
+    assert publish_tombstones(api.sessions, topic, deleted_before_ms=late_ms, limit=10) == 1
+    assert topic.rows() == [(1, HookState.ENABLED), (2, HookState.DELETED), None]
 
 
 def test_an_unreadable_record_is_written_over(api: Api, topic: MemoryTopic) -> None:

@@ -1,0 +1,180 @@
+"""The relay of what operators want of endpoints: what it waits for, learns, and writes again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from sqlalchemy import select
+
+from hookstream.processors.errors import ExpiredRecordsError, KafkaUnavailableError
+from hookstream.processors.operations.relays.endpoint_settings import WishRelay
+from hookstream.processors.tables.endpoint_settings import SeenWish, WishBatch
+from hookstream.subscriptions.database import open_database, open_sessions, reading, transact
+from hookstream.subscriptions.endpoint_wishes import row_of
+from hookstream.subscriptions.errors import NotPublishedError
+from hookstream.subscriptions.migrations import migrate
+from hookstream.subscriptions.models import EndpointWishRow
+from hookstream.subscriptions.wish_publication import PublishedWish
+from tests.support.values import WISH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from hookstream.schemas.control import EndpointWish
+    from hookstream.subscriptions.database import Sessions
+
+NEWER = replace(WISH, revision=WISH.revision + 1, paused=not WISH.paused)
+
+
+@dataclass
+class Topic:
+    """The control topic with one partition. A reader takes one record a step."""
+
+    wishes: list[EndpointWish] = field(default_factory=list)
+    away: bool = False
+    expired: bool = False
+
+    def publish(self, wishes: Sequence[EndpointWish]) -> Sequence[PublishedWish]:
+        """Write."""
+        if self.away:
+            raise NotPublishedError("no acknowledgement")
+        self.wishes += wishes
+        first = len(self.wishes) - len(wishes)
+        return [PublishedWish(wish=wish, partition=0, offset=first + index) for index, wish in enumerate(wishes)]
+
+    def reader(self, deliver: Callable[[WishBatch], None]) -> Any:  # in place of a ControlReader
+        """Make a reader."""
+        return Reader(self, deliver)
+
+
+@dataclass
+class Reader:
+    """Reads the topic from its start."""
+
+    topic: Topic
+    deliver: Callable[[WishBatch], None]
+    position: int = 0
+    end: int = 0
+
+    def open(self) -> None:
+        """Look where the end is."""
+        self.end = len(self.topic.wishes)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the past was read."""
+        return self.position >= self.end
+
+    def step(self, _timeout_s: float) -> int:
+        """Read one record."""
+        if self.topic.expired:
+            self.topic.expired = False
+            raise ExpiredRecordsError("cut")
+        if self.position >= len(self.topic.wishes):
+            return 0
+        seen = SeenWish(0, self.position, self.topic.wishes[self.position])
+        self.position += 1
+        self.deliver(WishBatch([seen], {0: self.position}))
+        return 1
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+@pytest.fixture
+def sessions(sqlite_url: str) -> Iterator[Sessions]:
+    """An empty database."""
+    migrate(sqlite_url)
+    engine = open_database(sqlite_url)
+    yield open_sessions(engine)
+    engine.dispose()
+
+
+def relay_of(sessions: Sessions, topic: Topic) -> WishRelay:
+    """Make a relay."""
+    return WishRelay(sessions, topic, cast("Any", topic.reader), now_ms=lambda: 0)
+
+
+def wish(sessions: Sessions, wanted: EndpointWish = WISH, *, published: int = 0) -> None:
+    """Let an operator want something."""
+    row = row_of(wanted)
+    row.published_revision, row.updated_at_ms = published, 0
+    transact(sessions, lambda session: session.add(row))
+
+
+def the_row(sessions: Sessions) -> tuple[int, int, bool]:
+    """Revision, published revision, and whether the endpoint is paused."""
+    with reading(sessions) as session:
+        row = session.scalars(select(EndpointWishRow)).one()
+        return row.revision, row.published_revision, row.paused
+
+
+def test_nothing_is_written_before_the_past_of_the_topic_was_read(sessions: Sessions) -> None:
+    other = replace(WISH, target_digest=b"\1" * 8)
+    topic = Topic([other, other, other])
+    wish(sessions)
+    relay = relay_of(sessions, topic)
+    assert [relay.run_once() for _ in range(2)] == [0, 0]
+    assert not relay.loaded
+    assert relay.run_once() == 1
+    assert topic.wishes[3:] == [WISH]
+    assert relay.run_once() == 0
+
+
+def test_a_topic_that_lacks_what_was_published_gets_it_again(sessions: Sessions) -> None:
+    wish(sessions, published=WISH.revision)
+    topic = Topic()
+    assert relay_of(sessions, topic).run_once() == 1
+    assert topic.wishes == [WISH]
+
+
+def test_what_the_topic_has_is_not_written_again(sessions: Sessions) -> None:
+    wish(sessions, published=WISH.revision)
+    topic = Topic([WISH])
+    relay = relay_of(sessions, topic)
+    assert [relay.run_once() for _ in range(3)] == [0, 0, 0]
+    assert topic.wishes == [WISH]
+
+
+def test_a_database_that_is_older_than_the_topic_takes_over_what_stands_there(sessions: Sessions) -> None:
+    wish(sessions, published=WISH.revision)
+    relay = relay_of(sessions, Topic([NEWER]))
+    relay.run_once()
+    assert the_row(sessions) == (NEWER.revision, NEWER.revision, NEWER.paused)
+
+
+def test_a_wish_that_a_suspended_relay_wrote_late_is_written_over(sessions: Sessions) -> None:
+    wish(sessions, NEWER)
+    topic = Topic()
+    relay = relay_of(sessions, topic)
+    relay.run_once()
+    topic.wishes.append(WISH)
+    for _ in range(3):
+        relay.run_once()
+    assert topic.wishes == [NEWER, WISH, NEWER]
+
+
+def test_what_kafka_does_not_acknowledge_stays_pending(sessions: Sessions) -> None:
+    wish(sessions)
+    topic = Topic(away=True)
+    relay = relay_of(sessions, topic)
+    with pytest.raises(NotPublishedError):
+        relay.run_once()
+    assert the_row(sessions)[1] == 0
+    topic.away = False
+    assert relay.run_once() == 1
+
+
+def test_a_topic_that_was_cut_is_read_again_from_its_start(sessions: Sessions) -> None:
+    wish(sessions, published=WISH.revision)
+    topic = Topic([WISH])
+    relay = relay_of(sessions, topic)
+    relay.run_once()
+    topic.wishes.clear()
+    topic.expired = True
+    with pytest.raises(KafkaUnavailableError):
+        relay.run_once()
+    assert not relay.loaded
+    assert relay.run_once() == 1, "what the new topic lacks is written again"
