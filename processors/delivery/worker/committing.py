@@ -87,6 +87,7 @@ class Committing:
         self._kept_at = self._heard_at
         self._kept = 0
         self._must_succeed = False
+        self._closed = False
         self._tombstones: list[tuple[float, StateKey]] = []
 
     def own(self, owned: Iterable[OwnedPartition]) -> None:
@@ -120,11 +121,12 @@ class Committing:
 
     def soon(self) -> None:
         """Look for something to commit within 100 ms."""
-        if self._timer is None:
+        if self._timer is None and not self._closed:
             self._timer = asyncio.get_running_loop().call_later(COMMIT_EVERY_S, self._tick)
 
     def close(self) -> None:
         """Commit nothing more."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
 

@@ -181,7 +181,7 @@ class DeliveryLoop:
         self._leaving.update(leaving)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._parts.drain_timeout_s):
-                while self._flying(leaving):
+                while self._flying(leaving) and not self._stopped:
                     self._turned.clear()
                     await self._turned.wait()
         self._turn()
@@ -228,11 +228,13 @@ class DeliveryLoop:
                 part.engine.abandon(post)
 
     def abandon_all(self) -> None:
-        """Cancel everything: the worker ends without saying goodbye."""
+        """Cancel everything: the worker ends without saying goodbye. No engine is asked: one of them may be broken."""
         self._stopped = True
-        for part in list(self._order):
-            self._abandon(part)
-            part.gone = True
+        for part in self._order:
+            part.gone = True  # nothing more is committed of it
+        self._parts.committing.close()
+        self._requests.cancel_all()
+        self._turned.set()  # nobody waits for an answer any more
         self.house.cancel()
         self._parts.sweep.close()
         for timer in (self._timer, self._planning):

@@ -121,6 +121,11 @@ class Requesting:
         if exchange is not None:
             exchange.cancel()
 
+    def cancel_all(self) -> None:
+        """Abandon every request."""
+        for post in list(self._flights):
+            self.cancel(post)
+
     def take_note(self, post: Post, answer: Answer) -> None:
         """Keep an answer for the next turn."""
         (self._failures if answer.status is None else self._answers).append((post, answer))

@@ -364,9 +364,13 @@ class DeliveryWorker:
     # --- while it runs ------------------------------------------------------------------------------------------------
 
     def _fail(self, error: Exception) -> None:
-        """End the worker with this error; the first one counts."""
+        """End the worker with this error; the first one counts.
+
+        At once nothing more is sent or committed: of an engine that raised nobody knows what it would say.
+        """
         if not self._ended.done():
             self._ended.set_exception(error)
+            self._deliveries.abandon_all()
 
     def _fail_from_thread(self, error: Exception) -> None:
         """The same, from any thread."""

@@ -81,7 +81,8 @@ class Bench:
 
     async def tick(self) -> None:
         """Have the tick of the committing's timer now."""
-        self.committing.close()
+        if self.committing._timer is not None:
+            self.committing._timer.cancel()
         self.committing._tick()
         await asyncio.sleep(0)
 
