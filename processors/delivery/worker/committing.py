@@ -189,8 +189,6 @@ class Committing:
         commits = part.commits[stream]
 
         def written(pointer: StatePointer | None) -> None:
-            if part.gone:
-                return
             if pointer is not None:
                 commit = commits.state_written(step, pointer)
                 if commit is not None:

@@ -186,10 +186,8 @@ class DeliveryLoop:
                     await self._turned.wait()
         self._turn()
         offsets: list[TopicPartition] = []
-        if self._stopped:  # the worker failed: who knows what its engines would say
-            return offsets
         for part in leaving:
-            if part.gone:  # given away twice: the process ends, and its partitions move
+            if part.gone:  # given away twice as the process ends, or the worker has failed: who knows what it would say
                 continue
             self._abandon(part)
             now = time.monotonic()

@@ -140,7 +140,8 @@ def test_a_loop_that_had_no_turn_for_long_sends_nothing_before_a_commit_proved_t
         bench.monotonic += 0.1
         bench.have_turn()
         assert not bench.http.waiting
-        assert bench.loop._timer is not None, "it looks again by itself"
+        assert bench.loop._timer is not None
+        assert bench.loop._timer_at <= bench.monotonic + delivery_loop._LOOK_AGAIN_S, "it looks again by itself"
         bench.committing.fenced = False
         bench.have_turn()
         assert len(bench.http.waiting) == 2

@@ -98,6 +98,6 @@ def test_what_is_no_bug_ends_the_process(known: Exception) -> None:
 
 def test_a_worker_that_cannot_be_ended_is_ended_with_its_process() -> None:
     """Its thread may be a member of the group still, and holds partitions."""
-    life = Life(ValueError(), ended=False)
+    life = Life(ValueError(), None, ended=False)
     with pytest.raises(ValueError):  # noqa: PT011 - it is the planted one
         life.live()

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from hookstream.processors.delivery.checkpoints.commit_metadata import decode_metadata, log_digest, table_digest
-from hookstream.processors.delivery.checkpoints.commit_state import StreamCommits
+from hookstream.processors.delivery.checkpoints.commit_state import SendCommit, StreamCommits
 from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity
 from hookstream.processors.delivery.checkpoints.state_codec import StateKey, decode_state
+from hookstream.processors.delivery.engine.lanes import LIVE
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE, PartitionState, Snapshot, StoredCursor
 from hookstream.processors.delivery.worker import committing as committing_module
 from hookstream.processors.delivery.worker.committing import FENCED_AFTER_S, KEEP_EVERY_S, CommitParts, Committing
@@ -438,6 +439,19 @@ def test_nothing_is_committed_of_a_partition_that_is_gone() -> None:
         bench.part.gone = True
         written(77)
         await bench.tick()
+        assert not bench.sent
+
+    asyncio.run(run())
+
+
+def test_what_is_ready_when_a_partition_goes_is_not_committed() -> None:
+    async def run() -> None:
+        bench = Bench()
+        bench.deliver(60)
+        await bench.tick()
+        bench.committing._ready = [committing_module._Sent(bench.part, LIVE, SendCommit(70, b"", None, 11))]
+        bench.part.gone = True
+        await bench.answer()
         assert not bench.sent
 
     asyncio.run(run())

@@ -1,0 +1,329 @@
+"""What a worker waits for, in which order it ends, and which exceptions end it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hookstream.processors.delivery.checkpoints.commit_metadata import (
+    CommitMetadata,
+    StatePointer,
+    log_digest,
+    table_digest,
+)
+from hookstream.processors.delivery.checkpoints.partition_lookup import PartitionStarting, StreamStarting
+from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity, StartAt
+from hookstream.processors.delivery.checkpoints.state_codec import StateKey
+from hookstream.processors.delivery.engine.lanes import LIVE
+from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
+from hookstream.processors.delivery.worker import state_sweep
+from hookstream.processors.delivery.worker.catch_up_reading import CatchUpReading
+from hookstream.processors.delivery.worker.log_reader import Chunk
+from hookstream.processors.delivery.worker.schema_fetcher import SchemaFetcher
+from hookstream.processors.delivery.worker.state_sweep import StateSweep
+from hookstream.processors.delivery.worker.worker import DeliveryWorker
+from hookstream.processors.errors import KafkaUnavailableError
+from hookstream.processors.kafka import KafkaConfig
+from hookstream.processors.lifecycle import Health, StopSignal
+from hookstream.producers.errors import RegistryUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+IDENTITY = LogIdentity(log_digest("c", "t"), table_digest("s"))
+METADATA = CommitMetadata(log_digest=IDENTITY.log_digest, table_digest=IDENTITY.table_digest, table_offset=50)
+
+
+def a_worker(**parts: Any) -> Any:
+    """A worker of which only these parts are made."""
+    worker = DeliveryWorker.__new__(DeliveryWorker)
+    for name, part in parts.items():
+        setattr(worker, name, part)
+    return worker
+
+
+def starting(live: CommitMetadata | None, replay: CommitMetadata | None = None) -> PartitionStarting:
+    streams = [StreamStarting(StartAt(0, 0, metadata), EMPTY_STATE) for metadata in (live, replay)]
+    return PartitionStarting(3, (streams[0], streams[1]))
+
+
+class TestTheTable:
+    """A worker that knows less than its predecessor did would send to a target of long ago."""
+
+    @pytest.mark.parametrize(
+        ("read_to", "live", "replay", "ready"),
+        [
+            (100, METADATA, METADATA, True),
+            (99, METADATA, None, False),  # not yet what was there when this worker began
+            (100, None, None, True),
+            (100, replace(METADATA, table_offset=100), None, True),
+            (100, replace(METADATA, table_offset=101), None, False),
+            (100, METADATA, replace(METADATA, table_offset=101), False),
+        ],
+    )
+    def test_a_partition_waits_until_it_is_read_to_both_ends(
+        self, read_to: int, live: CommitMetadata | None, replay: CommitMetadata | None, ready: bool
+    ) -> None:
+        worker = a_worker(
+            table=SimpleNamespace(offset=read_to, resynced_topic_id=None),
+            _reader=SimpleNamespace(target_offset=100, topic_id="s"),
+            _identities=(IDENTITY, IDENTITY),
+        )
+        assert worker._table_ready(starting(live, replay)) == ready
+
+    @pytest.mark.parametrize(("resynced", "ready"), [(None, False), ("another", False), ("s", True)])
+    def test_another_topic_of_this_name_is_no_table_before_its_end_mark(
+        self, resynced: str | None, ready: bool
+    ) -> None:
+        worker = a_worker(
+            table=SimpleNamespace(offset=100, resynced_topic_id=resynced),
+            _reader=SimpleNamespace(target_offset=100, topic_id="s"),
+            _identities=(IDENTITY, IDENTITY),
+        )
+        old = replace(METADATA, table_digest=table_digest("of before"), table_offset=10_000)
+        assert worker._table_ready(starting(old)) == ready
+
+
+class TestItsEnd:
+    def test_nothing_is_handed_over_then_everything_given_away_then_the_group_left(self) -> None:
+        done: list[Any] = []
+
+        async def give_away(partitions: list[int]) -> list[str]:
+            done.append(("give away", partitions))
+            return ["commit"]
+
+        worker = a_worker(
+            _health=Health(),
+            _poll=SimpleNamespace(drain=lambda: done.append("drain"), finish=lambda c: done.append(("finish", c))),
+            _deliveries=SimpleNamespace(partitions={3: None}, give_away=give_away),
+        )
+        asyncio.run(worker._finish())
+        assert done == ["drain", ("give away", [3]), ("finish", ["commit"])]
+        assert not worker._health.ready
+
+    def test_the_first_error_counts_and_at_once_nothing_more_is_sent_or_committed(self) -> None:
+        async def main() -> None:
+            abandoned: list[int] = []
+            worker = a_worker(
+                _ended=asyncio.get_running_loop().create_future(),
+                _deliveries=SimpleNamespace(abandon_all=lambda: abandoned.append(1)),
+            )
+            first = ValueError()
+            worker._fail(first)
+            assert abandoned == [1]
+            worker._fail(KeyError())
+            assert worker._ended.exception() is first
+
+        asyncio.run(main())
+
+    @pytest.mark.parametrize(
+        ("context", "where"),
+        [
+            ({"transport": 1, "protocol": 2}, "connection"),
+            ({"protocol": 2}, "connection"),
+            ({"task": 3}, "task"),
+            ({"future": 3}, "task"),
+            ({"handle": 4}, None),
+            ({}, None),
+        ],
+    )
+    def test_an_exception_that_nobody_caught_ends_what_hangs_on_it(
+        self, context: dict[str, Any], where: str | None
+    ) -> None:
+        met: list[str] = []
+        failed: list[BaseException] = []
+        worker = a_worker(_internal_errors=SimpleNamespace(met=lambda where, _: met.append(where)))
+        worker._fail = failed.append
+        error = ValueError()
+        worker._take_bug(None, {"message": "x", "exception": error, **context})
+        assert met == ([] if where is None else [where])
+        assert failed == ([error] if where is None else [])
+
+
+NOW_MS = 1_790_000_000_000
+OLD, YOUNG = NOW_MS - state_sweep._OLD_MS - 1, NOW_MS - state_sweep._OLD_MS + 1
+
+
+class TestSweeping:
+    def sweep(self, monkeypatch: pytest.MonkeyPatch, *, owner: bool = True, read: Any = None) -> list[bytes]:
+        """Look through four states; give the ids of those that were buried."""
+        keys = {
+            StateKey("deliveries", 3, state_id, 0): written
+            for state_id, written in ((b"pointed!", OLD), (b"replays!", OLD), (b"orphaned", OLD), (b"underway", YOUNG))
+        }
+        buried: list[bytes] = []
+
+        async def main() -> None:
+            part: Any = SimpleNamespace(
+                index=3,
+                gone=False,
+                progress=0,
+                committed=asyncio.Event(),
+                commits=tuple(
+                    SimpleNamespace(pointed=StatePointer(state_id, 1, 0, 0), forget_commit=lambda: None)
+                    for state_id in (b"pointed!", b"replays!")
+                ),
+            )
+            committing: Any = SimpleNamespace(
+                soon=part.committed.set if owner else lambda: None,
+                write_tombstone=lambda key: buried.append(key.state_id),
+            )
+            sweep = StateSweep(
+                KafkaConfig(bootstrap_servers="127.0.0.1:1"),
+                topics=("deliveries", "deliveries.replay"),
+                state_topic="delivery-state",
+                committing=committing,
+            )
+            monkeypatch.setattr(sweep, "_read", read or (lambda _: keys))
+            monkeypatch.setattr(state_sweep, "_CONFIRM_WITHIN_S", 0.01)
+            monkeypatch.setattr(state_sweep.time, "time_ns", lambda: NOW_MS * 1_000_000)  # type: ignore[attr-defined]
+            await sweep._sweep(part)
+
+        asyncio.run(main())
+        return buried
+
+    def test_only_what_is_old_and_not_pointed_to_is_buried(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.sweep(monkeypatch) == [b"orphaned"]
+
+    def test_nothing_is_buried_before_a_commit_proved_who_owns_the_partition(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A worker that was suspended would bury its successor's state."""
+        assert self.sweep(monkeypatch, owner=False) == []
+
+    def test_states_that_cannot_be_read_are_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def away(_: int) -> Any:
+            raise KafkaUnavailableError("away")
+
+        assert self.sweep(monkeypatch, read=away) == []
+
+
+class Reader:
+    """A log reader that notes what it is asked."""
+
+    def __init__(self, deliver: Callable[[Chunk], None]) -> None:
+        self.deliver = deliver
+        self.asked: list[tuple[str, Any]] = []
+
+    def start(self) -> None:
+        pass
+
+    def read(self, _side: Any, start: int) -> None:
+        self.asked.append(("read", start))
+
+    def leave(self, side: Any) -> None:
+        self.asked.append(("leave", side))
+
+
+class TestReadingForCursors:
+    SIDE = ("deliveries", 3)
+
+    def bench(self) -> tuple[CatchUpReading, dict[str, Reader], Any]:
+        readers: dict[str, Reader] = {}
+
+        def make(name: str, deliver: Callable[[Chunk], None]) -> Any:
+            readers[name] = Reader(deliver)
+            return readers[name]
+
+        reading = CatchUpReading(("deliveries", "deliveries.replay"), make, fed=lambda _: None)
+        part: Any = SimpleNamespace(index=3, gone=False, fed=[])
+
+        def plan(stream: int, *, at: int | None, near: bool) -> int | None:
+            del at
+            return 10 if stream == LIVE and near else None
+
+        part.engine = SimpleNamespace(plan=plan, lose_below=lambda *_: 7)
+        part.feed = lambda _stream, chunk, fed: part.fed.append((chunk, fed))
+        return reading, readers, part
+
+    async def arrive(self, reader: Reader, chunk: Chunk) -> None:
+        reader.deliver(chunk)
+        await asyncio.sleep(0)
+
+    def test_one_chunk_at_a_time_is_read_for_a_place_and_the_next_when_the_engine_has_it(self) -> None:
+        async def main() -> None:
+            reading, readers, part = self.bench()
+            for _ in range(3):
+                assert reading.plan(part)
+            assert readers["near"].asked == [("read", 10)]
+            await self.arrive(readers["near"], Chunk(self.SIDE, 10, 20, ()))
+            assert len(readers["near"].asked) == 1, "its dead letters may not be acknowledged yet"
+            part.fed[0][1]()
+            assert len(readers["near"].asked) == 2
+
+        asyncio.run(main())
+
+    def test_what_was_read_for_a_partition_that_was_given_away_reaches_no_engine(self) -> None:
+        async def main() -> None:
+            reading, readers, part = self.bench()
+            reading.plan(part)
+            reading.forget(part)
+            assert ("leave", self.SIDE) in readers["near"].asked
+            await self.arrive(readers["near"], Chunk(self.SIDE, 10, 20, ()))
+            assert not part.fed
+
+        asyncio.run(main())
+
+    def test_what_is_read_for_a_worker_that_has_failed_reaches_no_engine(self) -> None:
+        async def main() -> None:
+            reading, readers, part = self.bench()
+            reading.plan(part)
+            part.gone = True
+            await self.arrive(readers["near"], Chunk(self.SIDE, 10, 20, ()))
+            assert not part.fed
+
+        asyncio.run(main())
+
+    def test_a_chunk_that_was_asked_for_before_the_partition_came_back_feeds_nobody_twice(self) -> None:
+        async def main() -> None:
+            reading, readers, part = self.bench()
+            reading.plan(part)
+            await self.arrive(readers["near"], Chunk(self.SIDE, 10, 20, ()))
+            reading.forget(part)
+            _, _, again = self.bench()
+            reading.plan(again)
+            asked = len(readers["near"].asked)
+            part.fed[0][1]()  # the first owner's dead letters are acknowledged only now
+            assert len(readers["near"].asked) == asked
+            assert (True, self.SIDE) in reading._errands, "the chunk of the new owner is still awaited"
+
+        asyncio.run(main())
+
+    def test_what_retention_took_is_counted_and_reading_goes_on(self) -> None:
+        async def main() -> None:
+            reading, readers, part = self.bench()
+            reading.plan(part)
+            await self.arrive(readers["near"], Chunk(self.SIDE, 10, 10, (), low=17))
+            assert reading.expired == 7
+            assert len(readers["near"].asked) == 2
+
+        asyncio.run(main())
+
+
+class TestSchemas:
+    def test_what_needs_a_schema_waits_until_the_registry_gives_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[int] = []
+
+        def fetch(schema_id: int) -> None:
+            asked.append(schema_id)
+            if len(asked) < 3:
+                raise RegistryUnavailableError("away")
+
+        async def main() -> None:
+            monkeypatch.setattr("hookstream.processors.delivery.worker.schema_fetcher._ASK_EVERY_S", 0.0)
+            health, failed = Health(), list[Exception]()
+            schemas: Any = SimpleNamespace(fetch=fetch)
+            fetcher = SchemaFetcher(schemas, health=health, stop=StopSignal(), failed=failed.append)
+            known = asyncio.Event()
+            fetcher.fetch(9, known.set)
+            async with asyncio.timeout(10):
+                await known.wait()
+            assert asked == [9, 9, 9]
+            assert health.ready
+            assert not failed
+
+        asyncio.run(main())
