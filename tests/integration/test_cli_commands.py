@@ -118,7 +118,7 @@ LINES = [
     '{"event": "user.new", "client": 434, "concept": {"id": 3, "namespace": "lead"}}',
     '{"event": "user.new", "client": 434, "concept": {"id": 3}, "id": "0190b7a2-7c1e-7d4f-9d6e-5f3f1f2e4a5b"}',
 ]
-BAD_LINES = {3: "did you mean lead.new", 4: "not JSON", 6: "client", 7: "'colour'", 8: "not about a lead"}
+BAD_LINES = {3: "did you mean lead.new", 4: "not JSON", 6: "client", 7: "'colour'", 8: "has another namespace"}
 
 
 @pytest.mark.parametrize("from_stdin", [False, True])
