@@ -174,6 +174,14 @@ def doubling(levels: int) -> list[Schema]:
     return fields
 
 
+def chain_of_choices(length: int) -> list[Schema]:
+    """The same with a choice in each, so that one byte a level is enough."""
+    fields = chain_of_records(length)
+    for field in fields[1:]:
+        field["type"]["fields"][0]["type"] = ["null", field["type"]["fields"][0]["type"]]
+    return fields
+
+
 ITSELF = {"type": "record", "name": "Me", "fields": [{"name": "me", "type": "Me"}]}
 
 
@@ -182,13 +190,14 @@ ITSELF = {"type": "record", "name": "Me", "fields": [{"name": "me", "type": "Me"
     [
         chain_of_records(20_000),
         chain_of_records(200),
+        chain_of_choices(200),
         doubling(60),
         [{"name": "nulls", "type": {"type": "array", "items": "null"}}],
         [{"name": "empty", "type": {"type": "array", "items": {"type": "fixed", "name": "F", "size": 0}}}],
         [{"name": "self", "type": ITSELF}],
         [{"name": "__fastavro_parsed", "type": {"type": "record", "name": "X", "fields": 7}}],
     ],
-    ids=["deep", "too deep", "doubling", "nulls", "empty items", "contains itself", "nonsense"],
+    ids=["deep", "too deep", "too deep by choice", "doubling", "nulls", "empty items", "contains itself", "nonsense"],
 )
 def test_a_schema_that_cannot_be_read_within_bounds_is_refused(fields: list[Schema]) -> None:
     with pytest.raises(UndecodableError, match="schema 1 cannot be read"):
@@ -199,6 +208,8 @@ def test_a_schema_that_cannot_be_read_within_bounds_is_refused(fields: list[Sche
     "text", ['{"__fastavro_parsed": true, "type": "record", "name": "R", "fields": [{}]}', "[" * 9999]
 )
 def test_a_schema_that_claims_to_be_parsed_is_parsed(text: str) -> None:
+    with pytest.raises(InvalidSchemaError):
+        AvroSchema(text)
     with pytest.raises(UndecodableError):
         codec.event_decoder(CATALOGUE, "property", Schemas({1: text}))(HEADER + b"\x00")
 
