@@ -1,0 +1,206 @@
+"""What the reader of Kafka tells of a backlog: each client its own, and an estimate where not everything was kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from hookstream.processors.delivery.checkpoints import state_store
+from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE, StoredHealth
+from hookstream.processors.kafka import KafkaConfig
+from hookstream.processors.operations.queries import backlog, scan
+from hookstream.processors.operations.queries.backlog import KafkaOwed, LookLimits
+from hookstream.processors.operations.queries.backlog_records import CommitView
+from hookstream.producers.murmur2 import partition_of
+from hookstream.schemas.event import ClientId
+from hookstream.schemas.hook import HookId
+from hookstream.schemas.topics import TopicNames
+from tests.support.values import DELIVERY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from confluent_kafka import Message, TopicPartition
+
+    from hookstream.schemas.delivery import Delivery
+
+TOPICS = TopicNames()
+PARTITIONS = 4
+# Two clients whose deliveries share a partition, and one whose do not.
+ONE, TWO = [client for client in range(1, 100) if partition_of(b"%d" % client, PARTITIONS) == 0][:2]
+ELSEWHERE = next(client for client in range(1, 100) if partition_of(b"%d" % client, PARTITIONS) != 0)
+
+
+@dataclass
+class Log:
+    """Kafka with one log of deliveries a partition, of which nothing was ever committed."""
+
+    records: dict[int, list[Delivery]] = field(default_factory=dict)
+    at: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def send(self, client: int, count: int) -> None:
+        """Append deliveries of a client, whose hook has its number."""
+        log = self.records.setdefault(partition_of(b"%d" % client, PARTITIONS), [])
+        made = replace(DELIVERY, client=ClientId(client), hook_id=HookId(client), replay=None, live_end=0)
+        log += [made] * count
+
+    def decode(self, value: bytes | None) -> Delivery:
+        """Find the record that a message stands for."""
+        partition, offset = map(int, (value or b"").split(b":"))
+        return self.records[partition][offset]
+
+    def _of(self, topic: str, partition: int) -> list[Delivery]:
+        return self.records.get(partition, []) if topic == TOPICS.deliveries else []
+
+    def list_topics(self, topic: str, timeout: float) -> Any:  # noqa: ARG002
+        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=dict.fromkeys(range(PARTITIONS)))})
+
+    def get_watermark_offsets(
+        self,
+        asked: TopicPartition,
+        timeout: float,  # noqa: ARG002
+        *,
+        cached: bool,  # noqa: ARG002
+    ) -> tuple[int, int]:
+        return 0, len(self._of(asked.topic, asked.partition))
+
+    def committed(self, partitions: Sequence[TopicPartition], timeout: float) -> Sequence[TopicPartition]:  # noqa: ARG002
+        return partitions
+
+    def assign(self, places: Iterable[TopicPartition]) -> None:
+        self.at = {(place.topic, place.partition): place.offset for place in places}
+
+    def incremental_unassign(self, places: Iterable[TopicPartition]) -> None:
+        for place in places:
+            self.at.pop((place.topic, place.partition), None)
+
+    def unassign(self) -> None:
+        self.at.clear()
+
+    def close(self) -> None:
+        pass
+
+    def consume(self, count: int, timeout: float) -> list[Message]:  # noqa: ARG002
+        found: list[Any] = []
+        for (topic, partition), offset in list(self.at.items()):
+            log = self._of(topic, partition)
+            end = min(len(log), offset + count)
+            found += [_message(topic, partition, at, log[at]) for at in range(offset, end)]
+            if end == len(log):
+                found.append(_end(topic, partition, end))
+            self.at[topic, partition] = end
+        return found
+
+
+def _message(topic: str, partition: int, offset: int, delivery: Delivery) -> Any:
+    return SimpleNamespace(
+        error=lambda: None,
+        topic=lambda: topic,
+        partition=lambda: partition,
+        offset=lambda: offset,
+        key=lambda: b"%d" % delivery.client,
+        value=lambda: b"%d:%d" % (partition, offset),
+    )
+
+
+def _end(topic: str, partition: int, offset: int) -> Any:
+    error = SimpleNamespace(code=lambda: KafkaError._PARTITION_EOF)
+    return SimpleNamespace(error=lambda: error, topic=lambda: topic, partition=lambda: partition, offset=lambda: offset)
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Log:
+    """Put that Kafka in place of the real one."""
+    made = Log()
+    for module in (backlog, scan, state_store):
+        monkeypatch.setattr(module, "make_consumer", lambda _config: made)
+    monkeypatch.setattr(backlog, "cluster_id", lambda _kafka: "cluster")
+    monkeypatch.setattr(backlog, "topic_ids", lambda _kafka, names: dict.fromkeys(names, "id"))
+    return made
+
+
+def looking(log: Log, limits: LookLimits | None = None) -> KafkaOwed:
+    kafka = KafkaConfig(bootstrap_servers="kafka:9092")
+    return KafkaOwed(kafka, TOPICS, decode=log.decode, limits=limits or LookLimits(fresh_for_s=0.0))
+
+
+def behind(owed: KafkaOwed, client: int | None) -> dict[int, int]:
+    """By hook, as one client, or everyone, is told."""
+    told = owed.read(None if client is None else ClientId(client), lambda _clients: {})
+    return {hook_id: hook.behind for hook_id, hook in told.hooks.items()}
+
+
+def test_of_two_clients_who_share_a_partition_each_is_told_of_its_own_backlog_alone(log: Log) -> None:
+    log.send(ONE, 30)
+    log.send(TWO, 7)
+    log.send(ELSEWHERE, 5)
+    owed = looking(log)
+    for _ in range(2):  # the second time from what was kept of the first, which was everybody's
+        assert behind(owed, ONE) == {ONE: 30}
+        assert behind(owed, TWO) == {TWO: 7}
+        assert behind(owed, ELSEWHERE) == {ELSEWHERE: 5}
+        assert behind(owed, None) == {ONE: 30, TWO: 7, ELSEWHERE: 5}
+    assert behind(owed, ELSEWHERE + 1000) == {}
+
+
+def test_each_is_told_how_its_own_endpoints_are_alone(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = [
+        StoredHealth(
+            client=client,
+            target_digest=bytes([client] * 8),
+            sick=True,
+            behind=True,
+            quiet_until_ms=0,
+            failing_since_ms=0,
+            busy_streak=0,
+            probe_at_ms=5,
+            probes=1,
+        )
+        for client in (ONE, TWO)
+    ]
+    view = CommitView(0, state=replace(EMPTY_STATE, health=tuple(seen)))
+    monkeypatch.setattr(KafkaOwed, "_view", lambda *_: view)
+    log.send(ONE, 1)
+    owed = looking(log)
+    assert {client for client, _ in owed.read(None, lambda _clients: {}).health} == {ONE, TWO}
+    assert [client for client, _ in owed.read(ClientId(ONE), lambda _clients: {}).health] == [ONE]
+    assert [client for client, _ in owed.read(ClientId(TWO), lambda _clients: {}).health] == [TWO]
+
+
+def test_nobody_is_asked_about_the_hooks_of_others(log: Log) -> None:
+    log.send(ONE, 3)
+    log.send(TWO, 3)
+    asked: list[set[ClientId]] = []
+
+    def not_before(clients: Collection[ClientId]) -> dict[HookId, int]:
+        asked.append(set(clients))
+        return {}
+
+    looking(log).read(ClientId(ONE), not_before)
+    assert asked == [{ClientId(ONE)}]
+
+
+@pytest.mark.parametrize("room", [0, 1, 99])
+def test_where_there_was_no_more_room_the_count_says_that_it_is_estimated(log: Log, room: int) -> None:
+    log.send(ONE, 100)
+    limits = LookLimits(fresh_for_s=0.0, kept_records=room)
+    (hook,) = looking(log, limits).read(None, lambda _clients: {}).hooks.values()
+    assert not hook.exact
+    assert hook.behind == 100, "the rest was sampled, and is as the stretches are"
+    (counted,) = looking(log, replace(limits, kept_records=100)).read(None, lambda _clients: {}).hooks.values()
+    assert (counted.exact, counted.behind) == (True, 100)
+
+
+def test_room_is_shared_by_all_partitions_and_by_what_was_kept_before(log: Log) -> None:
+    owed = looking(log, LookLimits(fresh_for_s=0.0, kept_records=100))
+    log.send(ONE, 80)
+    exact: Callable[[], dict[int, bool]] = lambda: {  # noqa: E731
+        hook_id: hook.exact for hook_id, hook in owed.read(None, lambda _clients: {}).hooks.items()
+    }
+    assert exact() == {ONE: True}
+    log.send(ELSEWHERE, 80)
+    assert exact() == {ONE: True, ELSEWHERE: False}
