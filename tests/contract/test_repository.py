@@ -321,6 +321,8 @@ def test_a_key_lives_for_a_day(store: Store) -> None:
     store.now_ms += DAY_MS - 1
     assert store.register("k").repeated
     store.now_ms += 1
+    with pytest.raises(HookExistsError):
+        store.register("k")  # and the hook, which lives, is in the way of a new one
     store.delete(first.hook_id)
     assert not store.register("k").repeated
     store.now_ms += DAY_MS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from hookstream.processors.serving.health import HealthServer
 from hookstream.processors.serving.server import HttpServer, limits_that_fit
 from hookstream.subscriptions.dead_letters import LetterPage, LetterQuery
 from hookstream.subscriptions.models import Role
+from tests.support.processes import Processes
 from tests.support.raw_http import answer, ask, connect, half_open, is_open
 from tests.support.subscriptions_api import Api, FakeDeadLetters
 from tests.support.wait import eventually
@@ -26,7 +27,7 @@ from tests.support.wait import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.processes import Process, Processes
+    from tests.support.processes import Process
 
 HALF = b"GET /hooks HTTP/1.1\r\nhost: x\r\nx-slow: "
 CLOSE = "connection: close\r\n"
@@ -112,13 +113,18 @@ def served(sqlite_url: str) -> Iterator[Served]:
         yield made
 
 
-@pytest.fixture
-def child(processes: Processes, tmp_path: Path) -> tuple[Process, dict[str, Any]]:
+@pytest.fixture(scope="module")
+def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, dict[str, Any]]]:
     """Start the API in a process that may have 1,024 files open."""
-    process = processes.python("-m", "tests.support.api_process", tmp_path, name="api")
-    process.wait_until(lambda: "}" in process.log_text(), 30.0, what="its port")
-    told: dict[str, Any] = json.loads(process.log_text().partition("\n")[0])
-    return process, told
+    folder = tmp_path_factory.mktemp("api")
+    started = Processes(folder)
+    process = started.python("-m", "tests.support.api_process", folder, name="api")
+    try:
+        process.wait_until(lambda: "}" in process.log_text(), 60.0, what="its port")
+        told: dict[str, Any] = json.loads(process.log_text().partition("\n")[0])
+        yield process, told
+    finally:
+        started.close()
 
 
 def peak_kib(process: Process) -> int:
@@ -266,6 +272,24 @@ def test_where_all_wait_for_us_health_is_answered_and_the_rest_is_told_to_come_b
         assert (status, json.loads(body)["type"]) == (503, "urn:hookstream:problem:too-many-connections")
         served.letters.go_on.set()
         assert [answer(connection)[0] for connection in (a, b, c, d)] == [200] * 4
+
+
+def test_slow_searches_of_many_clients_take_their_share_and_no_more(sqlite_url: str) -> None:
+    """Sixty clients search at once: four are served, the others are told to come again, everything else goes on."""
+    with serving(sqlite_url) as served, ExitStack() as stack:
+        clients = [stack.enter_context(connect(served.port)) for _ in range(60)]
+        for connection in clients:
+            connection.sendall(get("/dead-letters", served.token(Role.OPERATOR), more=""))
+        for _ in range(4):
+            assert served.letters.asked.acquire(timeout=20)
+        eventually(lambda: served.count(Phase.HANDLER) == 4, 30)
+        assert not served.letters.asked.acquire(blocking=False)
+        for path in ("/healthz", "/readyz", "/metrics"):
+            assert ask(served.port, get(path))[0] == 200
+        assert ask(served.port, get("/hooks", served.token()))[0] == 200
+        served.letters.go_on.set()
+        statuses = [answer(connection)[0] for connection in clients]
+    assert (statuses.count(200), statuses.count(429)) == (4, 56)
 
 
 def test_the_other_roles_health_has_the_same_server() -> None:
