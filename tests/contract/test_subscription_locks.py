@@ -20,7 +20,13 @@ from hookstream.subscriptions.attempt_log import LogProgress, log_progress, writ
 from hookstream.subscriptions.changes import StoredHook, hook_of
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions, reading, transact
 from hookstream.subscriptions.endpoint_wishes import EndpointKey, EndpointWishes
-from hookstream.subscriptions.errors import DatabaseUnavailableError, HookExistsError, HookNotFoundError, LeaseLostError
+from hookstream.subscriptions.errors import (
+    DatabaseUnavailableError,
+    HookExistsError,
+    HookNotFoundError,
+    LeaseLostError,
+    ReplayStateError,
+)
 from hookstream.subscriptions.idempotency import claim_key
 from hookstream.subscriptions.migrations import migrate
 from hookstream.subscriptions.models import Base, CounterRow, DisabledReason, EndpointWishRow, ReplayRow, SlotRow
@@ -536,7 +542,7 @@ def test_a_pause_is_seen_by_whoever_saves_after_it(store: Store) -> None:
 
 
 def test_a_cancellation_and_an_end_at_once_leave_the_one_that_was_first(store: Store) -> None:
-    """A replay that ends while it is being cancelled stays cancelled; one that ended before cannot be."""
+    """A replay that ends while it is being cancelled stays cancelled; whatever its replayer says."""
     replay = transact(store.sessions, lambda s: ReplayRepository(s, "x", NOW_MS).create(ASKED, one_at_a_time=False)).id
     transact(store.sessions, lambda session: replaying("a")(session).claim())
     second = one_after_the_other(
@@ -548,6 +554,22 @@ def test_a_cancellation_and_an_end_at_once_leave_the_one_that_was_first(store: S
     second.result()
     with reading(store.sessions) as session:
         assert ReplayRepository(session, "", 0).get(replay, client=None).state is ReplayState.CANCELLED
+
+
+def test_a_replay_that_is_ending_cannot_be_cancelled_any_more(store: Store) -> None:
+    """Whoever cancels a replay while its replayer ends it is told that it has ended."""
+    replay = transact(store.sessions, lambda s: ReplayRepository(s, "x", NOW_MS).create(ASKED, one_at_a_time=False)).id
+    transact(store.sessions, lambda session: replaying("a")(session).claim())
+    second = one_after_the_other(
+        store.sessions,
+        lambda session: replaying("a")(session).end(replay, ReplayProgress()),
+        lambda: transact(store.sessions, lambda s: ReplayRepository(s, "x", NOW_MS).cancel(replay, client=None)),
+    )
+    assert second.waited
+    with pytest.raises(ReplayStateError):
+        second.result()
+    with reading(store.sessions) as session:
+        assert ReplayRepository(session, "", 0).get(replay, client=None).state is ReplayState.DONE
 
 
 def test_a_lease_that_is_being_taken_over_is_lost_for_its_holder(store: Store) -> None:
