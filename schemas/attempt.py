@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from .bounded import long_of
+from .bounded import YEAR_10000_MS, long_of
 from .delivery import DeliveryId
 from .event import ClientId, EventName
 from .hook import HookId, Revision
@@ -62,6 +62,8 @@ class Attempt:
 
 
 GAP_HEADER = "hookstream-attempts-dropped"
+# Of one record. Nine thousand million such records fit into the sum that a database keeps.
+_MAX_DROPPED = 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,11 @@ def gap_of(key: bytes | None, headers: Headers) -> AttemptGap | None:
     for name, value in headers.items() if isinstance(headers, dict) else headers or ():
         if name == GAP_HEADER and isinstance(value, bytes):
             attempts, _, at_ms = value.partition(b":")
-            numbers = long_of(key), long_of(attempts), long_of(at_ms)
+            numbers = (
+                long_of(key),
+                long_of(attempts, at_most=_MAX_DROPPED),
+                long_of(at_ms, at_most=YEAR_10000_MS - 1),
+            )
             if None not in numbers:
                 client, count, when = (number or 0 for number in numbers)
                 return AttemptGap(client=ClientId(client), attempts=count, at_ms=when)

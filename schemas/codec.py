@@ -9,23 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from math import isfinite
 from typing import TypeVar
 from uuid import UUID
 
 from .attempt import Attempt, AttemptResult
 from .avro_schema import AvroSchema
-from .bounded import MAX_LONG
+from .bounded import MAX_INT, MAX_LONG, YEAR_10000_MS, is_storable
 from .catalogue import Catalogue, InternalSchema
 from .control import EndpointWish, SkippedDelivery
 from .delivery import DeadLetter, DeadLetterReason, Delivery
 from .errors import InvalidValueError, UndecodableError
 from .event import Concept, Event
 from .event_schema import NAME_FIELD, event_meaning
-from .hook import Hook, HookNotice, HookState, NoticeKind, ResyncMark
+from .hook import HIGHEST_RATE_PER_S, LOWEST_RATE_PER_S, Hook, HookNotice, HookState, NoticeKind, ResyncMark
 from .wire import Record, WriterSchemas, WriterView, record_reader, record_writer
 
 _MAX_ROW_BYTES = 65_535  # what the table of the processes can hold
-_YEAR_10000_MS = 253_402_300_800_000  # beyond it no date can be written; who comes near has sent microseconds
 _Code = TypeVar("_Code", bound=StrEnum)
 
 
@@ -76,7 +76,7 @@ def check_event(event: Event) -> None:
     for field, number, last in (
         ("client", event.client, MAX_LONG),
         ("concept.id", concept.id, MAX_LONG),
-        ("occurred_at_ms", event.occurred_at_ms, _YEAR_10000_MS - 1),
+        ("occurred_at_ms", event.occurred_at_ms, YEAR_10000_MS - 1),
     ):
         if type(number) is not int or not 0 <= number <= last:
             msg = f"{field} must be an integer from 0 to {last}"
@@ -119,7 +119,7 @@ def event_decoder(
         concept, index, occurred_at = record["concept"], record["event"], record["occurred_at"]
         if per_ms != 1:
             occurred_at //= per_ms
-        if not 0 <= occurred_at < _YEAR_10000_MS:
+        if not 0 <= occurred_at < YEAR_10000_MS:
             msg = "occurred_at is no time from 1970 to 9999 in the unit of its schema"
             raise UndecodableError(msg)
         try:
@@ -221,9 +221,26 @@ def attempt_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None], A
     def decode(data: bytes | None) -> Attempt:
         record, _ = read(data)
         record["result"] = result_of(record["result"])
-        return Attempt(**record)
+        attempt = Attempt(**record)
+        if not _is_written_by_workers(attempt):
+            msg = "an id, a name, a number or a time that no worker writes"
+            raise UndecodableError(msg)
+        return attempt
 
     return decode
+
+
+def _is_written_by_workers(attempt: Attempt) -> bool:
+    """Whether the database takes it: what it refuses it refuses again, and everything behind it would wait."""
+    longs = (attempt.hook_id, attempt.hook_revision, attempt.client, attempt.offset)
+    ints = (attempt.number, attempt.partition, attempt.status or 0)
+    return (
+        min(*longs, *ints) >= 0
+        and max(ints) <= MAX_INT
+        and 0 <= attempt.started_at_ms < YEAR_10000_MS
+        and isfinite(attempt.duration_ms)
+        and is_storable(attempt.delivery_id, attempt.event, attempt.namespace, attempt.replay or "")
+    )
 
 
 def dead_letter_encoder(schema_id: int) -> Callable[[DeadLetter], bytes]:
@@ -292,7 +309,11 @@ def notice_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None], Ho
     def decode(data: bytes | None) -> HookNotice:
         record, _ = read(data)
         record["kind"] = kind_of(record["kind"])
-        return HookNotice(**record)
+        notice = HookNotice(**record)
+        if min(notice.client, notice.hook_id, notice.revision) < 0 or not is_storable(notice.event):
+            msg = "an id, a name, a client or a revision that no worker writes"
+            raise UndecodableError(msg)
+        return notice
 
     return decode
 
@@ -392,9 +413,20 @@ def subscription_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | Non
             raise UndecodableError(msg)
         hook["state"] = state_of(hook["state"])
         hook["secrets"] = tuple(hook["secrets"])
+        hook["rate_limit_per_s"] = _rate_limit(hook["rate_limit_per_s"])
         return Hook(**hook)
 
     return decode
+
+
+def _rate_limit(rate: float | None) -> float | None:
+    """The nearest limit that the API takes: workers divide by it.
+
+    A row that is refused instead would stop every router, and the limit is a matter of one hook.
+    """
+    if rate is None or LOWEST_RATE_PER_S <= rate <= HIGHEST_RATE_PER_S:
+        return rate
+    return HIGHEST_RATE_PER_S if rate > HIGHEST_RATE_PER_S else LOWEST_RATE_PER_S  # not a number: as slow as can be
 
 
 def _reader(text: str, writer_schemas: WriterSchemas) -> Callable[[bytes | None], tuple[Record, WriterView[None]]]:

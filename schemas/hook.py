@@ -24,6 +24,10 @@ class HookState(StrEnum):
     DELETED = "deleted"
 
 
+LOWEST_RATE_PER_S, HIGHEST_RATE_PER_S = 0.001, 100_000.0
+"""What a hook's rate may be limited to."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hook:
     """One row of the compacted `subscriptions` topic.

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from pydantic_core import PydanticCustomError
 
 from hookstream.schemas.attempt import AttemptResult
+from hookstream.schemas.hook import HIGHEST_RATE_PER_S, LOWEST_RATE_PER_S
 from hookstream.subscriptions.owed import EndpointState
 
 _MAX_LONG = 2**63 - 1
@@ -22,7 +23,9 @@ _MAX_KEYS = 16
 WholeNumber = Annotated[int, Field(strict=True, ge=0, le=_MAX_LONG)]
 TargetText = Annotated[str, Field(min_length=1, max_length=2048, examples=["https://example.com/create-lead"])]
 # From one in a quarter of an hour to more than one endpoint takes.
-RatePerSecond = Annotated[float, Field(strict=True, ge=0.001, le=100_000, allow_inf_nan=False, examples=[10])]
+RatePerSecond = Annotated[
+    float, Field(strict=True, ge=LOWEST_RATE_PER_S, le=HIGHEST_RATE_PER_S, allow_inf_nan=False, examples=[10])
+]
 EventText = Annotated[str, Field(min_length=1, max_length=_MAX_EVENT_CHARS, examples=["lead.new"])]
 
 

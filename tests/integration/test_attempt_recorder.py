@@ -24,7 +24,8 @@ from hookstream.processors.topics import create_topics
 from hookstream.producers.errors import RegistryUnavailableError
 from hookstream.schemas.attempt import AttemptGap
 from hookstream.schemas.catalogue import Catalogue
-from hookstream.schemas.event import ClientId
+from hookstream.schemas.delivery import DeliveryId
+from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.attempt_gaps import list_gaps
 from hookstream.subscriptions.attempt_log import LogProgress, log_progress
@@ -196,6 +197,18 @@ def test_what_cannot_be_read_is_counted_and_holds_nothing_up(stage: Stage, recor
     stage.read_all(3, recorder)
     assert stage.numbers() == {1: 1}
     assert recorder._metrics.attempt_log == {"written": 1, "undecodable": 2, "expired": 0}
+
+
+def test_what_the_database_refuses_holds_nothing_up(on_both: Stage, request: pytest.FixtureRequest) -> None:
+    stage = on_both
+    refused = [replace(ATTEMPT, event=EventName("lead.\0")), replace(ATTEMPT, delivery_id=DeliveryId("x" * 9000))]
+    gap = AttemptGap(client=ClientId(7), attempts=2**63 - 1, at_ms=now_ms())
+    stage.tell(*refused, gap, *attempts(1), gap)
+    recorder = stage.recorder()
+    request.addfinalizer(recorder.close)
+    stage.read_all(5, recorder)
+    assert stage.numbers() == {1: 1}
+    assert recorder._metrics.attempt_log == {"written": 1, "undecodable": 4, "expired": 0}
 
 
 def test_what_workers_could_not_record_is_summed_up_by_client(stage: Stage, recorder: AttemptRecorder) -> None:

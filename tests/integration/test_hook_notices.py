@@ -216,6 +216,13 @@ def test_what_cannot_be_read_holds_nothing_up(stage: Stage, reader: HookNotices)
     assert stage.slot() == ("disabled", "gone", 2)
 
 
+def test_what_the_database_refuses_holds_nothing_up(stage: Stage, reader: HookNotices) -> None:
+    notice = stage.hook()
+    stage.tell(replace(notice, event=EventName("lead.\0")), notice)
+    assert stage.read_all(2, reader) == 1
+    assert stage.slot() == ("disabled", "gone", 2)
+
+
 def test_notices_wait_for_the_registry(stage: Stage) -> None:
     away = [RegistryUnavailableError("no answer from the registry")] * 2
 

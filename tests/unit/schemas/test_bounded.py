@@ -17,10 +17,12 @@ from hookstream.processors.operations.replays.reader import read_note
 from hookstream.processors.routing.commit_note import CommitNote
 from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.schemas import codec
+from hookstream.schemas.attempt import GAP_HEADER, Attempt, gap_of
 from hookstream.schemas.bounded import MAX_LONG, checked_long, long_of
 from hookstream.schemas.catalogue import InternalSchema
 from hookstream.schemas.control import parse_endpoint_id
 from hookstream.schemas.errors import UndecodableError
+from hookstream.schemas.hook import Hook
 from hookstream.subscriptions.publication import parse_slot_key
 from tests.support import values
 from tests.support.values import Schemas
@@ -126,6 +128,66 @@ def test_a_delivery_that_no_router_writes_is_undecodable(change: dict[str, objec
     data = codec.delivery_encoder(1)(dataclasses.replace(values.DELIVERY, **change))  # type: ignore[arg-type]
     with pytest.raises(UndecodableError, match="no router"):
         DELIVERY(data)
+
+
+# --- what a database would refuse again and again ---------------------------------------------------------------------
+
+ATTEMPT = codec.attempt_decoder(Schemas({1: InternalSchema.ATTEMPT.text}))
+NOTICE = codec.notice_decoder(Schemas({1: InternalSchema.NOTICE.text}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{name: text} for name in ("delivery_id", "event", "namespace", "replay") for text in ("a\0b", "é" * 251)]
+    + [{name: number} for name in ("number", "partition", "status") for number in (-1, 2**31 - 1)]
+    + [{name: -1} for name in ("hook_id", "hook_revision", "client", "offset", "started_at_ms")]
+    + [{"started_at_ms": 253_402_300_800_000}, {"duration_ms": float("nan")}, {"duration_ms": float("inf")}],
+    ids=lambda change: "-".join(f"{name}-{str(value)[:8]!a}" for name, value in change.items()),
+)
+def test_an_attempt_that_no_worker_writes_is_undecodable(change: dict[str, object]) -> None:
+    """One that the database refuses would hold everything behind it for ever."""
+    data = codec.attempt_encoder(1)(dataclasses.replace(values.ATTEMPT, **change))  # type: ignore[arg-type]
+    if 2**31 - 1 in change.values():
+        assert isinstance(ATTEMPT(data), Attempt), "what an int holds is written"
+        return
+    with pytest.raises(UndecodableError, match="no worker"):
+        ATTEMPT(data)
+
+
+@pytest.mark.parametrize(
+    "change", [{"event": "lead.\0"}, {"event": "x" * 501}, {"client": -1}, {"hook_id": -1}, {"revision": -1}]
+)
+def test_a_notice_that_no_worker_writes_is_undecodable(change: dict[str, object]) -> None:
+    data = codec.notice_encoder(1)(dataclasses.replace(values.NOTICE, **change))  # type: ignore[arg-type]
+    with pytest.raises(UndecodableError, match="no worker"):
+        NOTICE(data)
+
+
+@pytest.mark.parametrize("header", [b"9223372036854775807:1", b"1000000001:1", b"1:253402300800000"])
+def test_a_gap_that_no_worker_tells_is_none(header: bytes) -> None:
+    """The sum of two such would be no number of the database."""
+    assert gap_of(b"7", {GAP_HEADER: header}) is None
+    assert gap_of(b"7", {GAP_HEADER: b"1000000000:253402300799999"}) is not None
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (0.0, 0.001),
+        (-5.0, 0.001),
+        (1e-300, 0.001),
+        (float("nan"), 0.001),
+        (float("inf"), 1e5),
+        (2.5, 2.5),
+        (None, None),
+    ],
+)
+def test_a_rate_that_the_api_refuses_is_the_nearest_that_it_takes(written: float | None, read: float | None) -> None:
+    """The engine divides by it. A row that cannot be read would hold every client's events, not one hook's."""
+    data = codec.subscription_encoder(1)(dataclasses.replace(values.HOOK, rate_limit_per_s=written))
+    row = ROW(data)
+    assert isinstance(row, Hook)
+    assert row.rate_limit_per_s == read
 
 
 def test_events_of_rows_are_counted_in_16_bits_and_one_more_is_a_row_that_cannot_be_read() -> None:
