@@ -14,18 +14,22 @@ from hookstream.processors.delivery.checkpoints.commit_metadata import StatePoin
 from hookstream.processors.delivery.checkpoints.state_codec import StateKey, encode_state
 from hookstream.processors.delivery.checkpoints.state_store import StateReader
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
-from hookstream.processors.delivery.worker import inbox, state_sweep
+from hookstream.processors.delivery.worker import inbox, restarts, state_sweep
+from hookstream.processors.delivery.worker.internal_errors import InternalErrors
+from hookstream.processors.lifecycle import Health, StopSignal
+from hookstream.processors.metrics import Metrics
 from hookstream.processors.operations.embedded import EmbeddedKafka
 from hookstream.producers.errors import RegistryUnavailableError
 from hookstream.schemas.catalogue import InternalSchema, subject
 from hookstream.schemas.codec import delivery_encoder
-from tests.support.delivery_stage import DeliveryStage, StageConfig
+from tests.support.delivery_stage import DeliveryStage, StageConfig, make_worker
 from tests.support.receiver import Receiver
 from tests.support.wait import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hookstream.processors.delivery.worker.worker import DeliveryWorker
     from hookstream.schemas.topics import TopicNames
     from tests.support.kafka_broker import Kafka
     from tests.support.processes import Processes
@@ -343,3 +347,44 @@ def test_a_suspended_worker_that_lost_its_partitions_sends_nothing_more(
     zombie.wait(20)
     successor.stop()
     assert len(ids_of(receiver)) == 150
+
+
+def test_a_worker_that_met_a_bug_is_followed_by_another_in_its_process(
+    stage: DeliveryStage, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The group is left, another member takes its partitions, and what was settled is not sent again."""
+    monkeypatch.setattr(restarts, "FIRST_WAIT_S", 0.1)
+    stop, health, metrics = StopSignal(), Health(), Metrics()
+    made: list[DeliveryWorker] = []
+    errors = InternalErrors(metrics)
+
+    def make() -> DeliveryWorker:
+        made.append(make_worker(stage.config, stage.registry, stage.catalogue, stop, health, metrics))
+        return made[-1]
+
+    def run() -> None:
+        restarts.run_with_restarts(make, stop=stop, health=health, met=errors.met)
+
+    hook = stage.hook(1, 9999, receiver.url("one"))
+    stage.publish(hook)
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        eventually(lambda: made and health.ready and len(made[0]._deliveries.partitions) == PARTITIONS, 30)
+        before = [stage.delivery(hook, n) for n in range(20)]
+        stage.produce(before, partition=0)
+        eventually(lambda: stage.committed()[stage.topics.deliveries, 0].offset == 20, 30, describe="settled")
+        made[0]._fail_from_thread(ZeroDivisionError())
+        eventually(lambda: len(made) == 2, 30, describe="made again")
+        assert made[0].ended
+        after = [stage.delivery(hook, n) for n in range(20)]
+        stage.produce(after, partition=0)
+        eventually(lambda: len(receiver.accepted()) == 40, 30, describe="delivered by the second one")
+        assert [worker.ended for worker in made] == [True, False]
+        eventually(lambda: health.ready, describe="ready again")
+    finally:
+        stop.ask()
+        thread.join(30)
+    assert not thread.is_alive()
+    assert sorted(ids_of(receiver)) == sorted(delivery.id for delivery in before + after)
+    assert metrics.internal_errors["worker"] == 1
