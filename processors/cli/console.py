@@ -79,5 +79,10 @@ def table_lines(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[s
 
 
 def shown_time(unix_ms: int | None) -> str:
-    """UTC to the second; a dash where there is none."""
-    return "-" if unix_ms is None else datetime.fromtimestamp(unix_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """UTC to the second; a dash where there is none, the number where no calendar has it."""
+    if unix_ms is None:
+        return "-"
+    try:
+        return datetime.fromtimestamp(unix_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"{unix_ms} ms"

@@ -295,7 +295,7 @@ def test_a_full_queue_blocks_under_a_deadline() -> None:
     before = time.monotonic()
     with pytest.raises(QueueFullError) as caught:
         producer.produce(an_event("lead.new"))
-    assert time.monotonic() - before >= 0.3
+    assert time.monotonic() - before > 0.2, "it did not block"
     assert caught.value.retriable
     with pytest.raises(FlushTimeoutError):
         producer.close()

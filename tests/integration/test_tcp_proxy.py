@@ -102,7 +102,7 @@ def test_a_slow_network_delays_both_ways(client: socket.socket, proxy: TcpProxy)
     began = time.monotonic()
     client.sendall(b"s")
     assert client.recv(1) == b"s"
-    assert time.monotonic() - began >= 0.2
+    assert time.monotonic() - began > 0.15, "each way takes 0.1 s, by another clock than this one"
 
 
 def test_an_upstream_that_is_gone_resets_the_client() -> None:

@@ -168,6 +168,13 @@ def test_what_an_encoding_lacks_is_shown_as_an_escape(monkeypatch: pytest.Monkey
     assert raw.getvalue() == b"Zo\xeb \\u65e5\n"
 
 
+@pytest.mark.parametrize("unix_ms", [2**63 - 1, -(2**63), 253_402_300_800_000, -62_135_596_800_001])
+def test_a_time_that_no_calendar_has_is_a_number(unix_ms: int) -> None:
+    """Whoever writes a topic can write any time into a record, and a list holds many records."""
+    assert console.shown_time(unix_ms) == f"{unix_ms} ms"
+    assert console.shown_time(1_500) == "1970-01-01T00:00:01Z"
+
+
 def test_one_module_prints() -> None:
     """Every other way to a terminal would go around `printable`."""
     ways = {"typer.echo", "typer.secho", "print", "sys.stdout.write", "sys.stderr.write", "rich.print"}
