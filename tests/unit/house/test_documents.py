@@ -19,7 +19,7 @@ PATHS = {*FILES, *(folder.as_posix() for path in FILES for folder in Path(path).
 NAMES = {Path(path).name for path in FILES}
 
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-_CODE = re.compile(r"`([^`\n]+)`")
+_CODE = re.compile(r"`([^`]+)`")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _PATH = re.compile(r"(?:benchmarks|deploy|docs|processors|producers|schemas|subscriptions|tests)/[\w./*<>-]*")
 _FILE_NAME = re.compile(r"\w+\.(?:py|yml|yaml|toml|sql|avsc)")
