@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 UV ?= $(shell command -v uv 2>/dev/null)
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 PYTEST_ARGS ?=
-# Processes that the tests on real parts run in, each with parts of its own. 0: one after the other, in this process.
+# Processes that tests run in, those on real parts each with parts of its own. 0: one after the other, in this process.
 TEST_PROCESSES ?= 2
 # The versions that pyproject.toml claims; the tests on real parts run on the one of $(VENV), the unit tests on all that are found.
 PYTHONS := 3.11 3.12 3.13
@@ -44,14 +44,14 @@ imports: $(INSTALLED)
 	$(BIN)/lint-imports --no-logo
 
 unit: $(INSTALLED) ## pure tests, seconds in all
-	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/unit -n $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 pythons: $(INSTALLED) ## unit tests on every other Python that is claimed and that this machine has
 	@mine=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	for version in $(PYTHONS); do \
 	  [ "$$version" != "$$mine" ] || continue; \
 	  python=$$(.ci/find-python $$version) || { echo "no Python $$version on this machine: not tested on it"; continue; }; \
-	  $(MAKE) --no-print-directory VENV=build/venv-$$version PYTHON=$$python PYTEST_ARGS='-q -n $(TEST_PROCESSES)' unit || exit 1; \
+	  $(MAKE) --no-print-directory VENV=build/venv-$$version PYTHON=$$python PYTEST_ARGS=-q unit || exit 1; \
 	done
 
 contract: $(INSTALLED) ## one suite per Protocol, on the fake and on the real thing
