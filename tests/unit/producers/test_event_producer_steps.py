@@ -284,6 +284,7 @@ def test_any_other_text_is_kept(text: str) -> None:
     create_tables(engine)
     with engine.begin() as connection:
         enqueue(connection, with_sub(text))
+    engine.dispose()
 
 
 def test_every_way_in_has_the_same_check(producer: EventProducer) -> None:
