@@ -31,7 +31,7 @@ log = structlog.get_logger("hookstream.lifecycle")
 
 
 class StopSignal:
-    """A wish to stop, which loops look at and waits end by. May be used from any thread."""
+    """The request to stop, which loops look at and waits end by. May be used from any thread."""
 
     def __init__(self) -> None:
         """Nobody asked yet."""

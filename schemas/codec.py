@@ -17,7 +17,7 @@ from .attempt import Attempt, AttemptResult
 from .avro_schema import AvroSchema
 from .bounded import MAX_INT, MAX_LONG, YEAR_10000_MS, is_storable
 from .catalogue import Catalogue, InternalSchema
-from .control import EndpointWish, SkippedDelivery
+from .control import EndpointSettings, SkippedDelivery
 from .delivery import DeadLetter, DeadLetterReason, Delivery
 from .errors import InvalidValueError, UndecodableError
 from .event import Concept, Event
@@ -318,18 +318,18 @@ def notice_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None], Ho
     return decode
 
 
-def wish_encoder(schema_id: int) -> Callable[[EndpointWish], bytes]:
-    """Encode operators' wishes."""
+def endpoint_settings_encoder(schema_id: int) -> Callable[[EndpointSettings], bytes]:
+    """Encode operators' settings."""
     write = record_writer(InternalSchema.CONTROL.text, schema_id)
 
-    def encode(wish: EndpointWish) -> bytes:
+    def encode(wanted: EndpointSettings) -> bytes:
         return write(
             {
-                "client": wish.client,
-                "target_digest": wish.target_digest,
-                "paused": wish.paused,
-                "skip_before_ms": wish.skip_before_ms,
-                "retry_at_ms": wish.retry_at_ms,
+                "client": wanted.client,
+                "target_digest": wanted.target_digest,
+                "paused": wanted.paused,
+                "skip_before_ms": wanted.skip_before_ms,
+                "retry_at_ms": wanted.retry_at_ms,
                 "skipped": [
                     {
                         "delivery_id": skip.delivery_id,
@@ -337,29 +337,29 @@ def wish_encoder(schema_id: int) -> Callable[[EndpointWish], bytes]:
                         "asked_by": skip.asked_by,
                         "reason": skip.reason,
                     }
-                    for skip in wish.skipped
+                    for skip in wanted.skipped
                 ],
-                "asked_by": wish.asked_by,
-                "reason": wish.reason,
-                "drained_by": wish.drained_by,
-                "drain_reason": wish.drain_reason,
-                "revision": wish.revision,
+                "asked_by": wanted.asked_by,
+                "reason": wanted.reason,
+                "drained_by": wanted.drained_by,
+                "drain_reason": wanted.drain_reason,
+                "revision": wanted.revision,
             }
         )
 
     return encode
 
 
-def wish_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None], EndpointWish | None]:
-    """Decode what the control topic holds: a wish, or None for a tombstone."""
+def endpoint_settings_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None], EndpointSettings | None]:
+    """Decode what the control topic holds: settings, or None for a tombstone."""
     read = _reader(InternalSchema.CONTROL.text, writer_schemas)
 
-    def decode(data: bytes | None) -> EndpointWish | None:
+    def decode(data: bytes | None) -> EndpointSettings | None:
         if data is None:
             return None
         record, _ = read(data)
         record["skipped"] = tuple(SkippedDelivery(**skip) for skip in record["skipped"])
-        return EndpointWish(**record)
+        return EndpointSettings(**record)
 
     return decode
 

@@ -1,4 +1,4 @@
-"""The operators' wish for one endpoint: absolute, so that a restart repeats nothing and compaction loses nothing."""
+"""Operators' settings for one endpoint: absolute, so that a restart repeats nothing and compaction loses nothing."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class SkippedDelivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointWish:
+class EndpointSettings:
     """Everything that operators want of one endpoint (client, target) at present; each row replaces the one before.
 
     `target_digest` stands for the target, whose URL may carry a secret. `paused`: nothing is sent. `skip_before_ms`
     (source append time): what is owed since earlier goes to the dead letters. `skipped`: single deliveries that do.
     `retry_at_ms`: when somebody last asked to try at once; a worker remembers the last one it followed. `asked_by` and
-    `reason` are the last change's, `drained_by` and `drain_reason` those of `skip_before_ms`. A higher `revision` is a
-    later wish.
+    `reason` are the last change's, `drained_by` and `drain_reason` those of `skip_before_ms`. A higher `revision` is
+    later.
     """
 
     client: ClientId

@@ -1,4 +1,4 @@
-"""The hook: one client's wish to have one event posted to one target, and the notices about it."""
+"""The hook: one client's registration of one event to one target, and the notices about it."""
 
 from __future__ import annotations
 

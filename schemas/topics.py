@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CLOCK_KEY = b"clock"
-"""Key of the records in `control` that are no wish: tombstones, written to be told the broker's time."""
+"""Key of the records in `control` that are no settings: tombstones, written to be told the broker's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class TopicNames:
 
     @property
     def control(self) -> str:
-        """Operators' wishes for endpoints, compacted."""
+        """Operators' settings for endpoints, compacted."""
         return f"{self.prefix}control"
 
     @property

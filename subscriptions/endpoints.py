@@ -13,7 +13,7 @@ from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId, HookState
 
-from .models import AttemptRow, DisabledReason, EndpointWishRow, SlotRow
+from .models import AttemptRow, DisabledReason, EndpointSettingsRow, SlotRow
 from .owed import EndpointHook
 
 # So many are named in one statement; both databases take more.
@@ -80,9 +80,9 @@ def by_endpoint(
 
 def paused_endpoints(session: Session, client: ClientId | None) -> set[tuple[ClientId, bytes]]:
     """Endpoints of one client, or of all, that operators have paused: client and target digest."""
-    found = select(EndpointWishRow.client, EndpointWishRow.target_digest).where(EndpointWishRow.paused)
+    found = select(EndpointSettingsRow.client, EndpointSettingsRow.target_digest).where(EndpointSettingsRow.paused)
     if client is not None:
-        found = found.where(EndpointWishRow.client == client)
+        found = found.where(EndpointSettingsRow.client == client)
     return {(ClientId(whose), bytes.fromhex(digest)) for whose, digest in session.execute(found)}
 
 

@@ -9,7 +9,7 @@ SubscriptionsError
 ├── ReplayStateError             it is at another point than the one that this can be done at
 ├── ReplayUnfinishedError        the client has a replay that has not ended; names it
 ├── LeaseLostError               somebody else works on the replay now
-├── EndpointNotFoundError        no hook has this target, and nobody wished anything of it
+├── EndpointNotFoundError        no hook has this target, and nobody set anything of it
 ├── TooManySkipsError            too many deliveries of one endpoint are skipped one by one
 ├── HookDisabledError            nothing can be sent for it until it is enabled
 ├── HookDeletedError             nothing is sent for it any more
@@ -104,7 +104,7 @@ class LeaseLostError(SubscriptionsError):
 
 
 class EndpointNotFoundError(SubscriptionsError):
-    """No hook has this target, and nobody wished anything of it."""
+    """No hook has this target, and nobody set anything of it."""
 
     def __init__(self, endpoint: str) -> None:
         super().__init__(f"no endpoint {endpoint}")

@@ -330,7 +330,7 @@ class ReplayRow(Base):
     )
 
 
-class EndpointWishRow(Base):
+class EndpointSettingsRow(Base):
     """What operators want of one endpoint at present, see `hookstream.schemas.control`; `target_digest` is hex.
 
     `revision` above `published_revision` is the outbox, as in a slot; `published_partition` and `published_offset` are

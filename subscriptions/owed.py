@@ -36,7 +36,7 @@ class EndpointState(StrEnum):
     QUARANTINED = "quarantined"  # fails; only probes are sent
     CATCHING_UP = "catching-up"  # served from its backlog
     DISABLED = "disabled"  # all of its hooks are
-    PAUSED = "paused"  # an operator wished it
+    PAUSED = "paused"  # an operator set it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
-"""The worker's copy of the `control` topic: every endpoint's present wish, read whole before the group is joined.
+"""The worker's copy of the `control` topic: every endpoint's present settings, read whole before the group is joined.
 
 `assign()`-based, like the reader of the subscriptions table: it belongs to no group, commits nothing, and is stepped by
-whoever owns it. Every partition is read, whichever the worker owns: wishes are few, and partitions come and go.
+whoever owns it. Every partition is read, whichever the worker owns: settings are few, and partitions come and go.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hookstream.processors.kafka import (
     watermarks,
 )
 from hookstream.producers.errors import RegistryError
-from hookstream.schemas.control import EndpointWish
+from hookstream.schemas.control import EndpointSettings
 from hookstream.schemas.errors import UndecodableError
 
 from .held_records import HeldRecords
@@ -33,42 +33,42 @@ from .held_records import HeldRecords
 log = structlog.get_logger("hookstream.control")
 
 
-class SeenWish(NamedTuple):
-    """A wish, and where it stands."""
+class SeenSettings(NamedTuple):
+    """Settings, and where they stand."""
 
     partition: int
     offset: int
-    wish: EndpointWish
+    wanted: EndpointSettings
 
 
-class WishBatch(NamedTuple):
-    """Wishes in the order of each partition, and the next offset to read in those that were read."""
+class SettingsBatch(NamedTuple):
+    """Settings in the order of each partition, and the next offset to read in those that were read."""
 
-    wishes: Sequence[SeenWish]
+    settings: Sequence[SeenSettings]
     next_offsets: Mapping[int, int]
 
 
 class ControlTable:
-    """The newest wish of every endpoint. One thread applies and reads."""
+    """The newest settings of every endpoint. One thread applies and reads."""
 
     def __init__(self) -> None:
         """Nothing was read."""
         self.next_offsets: dict[int, int] = {}
         """By partition: the next offset to read, where anything was read."""
-        self._wishes: dict[tuple[int, bytes], EndpointWish] = {}
+        self._settings: dict[tuple[int, bytes], EndpointSettings] = {}
 
-    def get(self, client: int, target_digest: bytes) -> EndpointWish | None:
-        """Return the present wish for an endpoint."""
-        return self._wishes.get((client, target_digest))
+    def get(self, client: int, target_digest: bytes) -> EndpointSettings | None:
+        """Return the present settings for an endpoint."""
+        return self._settings.get((client, target_digest))
 
-    def apply(self, batch: WishBatch) -> list[EndpointWish]:
+    def apply(self, batch: SettingsBatch) -> list[EndpointSettings]:
         """Take what was read; give what changed. A lower revision is one that was written late: it is ignored."""
-        changed: dict[tuple[int, bytes], EndpointWish] = {}
-        for _, _, wish in batch.wishes:
-            key = (wish.client, wish.target_digest)
-            known = self._wishes.get(key)
-            if known is None or wish.revision > known.revision:
-                self._wishes[key] = changed[key] = wish
+        changed: dict[tuple[int, bytes], EndpointSettings] = {}
+        for _, _, wanted in batch.settings:
+            key = (wanted.client, wanted.target_digest)
+            known = self._settings.get(key)
+            if known is None or wanted.revision > known.revision:
+                self._settings[key] = changed[key] = wanted
         self.next_offsets.update(batch.next_offsets)
         return list(changed.values())
 
@@ -81,8 +81,8 @@ class ControlReader:
         kafka: KafkaConfig,
         topic: str,
         *,
-        decode: Callable[[bytes | None], EndpointWish | None],
-        deliver: Callable[[WishBatch], None],
+        decode: Callable[[bytes | None], EndpointSettings | None],
+        deliver: Callable[[SettingsBatch], None],
     ) -> None:
         """Prepare to read; `deliver` is called in the stepping thread."""
         self.bounds: dict[int, tuple[int, int]] = {}
@@ -135,7 +135,7 @@ class ControlReader:
         return self._consumer is not None and self.covered_by(self._next)
 
     def step(self, timeout_s: float) -> int:
-        """Read what is there, waiting at most `timeout_s` for the first record; give the number of wishes.
+        """Read what is there, waiting at most `timeout_s` for the first record; give the number of settings.
 
         Raises:
             ExpiredRecordsError: the topic was cut or re-created under the reader: it has to start again.
@@ -150,7 +150,7 @@ class ControlReader:
         return self._take(messages) if messages else 0
 
     def _take(self, messages: list[Message]) -> int:
-        wishes: list[SeenWish] = []
+        settings: list[SeenSettings] = []
         read: dict[int, int] = {}
         for index, message in enumerate(messages):
             partition, offset = message.partition(), message.offset()
@@ -163,11 +163,11 @@ class ControlReader:
             assert partition is not None  # noqa: S101  # a record that was read has a position
             assert offset is not None  # noqa: S101
             try:
-                wish = self._decode(message.value())
+                wanted = self._decode(message.value())
             except UndecodableError as exc:
-                wish = None
+                wanted = None
                 log.error(  # noqa: TRY400  # the traceback says nothing
-                    "a wish cannot be read; the one before it stays in force",
+                    "settings cannot be read; those before them stay in force",
                     topic=self._topic,
                     partition=partition,
                     offset=offset,
@@ -177,14 +177,14 @@ class ControlReader:
                 self._held.hold(messages[index:], exc)
                 break
             read[partition] = offset + 1
-            if wish is not None:  # a tombstone is a question for the broker's time
-                wishes.append(SeenWish(partition, offset, wish))
+            if wanted is not None:  # a tombstone is a question for the broker's time
+                settings.append(SeenSettings(partition, offset, wanted))
         else:
             self._held.decoded()
         if read:
-            self._deliver(WishBatch(wishes, read))
+            self._deliver(SettingsBatch(settings, read))
             self._next.update(read)
-        return len(wishes)
+        return len(settings)
 
     def _take_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:

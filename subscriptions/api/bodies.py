@@ -327,7 +327,7 @@ class SkippedFields(_Answer):
     reason: str
 
 
-class WishFields(_Answer):
+class EndpointSettingsFields(_Answer):
     """What operators want of an endpoint at present, who wanted the last change, and why."""
 
     endpoint: str = Field(description="`<client>-<digest of the target>`", examples=["434-4d1f6f0c2b6a9e11"])
@@ -343,7 +343,7 @@ class WishFields(_Answer):
     updated_at_ms: int | None
 
 
-class WishAnswer(_Answer):
-    """`GET /endpoints/{endpoint}/wish`, and what every verb answers."""
+class EndpointSettingsAnswer(_Answer):
+    """`GET /endpoints/{endpoint}/settings`, and what every verb answers."""
 
-    wish: WishFields
+    settings: EndpointSettingsFields

@@ -55,7 +55,10 @@ def _nobody_listens() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiDependencies:
-    """Everything that the API needs. `changed` is called after a hook was committed, `wished` after a wish."""
+    """Everything that the API needs.
+
+    `changed` is called after a hook was committed, `settings_changed` after endpoint settings were.
+    """
 
     sessions: Sessions
     secret_box: SecretBox
@@ -72,7 +75,7 @@ class ApiDependencies:
     readiness: Mapping[str, ReadinessCheck]
     metrics: Callable[[], MetricsPage]
     changed: Callable[[], None] = _nobody_listens
-    wished: Callable[[], None] = _nobody_listens
+    settings_changed: Callable[[], None] = _nobody_listens
     monotonic_s: Callable[[], float] = monotonic
     limits: ApiLimits = field(default_factory=ApiLimits)
     admission: Admission = field(init=False)

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Path, Request
 
 from hookstream.schemas.control import parse_endpoint_id
 from hookstream.subscriptions.database import transact
-from hookstream.subscriptions.endpoint_wishes import EndpointKey, EndpointWishes, StoredWish
+from hookstream.subscriptions.endpoint_settings import EndpointKey, EndpointSettingsChanges, StoredSettings
 from hookstream.subscriptions.errors import EndpointNotFoundError
 from hookstream.subscriptions.models import Role
 
 from .admission import Question
 from .authentication import asking, principal_of, route_for
-from .bodies import ClientFields, ReasonBody, SkipBody, SkippedFields, WishAnswer, WishFields
+from .bodies import ClientFields, EndpointSettingsAnswer, EndpointSettingsFields, ReasonBody, SkipBody, SkippedFields
 from .dependencies import ApiDependencies
 from .openapi import BEARER, problems
 
@@ -29,28 +29,28 @@ def verb_routes(deps: ApiDependencies) -> APIRouter:
     """Operators alone."""
     router = APIRouter(tags=["endpoints"], route_class=route_for(deps.sessions, deps.now_ms, Role.OPERATOR))
 
-    @router.get("/endpoints/{endpoint}/wish", responses=problems(401, 403, 404, 422, 503), **BEARER)
-    def get_wish(endpoint: IdOfEndpoint) -> WishAnswer:
+    @router.get("/endpoints/{endpoint}/settings", responses=problems(401, 403, 404, 422, 503), **BEARER)
+    def get_settings(endpoint: IdOfEndpoint) -> EndpointSettingsAnswer:
         """Show what operators want of an endpoint at present."""
         return _shown(_read(deps, _key(endpoint)))
 
     @router.post("/endpoints/{endpoint}/pause", responses=_VERB, **BEARER)
-    def pause_endpoint(endpoint: IdOfEndpoint, body: ReasonBody, request: Request) -> WishAnswer:
+    def pause_endpoint(endpoint: IdOfEndpoint, body: ReasonBody, request: Request) -> EndpointSettingsAnswer:
         """Send nothing to an endpoint. What arrives is owed, for as long as Kafka has it."""
-        return _write(request, deps, lambda wishes: wishes.pause(_key(endpoint), body.reason))
+        return _write(request, deps, lambda settings: settings.pause(_key(endpoint), body.reason))
 
     @router.post("/endpoints/{endpoint}/resume", responses=_VERB, **BEARER)
-    def resume_endpoint(endpoint: IdOfEndpoint, body: ReasonBody, request: Request) -> WishAnswer:
+    def resume_endpoint(endpoint: IdOfEndpoint, body: ReasonBody, request: Request) -> EndpointSettingsAnswer:
         """Send to a paused endpoint again: what it is owed, in order, and then what arrives."""
-        return _write(request, deps, lambda wishes: wishes.resume(_key(endpoint), body.reason))
+        return _write(request, deps, lambda settings: settings.resume(_key(endpoint), body.reason))
 
     @router.post("/endpoints/{endpoint}/retry-now", responses=_VERB, **BEARER)
-    def retry_endpoint_now(endpoint: IdOfEndpoint, body: ReasonBody, request: Request) -> WishAnswer:
+    def retry_endpoint_now(endpoint: IdOfEndpoint, body: ReasonBody, request: Request) -> EndpointSettingsAnswer:
         """Try at once whatever waits for a time: a retry, a probe, a Retry-After. No attempt is given or taken."""
-        return _write(request, deps, lambda wishes: wishes.retry_now(_key(endpoint), body.reason))
+        return _write(request, deps, lambda settings: settings.retry_now(_key(endpoint), body.reason))
 
     @router.post("/endpoints/{endpoint}/drain", responses=_VERB | problems(429), **BEARER)
-    def drain_endpoint(endpoint: IdOfEndpoint, body: ReasonBody, request: Request) -> WishAnswer:
+    def drain_endpoint(endpoint: IdOfEndpoint, body: ReasonBody, request: Request) -> EndpointSettingsAnswer:
         """Move everything that an endpoint is owed by now to the dead letters, from where it can be resent.
 
         That of disabled hooks of the same target goes, too. What is in flight may still be delivered.
@@ -59,17 +59,17 @@ def verb_routes(deps: ApiDependencies) -> APIRouter:
         _read(deps, key)  # nobody asks Kafka for an endpoint that does not exist
         with asking(deps, request, Question.ACKNOWLEDGEMENTS):
             before_ms = deps.broker_clock.now_ms()
-        return _write(request, deps, lambda wishes: wishes.drain(key, body.reason, before_ms=before_ms))
+        return _write(request, deps, lambda settings: settings.drain(key, body.reason, before_ms=before_ms))
 
     @router.post("/endpoints/{endpoint}/skip", responses=_VERB | problems(409, 429), **BEARER)
-    def skip_delivery(endpoint: IdOfEndpoint, body: SkipBody, request: Request) -> WishAnswer:
+    def skip_delivery(endpoint: IdOfEndpoint, body: SkipBody, request: Request) -> EndpointSettingsAnswer:
         """Move one delivery of an endpoint to the dead letters: at once where its resource waits for it, or in turn."""
         key = _key(endpoint)
         _read(deps, key)
         with asking(deps, request, Question.ACKNOWLEDGEMENTS):
             at_ms = deps.broker_clock.now_ms()
         return _write(
-            request, deps, lambda wishes: wishes.skip(key, body.reason, delivery_id=body.delivery, at_ms=at_ms)
+            request, deps, lambda settings: settings.skip(key, body.reason, delivery_id=body.delivery, at_ms=at_ms)
         )
 
     return router
@@ -87,35 +87,37 @@ def _key(endpoint: str) -> EndpointKey:
     return EndpointKey(*found)
 
 
-def _read(deps: ApiDependencies, endpoint: EndpointKey) -> StoredWish:
+def _read(deps: ApiDependencies, endpoint: EndpointKey) -> StoredSettings:
     with deps.reading() as session:
-        return EndpointWishes(session, "", deps.now_ms()).get(endpoint)
+        return EndpointSettingsChanges(session, "", deps.now_ms()).get(endpoint)
 
 
-def _write(request: Request, deps: ApiDependencies, work: Callable[[EndpointWishes], StoredWish]) -> WishAnswer:
+def _write(
+    request: Request, deps: ApiDependencies, work: Callable[[EndpointSettingsChanges], StoredSettings]
+) -> EndpointSettingsAnswer:
     """Do `work` in a transaction, and wake the relay."""
     actor = principal_of(request).actor
-    stored = transact(deps.sessions, lambda session: work(EndpointWishes(session, actor, deps.now_ms())))
-    deps.wished()
+    stored = transact(deps.sessions, lambda session: work(EndpointSettingsChanges(session, actor, deps.now_ms())))
+    deps.settings_changed()
     return _shown(stored)
 
 
-def _shown(stored: StoredWish) -> WishAnswer:
-    wish = stored.wish
-    return WishAnswer(
-        wish=WishFields(
-            endpoint=wish.endpoint,
-            client=ClientFields(id=wish.client),
-            paused=wish.paused,
-            skip_before_ms=wish.skip_before_ms or None,
-            retry_at_ms=wish.retry_at_ms or None,
+def _shown(stored: StoredSettings) -> EndpointSettingsAnswer:
+    wanted = stored.wanted
+    return EndpointSettingsAnswer(
+        settings=EndpointSettingsFields(
+            endpoint=wanted.endpoint,
+            client=ClientFields(id=wanted.client),
+            paused=wanted.paused,
+            skip_before_ms=wanted.skip_before_ms or None,
+            retry_at_ms=wanted.retry_at_ms or None,
             skipped=[
                 SkippedFields(delivery=skip.delivery_id, at_ms=skip.at_ms, asked_by=skip.asked_by, reason=skip.reason)
-                for skip in wish.skipped
+                for skip in wanted.skipped
             ],
-            asked_by=wish.asked_by or None,
-            reason=wish.reason or None,
-            revision=wish.revision,
+            asked_by=wanted.asked_by or None,
+            reason=wanted.reason or None,
+            revision=wanted.revision,
             published=stored.published,
             updated_at_ms=stored.updated_at_ms or None,
         )

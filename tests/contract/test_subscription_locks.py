@@ -13,13 +13,19 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import select, text, update
 
-from hookstream.schemas.control import EndpointWish, target_digest
+from hookstream.schemas.control import EndpointSettings, target_digest
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import Hook, HookId, HookNotice, HookState, NoticeKind, Revision
 from hookstream.subscriptions.attempt_log import LogProgress, log_progress, write_attempts
 from hookstream.subscriptions.changes import StoredHook, hook_of
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions, reading, transact
-from hookstream.subscriptions.endpoint_wishes import EndpointKey, EndpointWishes
+from hookstream.subscriptions.endpoint_settings import EndpointKey, EndpointSettingsChanges
+from hookstream.subscriptions.endpoint_settings_publication import (
+    PublishedSettings,
+    learn,
+    publish_pending_settings,
+    rewrite_missing,
+)
 from hookstream.subscriptions.errors import (
     DatabaseUnavailableError,
     HookExistsError,
@@ -29,7 +35,7 @@ from hookstream.subscriptions.errors import (
 )
 from hookstream.subscriptions.idempotency import claim_key
 from hookstream.subscriptions.migrations import migrate
-from hookstream.subscriptions.models import Base, CounterRow, DisabledReason, EndpointWishRow, ReplayRow, SlotRow
+from hookstream.subscriptions.models import Base, CounterRow, DisabledReason, EndpointSettingsRow, ReplayRow, SlotRow
 from hookstream.subscriptions.publication import (
     SeenRow,
     correct,
@@ -51,7 +57,6 @@ from hookstream.subscriptions.repository import HookChange, HookRepository, NewH
 from hookstream.subscriptions.resync import lift_above
 from hookstream.subscriptions.secret_rotation import RotationRequest, drop_old_secrets, rotate_secret
 from hookstream.subscriptions.target_url import Target
-from hookstream.subscriptions.wish_publication import PublishedWish, learn, publish_pending_wishes, rewrite_missing
 from tests.support.postgres import new_database
 from tests.support.subscriptions_api import BOX, TARGET
 from tests.support.waiting_transactions import Second, begun, one_after_the_other
@@ -72,10 +77,10 @@ ENDPOINT = EndpointKey(CLIENT, target_digest(TARGET))
 
 @dataclass
 class Topic:
-    """The topics of hooks and of operators' wishes, as one list."""
+    """The topics of hooks and of operators' settings, as one list."""
 
     rows: list[Hook | bytes] = field(default_factory=list)
-    wishes: list[EndpointWish] = field(default_factory=list)
+    settings: list[EndpointSettings] = field(default_factory=list)
 
     def publish(self, hooks: Sequence[Hook]) -> Sequence[int]:
         self.rows += hooks
@@ -87,14 +92,14 @@ class Topic:
 
 
 @dataclass
-class WishTopic:
+class SettingsTopic:
     """The control topic."""
 
-    wishes: list[EndpointWish] = field(default_factory=list)
+    settings: list[EndpointSettings] = field(default_factory=list)
 
-    def publish(self, wishes: Sequence[EndpointWish]) -> Sequence[PublishedWish]:
-        self.wishes += wishes
-        return [PublishedWish(wish=wish, partition=0, offset=len(self.wishes)) for wish in wishes]
+    def publish(self, settings: Sequence[EndpointSettings]) -> Sequence[PublishedSettings]:
+        self.settings += settings
+        return [PublishedSettings(wanted=wanted, partition=0, offset=len(self.settings)) for wanted in settings]
 
 
 @dataclass
@@ -426,71 +431,72 @@ def test_a_lift_above_the_topic_sees_what_is_being_written(store: Store) -> None
     assert (row.revision, row.target, row.published_revision) == (8, OTHER, 1)
 
 
-# --- operators' wishes ------------------------------------------------------------------------------------------------
+# --- operators' settings ----------------------------------------------------------------------------------------------
 
 
 def test_a_verb_sees_the_one_before(store: Store) -> None:
     """Of a pause and a drain at once both hold; each has a revision of its own."""
-    transact(store.sessions, lambda session: EndpointWishes(session, "a", NOW_MS).resume(ENDPOINT, "first"))
+    transact(store.sessions, lambda session: EndpointSettingsChanges(session, "a", NOW_MS).resume(ENDPOINT, "first"))
 
     def drain() -> object:
         return transact(
-            store.sessions, lambda session: EndpointWishes(session, "b", NOW_MS).drain(ENDPOINT, "x", before_ms=5)
+            store.sessions,
+            lambda session: EndpointSettingsChanges(session, "b", NOW_MS).drain(ENDPOINT, "x", before_ms=5),
         )
 
     second = one_after_the_other(
-        store.sessions, lambda session: EndpointWishes(session, "a", NOW_MS).pause(ENDPOINT, "y"), drain
+        store.sessions, lambda session: EndpointSettingsChanges(session, "a", NOW_MS).pause(ENDPOINT, "y"), drain
     )
     assert second.waited
     second.result()
     with reading(store.sessions) as session:
-        wish = EndpointWishes(session, "", NOW_MS).get(ENDPOINT).wish
-    assert (wish.paused, wish.skip_before_ms, wish.revision) == (True, 5, 3)
+        wanted = EndpointSettingsChanges(session, "", NOW_MS).get(ENDPOINT).wanted
+    assert (wanted.paused, wanted.skip_before_ms, wanted.revision) == (True, 5, 3)
 
 
 def _pause(session: Session) -> object:
-    return EndpointWishes(session, "a", NOW_MS).pause(ENDPOINT, "y")
+    return EndpointSettingsChanges(session, "a", NOW_MS).pause(ENDPOINT, "y")
 
 
-def test_a_relay_passes_a_wish_that_somebody_holds(store: Store) -> None:
-    """A wish that is being changed is published by whoever comes after its commit."""
-    transact(store.sessions, lambda session: EndpointWishes(session, "a", NOW_MS).resume(ENDPOINT, "first"))
-    topic = WishTopic()
+def test_a_relay_passes_a_settings_that_somebody_holds(store: Store) -> None:
+    """Settings that are being changed are published by whoever comes after its commit."""
+    transact(store.sessions, lambda session: EndpointSettingsChanges(session, "a", NOW_MS).resume(ENDPOINT, "first"))
+    topic = SettingsTopic()
     second = one_after_the_other(
-        store.sessions, _pause, lambda: publish_pending_wishes(store.sessions, topic, limit=10)
+        store.sessions, _pause, lambda: publish_pending_settings(store.sessions, topic, limit=10)
     )
     assert not second.waited
     assert second.result() == 0
-    assert publish_pending_wishes(store.sessions, topic, limit=10) == 1
-    assert [wish.paused for wish in topic.wishes] == [True]
+    assert publish_pending_settings(store.sessions, topic, limit=10) == 1
+    assert [wanted.paused for wanted in topic.settings] == [True]
 
 
 def test_what_the_topic_teaches_is_judged_after_whoever_writes(store: Store) -> None:
-    """A record ahead of the database meets a wish that is being changed: what can only grow is both's."""
-    transact(store.sessions, lambda session: EndpointWishes(session, "a", NOW_MS).resume(ENDPOINT, "first"))
-    topic = WishTopic()
-    publish_pending_wishes(store.sessions, topic, limit=10)
-    ahead = replace(topic.wishes[0], revision=9, skip_before_ms=77)
-    record = PublishedWish(wish=ahead, partition=0, offset=50)
+    """A record ahead of the database meets settings that are being changed: what can only grow is both's."""
+    transact(store.sessions, lambda session: EndpointSettingsChanges(session, "a", NOW_MS).resume(ENDPOINT, "first"))
+    topic = SettingsTopic()
+    publish_pending_settings(store.sessions, topic, limit=10)
+    ahead = replace(topic.settings[0], revision=9, skip_before_ms=77)
+    record = PublishedSettings(wanted=ahead, partition=0, offset=50)
     second = one_after_the_other(store.sessions, _pause, lambda: learn(store.sessions, [record], now_ms=NOW_MS))
     assert second.waited
     assert second.result() == 1
     with reading(store.sessions) as session:
-        wish = EndpointWishes(session, "", NOW_MS).get(ENDPOINT).wish
-    assert (wish.paused, wish.skip_before_ms, wish.revision) == (True, 77, 10)
+        wanted = EndpointSettingsChanges(session, "", NOW_MS).get(ENDPOINT).wanted
+    assert (wanted.paused, wanted.skip_before_ms, wanted.revision) == (True, 77, 10)
 
 
-def test_a_new_topic_gets_a_wish_that_is_being_published(store: Store) -> None:
+def test_a_new_topic_gets_a_settings_that_is_being_published(store: Store) -> None:
     """What is published while somebody finds the topic empty is looked at once that is known."""
-    transact(store.sessions, lambda session: EndpointWishes(session, "a", NOW_MS).resume(ENDPOINT, "first"))
-    published = update(EndpointWishRow).values(published_revision=1, published_partition=0, published_offset=3)
+    transact(store.sessions, lambda session: EndpointSettingsChanges(session, "a", NOW_MS).resume(ENDPOINT, "first"))
+    published = update(EndpointSettingsRow).values(published_revision=1, published_partition=0, published_offset=3)
     second = one_after_the_other(
         store.sessions, lambda session: session.execute(published), lambda: rewrite_missing(store.sessions, [])
     )
     assert second.waited
     assert second.result() == 1
     with reading(store.sessions) as session:
-        assert session.scalar(select(EndpointWishRow.published_revision)) == 0
+        assert session.scalar(select(EndpointSettingsRow.published_revision)) == 0
 
 
 # --- replays ----------------------------------------------------------------------------------------------------------

@@ -40,10 +40,12 @@ def test_a_paused_endpoint_gets_nothing_until_it_is_resumed(world: DeliveryWorld
     worker = world.spawn(processes)
     world.send(paused, [1], partition=0)
     world.wait_all(30)
-    world.wish(paused, paused=True)
+    world.wanted(paused, paused=True)
     world.send(other, range(20), partition=0)
     world.wait_all(30)
-    eventually(lambda: world.pointer_of() is not None, 30, describe="the wish was read: the endpoint is served apart")
+    eventually(
+        lambda: world.pointer_of() is not None, 30, describe="the settings were read: the endpoint is served apart"
+    )
     held = world.send(paused, [n % 3 for n in range(30)], partition=0)
     more = world.send(other, range(20), partition=0)
     world.wait_all(30, of=more)
@@ -54,8 +56,8 @@ def test_a_paused_endpoint_gets_nothing_until_it_is_resumed(world: DeliveryWorld
     again = world.send(other, range(20), partition=0)
     world.wait_all(30, of=again)
     got = {seen.id for seen in world.targets.to("paused")}
-    assert not got & {delivery.id for delivery in held}, "a restart obeys a wish that it was not told anew"
-    world.wish(paused, paused=False)
+    assert not got & {delivery.id for delivery in held}, "a restart obeys settings that it was not sent again"
+    world.wanted(paused, paused=False)
     assert world.check_promises(30) == 0
 
 
@@ -66,7 +68,7 @@ def test_what_is_drained_is_in_the_dead_letters_and_can_be_resent(world: Deliver
     world.start(policy=PATIENT)
     owed = world.send(hook, [n % 5 for n in range(200)], partition=0)
     eventually(lambda: world.targets.to("down"), 30)
-    world.wish(hook, skip_before_ms=now_ms() + 1, drained_by="operator 7", drain_reason="too old")
+    world.wanted(hook, skip_before_ms=now_ms() + 1, drained_by="operator 7", drain_reason="too old")
 
     def letters() -> list[str]:
         return sorted(letter.delivery_id for letter in world.dead_letters())
@@ -75,7 +77,7 @@ def test_what_is_drained_is_in_the_dead_letters_and_can_be_resent(world: Deliver
     assert {letter.reason for letter in world.dead_letters()} == {DeadLetterReason.SKIPPED}
     assert {letter.detail for letter in world.dead_letters()} == {"drained by operator 7: too old"}
     world.targets.answer = lambda _seen: OK
-    world.wish(hook, retry_at_ms=now_ms())
+    world.wanted(hook, retry_at_ms=now_ms())
     later = [world.delivery(hook, 1, arrived_ms=now_ms() + 2)]
     world.produce(later, partition=0)
     world.wait_all(30, of=later)
@@ -102,7 +104,7 @@ def test_one_delivery_is_skipped_and_the_next_one_follows(world: DeliveryWorld) 
     assert not {d.id for d in behind[:2]} & {seen.id for seen in world.accepted()}
 
     skip = SkippedDelivery(delivery_id=bad.id, at_ms=now_ms() + 1, asked_by="operator 7", reason="never taken")
-    world.wish(hook, skipped=(skip,))
+    world.wanted(hook, skipped=(skip,))
     world.wait_all(30)
     world.check_order()
     (letter,) = world.dead_letters()
@@ -119,23 +121,23 @@ def test_retry_now_ends_a_long_wait(world: DeliveryWorld) -> None:
     world.start(policy=PATIENT | {"concurrency_start": 1})
     world.send(hook, [1, 2, 3], partition=0)
     eventually(lambda: len(world.targets.requests) == 1, 30)
-    world.wish(hook, retry_at_ms=now_ms())
+    world.wanted(hook, retry_at_ms=now_ms())
     eventually(lambda: len(world.targets.requests) == 2, 30, describe="it is tried, and waits again")
     world.targets.answer = lambda _seen: OK
-    world.wish(hook, retry_at_ms=now_ms() + 1)
+    world.wanted(hook, retry_at_ms=now_ms() + 1)
     assert world.check_promises(30) == 0
 
 
-def test_a_wish_that_was_written_while_no_worker_lived_holds_from_the_start(world: DeliveryWorld) -> None:
+def test_settings_that_were_written_while_no_worker_lived_hold_from_the_start(world: DeliveryWorld) -> None:
     """The topic is read whole before the first delivery; the newest revision counts, wherever compaction left it."""
     paused, drained, resumed, other = world.hooks("paused", "drained", "resumed", "other")
     for hook in (paused, drained, resumed, other):
         world.send(hook, range(5), partition=0)
-    world.wish(paused, paused=True)
-    stale = world.wish(resumed, paused=True)
-    world.wish(resumed, paused=False)
-    world.wish(resumed, paused=True, revision=stale.revision)  # by a writer that was suspended
-    world.wish(drained, skip_before_ms=now_ms() + 1)
+    world.wanted(paused, paused=True)
+    stale = world.wanted(resumed, paused=True)
+    world.wanted(resumed, paused=False)
+    world.wanted(resumed, paused=True, revision=stale.revision)  # by a writer that was suspended
+    world.wanted(drained, skip_before_ms=now_ms() + 1)
     world.start()
     world.wait_all(30, of=[d for d in world.sent if d.hook_id in (resumed.id, other.id)])
     eventually(lambda: len(world.dead_letters()) == 5, 30, every_s=0.2)
@@ -144,11 +146,11 @@ def test_a_wish_that_was_written_while_no_worker_lived_holds_from_the_start(worl
     assert not world.targets.to("drained")
 
 
-def test_nothing_is_sent_before_every_wish_is_known(world: DeliveryWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker whose reader of wishes is slow joins the group when it is through, and not before."""
+def test_nothing_is_sent_before_all_settings_is_known(world: DeliveryWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose reader of settings is slow joins the group when it is through, and not before."""
     (paused,) = world.hooks("paused")
     world.send(paused, range(5), partition=0)
-    world.wish(paused, paused=True)
+    world.wanted(paused, paused=True)
     may_read = threading.Event()
     step = ControlReader.step
 
@@ -159,7 +161,7 @@ def test_nothing_is_sent_before_every_wish_is_known(world: DeliveryWorld, monkey
     worker = world.start(ready=False)
     eventually(lambda: "table" not in worker.health.reasons, 30)
     with pytest.raises(AssertionError):
-        eventually(lambda: world.targets.requests or "wishes" not in worker.health.reasons, 2)
+        eventually(lambda: world.targets.requests or "settings" not in worker.health.reasons, 2)
     may_read.set()
     worker.wait_ready(60)
     eventually(lambda: world.commit_of()[0] == 5, 30, describe="all is owed")

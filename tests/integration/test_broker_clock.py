@@ -31,7 +31,7 @@ WRONG_MS = 12_345
 
 
 def make_topics(bootstrap_servers: str, topics: TopicNames) -> KafkaConfig:
-    """Make the topics of events and of wishes as a deployment does."""
+    """Make the topics of events and of settings as a deployment does."""
     kafka = KafkaConfig(bootstrap_servers=bootstrap_servers)
     wanted = {topics.control, topics.events("lead")}
     specs = [spec for spec in topic_specs(topics, Catalogue.shipped(), LIMITS) if spec.name in wanted]

@@ -60,11 +60,11 @@ def test_an_endpoint_is_paused_drained_resumed_and_its_letters_resent(deployment
 
     publish(1)
     eventually(lambda: len(targets.accepted) == 1, 60)
-    wish = run("pause", "--hook", str(hook_id), *WHY)
-    assert (wish["paused"], wish["published"], wish["reason"]) == (True, True, "ticket 17")
+    wanted = run("pause", "--hook", str(hook_id), *WHY)
+    assert (wanted["paused"], wanted["published"], wanted["reason"]) == (True, True, "ticket 17")
     targets.answer = lambda _seen: Reply(500)  # should the worker not have read it yet
     publish(2, 3, 4)
-    eventually(lambda: run("drain", wish["endpoint"], *WHY, "--dry-run")["behind"] == 3, 60, every_s=0.5)
+    eventually(lambda: run("drain", wanted["endpoint"], *WHY, "--dry-run")["behind"] == 3, 60, every_s=0.5)
 
     def letters() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = run("dead-letters", "list", "--client", str(CLIENT), "--since", "1h")
@@ -73,8 +73,11 @@ def test_an_endpoint_is_paused_drained_resumed_and_its_letters_resent(deployment
     published = deployment.run("publish", "lead.new", "--client", str(CLIENT), "--id", "5", "--json").json()
     skipped = delivery_id(UUID(published["id"]), hook_id)
     looked_up = eventually(lambda: run("skip", skipped, *WHY), 60, every_s=0.5, describe="its endpoint is looked up")
-    assert (looked_up["endpoint"], [skip["delivery"] for skip in looked_up["skipped"]]) == (wish["endpoint"], [skipped])
-    drained = run("drain", wish["endpoint"], "--yes", *WHY)
+    assert (looked_up["endpoint"], [skip["delivery"] for skip in looked_up["skipped"]]) == (
+        wanted["endpoint"],
+        [skipped],
+    )
+    drained = run("drain", wanted["endpoint"], "--yes", *WHY)
     assert drained["skip_before_ms"] > 0
     found = eventually(lambda: four if len(four := letters()) == 4 else None, 60, every_s=0.5)
     assert found is not None

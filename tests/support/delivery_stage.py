@@ -32,7 +32,7 @@ from hookstream.processors.kafka import (
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
 from hookstream.processors.operations.embedded import embedded_registry
-from hookstream.processors.operations.relays.endpoint_settings_writer import WishWriter
+from hookstream.processors.operations.relays.endpoint_settings_writer import EndpointSettingsWriter
 from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
@@ -41,11 +41,11 @@ from hookstream.schemas.codec import (
     attempt_decoder,
     dead_letter_decoder,
     delivery_encoder,
+    endpoint_settings_encoder,
     notice_decoder,
     subscription_encoder,
-    wish_encoder,
 )
-from hookstream.schemas.control import EndpointWish, target_digest
+from hookstream.schemas.control import EndpointSettings, target_digest
 from hookstream.schemas.delivery import Delivery, DeliveryId
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState, Revision
@@ -169,10 +169,10 @@ class DeliveryStage:
             self.topics.subscriptions,
             encode=subscription_encoder(self._schema_id(self.topics.subscriptions)),
         )
-        self._wish_writer = WishWriter(
-            config.kafka, self.topics.control, encode=wish_encoder(self._schema_id(self.topics.control))
+        self._settings_writer = EndpointSettingsWriter(
+            config.kafka, self.topics.control, encode=endpoint_settings_encoder(self._schema_id(self.topics.control))
         )
-        self._wishes: dict[bytes, EndpointWish] = {}
+        self._settings: dict[bytes, EndpointSettings] = {}
         self._encode = delivery_encoder(self._schema_id(self.topics.deliveries))
         self.producer: Producer = make_producer(producer_config(config.kafka, linger_ms=5))
         self._workers: list[RunningWorker] = []
@@ -206,15 +206,15 @@ class DeliveryStage:
     def publish(self, *hooks: Hook) -> None:
         self._rows.publish(hooks)
 
-    def wish(self, hook: Hook, **changes: Any) -> EndpointWish:
+    def wanted(self, hook: Hook, **changes: Any) -> EndpointSettings:
         """Change what operators want of a hook's endpoint, and wait until Kafka has it."""
-        first = EndpointWish(
+        first = EndpointSettings(
             client=hook.client, target_digest=target_digest(hook.target), asked_by="operator", reason="a test"
         )
-        known = self._wishes.get(first.key, first)
-        wish = self._wishes[first.key] = replace(known, **{"revision": known.revision + 1, **changes})
-        self._wish_writer.publish([wish])
-        return wish
+        known = self._settings.get(first.key, first)
+        wanted = self._settings[first.key] = replace(known, **{"revision": known.revision + 1, **changes})
+        self._settings_writer.publish([wanted])
+        return wanted
 
     def delivery(self, hook: Hook, concept: int, **fields: Any) -> Delivery:
         self._next_event += 1

@@ -111,9 +111,9 @@ class EngineMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.meddling)
     @rule(luck=LUCK)
-    def wish(self, luck: int) -> None:
-        """An operator wishes something."""
-        self.do(self.world.wish, luck)
+    def wanted(self, luck: int) -> None:
+        """An operator changes the settings of an endpoint."""
+        self.do(self.world.wanted, luck)
 
     @precondition(lambda self: self.world.forgetful)
     @rule(luck=LUCK)

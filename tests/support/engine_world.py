@@ -41,7 +41,7 @@ from hookstream.processors.delivery.engine.cursors import Cursor
 from hookstream.processors.delivery.engine.lanes import Endpoint, HookRow, Pending, Post, TrackedHook
 from hookstream.processors.delivery.engine.ledger import Ledger
 from hookstream.processors.delivery.engine.policy import EnginePolicy
-from hookstream.schemas.control import EndpointWish, SkippedDelivery, target_digest
+from hookstream.schemas.control import EndpointSettings, SkippedDelivery, target_digest
 from hookstream.schemas.delivery import DeadLetterReason, Delivery, DeliveryId
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState, NoticeKind, Revision
@@ -100,7 +100,7 @@ class Table:
 
     def __init__(self) -> None:
         self.rows: dict[tuple[int, str], Hook] = {}
-        self.wishes: dict[tuple[int, bytes], EndpointWish] = {}
+        self.settings: dict[tuple[int, bytes], EndpointSettings] = {}
         self.offset = 0
 
     def get(self, client: int, event: str) -> Hook | None:
@@ -116,13 +116,13 @@ class Table:
 
 
 class Wanted:
-    """One owner's copy of the operators' wishes."""
+    """One owner's copy of the operators' settings."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
 
-    def get(self, client: int, digest: bytes) -> EndpointWish | None:
-        return self.table.wishes.get((client, digest))
+    def get(self, client: int, digest: bytes) -> EndpointSettings | None:
+        return self.table.settings.get((client, digest))
 
 
 @dataclass(eq=False)
@@ -241,7 +241,7 @@ class World:
         self.counted_lost = 0
         self.only_failure_since: dict[tuple[int, str], int] = {}
         self.first_failure: dict[tuple[int, str], int] = {}
-        self.wishes: dict[tuple[int, bytes], EndpointWish] = {}
+        self.settings: dict[tuple[int, bytes], EndpointSettings] = {}
         self.gone_under: set[tuple[int, int]] = set()
         self.words: Counter[str] = Counter()
         self.policy = self._policy()
@@ -348,39 +348,48 @@ class World:
             self.publish(replace(row, revision=Revision(revision + 1), state=HookState.DISABLED))
 
     # -- operators -----------------------------------------------------------------------------------------------
-    def wish(self) -> None:
+    def wanted(self) -> None:
         """An operator pauses, resumes or skips an endpoint, or asks to try it now; the owner hears of it at once."""
         client, target = self.random.choice((1, 2)), self.random.choice("xy")
         key = client, target_digest(target)
-        wish = self.wishes.get(key) or EndpointWish(client=ClientId(client), target_digest=key[1])
+        wanted = self.settings.get(key) or EndpointSettings(client=ClientId(client), target_digest=key[1])
         choice = self.random.random()
         if choice < 0.35:
-            wish = replace(wish, retry_at_ms=self.wall_ms)
+            wanted = replace(wanted, retry_at_ms=self.wall_ms)
             self.failing[self.owner.serial, (client, target)].probe_due = 0.0
             self.quiet.pop((self.owner.serial, (client, target)), None)
         elif choice < 0.45:
-            wish = replace(wish, skip_before_ms=self.wall_ms - 300_000)
+            wanted = replace(wanted, skip_before_ms=self.wall_ms - 300_000)
         elif choice < 0.7:
-            wish = self.skip_one(wish)
+            wanted = self.skip_one(wanted)
         else:
-            wish = replace(wish, paused=not wish.paused)
-        self.tell(wish)
+            wanted = replace(wanted, paused=not wanted.paused)
+        self.tell(wanted)
 
-    def skip_one(self, wish: EndpointWish) -> EndpointWish:
+    def skip_one(self, wanted: EndpointSettings) -> EndpointSettings:
         """Skip the oldest delivery that is owed, or any one."""
-        owed = [r for o, r in enumerate(self.logs[LIVE]) if r and r.client == wish.client and not self.is_settled(0, o)]
+        owed = [
+            r for o, r in enumerate(self.logs[LIVE]) if r and r.client == wanted.client and not self.is_settled(0, o)
+        ]
         if not owed:
-            return wish
+            return wanted
         record = self.random.choice((owed[0], self.random.choice(owed)))
         skip = SkippedDelivery(delivery_id=record.id, at_ms=self.wall_ms, asked_by="operator", reason="poison")
-        return replace(wish, skipped=(*wish.skipped[-2:], skip))
+        return replace(wanted, skipped=(*wanted.skipped[-2:], skip))
 
-    def tell(self, wish: EndpointWish) -> None:
-        key = int(wish.client), wish.target_digest
-        skipped = [skip.delivery_id for skip in wish.skipped]
-        self.say("wish", key[0], "paused" if wish.paused else "running", wish.skip_before_ms, wish.retry_at_ms, skipped)
-        self.wishes[key] = self.owner.table.wishes[key] = wish
-        self.owner.engine.wish_changed(*key)
+    def tell(self, wanted: EndpointSettings) -> None:
+        key = int(wanted.client), wanted.target_digest
+        skipped = [skip.delivery_id for skip in wanted.skipped]
+        self.say(
+            "settings",
+            key[0],
+            "paused" if wanted.paused else "running",
+            wanted.skip_before_ms,
+            wanted.retry_at_ms,
+            skipped,
+        )
+        self.settings[key] = self.owner.table.settings[key] = wanted
+        self.owner.engine.settings_changed(*key)
 
     # -- router --------------------------------------------------------------------------------------------------
     def route(self) -> None:
@@ -444,7 +453,7 @@ class World:
             read_to = min(read_to, least)
         for row in self.rows[:read_to]:
             table.apply(row)
-        table.wishes.update(self.wishes)
+        table.settings.update(self.settings)
         kit = self.kit
         starts = [kit.engine.StreamStart(*each.start) for each in restored]
         owner = Owner.__new__(Owner)
@@ -453,7 +462,7 @@ class World:
         owner.engine = kit.engine.Engine(
             policy=self.policy,
             table=table,
-            wishes=Wanted(table),
+            settings=Wanted(table),
             dispatcher=hub,
             effects=Recorder(self, owner),
             decode=lambda value: value,
@@ -671,9 +680,9 @@ class World:
         if post.row.target != endpoint[1]:
             raise ViolationError(f"I6 {pending.offset} to {endpoint}, its row says {post.row.target}")
         self.judge_waiting(owner, post, endpoint)
-        wish = owner.table.wishes.get((record.client, target_digest(endpoint[1])))
-        if wish is not None and (wish.paused or skips(wish, record)):
-            raise ViolationError(f"I13 {pending.offset} to {endpoint}, against {wish}")
+        wanted = owner.table.settings.get((record.client, target_digest(endpoint[1])))
+        if wanted is not None and (wanted.paused or skips(wanted, record)):
+            raise ViolationError(f"I13 {pending.offset} to {endpoint}, against {wanted}")
         self.judge_dead_letters(owner, pending)
         if len([f for f in mine if f.endpoint == endpoint]) >= post.endpoint.health.limit and not post.probe:
             raise ViolationError(f"I10 {endpoint} has more in flight than its limit {post.endpoint.health.limit}")
@@ -825,7 +834,7 @@ class World:
         if not self.healing:
             actions += [(1, self.change_target), (0.5, self.change_subscription), (0.6, self.ask_replay)]
             if self.meddling:
-                actions += [(0.4, self.wish)]
+                actions += [(0.4, self.wanted)]
             if self.crashes:
                 actions += [(0.25, self.crash), (0.15, self.take_over), (0.15, self.revoke)]
             if self.duplicates and len(self.logs[LIVE]) < 2 * self.records:
@@ -920,8 +929,8 @@ class World:
         self.say("healthy", "from here but for", sorted(self.poison) if poison_stays else "nothing")
         self.healing = True
         self.modes.clear()
-        for wish in list(self.wishes.values()):
-            self.tell(replace(wish, paused=False))
+        for wanted in list(self.settings.values()):
+            self.tell(replace(wanted, paused=False))
         if not poison_stays:
             self.poison.clear()
 
@@ -1028,9 +1037,9 @@ class Recorder:
         self.world, self.owner = world, owner
 
     def bury(self, stream: int, pending: Pending, reason: DeadLetterReason) -> None:
-        record, wishes = pending.delivery, self.owner.table.wishes
+        record, settings = pending.delivery, self.owner.table.settings
         if reason.value == "skipped" and not any(
-            skips(wish, record) for (client, _), wish in wishes.items() if client == record.client
+            skips(wanted, record) for (client, _), wanted in settings.items() if client == record.client
         ):
             raise ViolationError(f"I13 {stream}:{pending.offset} was not skipped, or was resent since")
         self.owner.dead_letters.append((stream, pending, reason.value))
@@ -1055,11 +1064,11 @@ class Recorder:
         self.owner.stale.add(hook.id)
 
 
-def skips(wish: EndpointWish, record: Delivery) -> bool:
+def skips(wanted: EndpointSettings, record: Delivery) -> bool:
     """Whether an operator wants the record in the dead letters."""
     since = record.replayed_at_ms or record.arrived_ms
-    return since < wish.skip_before_ms or any(
-        skip.delivery_id == record.id and since < skip.at_ms for skip in wish.skipped
+    return since < wanted.skip_before_ms or any(
+        skip.delivery_id == record.id and since < skip.at_ms for skip in wanted.skipped
     )
 
 

@@ -82,7 +82,7 @@ class PartitionBench:
             decode=self._decode,
             decode_owed=self._decode,
             undecodable=lambda value: value in self.lacking,
-            wishes=None,
+            settings=None,
             encode=lambda _: b"value",
             dead_letters=DeadLetters(writer, "deliveries.dead", encode=lambda letter: letter),  # type: ignore[arg-type,return-value]
             notify=lambda *_: None,

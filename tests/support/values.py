@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from hookstream.schemas.attempt import Attempt, AttemptResult
-from hookstream.schemas.control import EndpointWish, SkippedDelivery
+from hookstream.schemas.control import EndpointSettings, SkippedDelivery
 from hookstream.schemas.delivery import DeadLetter, DeadLetterReason, Delivery, DeliveryId
 from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.event import ClientId, Concept, Event, EventName
@@ -54,7 +54,7 @@ DELIVERY = Delivery(
     live_end=77,
     replayed_at_ms=OCCURRED_AT_MS + 9,
 )
-WISH = EndpointWish(
+SETTINGS = EndpointSettings(
     client=ClientId(9999),
     target_digest=bytes.fromhex("0123456789abcdef"),
     paused=True,

@@ -1,7 +1,7 @@
 """`hookstream pause|resume|retry-now|skip|drain`: what operators want of an endpoint, through the API.
 
-The API answers when the wish is in the database; Kafka has it a moment later, and the worker that owns the endpoint
-follows it, at once or when it is back. The commands wait for Kafka, and say so where it takes long.
+The API answers when the settings are in the database. Kafka has them a moment later, and the worker that owns the
+endpoint follows them, at once or when it runs again. The commands wait for Kafka, and say so where it takes long.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")
 def pause(*, endpoint: Endpoint = None, hook: Hook = None, reason: Reason, as_json: Json = False) -> None:
     """Send nothing to an endpoint until it is resumed; what arrives is owed, for as long as Kafka has it."""
     done = "nothing is sent to {endpoint} until `hookstream resume`; what arrives is owed"
-    _wish("pause", endpoint, hook, {"reason": reason}, done, as_json=as_json)
+    _wanted("pause", endpoint, hook, {"reason": reason}, done, as_json=as_json)
 
 
 def resume(*, endpoint: Endpoint = None, hook: Hook = None, reason: Reason, as_json: Json = False) -> None:
     """Send to a paused endpoint again: what it is owed, in order, and then what arrives."""
     done = "{endpoint} is sent what it is owed, in order, and then what arrives"
-    _wish("resume", endpoint, hook, {"reason": reason}, done, as_json=as_json)
+    _wanted("resume", endpoint, hook, {"reason": reason}, done, as_json=as_json)
 
 
 def retry_now(*, endpoint: Endpoint = None, hook: Hook = None, reason: Reason, as_json: Json = False) -> None:
     """Try at once whatever an endpoint waits for a time with: a retry, a probe, a Retry-After."""
     done = "whatever {endpoint} waits for a time with is tried now"
-    _wish("retry-now", endpoint, hook, {"reason": reason}, done, as_json=as_json)
+    _wanted("retry-now", endpoint, hook, {"reason": reason}, done, as_json=as_json)
 
 
 def skip(
@@ -70,7 +70,7 @@ def skip(
         if found["state"] in _ENDED:
             note(f"{delivery} is {found['state']} already: there may be nothing left to skip")
     done = f"{delivery} goes to the dead letters if {{endpoint}} is owed it, in its turn; {_FIND_SKIPPED}"
-    _wish("skip", endpoint, hook, {"delivery": delivery, "reason": reason}, done, as_json=as_json)
+    _wanted("skip", endpoint, hook, {"delivery": delivery, "reason": reason}, done, as_json=as_json)
 
 
 def drain(
@@ -100,21 +100,21 @@ def drain(
         if not yes:
             note(f"{name} is owed {_count(owed)}; all of it goes to the dead letters.")
             typer.confirm("Drain it?", abort=True, err=True)
-        wish = _published(api, api.post(f"/endpoints/{name}/drain", {"reason": reason})["wish"])
-        before = shown_time(wish["skip_before_ms"])
+        wanted = _published(api, api.post(f"/endpoints/{name}/drain", {"reason": reason})["settings"])
+        before = shown_time(wanted["skip_before_ms"])
         done = f"what {name} was owed at {before} goes to the dead letters: {_count(owed)}; {_FIND_SKIPPED}"
-        _say({**wish, **owed} if as_json else wish, done, as_json=as_json)
+        _say({**wanted, **owed} if as_json else wanted, done, as_json=as_json)
 
 
-def _wish(  # what is wanted, of whom, and how it is told
+def _wanted(  # what is wanted, of whom, and how it is told
     verb: str, endpoint: str | None, hook: int | None, body: Mapping[str, str], done: str, *, as_json: bool
 ) -> None:
     """Ask it of the API; `done` is what that does, in which {endpoint} stands for the endpoint's name."""
     _check_named(endpoint, hook)
     with open_api() as api:
         name = _endpoint(api, endpoint, hook)
-        wish = _published(api, api.post(f"/endpoints/{name}/{verb}", body)["wish"])
-        _say(wish, done.format(endpoint=name), as_json=as_json)
+        wanted = _published(api, api.post(f"/endpoints/{name}/{verb}", body)["settings"])
+        _say(wanted, done.format(endpoint=name), as_json=as_json)
 
 
 def _endpoint(api: ApiClient, endpoint: str | None, hook: int | None) -> str:
@@ -148,8 +148,8 @@ def _check_named(endpoint: str | None, hook: int | None) -> None:
 
 
 def _read(api: ApiClient, name: str) -> dict[str, Any]:
-    wish: dict[str, Any] = api.get(f"/endpoints/{name}/wish")["wish"]
-    return wish
+    wanted: dict[str, Any] = api.get(f"/endpoints/{name}/settings")["settings"]
+    return wanted
 
 
 def _owed(api: ApiClient, name: str) -> dict[str, Any]:
@@ -169,29 +169,29 @@ def _count(owed: Mapping[str, Any]) -> str:
     return f"{about}{owed['behind']} deliveries"
 
 
-def _published(api: ApiClient, wish: dict[str, Any]) -> dict[str, Any]:
-    """Wait until Kafka has the wish, or a later one of the endpoint."""
+def _published(api: ApiClient, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Wait until Kafka has these settings, or later ones of the endpoint."""
     ends = time.monotonic() + _PUBLISHED_WITHIN_S
-    while not wish["published"]:
+    while not wanted["published"]:
         if time.monotonic() >= ends:
             note("Kafka does not have it yet: the API keeps it and goes on trying; see its /readyz")
-            return wish
+            return wanted
         time.sleep(_LOOK_EVERY_S)
-        wish = _read(api, wish["endpoint"])
-    return wish
+        wanted = _read(api, wanted["endpoint"])
+    return wanted
 
 
-def _say(wish: Mapping[str, Any], done: str, *, as_json: bool) -> None:
+def _say(wanted: Mapping[str, Any], done: str, *, as_json: bool) -> None:
     """Say what was done, and everything that is wanted of the endpoint now."""
     if as_json:
-        say_json(wish)
+        say_json(wanted)
         return
     say(done)
-    state = "paused" if wish["paused"] else "not paused"
-    say(f"{wish['endpoint']}  {state}")
-    for what, at_ms in (("drained up to", wish["skip_before_ms"]), ("last retried", wish["retry_at_ms"])):
+    state = "paused" if wanted["paused"] else "not paused"
+    say(f"{wanted['endpoint']}  {state}")
+    for what, at_ms in (("drained up to", wanted["skip_before_ms"]), ("last retried", wanted["retry_at_ms"])):
         if at_ms is not None:
             say(f"  {what} {shown_time(at_ms)}")
-    if wish["skipped"]:
-        say(f"  skipped one by one: {len(wish['skipped'])}")
-    say(f"  last change by {wish['asked_by']}: {wish['reason']}")
+    if wanted["skipped"]:
+        say(f"  skipped one by one: {len(wanted['skipped'])}")
+    say(f"  last change by {wanted['asked_by']}: {wanted['reason']}")

@@ -25,8 +25,8 @@ from hookstream.processors.operations.queries.backlog import KafkaOwed
 from hookstream.processors.operations.queries.broker_clock import KafkaBrokerClock
 from hookstream.processors.operations.queries.dead_letter_log import KafkaDeadLetters
 from hookstream.processors.operations.queries.delivery_search import KafkaDeliveryLog
-from hookstream.processors.operations.relays.endpoint_settings import WishRelay
-from hookstream.processors.operations.relays.endpoint_settings_writer import WishWriter
+from hookstream.processors.operations.relays.endpoint_settings import EndpointSettingsRelay
+from hookstream.processors.operations.relays.endpoint_settings_writer import EndpointSettingsWriter
 from hookstream.processors.operations.relays.notices import HookNotices
 from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
 from hookstream.processors.operations.relays.subscriptions import ChangeRelay
@@ -36,7 +36,7 @@ from hookstream.processors.readiness import RepeatedCheck
 from hookstream.processors.routing.progress import CommittedProgress
 from hookstream.processors.serving.connections import ConnectionLimits
 from hookstream.processors.serving.server import HttpServer
-from hookstream.processors.tables.endpoint_settings import ControlReader, WishBatch
+from hookstream.processors.tables.endpoint_settings import ControlReader, SettingsBatch
 from hookstream.processors.tables.table_reader import TableBatch, TableReader
 from hookstream.processors.topics import check_topics
 from hookstream.producers.errors import DeliveryFailedError, NotRegisteredError, ProducerError
@@ -47,13 +47,13 @@ from hookstream.schemas.codec import (
     dead_letter_decoder,
     delivery_decoder,
     delivery_encoder,
+    endpoint_settings_decoder,
+    endpoint_settings_encoder,
     notice_decoder,
     subscription_decoder,
     subscription_encoder,
-    wish_decoder,
-    wish_encoder,
 )
-from hookstream.schemas.control import EndpointWish
+from hookstream.schemas.control import EndpointSettings
 from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.event import Event
 from hookstream.schemas.hook import Hook, ResyncMark
@@ -103,8 +103,12 @@ def run_api(
             SubscriptionWriter(parts.kafka, parts.topics.subscriptions, encode=row_encoder(parts))
         )
         relay = ChangeRelay(sessions, writer, table_readers(parts), now_ms=now_ms)
-        wish_writer = stack.enter_context(WishWriter(parts.kafka, parts.topics.control, encode=_wish_encoder(parts)))
-        wish_relay = WishRelay(sessions, wish_writer, _wish_readers(parts), now_ms=now_ms)
+        settings_writer = stack.enter_context(
+            EndpointSettingsWriter(parts.kafka, parts.topics.control, encode=_settings_encoder(parts))
+        )
+        endpoint_settings_relay = EndpointSettingsRelay(
+            sessions, settings_writer, _settings_readers(parts), now_ms=now_ms
+        )
         notices = HookNotices(
             sessions,
             parts.kafka,
@@ -150,12 +154,12 @@ def run_api(
                     "kafka": lambda: running.health.reasons.get("kafka"),
                     "schema registry": lambda: running.health.reasons.get("schema registry"),
                     "subscriptions topic": relay.trouble,
-                    "control topic": wish_relay.trouble,
+                    "control topic": endpoint_settings_relay.trouble,
                     **(more_checks or {}),
                 },
                 metrics=lambda: MetricsPage(content=running.metrics.render(), content_type=CONTENT_TYPE_LATEST),
                 changed=relay.wake,
-                wished=wish_relay.wake,
+                settings_changed=endpoint_settings_relay.wake,
                 limits=ApiLimits(max_events_body_bytes=parts.settings.max_body_bytes),
             )
         )
@@ -166,13 +170,13 @@ def run_api(
         crew.start("event producer", lambda: _connect(parts, events, running))
         crew.start("hook notices", lambda: notices.run(running.stop))
         crew.start("change relay", lambda: relay.run(relay_ends))
-        crew.start("wish relay", lambda: wish_relay.run(relay_ends))
+        crew.start("settings relay", lambda: endpoint_settings_relay.run(relay_ends))
         while not running.stop.wait(_LOOK_S):
             pass
         server.stop()
         relay_ends.set()
         relay.wake()
-        wish_relay.wake()
+        endpoint_settings_relay.wake()
         crew.join(parts.settings.stop_timeout_s)
 
 
@@ -205,16 +209,16 @@ def table_readers(parts: Parts) -> Callable[[Callable[[TableBatch], None]], Tabl
     return make
 
 
-def _wish_encoder(parts: Parts) -> Callable[[EndpointWish], bytes]:
-    """Encode operators' wishes; the registry is asked for the schema's id when the first one is."""
+def _settings_encoder(parts: Parts) -> Callable[[EndpointSettings], bytes]:
+    """Encode operators' settings; the registry is asked for the schema's id when the first one is."""
 
     @cache
-    def encoder() -> Callable[[EndpointWish], bytes]:
+    def encoder() -> Callable[[EndpointSettings], bytes]:
         name = subject(parts.topics.control)
-        return wish_encoder(parts.registry.id_for(name, parts.catalogue.subjects(parts.topics)[name]))
+        return endpoint_settings_encoder(parts.registry.id_for(name, parts.catalogue.subjects(parts.topics)[name]))
 
-    def encode(wish: EndpointWish) -> bytes:
-        return encoder()(wish)
+    def encode(wanted: EndpointSettings) -> bytes:
+        return encoder()(wanted)
 
     return encode
 
@@ -233,11 +237,11 @@ def _replay_encoder(parts: Parts) -> Callable[[Delivery], bytes]:
     return encode
 
 
-def _wish_readers(parts: Parts) -> Callable[[Callable[[WishBatch], None]], ControlReader]:
+def _settings_readers(parts: Parts) -> Callable[[Callable[[SettingsBatch], None]], ControlReader]:
     """Make readers of the control topic that hand over what they read."""
 
-    def make(deliver: Callable[[WishBatch], None]) -> ControlReader:
-        decode = wish_decoder(parts.registry.schema_text_by_id)
+    def make(deliver: Callable[[SettingsBatch], None]) -> ControlReader:
+        decode = endpoint_settings_decoder(parts.registry.schema_text_by_id)
         return ControlReader(parts.kafka, parts.topics.control, decode=decode, deliver=deliver)
 
     return make

@@ -69,10 +69,10 @@ class EndpointHealth:
         self.limit: float = policy.concurrency_start
         self._usual_limit: float = self.limit  # while failures in a row have lowered it
         self.latency_s = 0.0
-        self.paused = False  # an operator's wish: nothing is sent
-        self.skip_before_ms = 0  # an operator's wish: what is owed since earlier goes to the dead letters
-        self.skipped: Mapping[str, int] = {}  # an operator's wish: single deliveries, and when it was said of each
-        self.retried_at_ms = 0  # the last wish to try at once that was followed
+        self.paused = False  # by operators' settings: nothing is sent
+        self.skip_before_ms = 0  # by operators' settings: what is owed since earlier goes to the dead letters
+        self.skipped: Mapping[str, int] = {}  # by operators' settings: single deliveries, and when it was said of each
+        self.retried_at_ms = 0  # the last request to try at once that was followed
 
     def met(self, resource: str) -> None:
         """Remember whether the endpoint has more than one resource: a single one may open the breaker alone."""
@@ -175,7 +175,7 @@ class EndpointHealth:
         return self.sick or self.paused or now < self.quiet_until
 
     def unremarkable(self, now: float) -> bool:
-        """Whether there is nothing to store: that it is paused, or what is skipped, stands in the operators' wish."""
+        """Whether there is nothing to store: what is paused or skipped stands in the operators' settings."""
         waits = self.sick or self.quiet_until > now
         return not (waits or self.failing_since_ms or self.busy_streak or self.retried_at_ms)
 

@@ -19,7 +19,7 @@ from .dispatcher import Dispatcher
 from .isolation import Effects, Isolation
 from .lanes import LIVE, REPLAY, Endpoint, Pending, Post, StreamIndex, TrackedHook
 from .ledger import HookTable, Ledger, Standing, Stream
-from .operator_settings import Wishes, WishTable
+from .operator_settings import OperatorSettings, SettingsTable
 from .outcome import Outcome
 from .partition_state import PartitionState, Snapshot
 from .policy import EnginePolicy
@@ -53,11 +53,11 @@ class Engine:
         starts: tuple[StreamStart, StreamStart],
         now: float,
         wall_ms: int,
-        wishes: WishTable | None = None,
+        settings: SettingsTable | None = None,
     ) -> None:
         """Start where the commits say. `now` is monotonic seconds, `wall_ms` Unix milliseconds.
 
-        `wishes` are the operators' for endpoints; None where nobody can have any.
+        `settings` are the operators' for endpoints; None where nobody can have any.
         """
         streams = (
             Stream(LIVE, starts[LIVE].offset, starts[LIVE].settled),
@@ -77,7 +77,7 @@ class Engine:
         self._catch_up = CatchUp(self.ledger, self._isolation, decode=decode)
         self.advance(now, wall_ms)
         restoration = Restoration(self.ledger, self._timers)
-        self._wishes = Wishes(self.ledger, self._isolation, wishes)
+        self._settings = OperatorSettings(self.ledger, self._isolation, settings)
         restoration.restore([start.state for start in starts])
         self._timers.at(now + self.policy.notice_every_s, self._every_minute)
 
@@ -235,9 +235,9 @@ class Engine:
         """Follow a change of one slot of the table, which holds the new row already."""
         self._table_changes.row_changed(client, event)
 
-    def wish_changed(self, client: int, target_digest: bytes) -> None:
-        """Follow a change of the operators' wish for an endpoint, which the table holds already."""
-        self._wishes.changed(client, target_digest)
+    def settings_changed(self, client: int, target_digest: bytes) -> None:
+        """Follow a change of the operators' settings for an endpoint, which the table holds already."""
+        self._settings.changed(client, target_digest)
 
     def _every_minute(self) -> None:
         """Repeat notices, disable what failed for five days, forget what is idle."""
@@ -253,7 +253,7 @@ class Engine:
                 if hook.row.revision == hook.disabled_under and hook.row.state is HookState.ENABLED:
                     self._isolation.notify(hook, hook.row)
                 hook.notice_at = ledger.now + policy.notice_every_s
-        self._wishes.forget_old()
+        self._settings.forget_old()
         ledger.forget_idle()
         self._timers.at(ledger.now + policy.notice_every_s, self._every_minute)
 

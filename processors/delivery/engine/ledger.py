@@ -129,7 +129,7 @@ class Ledger:
         self.changes = 0  # of what a stored state would hold
         self._dispatches = dispatches
         self._random = random
-        self.preparations: list[Callable[[Endpoint], None]] = []  # what a new endpoint inherits: health, wishes
+        self.preparations: list[Callable[[Endpoint], None]] = []  # what a new endpoint inherits: health, settings
 
     # -- hooks and endpoints -------------------------------------------------------------------------------------
 

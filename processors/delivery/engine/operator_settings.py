@@ -1,10 +1,10 @@
-"""Following the operators' wishes for endpoints: pause, skip, try now."""
+"""Following the operators' settings for endpoints: pause, skip, try now."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from hookstream.schemas.control import EndpointWish, target_digest
+from hookstream.schemas.control import EndpointSettings, target_digest
 
 from .isolation import Isolation
 from .lanes import Endpoint
@@ -14,19 +14,19 @@ from .ledger import Ledger
 _RETRY_KEPT_MS = 24 * 3600 * 1000
 
 
-class WishTable(Protocol):
+class SettingsTable(Protocol):
     """The worker's copy of the `control` topic."""
 
-    def get(self, client: int, target_digest: bytes) -> EndpointWish | None:
-        """Return the present wish for an endpoint."""
+    def get(self, client: int, target_digest: bytes) -> EndpointSettings | None:
+        """Return the present settings for an endpoint."""
         ...
 
 
-class Wishes:
-    """Applies wishes to endpoints. Each is absolute: applying it twice changes nothing."""
+class OperatorSettings:
+    """Applies settings to endpoints. Each is absolute: applying it twice changes nothing."""
 
-    def __init__(self, ledger: Ledger, isolation: Isolation, table: WishTable | None) -> None:
-        """Work on a ledger; an endpoint is given its wish when it is made."""
+    def __init__(self, ledger: Ledger, isolation: Isolation, table: SettingsTable | None) -> None:
+        """Work on a ledger; an endpoint is given its settings when it is made."""
         self._ledger = ledger
         self._isolation = isolation
         self._table = table
@@ -34,25 +34,25 @@ class Wishes:
             ledger.preparations.append(self.follow)
 
     def changed(self, client: int, digest: bytes) -> None:
-        """Follow a wish that has just changed in the table."""
+        """Follow settings that have just changed in the table."""
         for endpoint in list(self._ledger.endpoints.values()):
             if endpoint.client_id == client and target_digest(endpoint.target) == digest:
                 self.follow(endpoint)
 
     def follow(self, endpoint: Endpoint) -> None:
-        """Make an endpoint as it is wished."""
+        """Make an endpoint as it is set."""
         if self._table is None:
             return
-        wish = self._table.get(endpoint.client_id, target_digest(endpoint.target))
-        if wish is None:
+        wanted = self._table.get(endpoint.client_id, target_digest(endpoint.target))
+        if wanted is None:
             return
         health, ledger = endpoint.health, self._ledger
-        health.skip_before_ms = max(health.skip_before_ms, wish.skip_before_ms)
-        self._skip_single(endpoint, wish)
-        if wish.retry_at_ms > max(health.retried_at_ms, ledger.wall_ms - _RETRY_KEPT_MS):
-            health.retried_at_ms = wish.retry_at_ms
+        health.skip_before_ms = max(health.skip_before_ms, wanted.skip_before_ms)
+        self._skip_single(endpoint, wanted)
+        if wanted.retry_at_ms > max(health.retried_at_ms, ledger.wall_ms - _RETRY_KEPT_MS):
+            health.retried_at_ms = wanted.retry_at_ms
             self._try_now(endpoint)
-        if wish.paused:
+        if wanted.paused:
             health.paused = True
             self._isolation.put_behind(endpoint, sick=False)
         elif health.paused:
@@ -71,9 +71,9 @@ class Wishes:
                 endpoint.health.retried_at_ms = 0
                 self._ledger.changes += 1
 
-    def _skip_single(self, endpoint: Endpoint, wish: EndpointWish) -> None:
+    def _skip_single(self, endpoint: Endpoint, wanted: EndpointSettings) -> None:
         """Take over which single deliveries are skipped; cursors that wait look whether their first is one."""
-        skipped = {skip.delivery_id: skip.at_ms for skip in wish.skipped}
+        skipped = {skip.delivery_id: skip.at_ms for skip in wanted.skipped}
         if skipped == endpoint.health.skipped:
             return
         endpoint.health.skipped = skipped

@@ -254,10 +254,10 @@ class DeliveryLoop:
                 part.engine.row_changed(client, event)
         self.wake()
 
-    def wish_changed(self, client: int, target_digest: bytes) -> None:
-        """Follow a change of the operators' wish for an endpoint."""
+    def settings_changed(self, client: int, target_digest: bytes) -> None:
+        """Follow a change of the operators' settings for an endpoint."""
         for part in self._order:
-            part.engine.wish_changed(client, target_digest)
+            part.engine.settings_changed(client, target_digest)
         self.wake()
 
     def _turn(self) -> None:

@@ -40,7 +40,7 @@ _CLOSE_AFTER_S = 10.0
 _QUEUED_KBYTES = 2 * 1024
 _FETCH_BYTES = 256 * 1024
 # A place that moves waits for the fetch that is under way: 500 ms by default, at the end of the log. While nothing is
-# wanted nothing is assigned, so this costs nothing then.
+# request nothing is assigned, so this costs nothing then.
 _FETCH_WAIT_MS = 10
 
 log = structlog.get_logger("hookstream.deliver")
@@ -101,27 +101,27 @@ class LogReader:
         self._failed = failed
         self._prepare = prepare
         self._tracing = tracing
-        self._wishes: SimpleQueue[tuple[TopicSide, int | None] | None] = SimpleQueue()
+        self._requests: SimpleQueue[tuple[TopicSide, int | None] | None] = SimpleQueue()
         self._places: dict[TopicSide, _Place] = {}
         self._consumer: Consumer | None = None
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name=f"read-{name}", daemon=True)
 
     def start(self) -> None:
-        """Start the thread; it sleeps until something is wanted."""
+        """Start the thread; it sleeps until something is request."""
         self._thread.start()
 
     def read(self, side: TopicSide, start: int) -> None:
         """Ask for one chunk that begins at `start`."""
-        self._wishes.put((side, start))
+        self._requests.put((side, start))
 
     def leave(self, side: TopicSide) -> None:
         """Nobody wants anything of this partition any more."""
-        self._wishes.put((side, None))
+        self._requests.put((side, None))
 
     def close(self, timeout_s: float = 5.0) -> None:
         """End the thread."""
-        self._wishes.put(None)
+        self._requests.put(None)
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
 
@@ -130,7 +130,7 @@ class LogReader:
     def _run(self) -> None:
         try:
             while not self._stopped:
-                self._take_wishes()
+                self._take_requests()
                 if self._places and not self._stopped:
                     self._step()
         except Exception as exc:  # noqa: BLE001 - whatever it is, the process has to end
@@ -138,16 +138,16 @@ class LogReader:
         finally:
             self._close_consumer()
 
-    def _take_wishes(self) -> None:
+    def _take_requests(self) -> None:
         """Take what was asked; with nothing to read, sleep until something is."""
         try:
             while True:
                 idle = not self._places
-                wish = self._wishes.get(block=idle, timeout=_CLOSE_AFTER_S if idle else None)
-                if wish is None:
+                request = self._requests.get(block=idle, timeout=_CLOSE_AFTER_S if idle else None)
+                if request is None:
                     self._stopped = True
                     return
-                self._take(*wish)
+                self._take(*request)
         except Empty:
             if not self._places:
                 self._close_consumer()
@@ -236,11 +236,11 @@ class LogReader:
     def _set_pauses(self, consumer: Consumer) -> None:
         """Fetch no further ahead where nobody asks for more."""
         for side, place in self._places.items():
-            wanted = len(place.ahead) >= _AHEAD_RECORDS
-            if wanted != place.paused and (wanted or len(place.ahead) < CHUNK_RECORDS):
-                place.paused = wanted
+            request = len(place.ahead) >= _AHEAD_RECORDS
+            if request != place.paused and (request or len(place.ahead) < CHUNK_RECORDS):
+                place.paused = request
                 with translated("cannot pause"):
-                    (consumer.pause if wanted else consumer.resume)([TopicPartition(*side)])
+                    (consumer.pause if request else consumer.resume)([TopicPartition(*side)])
 
     def _opened(self) -> Consumer:
         if self._consumer is None:

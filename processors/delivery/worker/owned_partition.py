@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hookstream.processors.delivery.checkpoints.partition_lookup import StreamStarting
     from hookstream.processors.delivery.engine.dispatcher import Dispatcher
     from hookstream.processors.delivery.engine.ledger import HookTable, Stream
-    from hookstream.processors.delivery.engine.operator_settings import WishTable
+    from hookstream.processors.delivery.engine.operator_settings import SettingsTable
     from hookstream.processors.delivery.engine.partition_state import Snapshot
     from hookstream.processors.delivery.engine.policy import EnginePolicy
     from hookstream.processors.delivery.http.exchange import Answer
@@ -63,7 +63,7 @@ class PartitionParts:
     decode: Callable[[bytes | None], Delivery]
     decode_owed: Callable[[bytes], Delivery]
     undecodable: Callable[[bytes], bool]
-    wishes: WishTable | None
+    settings: SettingsTable | None
     encode: Callable[[Delivery], bytes]
     dead_letters: DeadLetters
     notify: Callable[[TrackedHook, HookRow, NoticeKind], None]
@@ -112,7 +112,7 @@ class OwnedPartition:
             starts=starts,
             now=now,
             wall_ms=steady_ms,
-            wishes=parts.wishes,
+            settings=parts.settings,
         )
         self.views = (EngineView(self.engine, LIVE), EngineView(self.engine, REPLAY))
 
@@ -284,13 +284,13 @@ class OwnedPartition:
 
     def _why_skipped(self, pending: Pending) -> str:
         """Who said so, and why, in words of the operator's own."""
-        endpoint, wishes = pending.hook.endpoint, self._parts.wishes
-        wish = (
+        endpoint, settings = pending.hook.endpoint, self._parts.settings
+        wanted = (
             None
-            if endpoint is None or wishes is None
-            else wishes.get(endpoint.client_id, target_digest(endpoint.target))
+            if endpoint is None or settings is None
+            else settings.get(endpoint.client_id, target_digest(endpoint.target))
         )
-        return "skipped by an operator" if wish is None else wish.why_skipped(pending.delivery.id)
+        return "skipped by an operator" if wanted is None else wanted.why_skipped(pending.delivery.id)
 
     def _count_dead(self, reason: DeadLetterReason) -> None:
         self._parts.metrics.dead_letters[reason] += 1

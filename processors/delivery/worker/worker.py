@@ -4,8 +4,8 @@ Threads: the poll thread is the only user of the group's consumer (`poll_thread`
 `run`, has the engines, the requests and the table (`delivery_loop`). The others only bring something in: the
 subscriptions table, stretches of logs that cursors want (`log_reader`), and the watchdog.
 
-Start: ids and schemas, then the whole table and the operators' wishes, then the group. Stop: nothing more is sent, what
-is in flight is waited for, commits are made, and then the group is left (nothing is drained while leaving it: no
+Start: ids and schemas, then the whole table and the operators' settings, then the group. Stop: nothing more is sent,
+what is in flight is waited for, commits are made, and then the group is left (nothing is drained while leaving it: no
 heartbeat is sent there).
 """
 
@@ -38,7 +38,7 @@ from hookstream.processors.errors import StoppedError
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import RETRIABLE, Health, StopSignal, until_available
 from hookstream.processors.metrics import Metrics
-from hookstream.processors.tables.endpoint_settings import ControlReader, ControlTable, WishBatch
+from hookstream.processors.tables.endpoint_settings import ControlReader, ControlTable, SettingsBatch
 from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.processors.tables.table_reader import TableBatch, TableReader, TableThread
 from hookstream.processors.topic_specs import DEAD_LETTER_EXTRA_BYTES
@@ -50,9 +50,9 @@ from hookstream.schemas.codec import (
     dead_letter_encoder,
     delivery_decoder,
     delivery_encoder,
+    endpoint_settings_decoder,
     notice_encoder,
     subscription_decoder,
-    wish_decoder,
 )
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.secrets import SecretBox
@@ -151,14 +151,14 @@ class DeliveryWorker:
             decode=subscription_decoder(registry.schema_text_by_id),
             deliver=self._bring_rows,
         )
-        self.wishes = ControlTable()
-        self._wish_reader = ControlReader(
+        self.settings = ControlTable()
+        self._settings_reader = ControlReader(
             config.kafka,
             config.topics.control,
-            decode=wish_decoder(registry.schema_text_by_id),
-            deliver=self._bring_wishes,
+            decode=endpoint_settings_decoder(registry.schema_text_by_id),
+            deliver=self._bring_settings,
         )
-        for part in ("table", "wishes", "group"):
+        for part in ("table", "settings", "group"):
             health.down(part, "starting")
         self._ids: dict[str, int] = {}
         self._identities: tuple[LogIdentity, LogIdentity]
@@ -189,7 +189,7 @@ class DeliveryWorker:
             log.info("stopped while waiting")
         finally:
             self._reader.close()
-            self._wish_reader.close()
+            self._settings_reader.close()
 
     # --- start --------------------------------------------------------------------------------------------------------
 
@@ -220,7 +220,7 @@ class DeliveryWorker:
 
         wait("schema registry", look_up_schemas)
         wait("kafka", self._reader.open)
-        wait("kafka", self._wish_reader.open)
+        wait("kafka", self._settings_reader.open)
         wait("kafka", identify)
 
     async def _main(self) -> None:
@@ -229,7 +229,7 @@ class DeliveryWorker:
         self._loop.set_exception_handler(self._take_bug)
         writer, attempts, http = self._compose()
         table = TableThread(self._reader, failed=self._fail_from_thread)
-        wishes = TableThread(self._wish_reader, failed=self._fail_from_thread, name="control-table")
+        settings = TableThread(self._settings_reader, failed=self._fail_from_thread, name="control-table")
         watchdog = Watchdog(self._beats)
         try:
             await asyncio.to_thread(
@@ -241,13 +241,13 @@ class DeliveryWorker:
             )
             self.table.listen(lambda _, row: self._deliveries.row_changed(row.client, row.event))
             table.start()
-            wishes.start()
+            settings.start()
             await self._until(lambda: self.table.offset >= self._reader.target_offset)
-            await self._until(lambda: self._wish_reader.covered_by(self.wishes.next_offsets))
+            await self._until(lambda: self._settings_reader.covered_by(self.settings.next_offsets))
             if not self._stop.asked:
                 self._poll.start()
                 watchdog.start()
-                self._health.up("wishes")
+                self._health.up("settings")
                 self._health.up("group")
                 await self._until(lambda: False)
                 await self._finish()
@@ -257,7 +257,7 @@ class DeliveryWorker:
             self._deliveries.abandon_all()
             await asyncio.to_thread(self._poll.join, _JOIN_WITHIN_S)
             await asyncio.to_thread(table.stop)
-            await asyncio.to_thread(wishes.stop)
+            await asyncio.to_thread(settings.stop)
             await asyncio.to_thread(self._deliveries.readers.close)
             await http.close()
             attempts.close()
@@ -291,7 +291,7 @@ class DeliveryWorker:
             decode=decode,
             decode_owed=owed_decoder(decode),
             undecodable=self._schemas.lacks,
-            wishes=self.wishes,
+            settings=self.settings,
             encode=delivery_encoder(ids[topics.deliveries]),
             dead_letters=DeadLetters(writer, topics.dead_letters, encode=dead_letter_encoder(ids[topics.dead_letters])),
             notify=notices.write,
@@ -442,13 +442,13 @@ class DeliveryWorker:
         """Take rows over into the loop's thread; called in the table's."""
         self._loop.call_soon_threadsafe(self._apply_rows, batch)
 
-    def _bring_wishes(self, batch: WishBatch) -> None:
-        """Take operators' wishes over into the loop's thread; called in their reader's."""
-        self._loop.call_soon_threadsafe(self._apply_wishes, batch)
+    def _bring_settings(self, batch: SettingsBatch) -> None:
+        """Take operators' settings over into the loop's thread; called in their reader's."""
+        self._loop.call_soon_threadsafe(self._apply_settings, batch)
 
-    def _apply_wishes(self, batch: WishBatch) -> None:
-        for wish in self.wishes.apply(batch):
-            self._deliveries.wish_changed(wish.client, wish.target_digest)
+    def _apply_settings(self, batch: SettingsBatch) -> None:
+        for wanted in self.settings.apply(batch):
+            self._deliveries.settings_changed(wanted.client, wanted.target_digest)
 
     def _apply_rows(self, batch: TableBatch) -> None:
         batch.apply_to(self.table)

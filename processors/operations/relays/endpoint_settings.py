@@ -1,4 +1,4 @@
-"""The relay of operators' wishes: what is committed in the database reaches the `control` topic, and stays its newest.
+"""The relay of operators' settings: what the database has committed reaches the `control` topic, and stays its newest.
 
 One turn: read what was appended to the topic and learn from it; then publish what is pending. Until the topic's past
 was read nothing is written, for only then is it known whether the database is as new as the topic (it may be a restored
@@ -15,63 +15,63 @@ from dataclasses import dataclass
 import structlog
 
 from hookstream.processors.errors import ExpiredRecordsError, KafkaUnavailableError
-from hookstream.processors.tables.endpoint_settings import ControlReader, WishBatch
+from hookstream.processors.tables.endpoint_settings import ControlReader, SettingsBatch
 from hookstream.producers.errors import RegistryError
 from hookstream.subscriptions.database import NowMs, Sessions
-from hookstream.subscriptions.errors import DatabaseError, NotPublishedError
-from hookstream.subscriptions.wish_publication import (
-    PublishedWish,
-    WishPublisher,
+from hookstream.subscriptions.endpoint_settings_publication import (
+    PublishedSettings,
+    SettingsPublisher,
     learn,
-    publish_pending_wishes,
+    publish_pending_settings,
     rewrite_missing,
 )
+from hookstream.subscriptions.errors import DatabaseError, NotPublishedError
 
 _LOADING_STEP_S = 0.2
 
-log = structlog.get_logger("hookstream.wish_relay")
+log = structlog.get_logger("hookstream.endpoint_settings_relay")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WishRelayConfig:
+class EndpointSettingsRelayConfig:
     """How the relay works."""
 
     batch_rows: int = 100
-    # How late a wish made by another process is seen; one of this process wakes the relay.
+    # How late settings made by another process are seen; those of this process wake the relay.
     poll_interval_s: float = 0.2
     retry_after_s: float = 1.0
 
 
-class WishRelay:
+class EndpointSettingsRelay:
     """Publishes one database to one topic. `wake` and `trouble` may be called from any thread, the rest from one."""
 
     def __init__(
         self,
         sessions: Sessions,
-        publisher: WishPublisher,
-        make_reader: Callable[[Callable[[WishBatch], None]], ControlReader],
+        publisher: SettingsPublisher,
+        make_reader: Callable[[Callable[[SettingsBatch], None]], ControlReader],
         *,
         now_ms: NowMs,
-        config: WishRelayConfig | None = None,
+        config: EndpointSettingsRelayConfig | None = None,
     ) -> None:
         """Prepare; `make_reader` makes a reader that is not open yet, with the callback that takes what it reads."""
         self._sessions = sessions
         self._publisher = publisher
         self._make_reader = make_reader
         self._now_ms = now_ms
-        self._config = config or WishRelayConfig()
+        self._config = config or EndpointSettingsRelayConfig()
         self._reader: ControlReader | None = None
-        self._past: list[PublishedWish] | None = None
-        self._read: list[PublishedWish] = []
+        self._past: list[PublishedSettings] | None = None
+        self._read: list[PublishedSettings] = []
         self._woken = threading.Event()
-        self._trouble: str | None = "the relay of operators' wishes has not started"
+        self._trouble: str | None = "the relay of operators' settings has not started"
 
     def wake(self) -> None:
         """Say that something was committed just now."""
         self._woken.set()
 
     def trouble(self) -> str | None:
-        """What keeps wishes from reaching the topic, for `/readyz`; None where nothing does."""
+        """What keeps settings from reaching the topic, for `/readyz`; None where nothing does."""
         return self._trouble
 
     def run(self, stop: threading.Event) -> None:
@@ -103,7 +103,7 @@ class WishRelay:
         """
         if not self._follow():
             return 0
-        return publish_pending_wishes(self._sessions, self._publisher, limit=self._config.batch_rows)
+        return publish_pending_settings(self._sessions, self._publisher, limit=self._config.batch_rows)
 
     @property
     def loaded(self) -> bool:
@@ -124,9 +124,9 @@ class WishRelay:
     def _say(self, trouble: str | None) -> None:
         if trouble != self._trouble:
             if trouble is None:
-                log.info("operators' wishes reach the control topic")
+                log.info("operators' settings reach the control topic")
             else:
-                log.error("operators' wishes do not reach the control topic", reason=trouble)
+                log.error("operators' settings do not reach the control topic", reason=trouble)
         self._trouble = trouble
 
     def _follow(self) -> bool:
@@ -159,7 +159,8 @@ class WishRelay:
         self._reader = reader
         return reader
 
-    def _take(self, batch: WishBatch) -> None:
+    def _take(self, batch: SettingsBatch) -> None:
         self._read += [
-            PublishedWish(wish=wish, partition=partition, offset=offset) for partition, offset, wish in batch.wishes
+            PublishedSettings(wanted=wanted, partition=partition, offset=offset)
+            for partition, offset, wanted in batch.settings
         ]

@@ -1,4 +1,4 @@
-"""Writes operators' wishes to the `control` topic and says where they stand, once Kafka has acknowledged them."""
+"""Writes operators' settings to the `control` topic and says where they stand, once Kafka has acknowledged them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Self
 
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.operations.acknowledged_writer import AcknowledgedWriter, NewRecord
-from hookstream.schemas.control import EndpointWish
-from hookstream.subscriptions.wish_publication import PublishedWish
+from hookstream.schemas.control import EndpointSettings
+from hookstream.subscriptions.endpoint_settings_publication import PublishedSettings
 
 
-class WishWriter:
-    """A `WishPublisher`. One thread at a time."""
+class EndpointSettingsWriter:
+    """A `SettingsPublisher`. One thread at a time."""
 
-    def __init__(self, kafka: KafkaConfig, topic: str, *, encode: Callable[[EndpointWish], bytes]) -> None:
+    def __init__(self, kafka: KafkaConfig, topic: str, *, encode: Callable[[EndpointSettings], bytes]) -> None:
         """Prepare to write; nothing is sent yet."""
         self._writer = AcknowledgedWriter(kafka, topic)
         self._encode = encode
@@ -32,14 +32,14 @@ class WishWriter:
         """Forget the producer. Nothing waits in it: every call waits for its own reports."""
         self._writer.close()
 
-    def publish(self, wishes: Sequence[EndpointWish]) -> Sequence[PublishedWish]:
-        """Write wishes and say where they stand.
+    def publish(self, settings: Sequence[EndpointSettings]) -> Sequence[PublishedSettings]:
+        """Write settings and say where they stand.
 
         Raises:
             NotPublishedError: one or more were not acknowledged in time; some may be in the topic.
         """
-        written = self._writer.write([NewRecord(wish.key, self._encode(wish)) for wish in wishes])
+        written = self._writer.write([NewRecord(wanted.key, self._encode(wanted)) for wanted in settings])
         return [
-            PublishedWish(wish=wish, partition=row.partition, offset=row.offset)
-            for wish, row in zip(wishes, written, strict=True)
+            PublishedSettings(wanted=wanted, partition=row.partition, offset=row.offset)
+            for wanted, row in zip(settings, written, strict=True)
         ]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NAME = "434-5bd0a1f3c2e48796"
 WHY = ("--reason", "they start anew")
-WISH = {
+SETTINGS = {
     "endpoint": NAME, "paused": False, "skip_before_ms": 1_000, "retry_at_ms": None, "skipped": [], "published": True,
     "asked_by": "operator 7", "reason": "they start anew",
 }  # fmt: skip
@@ -38,12 +38,12 @@ class FakeApi:
             return {"delivery": {"state": self.state, "hook": {"id": 1}}}
         if path.startswith("/hooks/"):
             return {"hook": {"client": {"id": 434}, "target": "http://x/"}}
-        if path.endswith("/wish"):
-            return {"wish": WISH}
+        if path.endswith("/settings"):
+            return {"settings": SETTINGS}
         return {"endpoint": {"behind": 3, "replays_behind": 0, "behind_exact": True}}
 
     def post(self, path: str, _body: object) -> dict[str, Any]:
-        return {"wish": {**WISH, "paused": path.endswith("/pause")}}
+        return {"settings": {**SETTINGS, "paused": path.endswith("/pause")}}
 
     def delete(self, _path: str) -> None:
         self.cancelled = True

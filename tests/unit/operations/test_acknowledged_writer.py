@@ -8,9 +8,9 @@ import pytest
 
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.operations.queries.broker_clock import KafkaBrokerClock
-from hookstream.processors.operations.relays.endpoint_settings_writer import WishWriter
+from hookstream.processors.operations.relays.endpoint_settings_writer import EndpointSettingsWriter
 from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
-from hookstream.schemas.control import EndpointWish
+from hookstream.schemas.control import EndpointSettings
 from hookstream.schemas.event import ClientId
 from hookstream.subscriptions.errors import BrokerClockError, NotPublishedError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # A client that cannot even be opened: the key is none of librdkafka's.
 KAFKA = KafkaConfig(bootstrap_servers="k:9092", options={"no.such.key": "1"})
-WISH = EndpointWish(client=ClientId(434), target_digest=b"d" * 16, revision=1)
+SETTINGS = EndpointSettings(client=ClientId(434), target_digest=b"d" * 16, revision=1)
 
 
 def _row(write: Callable[[SubscriptionWriter], object]) -> object:
@@ -30,7 +30,7 @@ def _row(write: Callable[[SubscriptionWriter], object]) -> object:
     "write",
     [
         lambda: _row(lambda writer: writer.publish_tombstones([b"434|lead.new"])),
-        lambda: WishWriter(KAFKA, "control", encode=lambda _wish: b"").publish([WISH]),
+        lambda: EndpointSettingsWriter(KAFKA, "control", encode=lambda _wanted: b"").publish([SETTINGS]),
     ],
     ids=["subscriptions", "control"],
 )

@@ -9,42 +9,44 @@ import pytest
 from sqlalchemy import select
 
 from hookstream.processors.errors import ExpiredRecordsError, KafkaUnavailableError
-from hookstream.processors.operations.relays.endpoint_settings import WishRelay
-from hookstream.processors.tables.endpoint_settings import SeenWish, WishBatch
+from hookstream.processors.operations.relays.endpoint_settings import EndpointSettingsRelay
+from hookstream.processors.tables.endpoint_settings import SeenSettings, SettingsBatch
 from hookstream.subscriptions.database import open_database, open_sessions, reading, transact
-from hookstream.subscriptions.endpoint_wishes import row_of
+from hookstream.subscriptions.endpoint_settings import row_of
+from hookstream.subscriptions.endpoint_settings_publication import PublishedSettings
 from hookstream.subscriptions.errors import NotPublishedError
 from hookstream.subscriptions.migrations import migrate
-from hookstream.subscriptions.models import EndpointWishRow
-from hookstream.subscriptions.wish_publication import PublishedWish
-from tests.support.values import WISH
+from hookstream.subscriptions.models import EndpointSettingsRow
+from tests.support.values import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from hookstream.schemas.control import EndpointWish
+    from hookstream.schemas.control import EndpointSettings
     from hookstream.subscriptions.database import Sessions
 
-NEWER = replace(WISH, revision=WISH.revision + 1, paused=not WISH.paused)
+NEWER = replace(SETTINGS, revision=SETTINGS.revision + 1, paused=not SETTINGS.paused)
 
 
 @dataclass
 class Topic:
     """The control topic with one partition. A reader takes one record a step."""
 
-    wishes: list[EndpointWish] = field(default_factory=list)
+    settings: list[EndpointSettings] = field(default_factory=list)
     away: bool = False
     expired: bool = False
 
-    def publish(self, wishes: Sequence[EndpointWish]) -> Sequence[PublishedWish]:
+    def publish(self, settings: Sequence[EndpointSettings]) -> Sequence[PublishedSettings]:
         """Write."""
         if self.away:
             raise NotPublishedError("no acknowledgement")
-        self.wishes += wishes
-        first = len(self.wishes) - len(wishes)
-        return [PublishedWish(wish=wish, partition=0, offset=first + index) for index, wish in enumerate(wishes)]
+        self.settings += settings
+        first = len(self.settings) - len(settings)
+        return [
+            PublishedSettings(wanted=wanted, partition=0, offset=first + index) for index, wanted in enumerate(settings)
+        ]
 
-    def reader(self, deliver: Callable[[WishBatch], None]) -> Any:  # in place of a ControlReader
+    def reader(self, deliver: Callable[[SettingsBatch], None]) -> Any:  # in place of a ControlReader
         """Make a reader."""
         return Reader(self, deliver)
 
@@ -54,13 +56,13 @@ class Reader:
     """Reads the topic from its start."""
 
     topic: Topic
-    deliver: Callable[[WishBatch], None]
+    deliver: Callable[[SettingsBatch], None]
     position: int = 0
     end: int = 0
 
     def open(self) -> None:
         """Look where the end is."""
-        self.end = len(self.topic.wishes)
+        self.end = len(self.topic.settings)
 
     @property
     def loaded(self) -> bool:
@@ -72,11 +74,11 @@ class Reader:
         if self.topic.expired:
             self.topic.expired = False
             raise ExpiredRecordsError("cut")
-        if self.position >= len(self.topic.wishes):
+        if self.position >= len(self.topic.settings):
             return 0
-        seen = SeenWish(0, self.position, self.topic.wishes[self.position])
+        seen = SeenSettings(0, self.position, self.topic.settings[self.position])
         self.position += 1
-        self.deliver(WishBatch([seen], {0: self.position}))
+        self.deliver(SettingsBatch([seen], {0: self.position}))
         return 1
 
     def close(self) -> None:
@@ -92,12 +94,12 @@ def sessions(sqlite_url: str) -> Iterator[Sessions]:
     engine.dispose()
 
 
-def relay_of(sessions: Sessions, topic: Topic) -> WishRelay:
+def relay_of(sessions: Sessions, topic: Topic) -> EndpointSettingsRelay:
     """Make a relay."""
-    return WishRelay(sessions, topic, cast("Any", topic.reader), now_ms=lambda: 0)
+    return EndpointSettingsRelay(sessions, topic, cast("Any", topic.reader), now_ms=lambda: 0)
 
 
-def wish(sessions: Sessions, wanted: EndpointWish = WISH, *, published: int = 0) -> None:
+def wanted(sessions: Sessions, wanted: EndpointSettings = SETTINGS, *, published: int = 0) -> None:
     """Let an operator want something."""
     row = row_of(wanted)
     row.published_revision, row.updated_at_ms = published, 0
@@ -107,57 +109,57 @@ def wish(sessions: Sessions, wanted: EndpointWish = WISH, *, published: int = 0)
 def the_row(sessions: Sessions) -> tuple[int, int, bool]:
     """Revision, published revision, and whether the endpoint is paused."""
     with reading(sessions) as session:
-        row = session.scalars(select(EndpointWishRow)).one()
+        row = session.scalars(select(EndpointSettingsRow)).one()
         return row.revision, row.published_revision, row.paused
 
 
 def test_nothing_is_written_before_the_past_of_the_topic_was_read(sessions: Sessions) -> None:
-    other = replace(WISH, target_digest=b"\1" * 8)
+    other = replace(SETTINGS, target_digest=b"\1" * 8)
     topic = Topic([other, other, other])
-    wish(sessions)
+    wanted(sessions)
     relay = relay_of(sessions, topic)
     assert [relay.run_once() for _ in range(2)] == [0, 0]
     assert not relay.loaded
     assert relay.run_once() == 1
-    assert topic.wishes[3:] == [WISH]
+    assert topic.settings[3:] == [SETTINGS]
     assert relay.run_once() == 0
 
 
 def test_a_topic_that_lacks_what_was_published_gets_it_again(sessions: Sessions) -> None:
-    wish(sessions, published=WISH.revision)
+    wanted(sessions, published=SETTINGS.revision)
     topic = Topic()
     assert relay_of(sessions, topic).run_once() == 1
-    assert topic.wishes == [WISH]
+    assert topic.settings == [SETTINGS]
 
 
 def test_what_the_topic_has_is_not_written_again(sessions: Sessions) -> None:
-    wish(sessions, published=WISH.revision)
-    topic = Topic([WISH])
+    wanted(sessions, published=SETTINGS.revision)
+    topic = Topic([SETTINGS])
     relay = relay_of(sessions, topic)
     assert [relay.run_once() for _ in range(3)] == [0, 0, 0]
-    assert topic.wishes == [WISH]
+    assert topic.settings == [SETTINGS]
 
 
 def test_a_database_that_is_older_than_the_topic_takes_over_what_stands_there(sessions: Sessions) -> None:
-    wish(sessions, published=WISH.revision)
+    wanted(sessions, published=SETTINGS.revision)
     relay = relay_of(sessions, Topic([NEWER]))
     relay.run_once()
     assert the_row(sessions) == (NEWER.revision, NEWER.revision, NEWER.paused)
 
 
-def test_a_wish_that_a_suspended_relay_wrote_late_is_written_over(sessions: Sessions) -> None:
-    wish(sessions, NEWER)
+def test_a_settings_that_a_suspended_relay_wrote_late_is_written_over(sessions: Sessions) -> None:
+    wanted(sessions, NEWER)
     topic = Topic()
     relay = relay_of(sessions, topic)
     relay.run_once()
-    topic.wishes.append(WISH)
+    topic.settings.append(SETTINGS)
     for _ in range(3):
         relay.run_once()
-    assert topic.wishes == [NEWER, WISH, NEWER]
+    assert topic.settings == [NEWER, SETTINGS, NEWER]
 
 
 def test_what_kafka_does_not_acknowledge_stays_pending(sessions: Sessions) -> None:
-    wish(sessions)
+    wanted(sessions)
     topic = Topic(away=True)
     relay = relay_of(sessions, topic)
     with pytest.raises(NotPublishedError):
@@ -168,11 +170,11 @@ def test_what_kafka_does_not_acknowledge_stays_pending(sessions: Sessions) -> No
 
 
 def test_a_topic_that_was_cut_is_read_again_from_its_start(sessions: Sessions) -> None:
-    wish(sessions, published=WISH.revision)
-    topic = Topic([WISH])
+    wanted(sessions, published=SETTINGS.revision)
+    topic = Topic([SETTINGS])
     relay = relay_of(sessions, topic)
     relay.run_once()
-    topic.wishes.clear()
+    topic.settings.clear()
     topic.expired = True
     with pytest.raises(KafkaUnavailableError):
         relay.run_once()

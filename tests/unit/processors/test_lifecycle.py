@@ -1,4 +1,4 @@
-"""Waiting for what is away, readiness, and the wish to stop."""
+"""Waiting for what is away, readiness, and the settings to stop."""
 
 from __future__ import annotations
 

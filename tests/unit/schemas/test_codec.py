@@ -50,7 +50,7 @@ CASES: dict[str, tuple[object, Callable[[Any], bytes], Callable[[bytes | None], 
     "attempt": (values.ATTEMPT, codec.attempt_encoder(ATTEMPT), codec.attempt_decoder(SCHEMAS)),
     "dead_letter": (values.DEAD_LETTER, codec.dead_letter_encoder(DEAD_LETTER), codec.dead_letter_decoder(SCHEMAS)),
     "notice": (values.NOTICE, codec.notice_encoder(NOTICE), codec.notice_decoder(SCHEMAS)),
-    "wish": (values.WISH, codec.wish_encoder(CONTROL), codec.wish_decoder(SCHEMAS)),
+    "settings": (values.SETTINGS, codec.endpoint_settings_encoder(CONTROL), codec.endpoint_settings_decoder(SCHEMAS)),
 }
 
 
@@ -73,7 +73,7 @@ def test_the_bytes_of_every_release_are_read(name: str) -> None:
         (InternalSchema.ATTEMPT, values.ATTEMPT),
         (InternalSchema.DEAD_LETTER, values.DEAD_LETTER),
         (InternalSchema.NOTICE, values.NOTICE),
-        (InternalSchema.CONTROL, values.WISH),
+        (InternalSchema.CONTROL, values.SETTINGS),
     ],
 )
 def test_an_internal_schema_has_exactly_the_fields_of_its_value(schema: InternalSchema, kind: object) -> None:

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.tables import endpoint_settings as control_table
 from hookstream.processors.tables import held_records, table_reader
-from hookstream.processors.tables.endpoint_settings import ControlReader, WishBatch
+from hookstream.processors.tables.endpoint_settings import ControlReader, SettingsBatch
 from hookstream.processors.tables.table_reader import TableBatch, TableReader
 from hookstream.producers.errors import RegistryUnavailableError
 from tests.support.scripted_consumer import ScriptedConsumer, record
@@ -89,7 +89,7 @@ def _control(batches: list[list[Message]], monkeypatch: pytest.MonkeyPatch) -> R
     monkeypatch.setattr(control_table, "make_consumer", lambda _config: ScriptedConsumer(deque(batches), end=9))
     registry, seen = Registry(), list[int]()
 
-    def deliver(batch: WishBatch) -> None:
+    def deliver(batch: SettingsBatch) -> None:
         seen.extend(batch.next_offsets.values())
 
     reader = ControlReader(KAFKA, "t", decode=registry.decode, deliver=deliver)

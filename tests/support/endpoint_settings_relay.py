@@ -1,6 +1,6 @@
-"""The relay of operators' wishes with real parts, in this process or, killed at a chosen moment, in one of its own.
+"""The relay of operators' settings with real parts, in this process or, killed at a chosen moment, in one of its own.
 
-As a program: `python wish_relay.py MODE BOOTSTRAP TOPIC DATABASE_URL`, where MODE is one of `MODES`.
+As a program: `python endpoint_settings_relay.py MODE BOOTSTRAP TOPIC DATABASE_URL`, where MODE is one of `MODES`.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from hookstream.processors.kafka import KafkaConfig
-from hookstream.processors.operations.relays.endpoint_settings import WishRelay, WishRelayConfig
-from hookstream.processors.operations.relays.endpoint_settings_writer import WishWriter
+from hookstream.processors.operations.relays.endpoint_settings import EndpointSettingsRelay, EndpointSettingsRelayConfig
+from hookstream.processors.operations.relays.endpoint_settings_writer import EndpointSettingsWriter
 from hookstream.processors.tables.endpoint_settings import ControlReader
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
 from hookstream.schemas.catalogue import Catalogue, InternalSchema
-from hookstream.schemas.codec import wish_decoder, wish_encoder
+from hookstream.schemas.codec import endpoint_settings_decoder, endpoint_settings_encoder
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions
 from tests.support.subscription_relay import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hookstream.processors.tables.endpoint_settings import WishBatch
-    from hookstream.schemas.control import EndpointWish
+    from hookstream.processors.tables.endpoint_settings import SettingsBatch
+    from hookstream.schemas.control import EndpointSettings
     from hookstream.schemas.topics import TopicNames
-    from hookstream.subscriptions.wish_publication import PublishedWish
+    from hookstream.subscriptions.endpoint_settings_publication import PublishedSettings
 
-ENCODE = wish_encoder(1)
-DECODE = wish_decoder(lambda _: InternalSchema.CONTROL.text)
+ENCODE = endpoint_settings_encoder(1)
+DECODE = endpoint_settings_decoder(lambda _: InternalSchema.CONTROL.text)
 
 
 @dataclass
@@ -55,14 +55,14 @@ class ControlTopic:
         create_topics(kafka, [spec for spec in specs if spec.name == names.control], replication_factor=1)
         return cls(kafka, names.control)
 
-    def reader(self, deliver: Callable[[WishBatch], None]) -> ControlReader:
+    def reader(self, deliver: Callable[[SettingsBatch], None]) -> ControlReader:
         """Read it as the relay does."""
         return ControlReader(self.kafka, self.name, decode=DECODE, deliver=deliver)
 
-    def wishes(self) -> list[EndpointWish]:
+    def settings(self) -> list[EndpointSettings]:
         """Everything that is in it now."""
-        found: list[EndpointWish] = []
-        reader = self.reader(lambda batch: found.extend(wish for _, _, wish in batch.wishes))
+        found: list[EndpointSettings] = []
+        reader = self.reader(lambda batch: found.extend(wanted for _, _, wanted in batch.settings))
         reader.open()
         try:
             ends = time.monotonic() + 20
@@ -73,32 +73,34 @@ class ControlTopic:
             reader.close()
         return found
 
-    def relay(self, sessions: Sessions, writer: type[WishWriter] = WishWriter) -> WishRelay:
+    def relay(
+        self, sessions: Sessions, writer: type[EndpointSettingsWriter] = EndpointSettingsWriter
+    ) -> EndpointSettingsRelay:
         """Make a relay to it."""
-        return WishRelay(
+        return EndpointSettingsRelay(
             sessions,
             writer(self.kafka, self.name, encode=ENCODE),
             self.reader,
             now_ms=now_ms,
-            config=WishRelayConfig(poll_interval_s=0.01, retry_after_s=0.05),
+            config=EndpointSettingsRelayConfig(poll_interval_s=0.01, retry_after_s=0.05),
         )
 
 
-class DyingBeforeWriter(WishWriter):
-    """kill -9 between the commit of a wish and its publication."""
+class DyingBeforeWriter(EndpointSettingsWriter):
+    """kill -9 between the commit of settings and its publication."""
 
-    def publish(self, wishes: Sequence[EndpointWish]) -> Sequence[PublishedWish]:
+    def publish(self, settings: Sequence[EndpointSettings]) -> Sequence[PublishedSettings]:
         """Die."""
         os.kill(os.getpid(), signal.SIGKILL)
-        return super().publish(wishes)
+        return super().publish(settings)
 
 
-class DyingAfterWriter(WishWriter):
+class DyingAfterWriter(EndpointSettingsWriter):
     """kill -9 between the acknowledgement of Kafka and the commit that remembers it."""
 
-    def publish(self, wishes: Sequence[EndpointWish]) -> Sequence[PublishedWish]:
+    def publish(self, settings: Sequence[EndpointSettings]) -> Sequence[PublishedSettings]:
         """Publish and die."""
-        super().publish(wishes)
+        super().publish(settings)
         os.kill(os.getpid(), signal.SIGKILL)
         return ()
 

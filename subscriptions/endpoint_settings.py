@@ -1,7 +1,8 @@
 """What operators want of endpoints: every change locks the endpoint's row, raises its revision and is audited.
 
-A wish is absolute, and a verb changes its own part of it: of a pause and a drain that meet, both hold; of a pause and a
-resume, the one that committed last. The row is the outbox of the `control` topic, see `wish_publication`.
+Settings are absolute, and a verb changes its own part of them: of a pause and a drain that meet, both hold; of a pause
+and a resume, the one that committed last. The row is the outbox of the `control` topic, see
+`endpoint_settings_publication`.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from dataclasses import asdict, dataclass, replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from hookstream.schemas.control import EndpointWish, SkippedDelivery, endpoint_id, target_digest
+from hookstream.schemas.control import EndpointSettings, SkippedDelivery, endpoint_id, target_digest
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookState
 
 from .errors import EndpointNotFoundError, TooManySkipsError
-from .models import AuditRow, EndpointWishRow, SlotRow
+from .models import AuditRow, EndpointSettingsRow, SlotRow
 
-# A wish is one record, and a worker holds all of them. Who skips more wants to drain.
+# Settings are one record, and a worker holds all of them. Who skips more wants to drain.
 MAX_SKIPPED = 500
 # Longer than a delivery is owed: a skip that is forgotten must not be one that was still waited for.
 _SKIPPED_KEPT_MS = 60 * 24 * 3600 * 1000
@@ -39,36 +40,36 @@ class EndpointKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredWish:
-    """A wish, and whether Kafka has it: then the worker that owns the endpoint follows it, or will when it is back."""
+class StoredSettings:
+    """Settings, and whether Kafka has them: then the endpoint's worker follows them, or will when it runs."""
 
-    wish: EndpointWish
+    wanted: EndpointSettings
     published: bool
     updated_at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointWishes:
-    """The wishes, as one transaction sees and changes them. `actor` and `now_ms` go into what is written."""
+class EndpointSettingsChanges:
+    """The settings, as one transaction sees and changes them. `actor` and `now_ms` go into what is written."""
 
     session: Session
     actor: str
     now_ms: int
 
-    def get(self, endpoint: EndpointKey) -> StoredWish:
-        """Read the present wish; nothing is wished where nobody ever wished anything.
+    def get(self, endpoint: EndpointKey) -> StoredSettings:
+        """Read the present settings; nothing is set where nobody ever set anything.
 
         Raises:
-            EndpointNotFoundError: no hook has this target, and no wish was made.
+            EndpointNotFoundError: no hook has this target, and no settings were made.
         """
-        row = self.session.get(EndpointWishRow, (endpoint.client, endpoint.target_digest.hex()))
+        row = self.session.get(EndpointSettingsRow, (endpoint.client, endpoint.target_digest.hex()))
         if row is None:
             self._check_exists(endpoint)
-            nothing = EndpointWish(client=endpoint.client, target_digest=endpoint.target_digest)
-            return StoredWish(wish=nothing, published=True, updated_at_ms=0)
-        return stored_wish(row)
+            nothing = EndpointSettings(client=endpoint.client, target_digest=endpoint.target_digest)
+            return StoredSettings(wanted=nothing, published=True, updated_at_ms=0)
+        return stored_settings(row)
 
-    def pause(self, endpoint: EndpointKey, reason: str) -> StoredWish:
+    def pause(self, endpoint: EndpointKey, reason: str) -> StoredSettings:
         """Send nothing to the endpoint; what arrives is owed.
 
         Raises:
@@ -78,26 +79,26 @@ class EndpointWishes:
         row.paused = True
         return self._written(row, "pause", reason, {})
 
-    def resume(self, endpoint: EndpointKey, reason: str) -> StoredWish:
+    def resume(self, endpoint: EndpointKey, reason: str) -> StoredSettings:
         """Send again what is owed, in order."""
         row = self._locked(endpoint)
         row.paused = False
         return self._written(row, "resume", reason, {})
 
-    def retry_now(self, endpoint: EndpointKey, reason: str) -> StoredWish:
+    def retry_now(self, endpoint: EndpointKey, reason: str) -> StoredSettings:
         """Wait for no time any more: neither the endpoint nor one of its resources."""
         row = self._locked(endpoint)
         row.retry_at_ms = max(self.now_ms, row.retry_at_ms + 1)  # above the last one, whose clock may have been ahead
         return self._written(row, "retry-now", reason, {})
 
-    def drain(self, endpoint: EndpointKey, reason: str, *, before_ms: int) -> StoredWish:
+    def drain(self, endpoint: EndpointKey, reason: str, *, before_ms: int) -> StoredSettings:
         """Move what is owed since before then (the broker's time) to the dead letters."""
         row = self._locked(endpoint)
         row.skip_before_ms = max(row.skip_before_ms, before_ms)  # what was drained once stays so
         row.drained_by, row.drain_reason = self.actor, reason
         return self._written(row, "drain", reason, {"skip_before_ms": row.skip_before_ms})
 
-    def skip(self, endpoint: EndpointKey, reason: str, *, delivery_id: str, at_ms: int) -> StoredWish:
+    def skip(self, endpoint: EndpointKey, reason: str, *, delivery_id: str, at_ms: int) -> StoredSettings:
         """Move one delivery to the dead letters, if it is owed since before then (the broker's time).
 
         Raises:
@@ -115,12 +116,12 @@ class EndpointWishes:
         row.skipped = [asdict(skip) for skip in (*kept, mine)]
         return self._written(row, "skip", reason, {"delivery_id": delivery_id})
 
-    def _locked(self, endpoint: EndpointKey) -> EndpointWishRow:
+    def _locked(self, endpoint: EndpointKey) -> EndpointSettingsRow:
         key = (endpoint.client, endpoint.target_digest.hex())
-        row = self.session.get(EndpointWishRow, key, with_for_update=True)
+        row = self.session.get(EndpointSettingsRow, key, with_for_update=True)
         if row is None:
             self._check_exists(endpoint)
-            row = row_of(EndpointWish(client=endpoint.client, target_digest=endpoint.target_digest))
+            row = row_of(EndpointSettings(client=endpoint.client, target_digest=endpoint.target_digest))
             self.session.add(row)
         return row
 
@@ -129,45 +130,47 @@ class EndpointWishes:
         if not any(target_digest(target) == endpoint.target_digest for target in self.session.scalars(targets)):
             raise EndpointNotFoundError(endpoint.id)
 
-    def _written(self, row: EndpointWishRow, verb: str, reason: str, detail: Mapping[str, object]) -> StoredWish:
+    def _written(
+        self, row: EndpointSettingsRow, verb: str, reason: str, detail: Mapping[str, object]
+    ) -> StoredSettings:
         row.revision += 1
         row.asked_by, row.reason = self.actor, reason
         row.updated_at_ms = self.now_ms
-        wish = wish_of(row)
+        wanted = settings_of(row)
         self.session.add(
             AuditRow(
                 at_ms=self.now_ms,
                 actor=self.actor,
                 action=f"endpoint.{verb}",
                 client=row.client,
-                detail={"endpoint": wish.endpoint, "revision": row.revision, "reason": reason, **detail},
+                detail={"endpoint": wanted.endpoint, "revision": row.revision, "reason": reason, **detail},
             )
         )
         self.session.flush()
-        return stored_wish(row)
+        return stored_settings(row)
 
 
-def row_of(wish: EndpointWish) -> EndpointWishRow:
+def row_of(wanted: EndpointSettings) -> EndpointSettingsRow:
     """A new row that says the same, not published."""
-    row = EndpointWishRow(client=wish.client, target_digest=wish.target_digest.hex(), published_revision=0)
-    overwrite(row, wish)
+    row = EndpointSettingsRow(client=wanted.client, target_digest=wanted.target_digest.hex(), published_revision=0)
+    overwrite(row, wanted)
     return row
 
 
-def overwrite(row: EndpointWishRow, wish: EndpointWish) -> None:
-    """Let a row say what a wish of its endpoint says."""
-    row.paused = wish.paused
-    row.skip_before_ms = wish.skip_before_ms
-    row.retry_at_ms = wish.retry_at_ms
-    row.skipped = [asdict(skip) for skip in wish.skipped]
-    row.asked_by, row.reason = wish.asked_by, wish.reason
-    row.drained_by, row.drain_reason = wish.drained_by, wish.drain_reason
-    row.revision = wish.revision
+def overwrite(row: EndpointSettingsRow, wanted: EndpointSettings) -> None:
+    """Let a row say what settings of its endpoint says."""
+    row.paused = wanted.paused
+    row.skip_before_ms = wanted.skip_before_ms
+    row.retry_at_ms = wanted.retry_at_ms
+    row.skipped = [asdict(skip) for skip in wanted.skipped]
+    row.asked_by, row.reason = wanted.asked_by, wanted.reason
+    row.drained_by, row.drain_reason = wanted.drained_by, wanted.drain_reason
+    row.revision = wanted.revision
 
 
-def wish_of(row: EndpointWishRow) -> EndpointWish:
+def settings_of(row: EndpointSettingsRow) -> EndpointSettings:
     """The row as the `control` topic holds it."""
-    return EndpointWish(
+    return EndpointSettings(
         client=ClientId(row.client),
         target_digest=bytes.fromhex(row.target_digest),
         paused=row.paused,
@@ -182,15 +185,15 @@ def wish_of(row: EndpointWishRow) -> EndpointWish:
     )
 
 
-def stored_wish(row: EndpointWishRow) -> StoredWish:
+def stored_settings(row: EndpointSettingsRow) -> StoredSettings:
     """The row as a value that outlives its session."""
-    return StoredWish(
-        wish=wish_of(row), published=row.published_revision == row.revision, updated_at_ms=row.updated_at_ms
+    return StoredSettings(
+        wanted=settings_of(row), published=row.published_revision == row.revision, updated_at_ms=row.updated_at_ms
     )
 
 
-def merged(newer: EndpointWish, older: EndpointWish) -> EndpointWish:
-    """Two wishes of one endpoint that do not know each other: what can only grow is both's, the rest the newer's."""
+def merged(newer: EndpointSettings, older: EndpointSettings) -> EndpointSettings:
+    """Two settings of one endpoint that do not know each other: what can only grow is both's, the rest the newer's."""
     mine = {skip.delivery_id for skip in newer.skipped}
     drained = newer if newer.skip_before_ms >= older.skip_before_ms else older
     return replace(
@@ -203,5 +206,5 @@ def merged(newer: EndpointWish, older: EndpointWish) -> EndpointWish:
     )
 
 
-def _skipped(row: EndpointWishRow) -> list[SkippedDelivery]:
+def _skipped(row: EndpointSettingsRow) -> list[SkippedDelivery]:
     return [SkippedDelivery(**skip) for skip in row.skipped]  # type: ignore[arg-type]  # as `asdict` made them

@@ -1,9 +1,9 @@
-"""From wishes to the `control` topic: what has to be written there, and what is learnt from what stands there.
+"""From settings to the `control` topic: what has to be written there, and what is learnt from what stands there.
 
 A row is published while it is locked, until Kafka has acknowledged. What a writer that lost its lock still writes
 afterwards is seen by every relay, which follows the topic, and the row is written again behind it. A topic that is
-ahead means that the database is an older one, restored from a backup: its wish is taken over. A topic that lacks what
-was published is a new one: it is written again.
+ahead means that the database is an older one, restored from a backup: its settings are taken over. A topic that lacks
+what was published is a new one: it is written again.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from typing import Protocol
 from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session
 
-from hookstream.schemas.control import EndpointWish
+from hookstream.schemas.control import EndpointSettings
 
 from .database import Sessions, reading, transact
-from .endpoint_wishes import merged, overwrite, row_of, wish_of
-from .models import AuditRow, EndpointWishRow
+from .endpoint_settings import merged, overwrite, row_of, settings_of
+from .models import AuditRow, EndpointSettingsRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedWish:
+class PublishedSettings:
     """A record of the topic."""
 
-    wish: EndpointWish
+    wanted: EndpointSettings
     partition: int
     offset: int
 
 
-class WishPublisher(Protocol):
+class SettingsPublisher(Protocol):
     """Writes rows to the `control` topic; a call returns when Kafka has acknowledged all of them."""
 
-    def publish(self, wishes: Sequence[EndpointWish]) -> Sequence[PublishedWish]:
+    def publish(self, settings: Sequence[EndpointSettings]) -> Sequence[PublishedSettings]:
         """Write rows and say where they stand, in the order given.
 
         Raises:
@@ -43,23 +43,23 @@ class WishPublisher(Protocol):
         ...
 
 
-def publish_pending_wishes(sessions: Sessions, publisher: WishPublisher, *, limit: int) -> int:
+def publish_pending_settings(sessions: Sessions, publisher: SettingsPublisher, *, limit: int) -> int:
     """Publish what was written since, oldest first; give the number of rows. Those that another relay holds are its.
 
     Raises:
         NotPublishedError: Kafka did not acknowledge; all of them stay pending.
         DatabaseUnavailableError: the same.
     """
-    pending = select(EndpointWishRow).where(EndpointWishRow.revision > EndpointWishRow.published_revision)
+    pending = select(EndpointSettingsRow).where(EndpointSettingsRow.revision > EndpointSettingsRow.published_revision)
     with reading(sessions) as session:
         if session.scalar(pending.limit(1)) is None:
             return 0
-    locked = pending.order_by(EndpointWishRow.updated_at_ms).limit(limit).with_for_update(skip_locked=True)
+    locked = pending.order_by(EndpointSettingsRow.updated_at_ms).limit(limit).with_for_update(skip_locked=True)
 
     def work(session: Session) -> int:
         rows = session.scalars(locked).all()
         if rows:
-            for row, published in zip(rows, publisher.publish([wish_of(row) for row in rows]), strict=True):
+            for row, published in zip(rows, publisher.publish([settings_of(row) for row in rows]), strict=True):
                 row.published_revision = row.revision
                 row.published_partition, row.published_offset = published.partition, published.offset
         return len(rows)
@@ -67,38 +67,38 @@ def publish_pending_wishes(sessions: Sessions, publisher: WishPublisher, *, limi
     return transact(sessions, work)
 
 
-def learn(sessions: Sessions, seen: Sequence[PublishedWish], *, now_ms: int) -> int:
+def learn(sessions: Sessions, seen: Sequence[PublishedSettings], *, now_ms: int) -> int:
     """Compare records that were read from the topic with the database and put right what differs; give how much did."""
-    keys = {_key(record.wish) for record in seen}
+    keys = {_key(record.wanted) for record in seen}
     with reading(sessions) as session:
         rows = _by_key(session.scalars(_of(keys)))
-        if not any(_tells(record, rows.get(_key(record.wish))) for record in seen):
+        if not any(_tells(record, rows.get(_key(record.wanted))) for record in seen):
             return 0
 
     def work(session: Session) -> int:
         rows = _by_key(session.scalars(_of(keys).with_for_update()))
         learnt = 0
         for record in seen:
-            row = rows.get(_key(record.wish))
+            row = rows.get(_key(record.wanted))
             if _tells(record, row):
-                rows[_key(record.wish)] = _taken(session, record, row, now_ms)
+                rows[_key(record.wanted)] = _taken(session, record, row, now_ms)
                 learnt += 1
         return learnt
 
     return transact(sessions, work)
 
 
-def rewrite_missing(sessions: Sessions, seen: Iterable[PublishedWish]) -> int:
+def rewrite_missing(sessions: Sessions, seen: Iterable[PublishedSettings]) -> int:
     """Make pending again what was published and is not among `seen`, all that the topic holds; give how many."""
     newest: dict[tuple[int, str], int] = {}
     for record in seen:
-        key = _key(record.wish)
-        newest[key] = max(newest.get(key, 0), record.wish.revision)
+        key = _key(record.wanted)
+        newest[key] = max(newest.get(key, 0), record.wanted.revision)
 
     def work(session: Session) -> int:
         lost = [
             row
-            for row in session.scalars(select(EndpointWishRow).with_for_update())
+            for row in session.scalars(select(EndpointSettingsRow).with_for_update())
             if newest.get((row.client, row.target_digest), 0) < row.published_revision
         ]
         for row in lost:
@@ -108,49 +108,51 @@ def rewrite_missing(sessions: Sessions, seen: Iterable[PublishedWish]) -> int:
     return transact(sessions, work)
 
 
-def _tells(record: PublishedWish, row: EndpointWishRow | None) -> bool:
+def _tells(record: PublishedSettings, row: EndpointSettingsRow | None) -> bool:
     """Whether a record says anything that the database does not know, or stands wrongly behind a newer one."""
-    if row is None or record.wish.revision > row.revision:
+    if row is None or record.wanted.revision > row.revision:
         return True
     behind = (
         record.partition == row.published_partition
         and row.published_offset is not None
         and record.offset > row.published_offset
     )
-    return behind and record.wish.revision < row.published_revision
+    return behind and record.wanted.revision < row.published_revision
 
 
-def _taken(session: Session, record: PublishedWish, row: EndpointWishRow | None, now_ms: int) -> EndpointWishRow:
-    wish = record.wish
-    if row is not None and wish.revision <= row.revision:
-        row.published_revision = wish.revision  # pending again: it is written behind what stands there
+def _taken(
+    session: Session, record: PublishedSettings, row: EndpointSettingsRow | None, now_ms: int
+) -> EndpointSettingsRow:
+    wanted = record.wanted
+    if row is not None and wanted.revision <= row.revision:
+        row.published_revision = wanted.revision  # pending again: it is written behind what stands there
         return row
-    adopted = wish
+    adopted = wanted
     if row is None:
-        row = row_of(wish)
+        row = row_of(wanted)
         session.add(row)
-    elif row.revision > row.published_revision:  # an operator has wished something since the backup was restored
-        adopted = replace(merged(wish_of(row), wish), revision=wish.revision + 1)
+    elif row.revision > row.published_revision:  # an operator has set something since the backup was restored
+        adopted = replace(merged(settings_of(row), wanted), revision=wanted.revision + 1)
         overwrite(row, adopted)
     else:
-        overwrite(row, wish)
-    row.published_revision = wish.revision
+        overwrite(row, wanted)
+    row.published_revision = wanted.revision
     row.published_partition, row.published_offset = record.partition, record.offset
     row.updated_at_ms = now_ms
-    detail = {"endpoint": wish.endpoint, "revision": adopted.revision, "topic_revision": wish.revision}
-    session.add(AuditRow(at_ms=now_ms, actor="relay", action="endpoint.adopt", client=wish.client, detail=detail))
+    detail = {"endpoint": wanted.endpoint, "revision": adopted.revision, "topic_revision": wanted.revision}
+    session.add(AuditRow(at_ms=now_ms, actor="relay", action="endpoint.adopt", client=wanted.client, detail=detail))
     session.flush()
     return row
 
 
-def _key(wish: EndpointWish) -> tuple[int, str]:
-    return wish.client, wish.target_digest.hex()
+def _key(wanted: EndpointSettings) -> tuple[int, str]:
+    return wanted.client, wanted.target_digest.hex()
 
 
-def _of(keys: Iterable[tuple[int, str]]) -> Select[EndpointWishRow]:
-    key = tuple_(EndpointWishRow.client, EndpointWishRow.target_digest)
-    return select(EndpointWishRow).where(key.in_(list(keys)))
+def _of(keys: Iterable[tuple[int, str]]) -> Select[EndpointSettingsRow]:
+    key = tuple_(EndpointSettingsRow.client, EndpointSettingsRow.target_digest)
+    return select(EndpointSettingsRow).where(key.in_(list(keys)))
 
 
-def _by_key(rows: Iterable[EndpointWishRow]) -> dict[tuple[int, str], EndpointWishRow]:
+def _by_key(rows: Iterable[EndpointSettingsRow]) -> dict[tuple[int, str], EndpointSettingsRow]:
     return {(row.client, row.target_digest): row for row in rows}

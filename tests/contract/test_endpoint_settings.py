@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select
 
-from hookstream.schemas.control import EndpointWish, endpoint_id, target_digest
+from hookstream.schemas.control import EndpointSettings, endpoint_id, target_digest
 from hookstream.schemas.event import ClientId
 from hookstream.subscriptions.database import reading, transact
-from hookstream.subscriptions.errors import NotPublishedError
-from hookstream.subscriptions.models import AuditRow, EndpointWishRow
-from hookstream.subscriptions.wish_publication import (
-    PublishedWish,
+from hookstream.subscriptions.endpoint_settings_publication import (
+    PublishedSettings,
     learn,
-    publish_pending_wishes,
+    publish_pending_settings,
     rewrite_missing,
 )
+from hookstream.subscriptions.errors import NotPublishedError
+from hookstream.subscriptions.models import AuditRow, EndpointSettingsRow
 from tests.support.subscriptions_api import TARGET, Api, Caller
 
 if TYPE_CHECKING:
@@ -34,23 +34,23 @@ DELIVERY = "msg_00112233445566778899aabbccddeeff"
 class FakeControl:
     """The control topic, one partition of it."""
 
-    records: list[PublishedWish] = field(default_factory=list)
+    records: list[PublishedSettings] = field(default_factory=list)
     away: bool = False
 
-    def publish(self, wishes: Sequence[EndpointWish]) -> Sequence[PublishedWish]:
+    def publish(self, settings: Sequence[EndpointSettings]) -> Sequence[PublishedSettings]:
         """Append, unless Kafka is away."""
         if self.away:
             msg = "no delivery report in time"
             raise NotPublishedError(msg)
         first = len(self.records)
-        written = [PublishedWish(wish=wish, partition=0, offset=n) for n, wish in enumerate(wishes, first)]
+        written = [PublishedSettings(wanted=wanted, partition=0, offset=n) for n, wanted in enumerate(settings, first)]
         self.records += written
         return written
 
     @property
-    def newest(self) -> EndpointWish:
+    def newest(self) -> EndpointSettings:
         """What compaction would keep."""
-        return self.records[-1].wish
+        return self.records[-1].wanted
 
 
 @pytest.fixture
@@ -68,42 +68,42 @@ def operator(api: Api) -> Caller:
 
 
 def say(caller: Caller, verb: str, **body: str) -> dict[str, Any]:
-    """Say a verb and give the wish that it leads to."""
+    """Say a verb and give the settings that it leads to."""
     answer = caller("POST", f"/endpoints/{ENDPOINT}/{verb}", {"reason": "it melts", **body})
     assert answer.status_code == 200, answer.text
-    wish: dict[str, Any] = answer.json()["wish"]
-    return wish
+    wanted: dict[str, Any] = answer.json()["settings"]
+    return wanted
 
 
 def publish(api: Api, topic: FakeControl) -> int:
     """Let a relay have its turn."""
-    return publish_pending_wishes(api.sessions, topic, limit=10)
+    return publish_pending_settings(api.sessions, topic, limit=10)
 
 
 def shown(caller: Caller) -> dict[str, Any]:
-    """Read the present wish."""
-    wish: dict[str, Any] = caller("GET", f"/endpoints/{ENDPOINT}/wish").json()["wish"]
-    return wish
+    """Read the present settings."""
+    wanted: dict[str, Any] = caller("GET", f"/endpoints/{ENDPOINT}/settings").json()["settings"]
+    return wanted
 
 
 def test_every_verb_changes_its_own_part_and_is_audited(api: Api, operator: Caller) -> None:
-    """A row holds the whole wish: a later verb leaves what others asked for, and each is audited with who and why."""
+    """A row holds all settings: a later verb leaves what others asked for, and each is audited with who and why."""
     assert (shown(operator)["revision"], shown(operator)["published"]) == (0, True)
     assert say(operator, "pause")["paused"]
     assert say(operator, "drain")["skip_before_ms"] == api.broker_clock.ms, "the time of the broker, not of the API"
     assert say(operator, "skip", delivery=DELIVERY)["skipped"][0]["delivery"] == DELIVERY
     first = say(operator, "retry-now")["retry_at_ms"]
     assert say(operator, "retry-now")["retry_at_ms"] > first, "asked twice within a millisecond is asked twice"
-    wish = say(operator, "resume")
-    assert (wish["paused"], wish["skip_before_ms"], len(wish["skipped"])) == (False, api.broker_clock.ms, 1)
-    assert (wish["revision"], wish["published"], wish["reason"]) == (6, False, "it melts")
+    wanted = say(operator, "resume")
+    assert (wanted["paused"], wanted["skip_before_ms"], len(wanted["skipped"])) == (False, api.broker_clock.ms, 1)
+    assert (wanted["revision"], wanted["published"], wanted["reason"]) == (6, False, "it melts")
     with reading(api.sessions) as session:
         rows = session.scalars(select(AuditRow).where(AuditRow.action.startswith("endpoint."))).all()
         assert [row.action.partition(".")[2] for row in rows] == [
             "pause", "drain", "skip", "retry-now", "retry-now", "resume",
         ]  # fmt: skip
         assert {(row.actor, row.client, row.detail["reason"]) for row in rows} == {
-            (wish["asked_by"], CLIENT, "it melts")
+            (wanted["asked_by"], CLIENT, "it melts")
         }
 
 
@@ -111,8 +111,8 @@ def test_two_operators_at_once_are_both_heard(api: Api, operator: Caller) -> Non
     """Of verbs that meet none is lost, and the endpoint's first row is made once."""
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda verb: say(operator, verb), ["pause", "drain", "pause", "drain"]))
-    wish = shown(operator)
-    assert (wish["revision"], wish["paused"], wish["skip_before_ms"]) == (4, True, api.broker_clock.ms)
+    wanted = shown(operator)
+    assert (wanted["revision"], wanted["paused"], wanted["skip_before_ms"]) == (4, True, api.broker_clock.ms)
 
 
 def test_nobody_else_may(api: Api, operator: Caller) -> None:
@@ -137,7 +137,7 @@ def test_a_single_skip_is_forgotten_after_its_time_and_there_is_a_most(api: Api,
     say(operator, "pause")
 
     def fill(session: Any) -> None:  # of SQLAlchemy
-        row = session.get_one(EndpointWishRow, (CLIENT, target_digest(TARGET).hex()))
+        row = session.get_one(EndpointSettingsRow, (CLIENT, target_digest(TARGET).hex()))
         at_ms = api.clock()
         row.skipped = [{"delivery_id": f"msg_{n}", "at_ms": at_ms, "asked_by": "a", "reason": "b"} for n in range(500)]
 
@@ -148,8 +148,8 @@ def test_a_single_skip_is_forgotten_after_its_time_and_there_is_a_most(api: Api,
     assert [skip["delivery"] for skip in say(operator, "skip", delivery=DELIVERY)["skipped"]] == [DELIVERY]
 
 
-def test_a_wish_waits_for_kafka_and_is_published_once(api: Api, operator: Caller) -> None:
-    """While Kafka is away a wish stays pending; then it is written, and the API says so."""
+def test_settings_wait_for_kafka_and_are_published_once(api: Api, operator: Caller) -> None:
+    """While Kafka is away settings stays pending; then it is written, and the API says so."""
     topic = FakeControl(away=True)
     say(operator, "pause")
     with pytest.raises(NotPublishedError):
@@ -163,28 +163,28 @@ def test_a_wish_waits_for_kafka_and_is_published_once(api: Api, operator: Caller
 
 
 def test_a_late_row_is_written_over(api: Api, operator: Caller) -> None:
-    """A relay that was suspended writes an old wish behind the present one: the present one is written again."""
+    """A relay that was suspended writes an old settings behind the present one: the present one is written again."""
     topic = FakeControl()
     say(operator, "pause")
     publish(api, topic)
     say(operator, "resume")
     publish(api, topic)
-    late = topic.publish([topic.records[0].wish])
+    late = topic.publish([topic.records[0].wanted])
     assert learn(api.sessions, late, now_ms=api.clock()) == 1
     assert publish(api, topic) == 1
     assert (topic.newest.paused, topic.newest.revision) == (False, 2)
 
 
 def test_a_restored_database_takes_over_what_the_topic_knows(api: Api, operator: Caller) -> None:
-    """A topic that is ahead wins over what was restored; what an operator has wished since is kept with it."""
+    """A topic that is ahead wins over what was restored; what an operator has set since is kept with it."""
     topic = FakeControl()
     say(operator, "pause")
     publish(api, topic)
     ahead = replace(topic.newest, revision=9, paused=False, skip_before_ms=77, drained_by="x", drain_reason="y")
     topic.publish([ahead])
     assert learn(api.sessions, topic.records, now_ms=api.clock()) == 1
-    wish = shown(operator)
-    assert (wish["revision"], wish["paused"], wish["skip_before_ms"], wish["published"]) == (9, False, 77, True)
+    wanted = shown(operator)
+    assert (wanted["revision"], wanted["paused"], wanted["skip_before_ms"], wanted["published"]) == (9, False, 77, True)
 
     say(operator, "pause")
     topic.publish([replace(ahead, revision=20, retry_at_ms=88)])
@@ -194,9 +194,9 @@ def test_a_restored_database_takes_over_what_the_topic_knows(api: Api, operator:
     assert (newest.revision, newest.paused, newest.skip_before_ms, newest.retry_at_ms) == (21, True, 77, 88)
 
 
-def test_a_lost_database_learns_every_wish(api: Api, operator: Caller) -> None:
-    """A wish that the database never had is taken over, and a verb goes on from it."""
-    foreign = EndpointWish(client=ClientId(CLIENT), target_digest=target_digest(TARGET), paused=True, revision=5)
+def test_a_lost_database_learns_all_settings(api: Api, operator: Caller) -> None:
+    """Settings that the database never had is taken over, and a verb goes on from it."""
+    foreign = EndpointSettings(client=ClientId(CLIENT), target_digest=target_digest(TARGET), paused=True, revision=5)
     assert learn(api.sessions, FakeControl().publish([foreign]), now_ms=api.clock()) == 1
     assert (shown(operator)["paused"], say(operator, "drain")["revision"]) == (True, 6)
 

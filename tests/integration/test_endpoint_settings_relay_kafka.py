@@ -1,4 +1,4 @@
-"""The relay of operators' wishes on a real broker and PostgreSQL: a wish that was answered reaches the topic."""
+"""The relay of operators' settings on a real broker and PostgreSQL: settings that was answered reaches the topic."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hookstream.schemas.control import endpoint_id, target_digest
-from tests.support import wish_relay
+from tests.support import endpoint_settings_relay
+from tests.support.endpoint_settings_relay import ControlTopic
 from tests.support.subscriptions_api import TARGET, Api
 from tests.support.wait import eventually
-from tests.support.wish_relay import ControlTopic
 
 if TYPE_CHECKING:
     from hookstream.schemas.topics import TopicNames
@@ -23,7 +23,7 @@ ENDPOINT = endpoint_id(CLIENT, target_digest(TARGET))
 
 
 @pytest.mark.parametrize(("mode", "written"), [("dies-before", 0), ("dies-after", 1)])
-def test_kill_9_between_the_commit_of_a_wish_and_its_publication_loses_nothing(
+def test_kill_9_between_the_commit_of_settings_and_its_publication_loses_nothing(
     kafka: Kafka, topics: TopicNames, processes: Processes, database_url: str, mode: str, written: int
 ) -> None:
     topic = ControlTopic.make(kafka.bootstrap_servers, topics)
@@ -32,17 +32,23 @@ def test_kill_9_between_the_commit_of_a_wish_and_its_publication_loses_nothing(
         assert api.integrator(CLIENT).create().status_code == 201
         operator = api.operator()
         answer = operator("POST", f"/endpoints/{ENDPOINT}/pause", {"reason": "ticket 17"})
-        assert answer.json()["wish"]["published"] is False, answer.text
-        program = (Path(wish_relay.__file__), mode, topic.kafka.bootstrap_servers, topic.name, database_url)
+        assert answer.json()["settings"]["published"] is False, answer.text
+        program = (
+            Path(endpoint_settings_relay.__file__),
+            mode,
+            topic.kafka.bootstrap_servers,
+            topic.name,
+            database_url,
+        )
         killed = processes.python(*program, name=mode)
         assert killed.wait(60) == -9, killed.complaint("was not killed")
-        assert len(topic.wishes()) == written
-        assert operator("GET", f"/endpoints/{ENDPOINT}/wish").json()["wish"]["published"] is False
+        assert len(topic.settings()) == written
+        assert operator("GET", f"/endpoints/{ENDPOINT}/settings").json()["settings"]["published"] is False
         successor = topic.relay(api.sessions)
         eventually(successor.run_once, 30)
         successor.close()
-        wishes = topic.wishes()
-        assert {(wish.endpoint, wish.paused, wish.revision) for wish in wishes} == {(ENDPOINT, True, 1)}
-        assert operator("GET", f"/endpoints/{ENDPOINT}/wish").json()["wish"]["published"] is True
+        settings = topic.settings()
+        assert {(wanted.endpoint, wanted.paused, wanted.revision) for wanted in settings} == {(ENDPOINT, True, 1)}
+        assert operator("GET", f"/endpoints/{ENDPOINT}/settings").json()["settings"]["published"] is True
     finally:
         api.close()
