@@ -1,20 +1,16 @@
-"""When an endpoint counts as down, when it is probed, and how much it gets at once."""
+"""When an endpoint counts as down, when it waits, what is not sent to it, and how much it gets at once."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from itertools import accumulate
-from pathlib import Path
 
 import pytest
 
 from hookstream.processors.delivery.engine.endpoint_health import EndpointHealth
-from hookstream.processors.delivery.engine.policy import FULL_SCHEDULE_S, HOUR_S, MINUTE_S, EnginePolicy
-from hookstream.processors.delivery.engine.retry_schedule import probe_pause_s
+from hookstream.processors.delivery.engine.policy import HOUR_S, MINUTE_S, EnginePolicy
+from tests.support.values import DELIVERY
 
 POLICY = EnginePolicy()
-RECEIVERS = Path(__file__).parents[3] / "docs" / "receivers.md"
 
 
 def health(*resources: str, policy: EnginePolicy = POLICY) -> EndpointHealth:
@@ -84,33 +80,113 @@ def test_an_endpoint_comes_back_with_few_requests_at_once() -> None:
     assert endpoint.limit == POLICY.concurrency_start
 
 
-def test_probes_begin_at_once_are_steady_for_two_minutes_and_then_rare() -> None:
-    pauses = [probe_pause_s(failed, POLICY) for failed in range(40)]
-    assert pauses[:6] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2])
-    assert pauses[6:29] == [5.0] * 23
-    assert pauses[29:36] == [10, 20, 40, 80, 160, 300, 300]
-    steady = [at for at, pause in zip(accumulate(pauses), pauses, strict=True) if pause == POLICY.probe_steady_s]
-    assert 115 <= steady[-1] <= 125
+def test_quick_answers_to_a_full_endpoint_raise_what_it_gets_up_to_the_most() -> None:
+    endpoint = health("a", "b")
+    endpoint.succeed("a", 0.01, 0)
+    assert endpoint.limit == POLICY.concurrency_start, "it did not use what it has"
+    for _ in range(1_000):
+        endpoint.succeed("a", 0.01, int(endpoint.limit))
+    assert endpoint.limit == POLICY.concurrency_max
 
 
-def test_a_pace_of_probes_that_falls_is_refused() -> None:
-    assert probe_pause_s(3, replace(POLICY, probe_first_s=5.0)) == 5.0
-    for first_s, longest_s in ((0.0, 300.0), (6.0, 300.0), (0.1, 4.0)):
-        with pytest.raises(ValueError, match="probe_first_s"):
-            replace(POLICY, probe_first_s=first_s, probe_max_s=longest_s)
+def test_a_failed_probe_opens_nothing_and_lowers_nothing() -> None:
+    endpoint = health("a")
+    endpoint.quarantine(0.0)
+    assert not any(fails(endpoint, "a", float(n)) for n in range(100))
+    assert endpoint.limit == POLICY.concurrency_start
 
 
-def test_receivers_are_told_the_schedule_that_is_kept() -> None:
-    told = " ".join(RECEIVERS.read_text().split())
-    words = [_words(seconds) for seconds in FULL_SCHEDULE_S]
-    assert f"tried again after {', '.join(words[:-1])} and {words[-1]}," in told
-    days = sum(FULL_SCHEDULE_S) / (24 * HOUR_S)
-    assert re.search(r"three days and some hours after the first attempt", told)
-    assert 3 < days < 3.5
+def test_a_success_ends_the_quarantine_and_says_so_once() -> None:
+    endpoint = health("a")
+    endpoint.quarantine(0.0)
+    assert endpoint.succeed("a", 0.01, 1)
+    assert not endpoint.succeed("a", 0.01, 1)
+    assert not endpoint.sick
 
 
-def _words(seconds: float) -> str:
-    for unit, name in ((HOUR_S, "h"), (MINUTE_S, "min"), (1.0, "s")):
-        if seconds >= unit:
-            return f"{seconds / unit:g} {name}"
-    raise AssertionError(seconds)
+def test_each_failed_probe_makes_the_next_one_later() -> None:
+    endpoint = health("a")
+    endpoint.quarantine(100.0)
+    assert endpoint.probe_at == pytest.approx(100.1)
+    endpoint.probed(200.0)
+    assert endpoint.probe_at == pytest.approx(200.2)
+    endpoint.look_again(300.0)
+    assert endpoint.probe_at == pytest.approx(300.2), "nothing was sent, so it is as soon as before"
+
+
+def test_a_rejection_blames_the_record_only_while_other_resources_succeed() -> None:
+    endpoint = health("a", "b")
+    assert not endpoint.blames_record("a"), "nothing ever succeeded"
+    endpoint.succeed("b", 0.01, 1)
+    fails(endpoint, "a", 0.0)
+    assert endpoint.blames_record("a")
+    assert not endpoint.blames_record("b"), "another one failed since the last success"
+    fails(endpoint, "b", 0.0)
+    assert not endpoint.blames_record("a")
+
+
+def test_a_rejection_of_the_only_resource_is_the_endpoints_failure() -> None:
+    endpoint = health("a")
+    endpoint.succeed("a", 0.01, 1)
+    assert not endpoint.blames_record("a")
+
+
+def test_a_busy_endpoint_waits_as_long_as_it_asks_within_a_floor_that_doubles_and_an_hour() -> None:
+    def wait(endpoint: EndpointHealth, asked_s: float | None) -> float:
+        return endpoint.busy(asked_s, now=endpoint.quiet_until, wall_ms=1)
+
+    assert wait(health(), 17.0) == 17.0
+    assert wait(health(), 24 * HOUR_S) == HOUR_S
+    endpoint = health()
+    assert [wait(endpoint, None) for _ in range(10)] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 5 * MINUTE_S]
+    endpoint.succeed("a", 0.01, 1)
+    assert wait(endpoint, 0.0) == 1, "a success begins it anew"
+
+
+def test_refusals_of_what_was_in_flight_together_count_as_one_and_the_longest_holds() -> None:
+    endpoint = health()
+    for asked_s in (3.0, 9.0, 1.0):
+        endpoint.busy(asked_s, now=10.0, wall_ms=1)
+    assert (endpoint.busy_streak, endpoint.quiet_until) == (1, 19.0)
+
+
+def test_the_five_day_clock_starts_with_the_first_failure_and_ends_with_a_success() -> None:
+    endpoint = health("a")
+    for wall_ms in (1_000, 2_000):
+        endpoint.fail("a", now=0.0, wall_ms=wall_ms)
+        endpoint.busy(None, now=0.0, wall_ms=wall_ms)
+    assert endpoint.failing_since_ms == 1_000
+    endpoint.succeed("a", 0.01, 1)
+    assert endpoint.failing_since_ms == 0
+
+
+def test_nothing_is_sent_to_an_endpoint_that_is_sick_or_paused_or_asked_for_silence() -> None:
+    endpoint = health()
+    assert not endpoint.waits(10.0)
+    endpoint.quiet_until = 10.5
+    assert endpoint.waits(10.0)
+    assert not endpoint.waits(10.5)
+    endpoint.paused = True
+    assert endpoint.waits(10.5)
+    endpoint.paused, endpoint.sick = False, True
+    assert endpoint.waits(10.5)
+
+
+def test_what_an_operator_skips_is_by_when_it_is_owed_so_what_was_resent_since_is_sent() -> None:
+    endpoint = health()
+    old, resent = replace(DELIVERY, arrived_ms=5, replayed_at_ms=0), replace(DELIVERY, arrived_ms=5, replayed_at_ms=11)
+    assert not endpoint.skips_some
+    endpoint.skip_before_ms = 10
+    assert (endpoint.skips_some, endpoint.skips(old), endpoint.skips(resent)) == (True, True, False)
+    endpoint.skip_before_ms, endpoint.skipped = 0, {DELIVERY.id: 10}
+    assert (endpoint.skips_some, endpoint.skips(old), endpoint.skips(resent)) == (True, True, False)
+
+
+def test_health_is_stored_only_where_there_is_something_to_tell_the_next_owner() -> None:
+    endpoint = health("a")
+    endpoint.paused, endpoint.skip_before_ms = True, 10  # known from elsewhere
+    assert endpoint.unremarkable(10.0)
+    for field, told in (("sick", True), ("quiet_until", 11.0), ("failing_since_ms", 1), ("retried_at_ms", 1)):
+        endpoint = health("a")
+        setattr(endpoint, field, told)
+        assert not endpoint.unremarkable(10.0), field
