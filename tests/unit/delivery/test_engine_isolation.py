@@ -1,0 +1,145 @@
+"""Moves that take records out of the window, so that others do not wait for them."""
+
+from __future__ import annotations
+
+from hookstream.processors.delivery.engine.lanes import LIVE
+from hookstream.processors.delivery.engine.outcome import FAILED
+from hookstream.schemas.delivery import DeadLetterReason
+from hookstream.schemas.hook import HookState, NoticeKind, Revision
+from tests.support.small_engine import SmallEngine, offsets
+
+WINDOW = {"window_records": 4, "read_ahead_records": 4, "buffer_records": 3}
+
+
+def test_a_full_window_is_relieved_of_the_resource_that_holds_its_oldest_record_and_of_no_other() -> None:
+    small = SmallEngine(**WINDOW)
+    row = small.row()
+    small.read(row, 1, 2, 1, 2)
+    small.send()
+    small.wait(small.policy.young_s)
+    assert small.engine.room(LIVE) == 1
+    assert small.cursor(row, 1).next == 0
+    assert small.window() == [1, 3]
+
+
+def test_a_window_whose_oldest_record_is_young_is_waited_for() -> None:
+    small = SmallEngine(**WINDOW)
+    small.read(small.row(), 1, 2, 3, 4)
+    assert small.engine.room(LIVE) == 0
+    assert small.window() == [0, 1, 2, 3]
+
+
+def test_a_record_of_a_hook_that_the_table_does_not_know_goes_behind_a_cursor_and_an_alert_says_so() -> None:
+    small, unknown = SmallEngine(), SmallEngine().row()
+    small.read(unknown, 1)
+    assert small.window() == [0]
+    small.wait(small.policy.stale_wait_s)
+    assert small.unknown == [unknown.id]
+    assert small.window() == []
+    assert small.cursor(unknown).next == 0
+
+
+def test_a_full_window_does_not_wait_for_the_table() -> None:
+    small = SmallEngine(**WINDOW)
+    row = small.row()
+    small.read(row, 1, 2, 3, 4, hook_revision=Revision(9))
+    small.wait(small.policy.young_s)
+    assert small.engine.room(LIVE) == 4
+    assert small.unknown == [row.id]
+
+
+def test_an_endpoint_in_quarantine_takes_what_it_is_owed_out_of_the_window_and_leaves_others_alone() -> None:
+    small = SmallEngine()
+    sick, well = small.row(1), small.row(2, target="https://two.example/")
+    small.quarantine(sick)
+    small.read(well, 1)
+    small.read(sick, 3)
+    assert small.window() == [2]
+    assert offsets(small.send()) == [2]
+    assert small.cursor(sick).next == 0
+
+
+def test_a_quarantine_is_ended_by_a_probe_with_the_window_as_it_was() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.quarantine(row)
+    small.answer(small.probe(row))
+    small.catch_up()
+    assert small.window() == [1]
+    assert not small.stream().owing
+
+
+def test_the_probes_take_a_record_of_another_resource_each_time() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.quarantine(row)
+    probed = []
+    for _ in range(4):
+        post = small.probe(row)
+        probed.append(post.pending.delivery.concept_id)
+        small.answer(post, FAILED)
+    assert probed == [101, 102, 101, 102]
+
+
+def test_a_resource_behind_a_cursor_takes_along_what_other_hooks_of_the_endpoint_are_owed_of_it() -> None:
+    """Or a later record of the resource would overtake the one that waits for its retry."""
+    small = SmallEngine(near_s=0.5)
+    first, second = small.row(1), small.row(2)
+    small.read(first, 1)
+    small.read(second, 1, 2)
+    small.answer(small.send()[0], FAILED)
+    assert (small.cursor(first, 1).next, small.cursor(second, 1).next) == (0, 1)
+    small.read(second, 1, 2)
+    assert small.window() == [2, 4]
+
+
+def test_more_resource_cursors_than_an_endpoint_may_have_become_one_for_each_hook() -> None:
+    small = SmallEngine(near_s=0.5, max_resource_cursors=2, breaker_after_s=1e9)
+    row = small.row()
+    small.read(row, 1, 2, 3)
+    for post in small.send():
+        small.answer(post, FAILED)
+    assert small.backlog(row).cursor is not None
+    assert small.endpoint(row).behind[LIVE]
+
+
+def test_an_endpoint_that_holds_much_of_the_window_for_long_goes_behind_cursors_without_blame() -> None:
+    small = SmallEngine(window_records=8, read_ahead_records=8, buffer_records=4)
+    row = small.row()
+    small.read(row, 1, 1)
+    small.wait(small.policy.lagging_s)
+    assert small.window() == [0, 1]
+    small.read(row, 1)
+    assert small.window() == []
+    assert small.endpoint(row).behind[LIVE]
+    assert not small.endpoint(row).health.sick
+
+
+def test_an_endpoint_that_holds_much_of_the_window_for_a_moment_stays_there() -> None:
+    small = SmallEngine(window_records=8, read_ahead_records=8, buffer_records=4)
+    small.read(small.row(), 1, 1, 1)
+    assert small.window() == [0, 1, 2]
+
+
+def test_that_a_hook_is_disabled_is_said_again_until_its_row_shows_it() -> None:
+    small = SmallEngine(disable_after_s=60.0, notice_every_s=60.0, breaker_after_s=1e9)
+    row = small.row()
+    small.read(row, 1)
+    small.answer(small.send_one(), FAILED)
+    small.wait(61.0)
+    small.wait(60.0)
+    assert small.notices == [(row.id, NoticeKind.FAILING)] * 2
+    small.change(row, state=HookState.DISABLED)
+    small.wait(60.0)
+    assert len(small.notices) == 2
+
+
+def test_a_dead_letter_is_produced_once() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1)
+    small.endpoint(row).health.skip_before_ms = small.wall_ms
+    for _ in range(3):
+        small.engine.ledger.wake_lanes(small.endpoint(row))
+        assert small.send() == []
+    assert [reason for _, _, reason in small.dead_letters] == [DeadLetterReason.SKIPPED]

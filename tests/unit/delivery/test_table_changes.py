@@ -1,0 +1,152 @@
+"""What waits follows its hook: deleted, replaced, retargeted, disabled, enabled."""
+
+from __future__ import annotations
+
+from hookstream.processors.delivery.engine.outcome import FAILED, GONE
+from hookstream.processors.delivery.engine.retry_schedule import LaneClock
+from hookstream.schemas.hook import HookId, HookState, Revision
+from tests.support.small_engine import SmallEngine, offsets
+
+
+def test_a_deleted_hooks_records_settle_without_a_request() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1, 2)
+    small.change(row, state=HookState.DELETED)
+    assert small.window() == []
+    assert small.send() == []
+
+
+def test_a_deleted_hooks_cursors_and_clocks_go_with_it() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.quarantine(row)
+    assert small.cursor(row).next == 0
+    assert small.backlog(row).clocks
+    small.change(row, state=HookState.DELETED)
+    assert small.backlog(row).empty
+    assert not small.stream().owing
+
+
+def test_a_hook_that_another_replaced_in_its_slot_is_cancelled() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1)
+    small.change(row, id=HookId(9))
+    assert small.window() == []
+
+
+def test_a_row_that_is_older_than_a_hook_says_nothing_of_it() -> None:
+    """A rebuilt table is read from its beginning."""
+    small = SmallEngine()
+    row = small.row(revision=Revision(5))
+    small.read(row, 1)
+    small.put(small.row(id=HookId(9), revision=Revision(4)))
+    assert small.window() == [0]
+
+
+def test_a_record_in_flight_when_its_hook_is_deleted_settles_with_its_answer() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1)
+    post = small.send_one()
+    small.change(row, state=HookState.DELETED)
+    assert small.window() == [0]
+    small.answer(post, FAILED)
+    assert small.window() == []
+
+
+def test_what_waits_goes_to_the_new_target() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1, 2)
+    small.change(row, target="https://two.example/")
+    assert [post.endpoint.target for post in small.send()] == ["https://two.example/"] * 2
+
+
+def test_the_new_target_waits_for_the_request_to_the_old_one() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1, 2)
+    small.answer(small.send()[1])
+    small.read(row, 1, 3)
+    small.change(row, target="https://two.example/")
+    assert small.send() == []
+    small.answer(next(iter(small.stream().in_flight.values())))
+    assert offsets(small.send()) == [2, 3]
+
+
+def test_a_hook_that_moves_to_an_endpoint_in_quarantine_is_owed_by_a_cursor() -> None:
+    small = SmallEngine()
+    well, sick = small.row(1), small.row(2, target="https://two.example/")
+    small.quarantine(sick)
+    small.read(well, 1)
+    moved = small.change(well, target=sick.target)
+    assert small.cursor(moved).next == 2
+    assert small.window() == []
+
+
+def test_what_a_disabled_hook_owes_waits_in_a_cursor_and_is_sent_when_it_is_enabled() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1, 2)
+    disabled = small.change(row, state=HookState.DISABLED)
+    assert small.cursor(row).next == 0
+    small.catch_up()
+    assert small.send() == []
+    small.change(disabled, state=HookState.ENABLED)
+    small.catch_up()
+    assert offsets(small.send()) == [0, 1]
+
+
+def test_a_hook_that_a_410_disabled_is_enabled_by_a_higher_revision_and_by_nothing_else() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1)
+    small.answer(small.send_one(), GONE)
+    small.put(row)
+    assert small.hook(row).disabled_under == row.revision
+    small.change(row)
+    assert small.hook(row).disabled_under is None
+    small.catch_up()
+    assert offsets(small.send()) == [0]
+
+
+def test_an_enabled_hook_has_five_days_again() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1)
+    small.answer(small.send_one(), GONE)
+    small.endpoint(row).health.failing_since_ms = 1
+    small.change(row)
+    assert small.endpoint(row).health.failing_since_ms == 0
+
+
+def test_what_arrived_before_the_hook_wants_records_is_settled_where_it_waits() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1, arrived_ms=10)
+    small.read(row, 2, arrived_ms=20)
+    small.change(row, not_before_ms=20)
+    assert small.window() == [1]
+
+
+def test_a_change_keeps_the_clocks_of_a_hook_that_stays() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1)
+    small.answer(small.send_one(), FAILED)
+    small.change(row, rate_limit_per_s=5.0)
+    (clock,) = small.backlog(row).clocks.values()
+    assert clock == LaneClock(1, 1, small.now + 1.0, spent=False, first_failed_ms=small.wall_ms)
+
+
+def test_the_probes_of_an_endpoint_begin_again_when_one_of_its_hooks_comes_back() -> None:
+    """What the hook owes may lie below what they have passed."""
+    small = SmallEngine()
+    row = small.row()
+    small.quarantine(row)
+    walk = small.endpoint(row).probe
+    assert walk.heads
+    small.change(row)
+    assert not walk.heads
