@@ -9,8 +9,8 @@ from __future__ import annotations
 
 MAX_INT, MAX_LONG = 2**31 - 1, 2**63 - 1
 YEAR_10000_MS = 253_402_300_800_000  # beyond it no date can be written; who comes near has sent microseconds
-# Names and ids of ours have at most 250; an entry of PostgreSQL's indexes has 2,704 bytes.
-MAX_NAME_BYTES = 500
+# Names and ids of ours have at most 250 characters; an entry of PostgreSQL's indexes has 2,704 bytes.
+MAX_NAME_CHARS, _MAX_NAME_BYTES = 250, 500
 _LONGEST = len(str(MAX_LONG))
 
 
@@ -36,4 +36,4 @@ def checked_long(value: object) -> int:
 
 def is_storable(*texts: str) -> bool:
     """Whether these are names or ids that every database takes, in an index too."""
-    return all("\0" not in text and len(text.encode()) <= MAX_NAME_BYTES for text in texts)
+    return all("\0" not in text and len(text.encode()) <= _MAX_NAME_BYTES for text in texts)

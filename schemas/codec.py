@@ -15,9 +15,9 @@ from uuid import UUID
 
 from .attempt import Attempt, AttemptResult
 from .avro_schema import AvroSchema
-from .bounded import MAX_INT, MAX_LONG, YEAR_10000_MS, is_storable
+from .bounded import MAX_INT, MAX_LONG, MAX_NAME_CHARS, YEAR_10000_MS, is_storable
 from .catalogue import Catalogue, InternalSchema
-from .control import EndpointSettings, SkippedDelivery
+from .control import DIGEST_BYTES, EndpointSettings, SkippedDelivery
 from .delivery import DeadLetter, DeadLetterReason, Delivery
 from .errors import InvalidValueError, UndecodableError
 from .event import Concept, Event
@@ -359,9 +359,27 @@ def endpoint_settings_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes 
             return None
         record, _ = read(data)
         record["skipped"] = tuple(SkippedDelivery(**skip) for skip in record["skipped"])
-        return EndpointSettings(**record)
+        settings = EndpointSettings(**record)
+        if not _is_written_by_relays(settings):
+            msg = "a client, a target, a revision or a text that no operator can have asked with"
+            raise UndecodableError(msg)
+        return settings
 
     return decode
+
+
+def _is_written_by_relays(settings: EndpointSettings) -> bool:
+    """Whether the database takes it, which learns from the topic what it lacks, and takes later ones after it."""
+    texts = [settings.reason, settings.drain_reason]
+    for skip in settings.skipped:
+        texts += (skip.delivery_id, skip.asked_by, skip.reason)
+    return (
+        settings.client >= 0
+        and 0 <= settings.revision < MAX_LONG
+        and len(settings.target_digest) == DIGEST_BYTES
+        and max(len(settings.asked_by), len(settings.drained_by)) <= MAX_NAME_CHARS
+        and not any("\0" in text for text in (*texts, settings.asked_by, settings.drained_by))
+    )
 
 
 def subscription_encoder(schema_id: int) -> Callable[[Hook | ResyncMark], bytes]:

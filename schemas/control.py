@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from .event import ClientId
 
+DIGEST_BYTES = 8
 _ENDPOINT_ID = re.compile(r"(0|[1-9][0-9]{0,18})-([0-9a-f]{16})", re.ASCII)
 
 
@@ -80,4 +81,4 @@ def parse_endpoint_id(text: str) -> tuple[ClientId, bytes] | None:
 
 def target_digest(target: str) -> bytes:
     """Eight bytes that stand for a target wherever its URL, which may carry a secret in its query, has no place."""
-    return hashlib.blake2b(target.encode(), digest_size=8).digest()
+    return hashlib.blake2b(target.encode(), digest_size=DIGEST_BYTES).digest()

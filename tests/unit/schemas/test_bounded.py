@@ -133,6 +133,7 @@ def test_a_delivery_that_no_router_writes_is_undecodable(change: dict[str, objec
 # --- what a database would refuse again and again ---------------------------------------------------------------------
 
 ATTEMPT = codec.attempt_decoder(Schemas({1: InternalSchema.ATTEMPT.text}))
+SETTINGS = codec.endpoint_settings_decoder(Schemas({1: InternalSchema.CONTROL.text}))
 NOTICE = codec.notice_decoder(Schemas({1: InternalSchema.NOTICE.text}))
 
 
@@ -161,6 +162,24 @@ def test_a_notice_that_no_worker_writes_is_undecodable(change: dict[str, object]
     data = codec.notice_encoder(1)(dataclasses.replace(values.NOTICE, **change))  # type: ignore[arg-type]
     with pytest.raises(UndecodableError, match="no worker"):
         NOTICE(data)
+
+
+ONE = values.SETTINGS.skipped[0]
+SKIPS = [dataclasses.replace(ONE, delivery_id="\0"), dataclasses.replace(ONE, reason="\0")]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{name: text} for name in ("asked_by", "drained_by") for text in ("a\0", "x" * 251)]
+    + [{"reason": "\0"}, {"drain_reason": "\0"}, {"client": -1}, {"revision": -1}, {"revision": MAX_LONG}]
+    + [{"target_digest": digest} for digest in (b"", b"short", b"nine byte")]
+    + [{"skipped": (skip,)} for skip in SKIPS],
+)
+def test_endpoint_settings_that_no_operator_can_have_are_undecodable(change: dict[str, object]) -> None:
+    """A relay takes over what a restored database lacks, and would be refused it again and again."""
+    data = codec.endpoint_settings_encoder(1)(dataclasses.replace(values.SETTINGS, **change))  # type: ignore[arg-type]
+    with pytest.raises(UndecodableError, match="no operator"):
+        SETTINGS(data)
 
 
 @pytest.mark.parametrize("header", [b"9223372036854775807:1", b"1000000001:1", b"1:253402300800000"])
