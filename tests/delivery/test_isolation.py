@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pytest
 
     from tests.support.delivery_world import DeliveryWorld
+    from tests.support.processes import Processes
 
 # A window that a single endpoint of these tests would fill several times over.
 SMALL_WINDOW = {
@@ -56,6 +57,21 @@ def test_clients_whose_endpoints_hang_do_not_take_every_place(world: DeliveryWor
     eventually(lambda: world.targets.held >= 50)
     world.wait_all(20, of=world.send(good, range(100), partition=0))
     assert world.targets.held >= 50
+
+
+def test_a_worker_that_may_open_no_more_files_lives_on(world: DeliveryWorld, processes: Processes) -> None:
+    """Endpoints that hang take all files that a worker may open: it stays and delivers everything once they answer."""
+    crowd = [world.hook(number, number, world.targets.url(f"bad-{number}")) for number in range(1, 61)]
+    world.publish(*crowd)
+    world.targets.answer = lambda _seen: HANG
+    worker = world.spawn(processes, open_files=256, attempt_timeout_s=3.0)
+    for hook in crowd:
+        world.send(hook, range(8), partition=0)
+    eventually(lambda: any(each.result is AttemptResult.CONNECT_FAILED for each in world.attempts()), 30)
+    assert "builtins.OSError" in worker.log_text(), "it was for another reason"
+    world.targets.answer = lambda _seen: OK
+    world.wait_all(60)
+    assert worker.running
 
 
 def test_a_failing_endpoint_holds_up_nobody(world: DeliveryWorld) -> None:

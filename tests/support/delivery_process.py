@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import threading
 import time
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 class WorkerSettings(StageConfig):
     """A stage's settings, librdkafka's own keys, the time-outs of requests, and how long names are remembered.
 
-    `fenced_after_s`: how long a process may be silent and still send; works in a process of its own only.
+    Works in a process of its own only: `fenced_after_s`, how long it may be silent and still send; `open_files`, how
+    many it may have, 0 for as many as the test has.
     """
 
     kafka_options: dict[str, str] = field(default_factory=dict)
@@ -42,6 +44,7 @@ class WorkerSettings(StageConfig):
     attempt_timeout_s: float = 15.0
     names_fresh_s: float = 30.0
     fenced_after_s: float = 30.0
+    open_files: int = 0
     require_https: bool = False
     denied_networks: list[str] = field(default_factory=list)
     allowed_ports: list[int] = field(default_factory=list)
@@ -100,6 +103,8 @@ def build_worker(
 def main() -> None:
     """Deliver until SIGTERM; the log says `worker is ready` once."""
     settings = WorkerSettings(**json.loads(sys.argv[1]))
+    if settings.open_files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (settings.open_files, settings.open_files))
     configure(level="info", form="json")
     # The broker's session time-out is 45 s by default and 6 s in tests, so what has to be shorter is shorter here, too.
     committing.FENCED_AFTER_S = delivery_loop._AWAY_S = settings.fenced_after_s
