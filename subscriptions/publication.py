@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session
 
-from hookstream.schemas.bounded import long_of
+from hookstream.schemas.bounded import is_storable, long_of
 from hookstream.schemas.hook import HookState, slot_key
 
 from .changes import ChangePublisher, hook_of
@@ -50,10 +50,10 @@ class Judgement:
 
 
 def parse_slot_key(key: bytes | None) -> SlotId | None:
-    """The slot of a record's key; None where it is no slot's."""
+    """The slot of a record's key; None where it is no slot's, such as one that a database refuses to be asked for."""
     text, _, event = (key or b"").decode(errors="replace").partition("|")
     client = long_of(text)
-    return (client, event) if client is not None and event else None
+    return (client, event) if client is not None and event and is_storable(event) else None
 
 
 def publish_pending(sessions: Sessions, publisher: ChangePublisher, *, limit: int) -> int:

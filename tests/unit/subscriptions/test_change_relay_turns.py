@@ -351,6 +351,8 @@ def test_a_resync_that_ends_early_leaves_no_mark(api: Api, topic: MemoryTopic) -
         ("٤٣٤|lead.new".encode(), None),
         (b"9223372036854775808|lead.new", None),
         (b"\xff|x", None),
+        (b"434|lead.\0", None),
+        (b"434|" + b"x" * 501, None),
         (RESYNC_MARK_KEY, None),
     ],
 )
