@@ -28,7 +28,8 @@ DELIVERIES = 23 * 2 * 2
 # Changes one thing in the process of the demo before it starts.
 PLANTED = """
 import sys
-from hookstream.processors.cli import demo_run, main
+from hookstream.processors.cli import main
+from hookstream.processors.cli.trial import demo_run
 demo_run._ARRIVED_WITHIN_S = 3.0
 {bug}
 sys.exit(main.run(["demo"]))
@@ -45,7 +46,7 @@ deliver, routed = Router._deliver, []
 Router._deliver = lambda self, *args: routed.append(1) if not routed else deliver(self, *args)
 """,
     "is not what was sent": """
-from hookstream.processors.delivery import worker
+from hookstream.processors.delivery.worker import worker
 decoder = worker.delivery_decoder
 def forgetful(schemas):
     decode = decoder(schemas)
