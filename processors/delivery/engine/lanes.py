@@ -1,7 +1,7 @@
 """What the engine holds in memory: pending deliveries, lanes, endpoints, clients, and the hooks they belong to.
 
 Lane = (endpoint, resource): one request in flight, its head is the lowest offset. These are plain mutable records; the
-rules that move them are in `engine.py`, `catch_up.py` and `hand_over.py`.
+rules that move them are in `sending.py`, `answers.py`, `isolation.py` and `catch_up.py`.
 """
 
 from __future__ import annotations
