@@ -106,9 +106,10 @@ def test_a_slow_network_delays_both_ways(client: socket.socket, proxy: TcpProxy)
 
 
 def test_an_upstream_that_is_gone_resets_the_client() -> None:
+    # The reset may come while `connect` still waits for its own result, or afterwards.
     with (
-        TcpProxy(1) as nobody,
-        socket.create_connection(("127.0.0.1", nobody.port), timeout=5.0) as client,
+        TcpProxy(1) as gone,
         pytest.raises(ConnectionResetError),
+        socket.create_connection(("127.0.0.1", gone.port), timeout=5.0) as client,
     ):
         client.recv(1)
