@@ -6,10 +6,12 @@ Source: Confluent Schema Registry, "Schema references".
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 
 from confluent_kafka.schema_registry import Schema
 
 from hookstream.schemas.avro_schema import MAX_SCHEMA_BYTES, AvroSchema
+from hookstream.schemas.bounded import long_of
 from hookstream.schemas.errors import InvalidSchemaError, UndecodableError
 
 MAX_REFERENCES = 100
@@ -46,7 +48,10 @@ class _Texts:
 
     def collect(self, schema: Schema, depth: int) -> None:
         for reference in schema.references or ():
-            place = (str(reference.subject), int(reference.version or 0))
+            version = long_of(str(reference.version or 0))  # of the registry's JSON, which may hold anything
+            if version is None:
+                self._refuse("refers to a version that is no number")
+            place = (str(reference.subject), version)
             if place in self._met:  # also one that refers to itself, which a registry does not take
                 continue
             self._met.add(place)
@@ -60,6 +65,6 @@ class _Texts:
             self.collect(referred, depth + 1)
             self.found[place] = text
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, why: str) -> NoReturn:
         msg = f"{self._about} {why}"
         raise UndecodableError(msg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 from confluent_kafka.schema_registry import RegisteredSchema, Schema, SchemaReference
@@ -222,6 +223,14 @@ def test_a_registry_that_goes_away_between_two_references_makes_nothing_undecoda
         asked.schema_text_by_id(7)
     client.subjects["unit"] = Schema(UNIT, "AVRO")
     assert "EUR" in asked.schema_text_by_id(7)
+
+
+@pytest.mark.parametrize("version", ["x", "9" * 5000, [1], -3, 1.5])
+def test_a_reference_whose_version_is_no_number_makes_the_schema_undecodable(version: object) -> None:
+    named = SchemaReference("money", "money", cast("int", version))
+    asked, _ = with_subjects(Schema(PRICE, "AVRO", references=[named]), money=Schema(MONEY, "AVRO"))
+    with pytest.raises(UndecodableError, match="no number"):
+        asked.schema_text_by_id(7)
 
 
 def test_references_are_bounded() -> None:
