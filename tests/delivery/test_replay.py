@@ -257,6 +257,6 @@ def test_what_is_much_or_cut_is_not_sent_unasked(night: Night) -> None:
         done = run("replay", *wrong)
         assert (done.code, done.err.count("\n")) == (2, 1), done.err
     nothing = run("replay", "--from", "-1h", "--event", "lead.new", "--json")
-    assert (nothing.code, nothing.err) == (0, "nothing to send\n")
+    assert (nothing.code, nothing.err) == (0, "nothing to send: replay 2 is cancelled\n")
     assert json.loads(nothing.out or "null") is None
     assert len(night.targets.requests) == 1_001
