@@ -20,7 +20,7 @@ from tests.support.engine_world import LIVE, Flight, Owner, ViolationError, Worl
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hookstream.processors.delivery.engine.lanes import Endpoint, Post
+    from hookstream.processors.delivery.engine.model import Endpoint, Post
     from hookstream.processors.delivery.engine.policy import EnginePolicy
     from tests.support.engine_world import Kit
 

@@ -13,7 +13,7 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from hookstream.processors.delivery.engine.lanes import Post
+from hookstream.processors.delivery.engine.model import Post
 from hookstream.schemas.delivery import DeadLetterReason, Delivery, DeliveryId
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState, Revision
@@ -22,7 +22,7 @@ from tests.support.engine_world import LIVE, WALL_MS, Kit, ViolationError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hookstream.processors.delivery.engine.lanes import Pending, TrackedHook
+    from hookstream.processors.delivery.engine.model import Pending, TrackedHook
     from hookstream.schemas.hook import NoticeKind
 
 EVENT = EventName("lead.new")

@@ -31,15 +31,14 @@ from hookstream.processors.delivery.engine import (
     catch_up,
     dispatcher,
     engine,
-    lanes,
+    model,
     outcome,
     partition_state,
     policy,
     tracker,
 )
-from hookstream.processors.delivery.engine.cursors import Cursor
-from hookstream.processors.delivery.engine.lanes import Endpoint, HookRow, Pending, Post, TrackedHook
 from hookstream.processors.delivery.engine.ledger import Ledger
+from hookstream.processors.delivery.engine.model import Cursor, Endpoint, HookRow, Pending, Post, TrackedHook
 from hookstream.processors.delivery.engine.policy import EnginePolicy
 from hookstream.schemas.control import EndpointSettings, SkippedDelivery, target_digest
 from hookstream.schemas.delivery import DeadLetterReason, Delivery, DeliveryId
@@ -82,7 +81,7 @@ class Kit:
     commit_state: ModuleType = commit_state
     dispatcher: ModuleType = dispatcher
     engine: ModuleType = engine
-    lanes: ModuleType = lanes
+    model: ModuleType = model
     outcome: ModuleType = outcome
     partition_start: ModuleType = partition_start
     partition_state: ModuleType = partition_state
@@ -960,7 +959,7 @@ class World:
                 cursor = hook.backlogs[LIVE].owner(record.resource)
                 if cursor is None or offset < cursor.next or offset in cursor.settled:
                     continue
-                if owner.ledger.standing(record, hook, lanes.LIVE).value == "send":
+                if owner.ledger.standing(record, hook, model.LIVE).value == "send":
                     known = heads.get(record.resource)
                     if known is None or offset < known[0]:
                         heads[record.resource] = (offset, record.resource, record)

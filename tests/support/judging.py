@@ -14,7 +14,7 @@ from hookstream.processors.delivery.attempts.bytes import AttemptBytes
 from hookstream.processors.delivery.attempts.lines import AttemptLines
 from hookstream.processors.delivery.engine.dispatcher import Dispatcher
 from hookstream.processors.delivery.engine.engine import Engine, StreamStart
-from hookstream.processors.delivery.engine.lanes import LIVE
+from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
 from hookstream.processors.delivery.engine.policy import EnginePolicy
 from hookstream.processors.delivery.engine.tracker import SettledSet

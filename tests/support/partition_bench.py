@@ -10,7 +10,7 @@ from hookstream.processors.delivery.attempts.lines import AttemptLines
 from hookstream.processors.delivery.checkpoints.partition_lookup import PartitionStarting, StreamStarting
 from hookstream.processors.delivery.checkpoints.partition_start import StartAt
 from hookstream.processors.delivery.engine.dispatcher import Dispatcher
-from hookstream.processors.delivery.engine.lanes import LIVE
+from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
 from hookstream.processors.delivery.engine.policy import EnginePolicy
 from hookstream.processors.delivery.worker import dead_letters

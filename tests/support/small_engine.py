@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hookstream.processors.delivery.engine.catch_up import OwedRecord
 from hookstream.processors.delivery.engine.dispatcher import Dispatcher
 from hookstream.processors.delivery.engine.engine import Engine, StreamStart
-from hookstream.processors.delivery.engine.lanes import LIVE, REPLAY, Endpoint, Pending, Post, StreamIndex, TrackedHook
+from hookstream.processors.delivery.engine.model import LIVE, REPLAY, Endpoint, Pending, Post, StreamIndex, TrackedHook
 from hookstream.processors.delivery.engine.outcome import DELIVERED, FAILED, Outcome
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE, Snapshot
 from hookstream.processors.delivery.engine.policy import EnginePolicy
@@ -21,9 +21,8 @@ from hookstream.schemas.hook import Hook, HookId, HookState, Revision
 from tests.support.values import DELIVERY
 
 if TYPE_CHECKING:
-    from hookstream.processors.delivery.engine.cursors import Backlog, Cursor
-    from hookstream.processors.delivery.engine.lanes import HookRow
     from hookstream.processors.delivery.engine.ledger import Stream
+    from hookstream.processors.delivery.engine.model import Backlog, Cursor, HookRow
     from hookstream.schemas.delivery import DeadLetterReason, Delivery
     from hookstream.schemas.hook import NoticeKind
 

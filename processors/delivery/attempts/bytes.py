@@ -13,7 +13,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from hookstream.processors.delivery.engine.lanes import HookRow, Post
+    from hookstream.processors.delivery.engine.model import HookRow, Post
     from hookstream.processors.delivery.http.exchange import Answer
     from hookstream.schemas.attempt import AttemptResult
 

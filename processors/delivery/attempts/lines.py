@@ -18,7 +18,7 @@ from hookstream.processors.delivery.http.target import host_shown
 from hookstream.schemas.attempt import AttemptResult
 
 if TYPE_CHECKING:
-    from hookstream.processors.delivery.engine.lanes import Post
+    from hookstream.processors.delivery.engine.model import Post
     from hookstream.processors.delivery.http.exchange import Answer
     from hookstream.schemas.delivery import DeadLetterReason, Delivery
 

@@ -11,7 +11,7 @@ import time
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from hookstream.processors.delivery.engine.lanes import Post
+from hookstream.processors.delivery.engine.model import Post
 from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.processors.kafka import KafkaConfig, make_producer, producer_config
 from hookstream.schemas.attempt import GAP_HEADER, AttemptResult, gap_of

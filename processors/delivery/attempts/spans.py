@@ -18,7 +18,7 @@ from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.trace_context import TraceContext, decode
 
 if TYPE_CHECKING:
-    from hookstream.processors.delivery.engine.lanes import Post, StreamIndex
+    from hookstream.processors.delivery.engine.model import Post, StreamIndex
     from hookstream.processors.delivery.http.exchange import Answer
 
 # 100 bytes each; four windows full of sampled deliveries.

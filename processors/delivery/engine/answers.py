@@ -8,8 +8,8 @@ from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.hook import NoticeKind
 
 from .isolation import Isolation
-from .lanes import LIVE, REPLAY, Endpoint, Post
 from .ledger import Ledger
+from .model import LIVE, REPLAY, Endpoint, Post
 from .outcome import Outcome, Verdict
 from .retry_schedule import LaneClock, after_failure
 from .timers import Timers

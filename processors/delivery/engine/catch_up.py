@@ -8,22 +8,15 @@ their lanes, to probe with. Hand-over to the main lane is decided in one turn, f
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
-from hookstream.schemas.delivery import DeadLetterReason
+from hookstream.schemas.delivery import DeadLetterReason, Delivery
 
 from .isolation import Isolation
-from .lanes import LIVE, REPLAY, Pending
 from .ledger import Ledger, Standing, Stream
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from hookstream.schemas.delivery import Delivery
-
-    from .cursors import Cursor
-    from .lanes import Endpoint, TrackedHook
-    from .policy import EnginePolicy
+from .model import LIVE, REPLAY, Cursor, Endpoint, Pending, TrackedHook
+from .policy import EnginePolicy
 
 
 class OwedRecord(NamedTuple):

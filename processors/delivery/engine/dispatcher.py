@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
 from .fair_share import FairShare
-from .lanes import LIVE, REPLAY
-
-if TYPE_CHECKING:
-    from .lanes import Client, Endpoint, Post, StreamIndex
-    from .policy import EnginePolicy
+from .model import LIVE, REPLAY, Client, Endpoint, Post, StreamIndex
+from .policy import EnginePolicy
 
 
 class Dispatcher:

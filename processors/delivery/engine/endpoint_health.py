@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
+from hookstream.schemas.delivery import Delivery
+
+from .policy import EnginePolicy
 from .retry_schedule import probe_pause_s
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from hookstream.schemas.delivery import Delivery
-
-    from .policy import EnginePolicy
 
 _SMOOTHING = 0.1
 

@@ -17,8 +17,8 @@ from .answers import Answers
 from .catch_up import CatchUp, OwedRecord
 from .dispatcher import Dispatcher
 from .isolation import Effects, Isolation
-from .lanes import LIVE, REPLAY, Endpoint, Pending, Post, StreamIndex, TrackedHook
 from .ledger import HookTable, Ledger, Standing, Stream
+from .model import LIVE, REPLAY, Endpoint, Pending, Post, StreamIndex, TrackedHook
 from .operator_settings import OperatorSettings, SettingsTable
 from .outcome import Outcome
 from .partition_state import PartitionState, Snapshot

@@ -11,11 +11,8 @@ With 4,096 places and a part of 1/16, of clients that take all they get at the s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .lanes import Endpoint
-    from .policy import EnginePolicy
+from .model import Endpoint
+from .policy import EnginePolicy
 
 _KEPT = 1 / 8  # of the process's places and of a client's own, for what answers quickly
 _SCARCE = 1 / 2  # with more than this in flight, shares are looked at

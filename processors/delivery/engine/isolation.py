@@ -11,8 +11,8 @@ from typing import Protocol
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.hook import NoticeKind
 
-from .lanes import LIVE, Endpoint, HookRow, Pending, StreamIndex, TrackedHook
 from .ledger import Ledger, Standing, Stream
+from .model import LIVE, Endpoint, HookRow, Pending, StreamIndex, TrackedHook
 from .timers import Timers
 
 

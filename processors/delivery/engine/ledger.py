@@ -7,24 +7,32 @@ shared by both. Invariant: a record below a stream's position is in exactly one 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from hookstream.schemas.delivery import DeadLetterReason, Delivery
 from hookstream.schemas.hook import HookState
 
-from .cursors import Backlog, Cursor
-from .lanes import LIVE, REPLAY, Client, Endpoint, HookRow, Lane, Pending, Post, StreamIndex, TrackedHook
+from .dispatcher import Dispatcher
+from .model import (
+    LIVE,
+    REPLAY,
+    Backlog,
+    Client,
+    Cursor,
+    Dispatches,
+    Endpoint,
+    HookRow,
+    Lane,
+    Pending,
+    Post,
+    StreamIndex,
+    TrackedHook,
+)
+from .policy import EnginePolicy
 from .retry_schedule import LaneClock
 from .tracker import OffsetTracker, SettledSet
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from hookstream.schemas.delivery import DeadLetterReason, Delivery
-
-    from .dispatcher import Dispatcher
-    from .lanes import Dispatches
-    from .policy import EnginePolicy
 
 STREAMS = (LIVE, REPLAY)
 ANY_RESOURCE = ""  # of a settled record of which only the hook is known

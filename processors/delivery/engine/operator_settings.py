@@ -7,8 +7,8 @@ from typing import Protocol
 from hookstream.schemas.control import EndpointSettings, target_digest
 
 from .isolation import Isolation
-from .lanes import Endpoint
 from .ledger import Ledger
+from .model import Endpoint
 
 # Who asked longer ago than this does not mean "now" any more.
 _RETRY_KEPT_MS = 24 * 3600 * 1000

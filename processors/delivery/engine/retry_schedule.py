@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from .policy import EnginePolicy
+from .policy import EnginePolicy
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hookstream.schemas.delivery import DeadLetterReason
 
 from .isolation import Isolation
-from .lanes import LIVE, REPLAY, Endpoint, HookRow, Lane, Pending, Post, StreamIndex, TrackedHook
 from .ledger import Ledger, Standing, Stream
+from .model import LIVE, REPLAY, Endpoint, HookRow, Lane, Pending, Post, StreamIndex, TrackedHook
 from .timers import Timers
 
 _REPLAY_RECHECK_S = 0.2

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from hookstream.schemas.control import target_digest
 from hookstream.schemas.hook import HookState, NoticeKind
 
-from .cursors import Cursor
-from .lanes import LIVE, REPLAY, Endpoint, TrackedHook
 from .ledger import Ledger, Stream
+from .model import LIVE, REPLAY, Cursor, Endpoint, TrackedHook
 from .partition_state import (
     PartitionState,
     StoredClock,

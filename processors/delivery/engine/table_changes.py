@@ -5,8 +5,8 @@ from __future__ import annotations
 from hookstream.schemas.hook import HookState
 
 from .isolation import Isolation
-from .lanes import Endpoint, HookRow, TrackedHook
 from .ledger import Ledger
+from .model import Endpoint, HookRow, TrackedHook
 
 
 class TableChanges:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import structlog
 
-from hookstream.processors.delivery.engine.lanes import LIVE, REPLAY, StreamIndex
+from hookstream.processors.delivery.engine.model import LIVE, REPLAY, StreamIndex
 
 from .inbox import TopicSide
 from .log_reader import Chunk, LogReader

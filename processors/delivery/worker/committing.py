@@ -26,7 +26,7 @@ from hookstream.processors.delivery.checkpoints.commit_metadata import (
 from hookstream.processors.delivery.checkpoints.commit_state import SendCommit, WriteState
 from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity
 from hookstream.processors.delivery.checkpoints.state_codec import StateKey, chunks_of, encode_state
-from hookstream.processors.delivery.engine.lanes import LIVE, REPLAY, StreamIndex
+from hookstream.processors.delivery.engine.model import LIVE, REPLAY, StreamIndex
 from hookstream.processors.delivery.engine.partition_state import PartitionState
 
 from .owned_partition import OwnedPartition

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 from confluent_kafka import TopicPartition
 
-from hookstream.processors.delivery.engine.lanes import LIVE, REPLAY
+from hookstream.processors.delivery.engine.model import LIVE, REPLAY
 
 from .owned_partition import OwnedPartition, PartitionParts, measure, measure_settled
 from .requests_in_flight import Requesting, RequestParts
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hookstream.processors.delivery.attempts.spans import AttemptSpans
     from hookstream.processors.delivery.checkpoints.partition_lookup import PartitionStarting
     from hookstream.processors.delivery.engine.dispatcher import Dispatcher
-    from hookstream.processors.delivery.engine.lanes import Dispatches
+    from hookstream.processors.delivery.engine.model import Dispatches
     from hookstream.processors.delivery.http.client import HttpClient
     from hookstream.processors.metrics import Metrics
 

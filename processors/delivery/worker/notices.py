@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
-from hookstream.processors.delivery.engine.lanes import HookRow, TrackedHook
+from hookstream.processors.delivery.engine.model import HookRow, TrackedHook
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId, HookNotice, NoticeKind, Revision
 

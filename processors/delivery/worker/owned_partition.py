@@ -17,7 +17,7 @@ import structlog
 from hookstream.processors.delivery.checkpoints.commit_state import CursorName, StreamCommits
 from hookstream.processors.delivery.engine.catch_up import OwedRecord
 from hookstream.processors.delivery.engine.engine import Engine, StreamStart
-from hookstream.processors.delivery.engine.lanes import LIVE, REPLAY, HookRow, Pending, StreamIndex, TrackedHook
+from hookstream.processors.delivery.engine.model import LIVE, REPLAY, HookRow, Pending, StreamIndex, TrackedHook
 from hookstream.processors.delivery.engine.tracker import SettledSet
 from hookstream.schemas.control import target_digest
 from hookstream.schemas.delivery import DeadLetterReason

@@ -22,7 +22,7 @@ from hookstream.subscriptions.target_policy import TargetPolicy
 from hookstream.subscriptions.target_url import parse_target_url
 
 if TYPE_CHECKING:
-    from hookstream.processors.delivery.engine.lanes import Post
+    from hookstream.processors.delivery.engine.model import Post
     from hookstream.schemas.delivery import Delivery
     from hookstream.schemas.hook import Hook
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hookstream.processors.delivery.attempts.producer import AttemptLog
     from hookstream.processors.delivery.attempts.spans import AttemptSpans
     from hookstream.processors.delivery.engine.dispatcher import Dispatcher
-    from hookstream.processors.delivery.engine.lanes import Dispatches, Post
+    from hookstream.processors.delivery.engine.model import Dispatches, Post
     from hookstream.processors.delivery.http.client import HttpClient
     from hookstream.processors.metrics import Metrics
 

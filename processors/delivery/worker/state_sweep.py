@@ -18,7 +18,7 @@ import structlog
 
 from hookstream.processors.delivery.checkpoints.state_codec import StateKey
 from hookstream.processors.delivery.checkpoints.state_store import StateReader
-from hookstream.processors.delivery.engine.lanes import LIVE, REPLAY
+from hookstream.processors.delivery.engine.model import LIVE, REPLAY
 from hookstream.processors.errors import ProcessorError
 from hookstream.processors.kafka import KafkaConfig
 

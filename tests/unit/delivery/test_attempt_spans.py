@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from hookstream.processors.delivery.attempts import spans as attempt_spans
 from hookstream.processors.delivery.attempts.spans import AttemptSpans
-from hookstream.processors.delivery.engine.lanes import LIVE, REPLAY
+from hookstream.processors.delivery.engine.model import LIVE, REPLAY
 from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.trace_context import TraceContext

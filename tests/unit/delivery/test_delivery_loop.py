@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hookstream.processors.delivery.engine.lanes import LIVE
+from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.processors.delivery.worker import delivery_loop
 from hookstream.processors.delivery.worker.delivery_loop import DeliveryLoop, LoopParts

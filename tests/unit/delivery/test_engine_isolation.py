@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hookstream.processors.delivery.engine.lanes import LIVE
+from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.outcome import FAILED
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.hook import HookState, NoticeKind, Revision

@@ -9,11 +9,11 @@ import pytest
 
 from hookstream.processors.delivery.engine.dispatcher import Dispatcher
 from hookstream.processors.delivery.engine.fair_share import FairShare
-from hookstream.processors.delivery.engine.lanes import LIVE, REPLAY, Client, Endpoint
+from hookstream.processors.delivery.engine.model import LIVE, REPLAY, Client, Endpoint
 from hookstream.processors.delivery.engine.policy import EnginePolicy
 
 if TYPE_CHECKING:
-    from hookstream.processors.delivery.engine.lanes import Post, StreamIndex
+    from hookstream.processors.delivery.engine.model import Post, StreamIndex
 
 NOW = 100.0
 POLICY = EnginePolicy()

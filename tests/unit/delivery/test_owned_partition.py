@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from hookstream.processors.delivery.engine.catch_up import OwedRecord
-from hookstream.processors.delivery.engine.lanes import LIVE
+from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.outcome import DELIVERED, REJECTED
 from hookstream.processors.delivery.worker.log_reader import Chunk
 from hookstream.schemas.delivery import DeadLetterReason

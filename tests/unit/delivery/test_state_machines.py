@@ -9,8 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from hookstream.processors.delivery.engine.cursors import Backlog, Cursor
-from hookstream.processors.delivery.engine.lanes import LIVE, REPLAY, Lane, Pending, StreamIndex
+from hookstream.processors.delivery.engine.model import LIVE, REPLAY, Backlog, Cursor, Lane, Pending, StreamIndex
 from hookstream.processors.delivery.engine.tracker import OffsetTracker, SettledSet
 
 QUICK = settings(max_examples=15, stateful_step_count=40, deadline=None, derandomize=True)

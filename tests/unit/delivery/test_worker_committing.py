@@ -10,7 +10,7 @@ from hookstream.processors.delivery.checkpoints.commit_metadata import decode_me
 from hookstream.processors.delivery.checkpoints.commit_state import SendCommit, StreamCommits
 from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity
 from hookstream.processors.delivery.checkpoints.state_codec import StateKey, decode_state
-from hookstream.processors.delivery.engine.lanes import LIVE
+from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE, PartitionState, Snapshot, StoredCursor
 from hookstream.processors.delivery.worker import committing as committing_module
 from hookstream.processors.delivery.worker.committing import FENCED_AFTER_S, KEEP_EVERY_S, CommitParts, Committing

@@ -22,7 +22,7 @@ from hookstream.processors.delivery.attempts import producer
 from hookstream.processors.delivery.checkpoints.commit_metadata import log_digest, table_digest
 from hookstream.processors.delivery.checkpoints.partition_lookup import PartitionStarting, StreamStarting
 from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity, StartAt
-from hookstream.processors.delivery.engine.lanes import LIVE
+from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
 from hookstream.processors.delivery.worker import record_writer
 from hookstream.processors.delivery.worker.inbox import AssignedPartition, Inbox
@@ -51,8 +51,8 @@ ELSEWHERE = {
         "checkpoints.partition_start.StartAt",
         "checkpoints.varints.VarintReader",
         "engine.catch_up._Reading",
-        "engine.cursors.Cursor",
-        "engine.lanes.Post",
+        "engine.model.Cursor",
+        "engine.model.Post",
         "engine.outcome.Outcome",
         "engine.partition_state.Snapshot",
         "engine.partition_state.StoredClock",

@@ -18,7 +18,7 @@ from hookstream.processors.delivery.checkpoints.commit_metadata import (
 from hookstream.processors.delivery.checkpoints.partition_lookup import PartitionStarting, StreamStarting
 from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity, StartAt
 from hookstream.processors.delivery.checkpoints.state_codec import StateKey
-from hookstream.processors.delivery.engine.lanes import LIVE
+from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
 from hookstream.processors.delivery.worker import state_sweep
 from hookstream.processors.delivery.worker.catch_up_reading import CatchUpReading

@@ -5,11 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
-from hookstream.processors.delivery.engine.cursors import Backlog, Cursor
+from hookstream.processors.delivery.engine.model import Backlog, Cursor
 from hookstream.processors.delivery.engine.retry_schedule import FRESH, LaneClock
 
 if TYPE_CHECKING:
-    from hookstream.processors.delivery.engine.lanes import Pending
+    from hookstream.processors.delivery.engine.model import Pending
 
 
 def buffered(cursor: Cursor, *offsets: int) -> Cursor:
