@@ -42,7 +42,7 @@ class Table(dict[int, Hook]):
     """The hooks of the benchmark, one a client."""
 
     def get(self, client: int, _event: object = None) -> Hook | None:  # type: ignore[override]
-        """The row of a slot."""
+        """The row of a subscription key."""
         return self[client]
 
 

@@ -10,7 +10,7 @@ from .event import ClientId, EventName
 
 HookId = NewType("HookId", int)
 Revision = NewType("Revision", int)
-"""Monotone per slot (client, event), over deletion and re-creation; a lower revision is an older row."""
+"""Monotone per subscription key (client, event), over deletion and re-creation; a lower revision is an older row."""
 
 RESYNC_MARK_KEY = b"resync-mark"
 """Key of the one record in `subscriptions` that is not a hook: the end mark of a resync."""
@@ -48,13 +48,13 @@ class Hook:
 
     @property
     def key(self) -> bytes:
-        """Kafka key: the slot."""
-        return slot_key(self.client, self.event)
+        """Kafka key: the subscription key."""
+        return subscription_record_key(self.client, self.event)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResyncMark:
-    """The end of a resync: every slot of the database was published to this topic (its id) before this record."""
+    """The end of a resync: every row of the database was published to this topic (its id) before this record."""
 
     topic_id: str
     written_at_ms: int
@@ -81,10 +81,10 @@ class HookNotice:
 
     @property
     def key(self) -> bytes:
-        """Kafka key: the slot."""
-        return slot_key(self.client, self.event)
+        """Kafka key: the subscription key."""
+        return subscription_record_key(self.client, self.event)
 
 
-def slot_key(client: int, event: str) -> bytes:
-    """Kafka key of a slot, `client|event`."""
+def subscription_record_key(client: int, event: str) -> bytes:
+    """A subscription key as the key of a Kafka record, `client|event`."""
     return f"{client}|{event}".encode()

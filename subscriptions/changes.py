@@ -1,4 +1,4 @@
-"""What this room needs from Kafka and from those who read it there, and a slot's row as they see it.
+"""What this package needs from Kafka, and a subscription row as the API and the relay see it.
 
 The Protocols are implemented and injected by the processes; nothing here knows a Kafka client.
 """
@@ -12,7 +12,7 @@ from typing import Protocol
 from hookstream.schemas.event import ClientId, Event, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState, Revision
 
-from .models import DisabledReason, SlotRow
+from .models import DisabledReason, SubscriptionRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class RouterProgress(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredHook:
-    """A slot's row: what is published, and how far that has come. `hook.state` may be deleted.
+    """A subscription row: what is published, and how far that has come. `hook.state` may be deleted.
 
     `disabled_reason` is None where the hook is not disabled, and where a resync found it so: the topic has no reasons.
     """
@@ -115,7 +115,7 @@ class StoredHook:
         )
 
 
-def hook_of(row: SlotRow) -> Hook:
+def hook_of(row: SubscriptionRow) -> Hook:
     """The row as the `subscriptions` topic holds it."""
     return Hook(
         id=HookId(row.hook_id),
@@ -130,7 +130,7 @@ def hook_of(row: SlotRow) -> Hook:
     )
 
 
-def stored_hook(row: SlotRow) -> StoredHook:
+def stored_hook(row: SubscriptionRow) -> StoredHook:
     """The row as a value that outlives its session."""
     return StoredHook(
         hook=hook_of(row),

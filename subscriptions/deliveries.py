@@ -29,7 +29,7 @@ from .errors import (
     HookNotFoundError,
     LogSearchError,
 )
-from .models import AuditRow, SlotRow
+from .models import AuditRow, SubscriptionRow
 
 PING_TOPIC = "ping"
 """Stands where an event's topic does, for there was no event."""
@@ -229,7 +229,9 @@ def job_name(kind: str) -> str:
 
 
 def _hook(session: Session, hook_id: HookId) -> Hook | None:
-    row = session.scalar(select(SlotRow).where(SlotRow.hook_id == hook_id, SlotRow.state != HookState.DELETED))
+    row = session.scalar(
+        select(SubscriptionRow).where(SubscriptionRow.hook_id == hook_id, SubscriptionRow.state != HookState.DELETED)
+    )
     return None if row is None else hook_of(row)
 
 

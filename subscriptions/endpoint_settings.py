@@ -18,7 +18,7 @@ from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookState
 
 from .errors import EndpointNotFoundError, TooManySkipsError
-from .models import AuditRow, EndpointSettingsRow, SlotRow
+from .models import AuditRow, EndpointSettingsRow, SubscriptionRow
 
 # Settings are one record, and a worker holds all of them. Who skips more wants to drain.
 MAX_SKIPPED = 500
@@ -126,7 +126,9 @@ class EndpointSettingsChanges:
         return row
 
     def _check_exists(self, endpoint: EndpointKey) -> None:
-        targets = select(SlotRow.target).where(SlotRow.client == endpoint.client, SlotRow.state != HookState.DELETED)
+        targets = select(SubscriptionRow.target).where(
+            SubscriptionRow.client == endpoint.client, SubscriptionRow.state != HookState.DELETED
+        )
         if not any(target_digest(target) == endpoint.target_digest for target in self.session.scalars(targets)):
             raise EndpointNotFoundError(endpoint.id)
 

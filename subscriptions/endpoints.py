@@ -13,7 +13,7 @@ from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId, HookState
 
-from .models import AttemptRow, DisabledReason, EndpointSettingsRow, SlotRow
+from .models import AttemptRow, DisabledReason, EndpointSettingsRow, SubscriptionRow
 from .owed import EndpointHook
 
 # So many are named in one statement; both databases take more.
@@ -34,10 +34,10 @@ class EndpointQuery:
 
 
 def hooks_of(session: Session, clients: Collection[ClientId]) -> Iterator[EndpointHook]:
-    """Every slot of these clients, deleted hooks' too."""
+    """Every subscription row of these clients, deleted hooks' too."""
     left = iter(clients)
     while chunk := list(islice(left, _AT_ONCE)):
-        yield from _read(session, _COLUMNS.where(SlotRow.client.in_(chunk)))
+        yield from _read(session, _COLUMNS.where(SubscriptionRow.client.in_(chunk)))
 
 
 def endpoints_page(session: Session, query: EndpointQuery) -> Sequence[Sequence[EndpointHook]]:
@@ -45,23 +45,25 @@ def endpoints_page(session: Session, query: EndpointQuery) -> Sequence[Sequence[
 
     A client has a few dozen hooks at most, so that looking for an earlier one of the same target is cheap.
     """
-    earlier = aliased(SlotRow)
+    earlier = aliased(SubscriptionRow)
     is_first = ~exists().where(
-        earlier.client == SlotRow.client,
-        earlier.target == SlotRow.target,
+        earlier.client == SubscriptionRow.client,
+        earlier.target == SubscriptionRow.target,
         earlier.state != HookState.DELETED.value,
-        earlier.hook_id < SlotRow.hook_id,
+        earlier.hook_id < SubscriptionRow.hook_id,
     )
     first = (
-        _COLUMNS.where(SlotRow.state != HookState.DELETED.value, SlotRow.hook_id > query.after, is_first)
-        .order_by(SlotRow.hook_id)
+        _COLUMNS.where(
+            SubscriptionRow.state != HookState.DELETED.value, SubscriptionRow.hook_id > query.after, is_first
+        )
+        .order_by(SubscriptionRow.hook_id)
         .limit(query.limit)
     )
     if query.client is not None:
-        first = first.where(SlotRow.client == query.client)
+        first = first.where(SubscriptionRow.client == query.client)
     if query.disabled is not None:
         wanted = HookState.DISABLED if query.disabled else HookState.ENABLED
-        first = first.where(SlotRow.state == wanted.value)
+        first = first.where(SubscriptionRow.state == wanted.value)
     found = list(_read(session, first))
     return [hooks for _, hooks in by_endpoint(hooks_of(session, {hook.client for hook in found}), of=found)]
 
@@ -111,19 +113,19 @@ class LastOutcomes:
 
 def last_outcomes(session: Session, hooks: Collection[HookId]) -> Mapping[HookId, LastOutcomes]:
     """The last outcomes of some hundred hooks; the attempt log's indexes serve each with a few rows."""
-    of_hook = AttemptRow.hook_id == SlotRow.hook_id
+    of_hook = AttemptRow.hook_id == SubscriptionRow.hook_id
     latest = (AttemptRow.started_at_ms.desc(), AttemptRow.id.desc())
     success = select(AttemptRow.started_at_ms).where(of_hook, AttemptRow.result == AttemptResult.DELIVERED.value)
     failure = select(AttemptRow.id).where(of_hook, text("result <> 'delivered'"))  # as the partial index has it
     found = select(
-        SlotRow.hook_id,
+        SubscriptionRow.hook_id,
         success.order_by(*latest).limit(1).scalar_subquery(),
         failure.order_by(*latest).limit(1).scalar_subquery(),
     )
     outcomes: dict[HookId, LastOutcomes] = {}
     left = iter(hooks)
     while chunk := list(islice(left, _AT_ONCE)):
-        rows = session.execute(found.where(SlotRow.hook_id.in_(chunk))).all()
+        rows = session.execute(found.where(SubscriptionRow.hook_id.in_(chunk))).all()
         ids = [failed for _, _, failed in rows if failed is not None]
         columns = select(AttemptRow.id, AttemptRow.started_at_ms, AttemptRow.result, AttemptRow.status)
         failures = {
@@ -136,15 +138,15 @@ def last_outcomes(session: Session, hooks: Collection[HookId]) -> Mapping[HookId
 
 
 _COLUMNS = select(
-    SlotRow.hook_id,
-    SlotRow.client,
-    SlotRow.event,
-    SlotRow.target,
-    SlotRow.state,
-    SlotRow.disabled_reason,
-    SlotRow.revision,
-    SlotRow.not_before_ms,
-    SlotRow.rate_limit_per_s,
+    SubscriptionRow.hook_id,
+    SubscriptionRow.client,
+    SubscriptionRow.event,
+    SubscriptionRow.target,
+    SubscriptionRow.state,
+    SubscriptionRow.disabled_reason,
+    SubscriptionRow.revision,
+    SubscriptionRow.not_before_ms,
+    SubscriptionRow.rate_limit_per_s,
 )
 
 

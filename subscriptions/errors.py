@@ -127,7 +127,7 @@ class HookDisabledError(SubscriptionsError):
 
 
 class HookDeletedError(SubscriptionsError):
-    """The delivery's hook was deleted, or its slot has another hook."""
+    """The delivery's hook was deleted, or another hook has its subscription key."""
 
     def __init__(self, hook_id: int) -> None:
         super().__init__(f"hook {hook_id} was deleted: nothing is sent for it any more")

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from hookstream.schemas.hook import HookState
 
 from .errors import IdempotencyConflictError, SecretError
-from .models import IdempotencyRow, SlotRow
+from .models import IdempotencyRow, SubscriptionRow
 from .secrets import SecretBox
 
 # The first answer can be had again for as long as this.
@@ -90,7 +90,9 @@ def _living_answer(session: Session, box: SecretBox, row: IdempotencyRow) -> Seq
         return None
     if not isinstance(answer, list) or not isinstance(answer[0], int):
         return None
-    living = select(SlotRow.hook_id).where(
-        SlotRow.client == row.client, SlotRow.hook_id == answer[0], SlotRow.state != HookState.DELETED
+    living = select(SubscriptionRow.hook_id).where(
+        SubscriptionRow.client == row.client,
+        SubscriptionRow.hook_id == answer[0],
+        SubscriptionRow.state != HookState.DELETED,
     )
     return answer if session.scalar(living) is not None else None

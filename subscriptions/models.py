@@ -78,7 +78,7 @@ class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
 
 
-class SlotRow(Base):
+class SubscriptionRow(Base):
     """What one client wants done with one event. The row outlives its hooks, so that `revision` never falls.
 
     `revision` above `published_revision` is the outbox: the relay publishes the row and sets both equal.
@@ -333,8 +333,8 @@ class ReplayRow(Base):
 class EndpointSettingsRow(Base):
     """What operators want of one endpoint at present, see `hookstream.schemas.control`; `target_digest` is hex.
 
-    `revision` above `published_revision` is the outbox, as in a slot; `published_partition` and `published_offset` are
-    where the row stands in the `control` topic.
+    `revision` above `published_revision` is the outbox, as in a subscription row; `published_partition` and
+    `published_offset` are where the row stands in the `control` topic.
     """
 
     __tablename__ = "endpoint_wishes"

@@ -159,9 +159,9 @@ def judge_all(
     What a deleted or replaced hook was owed is cancelled, and not told; absence of a row cancels nothing.
     """
     targets: dict[tuple[ClientId, str], list[EndpointHook]] = {}
-    slots: dict[tuple[ClientId, str], HookId] = {}
-    for row in rows:  # a hook stands in one slot; a higher id in a slot is a later hook
-        slots[row.client, row.event] = row.id
+    keys: dict[tuple[ClientId, str], HookId] = {}
+    for row in rows:  # a hook has one subscription key; of two hooks of one key the higher id is the later one
+        keys[row.client, row.event] = row.id
         if not row.gone:
             targets.setdefault((row.client, row.target), []).append(row)
     found = []
@@ -170,7 +170,7 @@ def judge_all(
         found.append(judge(hooks, owed, paused=key in paused, now_ms=now_ms))
     lost: dict[ClientId, dict[HookId, OwedHook]] = {}
     for hook_id, hook in owed.hooks.items():
-        if (hook.behind or hook.replays) and hook_id > slots.get((hook.client, hook.event), 0):
+        if (hook.behind or hook.replays) and hook_id > keys.get((hook.client, hook.event), 0):
             lost.setdefault(hook.client, {})[hook_id] = hook
     return found + [_rowless(client, hooks) for client, hooks in lost.items()]
 

@@ -1,8 +1,8 @@
-"""From slots to the `subscriptions` topic: what has to be written there, under whose lock, and what is remembered.
+"""From the database to the `subscriptions` topic: what is written there, under whose lock, and what is remembered.
 
-A row is published while its slot is locked, until Kafka has acknowledged, so that of two writers the later one writes
+A row is published while it is locked, until Kafka has acknowledged, so that of two writers the later one writes
 later. What a writer that lost its lock (suspended, cut off from the database) still writes afterwards is seen by every
-relay, which follows the topic, and the slot's row is written again behind it.
+relay, which follows the topic, and the subscription row is written again behind it.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session
 
 from hookstream.schemas.bounded import is_storable, long_of
-from hookstream.schemas.hook import HookState, slot_key
+from hookstream.schemas.hook import HookState, subscription_record_key
 
 from .changes import ChangePublisher, hook_of
 from .database import Sessions, reading, transact
-from .models import SlotRow
+from .models import SubscriptionRow
 
-SlotId: TypeAlias = tuple[int, str]
+SubscriptionKey: TypeAlias = tuple[int, str]
 """(client, event)."""
 
 UNREADABLE: Final = 0
-"""Revision of a record that cannot be decoded: below that of every slot."""
+"""Revision of a record that cannot be decoded: below that of every subscription key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenRow:
     """A record of the topic, as far as it matters here. `revision` is None for a tombstone."""
 
-    slot: SlotId
+    key: SubscriptionKey
     offset: int
     revision: int | None
 
@@ -41,33 +41,33 @@ class SeenRow:
 class Judgement:
     """What records of the topic say about it and about the database.
 
-    `suspects` stand behind a newer row of their slot, unless that one is just being written. `ahead` have a revision
-    that the database never reached, which is then an older one, restored from a backup.
+    `suspects` stand behind a newer row of their subscription key, unless that one is just being written. `ahead` have a
+    revision that the database never reached, which is then an older one, restored from a backup.
     """
 
     suspects: tuple[SeenRow, ...]
     ahead: tuple[SeenRow, ...]
 
 
-def parse_slot_key(key: bytes | None) -> SlotId | None:
-    """The slot of a record's key; None where it is no slot's, such as one that a database refuses to be asked for."""
+def parse_subscription_record_key(key: bytes | None) -> SubscriptionKey | None:
+    """The subscription key in a record's key; None where there is none that a database can be asked for."""
     text, _, event = (key or b"").decode(errors="replace").partition("|")
     client = long_of(text)
     return (client, event) if client is not None and event and is_storable(event) else None
 
 
 def publish_pending(sessions: Sessions, publisher: ChangePublisher, *, limit: int) -> int:
-    """Publish what was written since, oldest first; give the number of rows. Slots that another relay holds are its.
+    """Publish what was written since, oldest first; give the number of rows. Rows that another relay locked are left.
 
     Raises:
         NotPublishedError: Kafka did not acknowledge; all of them stay pending.
         DatabaseUnavailableError: the same.
     """
-    pending = select(SlotRow).where(SlotRow.revision > SlotRow.published_revision)
+    pending = select(SubscriptionRow).where(SubscriptionRow.revision > SubscriptionRow.published_revision)
     with reading(sessions) as session:
         if session.scalar(pending.limit(1)) is None:
             return 0
-    locked = pending.order_by(SlotRow.updated_at_ms).limit(limit).with_for_update(skip_locked=True)
+    locked = pending.order_by(SubscriptionRow.updated_at_ms).limit(limit).with_for_update(skip_locked=True)
     return transact(sessions, lambda session: _publish(session.scalars(locked).all(), publisher))
 
 
@@ -78,9 +78,12 @@ def publish_tombstones(sessions: Sessions, publisher: ChangePublisher, *, delete
         NotPublishedError: Kafka did not acknowledge; they stay to be written.
     """
     due = (
-        select(SlotRow)
-        .where(SlotRow.state == HookState.DELETED, ~SlotRow.tombstoned)
-        .where(SlotRow.updated_at_ms < deleted_before_ms, SlotRow.revision == SlotRow.published_revision)
+        select(SubscriptionRow)
+        .where(SubscriptionRow.state == HookState.DELETED, ~SubscriptionRow.tombstoned)
+        .where(
+            SubscriptionRow.updated_at_ms < deleted_before_ms,
+            SubscriptionRow.revision == SubscriptionRow.published_revision,
+        )
         .limit(limit)
     )
     with reading(sessions) as session:
@@ -92,12 +95,12 @@ def publish_tombstones(sessions: Sessions, publisher: ChangePublisher, *, delete
 
 def judge(sessions: Sessions, seen: Sequence[SeenRow]) -> Judgement:
     """Compare records that were read from the topic with the database, without a lock."""
-    slots = {row.slot for row in seen}
+    keys = {row.key for row in seen}
     with reading(sessions) as session:
-        rows = {(row.client, row.event): row for row in session.scalars(_of_slots(slots))}
+        rows = {(row.client, row.event): row for row in session.scalars(_of_keys(keys))}
     suspects, ahead = [], []
     for record in seen:
-        row = rows.get(record.slot)
+        row = rows.get(record.key)
         if record.revision is not None and record.revision > (0 if row is None else row.revision):
             ahead.append(record)
         elif row is not None and _stands_wrongly(record, row):
@@ -106,18 +109,20 @@ def judge(sessions: Sessions, seen: Sequence[SeenRow]) -> Judgement:
 
 
 def correct(sessions: Sessions, publisher: ChangePublisher, suspects: Sequence[SeenRow]) -> int:
-    """Write the slots' rows again behind those suspects that are still wrong once the slot is locked.
+    """Write the subscription rows again behind those suspects that are still wrong once they are locked.
 
-    Whoever held the lock has by then remembered what it wrote. A pending slot is left: its row will be written behind
-    every record that was seen.
+    Whoever held the lock has by then remembered what it wrote. A pending row is left: it will be written behind every
+    record that was seen.
 
     Raises:
         NotPublishedError: Kafka did not acknowledge; call it again.
     """
-    latest = {record.slot: record for record in sorted(suspects, key=lambda record: record.offset)}
+    latest = {record.key: record for record in sorted(suspects, key=lambda record: record.offset)}
 
     def work(session: Session) -> int:
-        rows = session.scalars(_of_slots(latest).order_by(SlotRow.client, SlotRow.event).with_for_update()).all()
+        rows = session.scalars(
+            _of_keys(latest).order_by(SubscriptionRow.client, SubscriptionRow.event).with_for_update()
+        ).all()
         wrong = [
             row
             for row in rows
@@ -133,19 +138,19 @@ def correct(sessions: Sessions, publisher: ChangePublisher, suspects: Sequence[S
 def publish_all(
     sessions: Sessions, publisher: ChangePublisher, *, batch: int, tell: Callable[[int], None] = lambda _done: None
 ) -> int:
-    """Publish every slot's row, in batches, whatever was published before; tombstoned ones have none. Give the number.
+    """Publish every row but tombstoned ones, in batches, whatever was published before; give the number.
 
     `tell` hears of the number so far.
 
     Raises:
         NotPublishedError: Kafka did not acknowledge; call it again, from the start.
     """
-    after: SlotId | None = (-1, "")
+    after: SubscriptionKey | None = (-1, "")
     total = 0
     while after is not None:
 
-        def work(session: Session, after: SlotId = after) -> tuple[int, SlotId | None]:
-            rows = session.scalars(_next_slots(after, batch)).all()
+        def work(session: Session, after: SubscriptionKey = after) -> tuple[int, SubscriptionKey | None]:
+            rows = session.scalars(_next_rows(after, batch)).all()
             return _publish(rows, publisher), (rows[-1].client, rows[-1].event) if rows else None
 
         count, after = transact(sessions, work)
@@ -154,14 +159,14 @@ def publish_all(
     return total
 
 
-def _next_slots(after: SlotId, limit: int) -> Select[SlotRow]:
-    key = tuple_(SlotRow.client, SlotRow.event)
-    found = select(SlotRow).where(key > after, ~SlotRow.tombstoned)
-    return found.order_by(SlotRow.client, SlotRow.event).limit(limit).with_for_update()
+def _next_rows(after: SubscriptionKey, limit: int) -> Select[SubscriptionRow]:
+    key = tuple_(SubscriptionRow.client, SubscriptionRow.event)
+    found = select(SubscriptionRow).where(key > after, ~SubscriptionRow.tombstoned)
+    return found.order_by(SubscriptionRow.client, SubscriptionRow.event).limit(limit).with_for_update()
 
 
-def _stands_wrongly(record: SeenRow, row: SlotRow) -> bool:
-    """Whether a record behind the one that was published is another than the slot's present one."""
+def _stands_wrongly(record: SeenRow, row: SubscriptionRow) -> bool:
+    """Whether a record behind the one that was published is another than the present row."""
     if row.published_offset is not None and record.offset <= row.published_offset:
         return False
     if record.revision is None:
@@ -169,7 +174,7 @@ def _stands_wrongly(record: SeenRow, row: SlotRow) -> bool:
     return row.tombstoned or record.revision < row.revision
 
 
-def _publish(rows: Sequence[SlotRow], publisher: ChangePublisher) -> int:
+def _publish(rows: Sequence[SubscriptionRow], publisher: ChangePublisher) -> int:
     if rows:
         offsets = publisher.publish([hook_of(row) for row in rows])
         for row, offset in zip(rows, offsets, strict=True):
@@ -178,14 +183,14 @@ def _publish(rows: Sequence[SlotRow], publisher: ChangePublisher) -> int:
     return len(rows)
 
 
-def _bury(rows: Sequence[SlotRow], publisher: ChangePublisher) -> int:
+def _bury(rows: Sequence[SubscriptionRow], publisher: ChangePublisher) -> int:
     if rows:
-        offsets = publisher.publish_tombstones([slot_key(row.client, row.event) for row in rows])
+        offsets = publisher.publish_tombstones([subscription_record_key(row.client, row.event) for row in rows])
         for row, offset in zip(rows, offsets, strict=True):
             row.tombstoned = True
             row.published_offset = offset
     return len(rows)
 
 
-def _of_slots(slots: Iterable[SlotId]) -> Select[SlotRow]:
-    return select(SlotRow).where(tuple_(SlotRow.client, SlotRow.event).in_(list(slots)))
+def _of_keys(keys: Iterable[SubscriptionKey]) -> Select[SubscriptionRow]:
+    return select(SubscriptionRow).where(tuple_(SubscriptionRow.client, SubscriptionRow.event).in_(list(keys)))

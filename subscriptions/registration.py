@@ -39,7 +39,7 @@ def register_hook(
     the hook is deleted, its key makes a new one.
 
     Raises:
-        HookExistsError: the slot has a hook, and not from this key.
+        HookExistsError: the subscription key has a hook, and it was not made with this idempotency key.
         IdempotencyConflictError: the key came with another body before.
         DatabaseUnavailableError: nothing was written.
     """

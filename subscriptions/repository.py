@@ -1,7 +1,8 @@
-"""Hooks in the database: every write locks its slot, raises its revision and is audited, in the caller's transaction.
+"""Hooks in the database: every write locks its row, raises its revision and is audited, in the caller's transaction.
 
-One slot per (client, event) holds at most one hook. Whoever locks the slot first goes first, in whatever process, and
-the next one sees the result: of two that race, the one that committed last has the higher revision, and its hook stays.
+A subscription key (client, event) has one row and at most one hook. Writers take turns by the row's lock, in whatever
+process, and each sees the result of the one before: of two at once, the one that committed last has the higher
+revision, and its hook stays.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from hookstream.schemas.hook import Hook, HookId, HookNotice, HookState
 
 from .changes import StoredHook, hook_of, stored_hook
 from .errors import HookExistsError, HookNotFoundError, TooManySecretsError
-from .models import AuditRow, CounterRow, DisabledReason, SlotRow
+from .models import AuditRow, CounterRow, DisabledReason, SubscriptionRow
 from .target_url import Target
 
 HOOK_ID_COUNTER = "hook_id"
@@ -69,18 +70,20 @@ class HookRepository:
     now_ms: int
 
     def create(self, new: NewHook, *, seal_secret: Callable[[HookId], bytes]) -> StoredHook:
-        """Put a hook into its slot. Its secret is sealed for the id that it gets.
+        """Make the hook of a subscription key. Its secret is sealed for the id that it gets.
 
         Raises:
-            HookExistsError: the slot has one.
-            IntegrityError: another process made the slot at this moment; `transact` begins again and sees it.
+            HookExistsError: the subscription key has one.
+            IntegrityError: another process made the row at this moment; `transact` begins again and sees it.
         """
-        row = self.session.get(SlotRow, (new.client, new.event), with_for_update=True)
+        row = self.session.get(SubscriptionRow, (new.client, new.event), with_for_update=True)
         if row is not None and row.state != HookState.DELETED:
             raise HookExistsError(row.hook_id)
         hook_id = next_hook_id(self.session)
         if row is None:
-            row = SlotRow(client=new.client, event=new.event, revision=0, published_revision=0, tombstoned=False)
+            row = SubscriptionRow(
+                client=new.client, event=new.event, revision=0, published_revision=0, tombstoned=False
+            )
             self.session.add(row)
         row.hook_id = hook_id
         row.target = new.target
@@ -107,15 +110,15 @@ class HookRepository:
     def list(self, query: HookQuery) -> Sequence[StoredHook]:
         """Hooks in the order of their ids, which is that of their creation."""
         found = (
-            select(SlotRow)
-            .where(SlotRow.state != HookState.DELETED, SlotRow.hook_id > query.after)
-            .order_by(SlotRow.hook_id)
+            select(SubscriptionRow)
+            .where(SubscriptionRow.state != HookState.DELETED, SubscriptionRow.hook_id > query.after)
+            .order_by(SubscriptionRow.hook_id)
             .limit(query.limit)
         )
         if query.client is not None:
-            found = found.where(SlotRow.client == query.client)
+            found = found.where(SubscriptionRow.client == query.client)
         if query.event is not None:
-            found = found.where(SlotRow.event == query.event)
+            found = found.where(SubscriptionRow.event == query.event)
         return [stored_hook(row) for row in self.session.scalars(found)]
 
     def change(self, hook_id: int, change: HookChange, *, client: ClientId | None) -> StoredHook:
@@ -148,10 +151,10 @@ class HookRepository:
     def disable_observed(self, notice: HookNotice, reason: DisabledReason) -> bool:
         """Disable a hook as a worker has already done for itself; give whether the notice still held.
 
-        It does not where the slot has another row than the worker saw: the hook was changed, enabled, disabled,
+        It does not where the row is another than the worker saw: the hook was changed, enabled, disabled,
         deleted or replaced since, or this very notice was applied before.
         """
-        row = self.session.get(SlotRow, (notice.client, notice.event), with_for_update=True)
+        row = self.session.get(SubscriptionRow, (notice.client, notice.event), with_for_update=True)
         seen = (notice.hook_id, notice.revision, HookState.ENABLED)
         if row is None or (row.hook_id, row.revision, row.state) != seen:
             return False
@@ -176,7 +179,7 @@ class HookRepository:
         return self._written(row, "hook.enable", {"backlog": "skip", "not_before_ms": row.not_before_ms})
 
     def delete(self, hook_id: int, *, client: ClientId | None) -> StoredHook:
-        """Empty the hook's slot. The secrets go at once: nobody signs for a deleted hook.
+        """Delete the hook; its row stays. The secrets go at once: no request is signed for a deleted hook.
 
         Raises:
             HookNotFoundError: none, deleted already, replaced, or another client's.
@@ -207,7 +210,7 @@ class HookRepository:
 
     def drop_old_secrets(self, *, limit: int) -> int:
         """Sign with the newest secret alone where the old ones' time is over; give the number of hooks."""
-        due = select(SlotRow).where(SlotRow.old_secrets_until_ms <= self.now_ms).limit(limit)
+        due = select(SubscriptionRow).where(SubscriptionRow.old_secrets_until_ms <= self.now_ms).limit(limit)
         rows = self.session.scalars(due.with_for_update(skip_locked=True)).all()
         for row in rows:
             row.secrets = row.secrets[:1]
@@ -215,9 +218,9 @@ class HookRepository:
             self._written(row, "hook.secret.drop", {})
         return len(rows)
 
-    def replace_secrets(self, slot: tuple[int, str], reseal: Callable[[Hook], tuple[bytes, ...]]) -> bool:
+    def replace_secrets(self, key: tuple[int, str], reseal: Callable[[Hook], tuple[bytes, ...]]) -> bool:
         """Write the same secrets as other ciphertexts; give whether there was anything to write."""
-        row = self.session.get(SlotRow, slot, with_for_update=True)
+        row = self.session.get(SubscriptionRow, key, with_for_update=True)
         if row is None:
             return False
         secrets = reseal(hook_of(row))
@@ -227,12 +230,12 @@ class HookRepository:
         self._written(row, "hook.secret.reseal", {})
         return True
 
-    def _disabled(self, row: SlotRow, reason: DisabledReason, detail: Mapping[str, object]) -> StoredHook:
+    def _disabled(self, row: SubscriptionRow, reason: DisabledReason, detail: Mapping[str, object]) -> StoredHook:
         row.state = HookState.DISABLED.value
         row.disabled_reason = reason.value
         return self._written(row, "hook.disable", {"reason": reason.value, **detail})
 
-    def _locked(self, hook_id: int, client: ClientId | None) -> SlotRow:
+    def _locked(self, hook_id: int, client: ClientId | None) -> SubscriptionRow:
         # PostgreSQL evaluates the condition again after it waited for the lock: a hook that was replaced in the
         # meantime is not found, and its successor stays untouched.
         row = self.session.scalar(_living(hook_id, client).with_for_update())
@@ -240,7 +243,7 @@ class HookRepository:
             raise HookNotFoundError(hook_id)
         return row
 
-    def _written(self, row: SlotRow, action: str, detail: Mapping[str, object]) -> StoredHook:
+    def _written(self, row: SubscriptionRow, action: str, detail: Mapping[str, object]) -> StoredHook:
         row.revision += 1
         row.tombstoned = False
         row.updated_at_ms = self.now_ms
@@ -275,6 +278,8 @@ def lift_hook_ids(session: Session, highest: int) -> None:
     session.execute(lifted.values(value=highest))
 
 
-def _living(hook_id: int, client: ClientId | None) -> Select[SlotRow]:
-    found = select(SlotRow).where(SlotRow.hook_id == hook_id, SlotRow.state != HookState.DELETED)
-    return found if client is None else found.where(SlotRow.client == client)
+def _living(hook_id: int, client: ClientId | None) -> Select[SubscriptionRow]:
+    found = select(SubscriptionRow).where(
+        SubscriptionRow.hook_id == hook_id, SubscriptionRow.state != HookState.DELETED
+    )
+    return found if client is None else found.where(SubscriptionRow.client == client)

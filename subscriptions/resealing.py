@@ -20,8 +20,8 @@ from hookstream.schemas.hook import Hook, HookState
 from .database import NowMs, Sessions, reading, transact
 from .errors import SecretError
 from .idempotency import answer_context
-from .models import IdempotencyRow, SlotRow
-from .publication import SlotId
+from .models import IdempotencyRow, SubscriptionRow
+from .publication import SubscriptionKey
 from .repository import HookRepository
 from .secrets import SecretBox, hook_context
 
@@ -53,14 +53,14 @@ class ResealReport:
 def count_hooks(sessions: Sessions) -> int:
     """How many hooks have secrets."""
     with reading(sessions) as session:
-        living = select(func.count()).select_from(SlotRow).where(SlotRow.state != HookState.DELETED)
+        living = select(func.count()).select_from(SubscriptionRow).where(SubscriptionRow.state != HookState.DELETED)
         return session.scalar(living) or 0
 
 
 def count_sealed(sessions: Sessions, box: SecretBox) -> SealCounts:
     """Look at everything that is sealed; nothing is opened."""
     under: Counter[str] = Counter()
-    for batch in _slots(sessions):
+    for batch in _keys(sessions):
         under.update(box.key_id(sealed) for _, secrets in batch for sealed in secrets)
     for answers in _answers(sessions):
         under.update(box.key_id(answer) for _, answer in answers)
@@ -70,7 +70,11 @@ def count_sealed(sessions: Sessions, box: SecretBox) -> SealCounts:
 def count_unpublished(sessions: Sessions) -> int:
     """How many rows the relay has yet to publish."""
     with reading(sessions) as session:
-        pending = select(func.count()).select_from(SlotRow).where(SlotRow.revision > SlotRow.published_revision)
+        pending = (
+            select(func.count())
+            .select_from(SubscriptionRow)
+            .where(SubscriptionRow.revision > SubscriptionRow.published_revision)
+        )
         return session.scalar(pending) or 0
 
 
@@ -84,11 +88,11 @@ def reseal_all(
     """
     report = ResealReport()
     seen = 0
-    for batch in _slots(sessions):
-        old = [slot for slot, secrets in batch if not all(map(box.sealed_under_first, secrets))]
+    for batch in _keys(sessions):
+        old = [key for key, secrets in batch if not all(map(box.sealed_under_first, secrets))]
         if old:
 
-            def work(session: Session, old: Sequence[SlotId] = old) -> tuple[int, list[int]]:
+            def work(session: Session, old: Sequence[SubscriptionKey] = old) -> tuple[int, list[int]]:
                 return _reseal_hooks(HookRepository(session, actor, now_ms()), box, old)
 
             hooks, unopenable = transact(sessions, work)
@@ -103,7 +107,7 @@ def reseal_all(
     return report
 
 
-def _reseal_hooks(hooks: HookRepository, box: SecretBox, slots: Sequence[SlotId]) -> tuple[int, list[int]]:
+def _reseal_hooks(hooks: HookRepository, box: SecretBox, keys: Sequence[SubscriptionKey]) -> tuple[int, list[int]]:
     unopenable: list[int] = []
 
     def reseal(hook: Hook) -> tuple[bytes, ...]:
@@ -114,7 +118,7 @@ def _reseal_hooks(hooks: HookRepository, box: SecretBox, slots: Sequence[SlotId]
             unopenable.append(hook.id)
             return hook.secrets
 
-    return sum(hooks.replace_secrets(slot, reseal) for slot in slots), unopenable
+    return sum(hooks.replace_secrets(key, reseal) for key in keys), unopenable
 
 
 def _reseal_answers(box: SecretBox, keys: Sequence[tuple[int, str]], session: Session) -> int:
@@ -139,16 +143,16 @@ def _resealed(box: SecretBox, sealed: bytes, context: bytes) -> bytes:
     return box.seal(box.open(sealed, context=context), context=context)
 
 
-def _slots(sessions: Sessions) -> Iterator[list[tuple[SlotId, tuple[bytes, ...]]]]:
-    """Every living hook's slot and secrets, in the slots' order, without a lock."""
-    slot = tuple_(SlotRow.client, SlotRow.event)
-    after: SlotId = (-1, "")
+def _keys(sessions: Sessions) -> Iterator[list[tuple[SubscriptionKey, tuple[bytes, ...]]]]:
+    """Every living hook's subscription key and secrets, in the order of the keys, without a lock."""
+    key = tuple_(SubscriptionRow.client, SubscriptionRow.event)
+    after: SubscriptionKey = (-1, "")
     while True:
-        found = select(SlotRow.client, SlotRow.event, SlotRow.secrets).where(
-            slot > after, SlotRow.state != HookState.DELETED
+        found = select(SubscriptionRow.client, SubscriptionRow.event, SubscriptionRow.secrets).where(
+            key > after, SubscriptionRow.state != HookState.DELETED
         )
         with reading(sessions) as session:
-            rows = session.execute(found.order_by(SlotRow.client, SlotRow.event).limit(_BATCH)).all()
+            rows = session.execute(found.order_by(SubscriptionRow.client, SubscriptionRow.event).limit(_BATCH)).all()
         if not rows:
             return
         yield [((client, event), secrets) for client, event, secrets in rows]

@@ -1,9 +1,9 @@
 """Bringing the database above the `subscriptions` topic, after one of them was lost or restored.
 
 The topic was written from the database. Where it holds a revision that the database never reached, the database is an
-older one, from a backup, and the row of the topic is what was acknowledged last: it is taken over. A slot that was
+older one, from a backup, and the row of the topic is what was acknowledged last: it is taken over. A row that was
 written since the restore (it is still pending: no relay publishes from a database that is behind) keeps that. In every
-case the slot's revision ends above all that was seen, so that what is published next is the newest everywhere.
+case the row's revision ends above all that was seen, so that what is published next is the newest everywhere.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from hookstream.schemas.hook import Hook, HookState
 
 from .database import Sessions, transact, translated
-from .models import AuditRow, SlotRow
-from .publication import SlotId
+from .models import AuditRow, SubscriptionRow
+from .publication import SubscriptionKey
 from .repository import lift_hook_ids, next_hook_id
 from .secret_rotation import SECRET_OVERLAP_MS
 
@@ -30,14 +30,14 @@ _ACTION = "hook.resync"
 class LiftReport:
     """What a resync changed in the database.
 
-    `adopted` slots took over the topic's row. `closed` ones could not, for the database has given the hook's id to
-    another hook since it was restored: their slot is deleted, and the integrator has to register again.
+    `adopted` rows were taken over from the topic. `closed` ones could not be, for the database has given the hook's id
+    to another hook since it was restored: their row says deleted, and the integrator has to register again.
     """
 
     seen: int
     lifted: int
     adopted: int
-    closed: tuple[SlotId, ...]
+    closed: tuple[SubscriptionKey, ...]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,22 +46,22 @@ class _Tally:
     adopted: int = 0
 
 
-def lift_above(sessions: Sessions, seen: Mapping[SlotId, Hook], *, actor: str, now_ms: int) -> LiftReport:
-    """Raise every slot's revision, and the hook ids, above what the topic holds: `seen` has its highest row per slot.
+def lift_above(sessions: Sessions, seen: Mapping[SubscriptionKey, Hook], *, actor: str, now_ms: int) -> LiftReport:
+    """Raise every row's revision, and the hook ids, above what the topic holds: `seen` has its highest row of each key.
 
-    Idempotent; a second run after a crash goes on where the first one ended. The caller publishes every slot then.
+    Idempotent; a second run after a crash goes on where the first one ended. The caller publishes every row then.
 
     Raises:
         DatabaseUnavailableError: call it again.
     """
     tally = _Tally()
-    closed: list[SlotId] = []
-    hooks = [seen[slot] for slot in sorted(seen)]
+    closed: list[SubscriptionKey] = []
+    hooks = [seen[key] for key in sorted(seen)]
     transact(sessions, lambda session: lift_hook_ids(session, max((hook.id for hook in hooks), default=0)))
     for start in range(0, len(hooks), _BATCH):
         part = hooks[start : start + _BATCH]
 
-        def work(session: Session, part: Sequence[Hook] = part) -> tuple[_Tally, list[SlotId]]:
+        def work(session: Session, part: Sequence[Hook] = part) -> tuple[_Tally, list[SubscriptionKey]]:
             return _Lift(session, actor, now_ms).lift(part)
 
         lifted, more = transact(sessions, work)
@@ -71,15 +71,15 @@ def lift_above(sessions: Sessions, seen: Mapping[SlotId, Hook], *, actor: str, n
     return LiftReport(seen=len(hooks), lifted=tally.lifted, adopted=tally.adopted, closed=tuple(closed))
 
 
-def preview_lift(sessions: Sessions, seen: Mapping[SlotId, Hook], *, actor: str, now_ms: int) -> LiftReport:
+def preview_lift(sessions: Sessions, seen: Mapping[SubscriptionKey, Hook], *, actor: str, now_ms: int) -> LiftReport:
     """Say what `lift_above` would do: everything is done, and taken back.
 
     Raises:
         DatabaseUnavailableError: call it again.
     """
     tally = _Tally()
-    closed: list[SlotId] = []
-    hooks = [seen[slot] for slot in sorted(seen)]
+    closed: list[SubscriptionKey] = []
+    hooks = [seen[key] for key in sorted(seen)]
     for start in range(0, len(hooks), _BATCH):
         with translated(), sessions() as session:
             lift_hook_ids(session, max(hook.id for hook in hooks))
@@ -99,45 +99,50 @@ class _Lift:
     actor: str
     now_ms: int
 
-    def lift(self, hooks: Sequence[Hook]) -> tuple[_Tally, list[SlotId]]:
+    def lift(self, hooks: Sequence[Hook]) -> tuple[_Tally, list[SubscriptionKey]]:
         tally = _Tally()
-        closed: list[SlotId] = []
+        closed: list[SubscriptionKey] = []
         rows = self._locked(hooks)
         owners = self._owners(hooks)
         for hook in hooks:
-            slot: SlotId = (hook.client, hook.event)
-            row = rows.get(slot)
+            key: SubscriptionKey = (hook.client, hook.event)
+            row = rows.get(key)
             if row is not None and hook.revision < row.revision:
                 continue
             tally.lifted += 1
             if row is None or (hook.revision > row.revision and row.revision == row.published_revision):
-                free = owners.get(hook.id, slot) == slot
+                free = owners.get(hook.id, key) == key
                 row = self._adopt(row, hook, free=free)
                 tally.adopted += free
                 if not free and hook.state is not HookState.DELETED:
-                    closed.append(slot)
+                    closed.append(key)
             row.revision = hook.revision + 1
             row.tombstoned = False
             self._audit(row)
         self.session.flush()
         return tally, closed
 
-    def _locked(self, hooks: Sequence[Hook]) -> dict[SlotId, SlotRow]:
-        slots = tuple_(SlotRow.client, SlotRow.event).in_([(hook.client, hook.event) for hook in hooks])
-        found = select(SlotRow).where(slots).order_by(SlotRow.client, SlotRow.event).with_for_update()
+    def _locked(self, hooks: Sequence[Hook]) -> dict[SubscriptionKey, SubscriptionRow]:
+        keys = tuple_(SubscriptionRow.client, SubscriptionRow.event).in_([(hook.client, hook.event) for hook in hooks])
+        found = (
+            select(SubscriptionRow)
+            .where(keys)
+            .order_by(SubscriptionRow.client, SubscriptionRow.event)
+            .with_for_update()
+        )
         return {(row.client, row.event): row for row in self.session.scalars(found)}
 
-    def _owners(self, hooks: Sequence[Hook]) -> dict[int, SlotId]:
+    def _owners(self, hooks: Sequence[Hook]) -> dict[int, SubscriptionKey]:
         """Who has the hooks' ids in this database."""
-        found = select(SlotRow.hook_id, SlotRow.client, SlotRow.event).where(
-            SlotRow.hook_id.in_([hook.id for hook in hooks])
+        found = select(SubscriptionRow.hook_id, SubscriptionRow.client, SubscriptionRow.event).where(
+            SubscriptionRow.hook_id.in_([hook.id for hook in hooks])
         )
         return {hook_id: (client, event) for hook_id, client, event in self.session.execute(found)}
 
-    def _adopt(self, row: SlotRow | None, hook: Hook, *, free: bool) -> SlotRow:
+    def _adopt(self, row: SubscriptionRow | None, hook: Hook, *, free: bool) -> SubscriptionRow:
         hook_id = hook.id if free else next_hook_id(self.session)
         if row is None:
-            row = SlotRow(client=hook.client, event=hook.event, published_revision=0, created_at_ms=self.now_ms)
+            row = SubscriptionRow(client=hook.client, event=hook.event, published_revision=0, created_at_ms=self.now_ms)
             self.session.add(row)
         row.hook_id = hook_id
         row.target = hook.target
@@ -151,7 +156,7 @@ class _Lift:
         row.updated_at_ms = self.now_ms
         return row
 
-    def _audit(self, row: SlotRow) -> None:
+    def _audit(self, row: SubscriptionRow) -> None:
         self.session.add(
             AuditRow(
                 at_ms=self.now_ms,

@@ -22,7 +22,7 @@ from .changes import StoredHook
 from .database import NowMs, Sessions, reading, transact
 from .errors import SecretError
 from .idempotency import claim_key
-from .models import SlotRow
+from .models import SubscriptionRow
 from .repository import HookRepository
 from .secrets import SecretBox, SigningSecret, hook_context
 
@@ -85,7 +85,12 @@ def drop_old_secrets(sessions: Sessions, *, now_ms: int, limit: int) -> int:
         DatabaseUnavailableError: call it again.
     """
     with reading(sessions) as session:
-        if session.scalar(select(SlotRow.hook_id).where(SlotRow.old_secrets_until_ms <= now_ms).limit(1)) is None:
+        if (
+            session.scalar(
+                select(SubscriptionRow.hook_id).where(SubscriptionRow.old_secrets_until_ms <= now_ms).limit(1)
+            )
+            is None
+        ):
             return 0
     return transact(sessions, lambda session: HookRepository(session, _ACTOR, now_ms).drop_old_secrets(limit=limit))
 

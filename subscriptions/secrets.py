@@ -172,7 +172,7 @@ class SecretBox:
 
 
 def hook_context(client: int, event: str, hook_id: int) -> bytes:
-    """Whose secret it is: the slot and the hook in it."""
+    """Whose secret it is: the subscription key and the hook that has it."""
     return f"hook|{client}|{event}|{hook_id}".encode()
 
 

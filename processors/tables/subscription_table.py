@@ -5,7 +5,7 @@ Not obvious, and relied upon:
 - Readers compare tables by `offset` (the next one to read) and rows by `revision`; a lower revision is ignored, since a
   suspended writer may write late and compaction may keep its row.
 - Absence never means deleted. A deletion is a row; its tombstone comes weeks later and removes only a deleted row.
-- A row that cannot be decoded makes its slot unknown, not absent, until a readable row for the same key arrives.
+- A row that cannot be decoded makes its subscription key unknown, not absent, until a readable row for it arrives.
 - A row is kept as packed bytes under an int: some 200 bytes, and nothing in it is tracked by the garbage collector. A
   million hooks as objects are a gigabyte, and each full collection would walk them all.
 
@@ -23,7 +23,7 @@ from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook, HookId, HookState, ResyncMark, Revision
 
 Listener = Callable[[Hook | None, Hook], None]
-"""Called with the slot's row before and after; before is None where there was none."""
+"""Called with a subscription key's row before and after; before is None where there was none."""
 
 _HEAD = struct.Struct(">QQB")  # id, revision, flags: the two low bits are the state
 _NOT_BEFORE = struct.Struct(">q")
@@ -49,7 +49,7 @@ class Route(NamedTuple):
 
 
 class SubscriptionTable:
-    """The latest row of every slot (client, event)."""
+    """The latest row of every subscription key (client, event)."""
 
     def __init__(self) -> None:
         """Start empty, at offset 0."""
@@ -57,14 +57,14 @@ class SubscriptionTable:
         self.resynced_topic_id: str | None = None
         """Topic id in the last end mark of a resync, if one was read."""
         self.unreadable: dict[bytes, int] = {}
-        """Keys whose latest record could not be decoded, with its offset: their slots are unknown."""
+        """Record keys whose latest record could not be decoded, with its offset: what they subscribe to is unknown."""
         self._rows: dict[int, bytes] = {}
         self._recent: dict[int, Hook] = {}
         self._event_codes: dict[str, int] = {}
         self._listeners: list[Listener] = []
 
     def __len__(self) -> int:
-        """How many slots have a row, deleted ones included."""
+        """How many subscription keys have a row, deleted ones included."""
         return len(self._rows)
 
     def listen(self, listener: Listener) -> None:
@@ -72,20 +72,20 @@ class SubscriptionTable:
         self._listeners.append(listener)
 
     def get(self, client: int, event: str) -> Hook | None:
-        """The slot's row, whatever its state; None where this table has none."""
-        slot = self._slot(client, event)
-        if slot is None:
+        """The row of a subscription key, whatever its state; None where this table has none."""
+        number = self._number(client, event)
+        if number is None:
             return None
-        row = self._recent.get(slot)
+        row = self._recent.get(number)
         if row is not None:
             return row
-        packed = self._rows.get(slot)
+        packed = self._rows.get(number)
         if packed is None:
             return None
         row = _unpack(client, event, packed)
         if len(self._recent) >= _RECENT_ROWS:
             self._recent.clear()
-        self._recent[slot] = row
+        self._recent[number] = row
         return row
 
     def route(self, client: int, event: str) -> Route | None:
@@ -112,7 +112,7 @@ class SubscriptionTable:
             self._apply_row(offset, value)
 
     def apply_unreadable(self, offset: int, key: bytes | None) -> None:
-        """Take a record that could not be decoded: its slot is unknown until a readable one arrives."""
+        """Take a record that could not be decoded: its subscription key is unknown until a readable one arrives."""
         self.offset = offset + 1
         self.unreadable[key or b""] = offset
 
@@ -126,15 +126,15 @@ class SubscriptionTable:
                 self.unreadable[row.key] = offset
                 return
             self._event_codes[row.event] = len(self._event_codes)
-        slot = row.client << _EVENT_BITS | self._event_codes[row.event]
-        packed = self._rows.get(slot)
+        number = row.client << _EVENT_BITS | self._event_codes[row.event]
+        packed = self._rows.get(number)
         if packed is not None and _HEAD.unpack_from(packed)[1] > row.revision:
             return
         fresh = _pack(row)
         if fresh == packed:
             return
-        self._rows[slot] = fresh
-        self._recent.pop(slot, None)
+        self._rows[number] = fresh
+        self._recent.pop(number, None)
         if self._listeners:
             before = None if packed is None else _unpack(row.client, row.event, packed)
             for listener in self._listeners:
@@ -146,16 +146,16 @@ class SubscriptionTable:
             return
         text, _, event = key.decode(errors="replace").partition("|")
         client = long_of(text)
-        slot = None if client is None else self._slot(client, event)
-        if slot is None:
+        number = None if client is None else self._number(client, event)
+        if number is None:
             return
-        packed = self._rows.get(slot)
+        packed = self._rows.get(number)
         if packed is not None and _HEAD.unpack_from(packed)[2] & _STATE_MASK == _DELETED:
-            del self._rows[slot]
-            self._recent.pop(slot, None)
+            del self._rows[number]
+            self._recent.pop(number, None)
 
-    def _slot(self, client: int, event: str) -> int | None:
-        """The slot's number; None where no row has ever had this event."""
+    def _number(self, client: int, event: str) -> int | None:
+        """The subscription key's number; None where no row has ever had this event."""
         code = self._event_codes.get(event)
         return None if code is None else client << _EVENT_BITS | code
 

@@ -164,7 +164,7 @@ class TableReader:
             except UndecodableError as exc:
                 row = UNREADABLE
                 log.error(  # noqa: TRY400  # the traceback says nothing
-                    "a row cannot be read; its slot stays unknown until `hookstream subscriptions resync`",
+                    "a row cannot be read; its subscription key stays unknown until `hookstream subscriptions resync`",
                     topic=self._topic,
                     offset=offset,
                     reason=str(exc),

@@ -13,7 +13,7 @@ from sqlalchemy import text, update
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.subscriptions.api import ApiLimits
 from hookstream.subscriptions.database import open_database, open_sessions, transact
-from hookstream.subscriptions.models import Role, SlotRow, TokenRow
+from hookstream.subscriptions.models import Role, SubscriptionRow, TokenRow
 from hookstream.subscriptions.secrets import MasterKey, SecretBox
 from tests.support.subscriptions_api import TARGET, Api, Caller
 
@@ -178,13 +178,15 @@ def test_effective_once_every_router_has_read_the_row(api: Api) -> None:
 
     api.progress.offset = 100
     assert not effective()  # not published
-    transact(api.sessions, lambda s: s.execute(update(SlotRow).values(published_revision=1, published_offset=100)))
+    transact(
+        api.sessions, lambda s: s.execute(update(SubscriptionRow).values(published_revision=1, published_offset=100))
+    )
     assert not effective()  # 100 is the next offset that the slowest router will read
     api.progress.offset = 101
     assert effective()
-    transact(api.sessions, lambda s: s.execute(update(SlotRow).values(revision=2)))
+    transact(api.sessions, lambda s: s.execute(update(SubscriptionRow).values(revision=2)))
     assert not effective()  # a newer row is not published
-    transact(api.sessions, lambda s: s.execute(update(SlotRow).values(published_revision=2)))
+    transact(api.sessions, lambda s: s.execute(update(SubscriptionRow).values(published_revision=2)))
     api.progress.offset = None
     assert not effective()  # not known
 

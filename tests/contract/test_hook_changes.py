@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from hookstream.subscriptions.database import reading
-from hookstream.subscriptions.models import AuditRow, SlotRow
+from hookstream.subscriptions.models import AuditRow, SubscriptionRow
 from tests.support.subscriptions_api import TARGET, Answer, Api, Caller
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ def on_sqlite(sqlite_url: str) -> Iterator[Api]:
     made.close()
 
 
-def slot(api: Api) -> SlotRow:
+def stored_row(api: Api) -> SubscriptionRow:
     """Read the row of the hook of most tests."""
     with reading(api.sessions) as session:
-        return session.get_one(SlotRow, (CLIENT, "lead.new"))
+        return session.get_one(SubscriptionRow, (CLIENT, "lead.new"))
 
 
 def audit(api: Api) -> list[tuple[str, dict[str, object]]]:
@@ -80,13 +80,13 @@ def test_a_retarget_keeps_id_and_secret(api: Api) -> None:
     """`PATCH` with a target gives the hook that target in its normal form; id, secret and state stay."""
     caller = api.integrator(CLIENT)
     hook_id = created(caller)
-    before = slot(api)
+    before = stored_row(api)
     api.clock.now_ms += 1000
     api.changes.clear()
     hook = hook_in(patch(caller, hook_id, target="HTTPS://Other.Example:443/hooks?key=1"))
     assert (hook["id"], hook["target"], hook["state"]) == (hook_id, OTHER_TARGET, "enabled")
     assert hook == hook_in(caller("GET", f"/hooks/{hook_id}"))
-    after = slot(api)
+    after = stored_row(api)
     assert (after.revision, after.secrets) == (before.revision + 1, before.secrets)
     assert (after.created_at_ms, after.updated_at_ms) == (before.created_at_ms, before.updated_at_ms + 1000)
     assert api.changes, "the relay was not woken"
@@ -100,9 +100,9 @@ def test_a_rate_limit_is_set_and_taken_away(api: Api) -> None:
     assert hook_in(patch(caller, hook_id, rate_limit_per_second=2.5))["rate_limit_per_second"] == 2.5
     assert hook_in(patch(caller, hook_id, target=OTHER_TARGET))["rate_limit_per_second"] == 2.5
     assert hook_in(patch(caller, hook_id, rate_limit_per_second=10))["target"] == OTHER_TARGET
-    assert slot(api).rate_limit_per_s == 10
+    assert stored_row(api).rate_limit_per_s == 10
     assert hook_in(patch(caller, hook_id, rate_limit_per_second=None))["rate_limit_per_second"] is None
-    assert (slot(api).rate_limit_per_s, slot(api).revision) == (None, 5)
+    assert (stored_row(api).rate_limit_per_s, stored_row(api).revision) == (None, 5)
 
 
 def test_what_changes_nothing_is_not_published_again(api: Api) -> None:
@@ -111,18 +111,18 @@ def test_what_changes_nothing_is_not_published_again(api: Api) -> None:
     hook_id = created(caller)
     for fields in ({}, {"target": TARGET}, {"rate_limit_per_second": None}):
         assert hook_in(patch(caller, hook_id, **fields))["target"] == TARGET
-    assert slot(api).revision == 1
+    assert stored_row(api).revision == 1
     assert audit(api) == []
 
 
 def test_a_creation_after_a_deletion_forgets_the_limit(api: Api) -> None:
-    """A new hook in the slot of a deleted one starts without a rate limit."""
+    """A new hook that has the subscription key of a deleted one starts without a rate limit."""
     caller = api.integrator(CLIENT)
     hook_id = created(caller)
     patch(caller, hook_id, rate_limit_per_second=1)
     caller("DELETE", f"/hooks/{hook_id}")
     created(caller)
-    assert slot(api).rate_limit_per_s is None
+    assert stored_row(api).rate_limit_per_s is None
 
 
 def test_another_clients_hook_cannot_be_changed(api: Api) -> None:
@@ -132,7 +132,7 @@ def test_another_clients_hook_cannot_be_changed(api: Api) -> None:
     problem = assert_refused(patch(stranger, hook_id, target=OTHER_TARGET), 404, "hook-not-found")
     missing = patch(stranger, 999_999, target=OTHER_TARGET)
     assert missing.json() == {**problem, "detail": str(problem["detail"]).replace(str(hook_id), "999999")}
-    assert slot(api).revision == 1
+    assert stored_row(api).revision == 1
     assert hook_in(patch(api.operator(), hook_id, target=OTHER_TARGET))["target"] == OTHER_TARGET
     assert_refused(patch(api.platform(), hook_id, target=TARGET), 403, "wrong-role")
 
@@ -145,7 +145,7 @@ def test_a_deleted_hook_cannot_be_changed(api: Api) -> None:
     assert_refused(patch(caller, hook_id, target=OTHER_TARGET), 404, "hook-not-found")
     created(caller)
     assert_refused(patch(caller, hook_id, target=OTHER_TARGET), 404, "hook-not-found")
-    assert slot(api).target == TARGET
+    assert stored_row(api).target == TARGET
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_bad_change_is_refused_with_the_place(on_sqlite: Api, fields: dict[str
     assert [fault["pointer"] for fault in problem["errors"]] == [pointer]
     both = {"target": OTHER_TARGET, "rate_limit_per_second": 5, **fields}
     assert_refused(patch(caller, hook_id, **both), 422, "invalid-request")
-    assert slot(on_sqlite).revision == 1
+    assert stored_row(on_sqlite).revision == 1
 
 
 # --- disable and enable -----------------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ def test_a_disabled_hook_says_so(api: Api) -> None:
     assert hook == hook_in(caller("GET", f"/hooks/{hook_id}"))
     assert api.changes, "the relay was not woken"
     assert hook_in(disable(caller, hook_id))["state"] == "disabled"
-    assert (slot(api).revision, len(slot(api).secrets)) == (2, 1)
+    assert (stored_row(api).revision, len(stored_row(api).secrets)) == (2, 1)
     assert audit(api) == [("hook.disable", {"revision": 2, "reason": "requested"})]
 
 
@@ -214,7 +214,7 @@ def test_resume_leaves_what_is_owed(api: Api) -> None:
     disable(caller, hook_id)
     api.changes.clear()
     assert hook_in(enable(caller, hook_id)) == before
-    assert (slot(api).revision, slot(api).not_before_ms) == (3, 0)
+    assert (stored_row(api).revision, stored_row(api).not_before_ms) == (3, 0)
     assert api.changes, "the relay was not woken"
     assert audit(api)[-1] == ("hook.enable", {"revision": 3, "backlog": "resume"})
 
@@ -226,7 +226,7 @@ def test_skip_begins_at_the_brokers_time(api: Api) -> None:
     disable(caller, hook_id)
     hook = hook_in(enable(caller, hook_id, "skip"))
     assert (hook["state"], hook["disabled_reason"]) == ("enabled", None)
-    assert hook["not_before_ms"] == slot(api).not_before_ms == api.broker_clock.ms != api.clock.now_ms
+    assert hook["not_before_ms"] == stored_row(api).not_before_ms == api.broker_clock.ms != api.clock.now_ms
     assert audit(api)[-1] == (
         "hook.enable",
         {"revision": 3, "backlog": "skip", "not_before_ms": api.broker_clock.ms},
@@ -249,7 +249,7 @@ def test_enabling_an_enabled_hook_raises_its_revision(api: Api) -> None:
     hook_id = created(caller)
     for revision in (2, 3):
         assert hook_in(enable(caller, hook_id))["state"] == "enabled"
-        assert slot(api).revision == revision
+        assert stored_row(api).revision == revision
 
 
 def test_a_change_leaves_a_hook_disabled(api: Api) -> None:
@@ -261,7 +261,7 @@ def test_a_change_leaves_a_hook_disabled(api: Api) -> None:
     assert (hook["target"], hook["state"], hook["disabled_reason"]) == (OTHER_TARGET, "disabled", "requested")
 
 
-def test_a_disabled_hook_holds_its_slot(api: Api) -> None:
+def test_a_disabled_hook_keeps_its_subscription_key(api: Api) -> None:
     """A disabled hook is still the client's one hook for the event; deleted, it is no longer disabled."""
     caller = api.integrator(CLIENT)
     hook_id = created(caller)
@@ -282,7 +282,7 @@ def test_another_clients_hook_is_neither_disabled_nor_enabled(api: Api) -> None:
     time_of_broker, api.broker_clock.ms = api.broker_clock.ms, None
     for answer in (disable(stranger, hook_id), enable(stranger, hook_id), enable(stranger, hook_id, "skip")):
         assert_refused(answer, 404, "hook-not-found")
-    assert slot(api).revision == 1
+    assert stored_row(api).revision == 1
     api.broker_clock.ms = time_of_broker
     operator = api.operator()
     assert hook_in(disable(operator, hook_id))["state"] == "disabled"
@@ -299,7 +299,7 @@ def test_without_the_brokers_time_nothing_is_skipped(api: Api) -> None:
     answer = enable(caller, hook_id, "skip")
     assert_refused(answer, 503, "broker-clock-unavailable")
     assert answer.headers["retry-after"] == "1"
-    assert (slot(api).state, slot(api).revision) == ("disabled", 2)
+    assert (stored_row(api).state, stored_row(api).revision) == ("disabled", 2)
     assert hook_in(enable(caller, hook_id))["state"] == "enabled"
 
 
@@ -310,4 +310,4 @@ def test_enable_wants_a_choice(on_sqlite: Api, body: object) -> None:
     hook_id = created(caller)
     disable(caller, hook_id)
     assert_refused(caller("POST", f"/hooks/{hook_id}/enable", body), 422, "invalid-request")
-    assert slot(on_sqlite).state == "disabled"
+    assert stored_row(on_sqlite).state == "disabled"

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId, HookNotice, NoticeKind, Revision
 from hookstream.subscriptions.database import reading, transact
-from hookstream.subscriptions.models import AuditRow, DisabledReason, SlotRow
+from hookstream.subscriptions.models import AuditRow, DisabledReason, SubscriptionRow
 from hookstream.subscriptions.repository import HookRepository
 from tests.support.subscriptions_api import Api
 
@@ -52,10 +52,10 @@ def apply(api: Api, notice: HookNotice, reason: DisabledReason = DisabledReason.
     )
 
 
-def slot(api: Api) -> tuple[str, str | None, int]:
+def stored_row(api: Api) -> tuple[str, str | None, int]:
     """Read what the row says: state, reason, revision."""
     with reading(api.sessions) as session:
-        row = session.get_one(SlotRow, (CLIENT, "lead.new"))
+        row = session.get_one(SubscriptionRow, (CLIENT, "lead.new"))
         return row.state, row.disabled_reason, row.revision
 
 
@@ -65,7 +65,7 @@ def test_a_notice_disables_the_hook_that_it_saw(api: Api, reason: DisabledReason
     hook_id, notice = hook_and_notice(api)
     api.clock.now_ms += 1000
     assert apply(api, notice, reason)
-    assert slot(api) == ("disabled", reason.value, 2)
+    assert stored_row(api) == ("disabled", reason.value, 2)
     hook = api.integrator(CLIENT)("GET", f"/hooks/{hook_id}").json()["hook"]
     assert (hook["state"], hook["disabled_reason"], hook["updated_at_ms"]) == (
         "disabled",
@@ -76,7 +76,7 @@ def test_a_notice_disables_the_hook_that_it_saw(api: Api, reason: DisabledReason
         row = session.scalars(select(AuditRow).where(AuditRow.action == "hook.disable")).one()
         assert (row.actor, row.hook_id, row.at_ms) == ("worker", hook_id, api.clock.now_ms)
         assert row.detail == {"revision": 2, "reason": reason.value, "observed_at_ms": notice.observed_at_ms}
-        assert len(session.get_one(SlotRow, (CLIENT, "lead.new")).secrets) == 1
+        assert len(session.get_one(SubscriptionRow, (CLIENT, "lead.new")).secrets) == 1
 
 
 def test_a_notice_is_applied_once(api: Api) -> None:
@@ -84,7 +84,7 @@ def test_a_notice_is_applied_once(api: Api) -> None:
     _, notice = hook_and_notice(api)
     assert apply(api, notice)
     assert not apply(api, notice)
-    assert slot(api) == ("disabled", "gone", 2)
+    assert stored_row(api) == ("disabled", "gone", 2)
 
 
 def test_of_two_processes_with_one_notice_one_applies_it(api: Api, any_database_url: str) -> None:
@@ -99,12 +99,12 @@ def test_of_two_processes_with_one_notice_one_applies_it(api: Api, any_database_
 
     with ThreadPoolExecutor(6) as pool:
         assert sorted(pool.map(race, [api, other] * 3)) == [False] * 5 + [True]
-    assert slot(api) == ("disabled", "gone", 2)
+    assert stored_row(api) == ("disabled", "gone", 2)
     other.close()
 
 
 def test_a_notice_of_another_row_is_ignored(api: Api) -> None:
-    """What was seen under another revision, of another hook or in a slot that is not there, changes nothing."""
+    """What was seen under another revision, of another hook or of a key without a row, changes nothing."""
     hook_id, notice = hook_and_notice(api)
     api.integrator(CLIENT)("PATCH", f"/hooks/{hook_id}", {"hook": {"rate_limit_per_second": 5}})
     for stale in (
@@ -115,7 +115,7 @@ def test_a_notice_of_another_row_is_ignored(api: Api) -> None:
         replace(notice, revision=Revision(2), event=EventName("lead.status")),
     ):
         assert not apply(api, stale)
-    assert slot(api) == ("enabled", None, 2)
+    assert stored_row(api) == ("enabled", None, 2)
     assert apply(api, replace(notice, revision=Revision(2)))
 
 
@@ -125,11 +125,11 @@ def test_an_enable_after_the_observation_wins(api: Api) -> None:
     caller = api.integrator(CLIENT)
     assert caller("POST", f"/hooks/{hook_id}/enable", {"backlog": "resume"}).status_code == 200
     assert not apply(api, notice)
-    assert slot(api) == ("enabled", None, 2)
+    assert stored_row(api) == ("enabled", None, 2)
     assert apply(api, replace(notice, revision=Revision(2)))
     assert caller("POST", f"/hooks/{hook_id}/enable", {"backlog": "skip"}).status_code == 200
     assert not apply(api, replace(notice, revision=Revision(2)))
-    assert slot(api) == ("enabled", None, 4)
+    assert stored_row(api) == ("enabled", None, 4)
 
 
 def test_what_was_disabled_or_deleted_otherwise_stays_so(api: Api) -> None:
@@ -138,7 +138,7 @@ def test_what_was_disabled_or_deleted_otherwise_stays_so(api: Api) -> None:
     caller = api.integrator(CLIENT)
     caller("POST", f"/hooks/{hook_id}/disable")
     assert not apply(api, replace(notice, revision=Revision(2)))
-    assert slot(api) == ("disabled", "requested", 2)
+    assert stored_row(api) == ("disabled", "requested", 2)
     caller("DELETE", f"/hooks/{hook_id}")
     assert not apply(api, replace(notice, revision=Revision(3)))
-    assert slot(api) == ("deleted", None, 3)
+    assert stored_row(api) == ("deleted", None, 3)

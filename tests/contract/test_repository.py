@@ -24,7 +24,7 @@ from hookstream.subscriptions.errors import (
 )
 from hookstream.subscriptions.idempotency import purge_idempotency_keys
 from hookstream.subscriptions.migrations import migrate
-from hookstream.subscriptions.models import AuditRow, CounterRow, IdempotencyRow, Role, SlotRow, TokenRow
+from hookstream.subscriptions.models import AuditRow, CounterRow, IdempotencyRow, Role, SubscriptionRow, TokenRow
 from hookstream.subscriptions.registration import Registered, register_hook
 from hookstream.subscriptions.repository import HookQuery, HookRepository, NewHook, lift_hook_ids
 from hookstream.subscriptions.secrets import SigningSecret, hook_context
@@ -75,10 +75,10 @@ class Store:
         new = NewHook(client=ClientId(client), event=EventName(event), target=Target(TARGET))
         return register_hook(self.sessions, BOX, new, actor="test", now_ms=lambda: self.now_ms, idempotency_key=key)
 
-    def slot(self, client: int = 434, event: str = "lead.new") -> SlotRow:
-        """Read the slot's row."""
+    def stored_row(self, client: int = 434, event: str = "lead.new") -> SubscriptionRow:
+        """Read the subscription row."""
         with reading(self.sessions) as session:
-            return session.get_one(SlotRow, (client, event))
+            return session.get_one(SubscriptionRow, (client, event))
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_one_hook_per_client_and_event(store: Store) -> None:
     assert store.create(client=435).hook.id > first.hook.id
 
 
-def test_every_write_raises_the_slots_revision(store: Store) -> None:
+def test_every_write_raises_the_rows_revision(store: Store) -> None:
     """The revision grows over deletion and re-creation, and the hook's id is a new one each time."""
     revisions, ids = [], []
     for _ in range(3):
@@ -127,7 +127,7 @@ def test_every_write_raises_the_slots_revision(store: Store) -> None:
     assert ids == sorted(set(ids))
 
 
-def test_a_deleted_hook_is_gone_but_its_slot_stays(store: Store) -> None:
+def test_a_deleted_hook_is_gone_but_its_row_stays(store: Store) -> None:
     """A deletion leaves a row for the topic, without the secrets."""
     created = store.create()
     deleted = store.delete(created.hook.id)
@@ -137,7 +137,7 @@ def test_a_deleted_hook_is_gone_but_its_slot_stays(store: Store) -> None:
     for again in (store.get, store.delete):
         with pytest.raises(HookNotFoundError):
             again(created.hook.id)
-    assert store.slot().revision == 2
+    assert store.stored_row().revision == 2
 
 
 def test_another_clients_hook_is_not_there(store: Store) -> None:
@@ -152,7 +152,7 @@ def test_another_clients_hook_is_not_there(store: Store) -> None:
 
 
 def test_the_id_of_a_replaced_hook_finds_nothing(store: Store) -> None:
-    """Deleting by the old id leaves the hook that took its slot alone."""
+    """Deleting by the old id leaves the hook that took its subscription key alone."""
     old = store.create()
     store.delete(old.hook.id)
     new = store.create()
@@ -189,7 +189,7 @@ def test_hook_ids_are_lifted_and_never_fall(store: Store) -> None:
 
 
 def test_what_fails_leaves_nothing(store: Store) -> None:
-    """A transaction that raises writes no slot, no audit, and no idempotency key."""
+    """A transaction that raises writes no subscription row, no audit, and no idempotency key."""
 
     def fail(_: int) -> bytes:
         raise RuntimeError
@@ -198,7 +198,7 @@ def test_what_fails_leaves_nothing(store: Store) -> None:
     with pytest.raises(RuntimeError):
         store.hooks(lambda hooks: hooks.create(new, seal_secret=fail))
     with reading(store.sessions) as session:
-        assert session.scalars(select(SlotRow)).all() == []
+        assert session.scalars(select(SubscriptionRow)).all() == []
         assert session.scalars(select(AuditRow)).all() == []
         assert session.get_one(CounterRow, "hook_id").value == 0
 
@@ -230,7 +230,7 @@ def test_of_two_creations_at_once_one_wins(processes: tuple[Store, Store]) -> No
 
 
 def test_racing_deletion_and_recreation_end_with_the_newer_hook(processes: tuple[Store, Store]) -> None:
-    """Where two processes delete and re-create at once, the slot ends with the newer hook, under the top revision."""
+    """Where two processes delete and re-create at once, the newer hook has the key, under the top revision."""
     one, other = processes
     current = one.create().hook
     for _ in range(10):
@@ -251,7 +251,7 @@ def test_racing_deletion_and_recreation_end_with_the_newer_hook(processes: tuple
 
 
 def test_a_deletion_that_waited_does_not_hit_the_successor(processes: tuple[Store, Store]) -> None:
-    """A deletion of the old hook that waits for the slot while it is replaced finds nothing to delete."""
+    """A deletion of the old hook that waits for the row while the hook is replaced finds nothing to delete."""
     one, other = processes
     old = one.create().hook
     halfway, deleted_too_early = threading.Event(), threading.Event()
@@ -278,7 +278,7 @@ def test_a_deletion_that_waited_does_not_hit_the_successor(processes: tuple[Stor
 def test_a_lock_that_is_held_too_long_is_an_error(
     any_database_url: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A writer that cannot have the slot in time is told that the database is unavailable, and has written nothing."""
+    """A writer that cannot lock the row in time is told that the database is unavailable, and has written nothing."""
     monkeypatch.setattr("hookstream.subscriptions.database._LOCK_TIMEOUT_S", 1)
     hook = store.create().hook
     engine = open_database(any_database_url)
@@ -333,7 +333,7 @@ def test_a_key_lives_for_a_day(store: Store) -> None:
 
 def test_one_key_at_once_makes_one_hook(processes: tuple[Store, Store]) -> None:
     """Two processes with one key at the same moment make one hook, and give the same answer."""
-    for round_ in range(10):  # in a new slot first, then in one that a hook has left
+    for round_ in range(10):  # with a new subscription key first, then with one that a deleted hook had
         outcomes = _at_once(*[lambda s=s, key=f"k{round_}": s.register(key) for s in processes])
         assert [type(outcome) for outcome in outcomes] == [Registered, Registered], outcomes
         assert {outcome.repeated for outcome in outcomes} == {True, False}
@@ -351,7 +351,7 @@ def test_a_refused_creation_keeps_no_key(store: Store) -> None:
 
 
 def test_no_secret_is_stored_in_the_clear(store: Store) -> None:
-    """Neither the slot, nor the kept answer, nor the audit holds the secret or its key."""
+    """Neither the subscription row, nor the kept answer, nor the audit holds the secret or its key."""
     secret = store.register("k").secret
     key = SigningSecret.parse(secret).key
     found = b""
@@ -448,10 +448,10 @@ def test_what_no_token_is_issued_for(role: Role, client: int | None, name: str) 
 
 
 def test_the_tables_refuse_what_the_code_would_not_write(store: Store) -> None:
-    """A slot cannot be published beyond its revision, whoever writes it."""
+    """A row cannot be published beyond its revision, whoever writes it."""
     store.create()
     with pytest.raises(Exception, match="ck_slots_revision"):
-        transact(store.sessions, lambda session: session.execute(update(SlotRow).values(published_revision=2)))
+        transact(store.sessions, lambda session: session.execute(update(SubscriptionRow).values(published_revision=2)))
 
 
 def _at_once(*calls: Callable[[], object]) -> list[Any]:

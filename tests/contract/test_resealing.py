@@ -13,7 +13,7 @@ from hookstream.subscriptions.changes import hook_of
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions, reading, transact
 from hookstream.subscriptions.errors import UnknownKeyError
 from hookstream.subscriptions.migrations import migrate
-from hookstream.subscriptions.models import AuditRow, SlotRow
+from hookstream.subscriptions.models import AuditRow, SubscriptionRow
 from hookstream.subscriptions.registration import Registered, register_hook
 from hookstream.subscriptions.repository import HookRepository, NewHook
 from hookstream.subscriptions.resealing import ResealReport, count_sealed, count_unpublished, reseal_all
@@ -52,14 +52,17 @@ def reseal(sessions: Sessions, box: SecretBox = BOTH) -> ResealReport:
 def secret_of(sessions: Sessions, client: int, box: SecretBox) -> str:
     """What the hook's deliveries are signed with."""
     with reading(sessions) as session:
-        (secret,) = open_hook_secrets(box, hook_of(session.get_one(SlotRow, (client, "lead.new"))))
+        (secret,) = open_hook_secrets(box, hook_of(session.get_one(SubscriptionRow, (client, "lead.new"))))
         return secret.reveal()
 
 
 def test_afterwards_the_new_key_alone_opens_everything(sessions: Sessions) -> None:
     """Hooks keep their secrets, first answers can be had again, and nothing needs the old key."""
     made = [register(sessions, client) for client in range(5)]
-    transact(sessions, lambda session: session.execute(update(SlotRow).values(published_revision=SlotRow.revision)))
+    transact(
+        sessions,
+        lambda session: session.execute(update(SubscriptionRow).values(published_revision=SubscriptionRow.revision)),
+    )
     before = count_sealed(sessions, BOTH)
     assert before.others == {OLD.id.hex(): 10}
     with pytest.raises(UnknownKeyError):

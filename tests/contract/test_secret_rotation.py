@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from hookstream.subscriptions.changes import hook_of
 from hookstream.subscriptions.database import reading
-from hookstream.subscriptions.models import AuditRow, SlotRow
+from hookstream.subscriptions.models import AuditRow, SubscriptionRow
 from hookstream.subscriptions.repository import MAX_SECRETS
 from hookstream.subscriptions.secret_rotation import SECRET_OVERLAP_MS, drop_old_secrets
 from hookstream.subscriptions.secrets import MasterKey, SecretBox, open_hook_secrets
@@ -28,15 +28,15 @@ def api(any_database_url: str) -> Iterator[Api]:
     made.close()
 
 
-def slot(api: Api) -> SlotRow:
+def stored_row(api: Api) -> SubscriptionRow:
     """Read the row of the hook."""
     with reading(api.sessions) as session:
-        return session.get_one(SlotRow, (CLIENT, "lead.new"))
+        return session.get_one(SubscriptionRow, (CLIENT, "lead.new"))
 
 
 def in_use(api: Api) -> list[str]:
     """What deliveries of the hook are signed with, newest first."""
-    return [secret.reveal() for secret in open_hook_secrets(BOX, hook_of(slot(api)))]
+    return [secret.reveal() for secret in open_hook_secrets(BOX, hook_of(stored_row(api)))]
 
 
 def created(caller: Caller) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def test_both_secrets_sign_for_a_day_and_then_the_new_one_alone(api: Api) -> Non
     assert hook["secret"] != first["secret"]
     assert hook["old_secrets_until_ms"] == api.clock() + SECRET_OVERLAP_MS
     assert in_use(api) == [hook["secret"], first["secret"]]
-    assert slot(api).revision == 2
+    assert stored_row(api).revision == 2
     assert len(api.changes) == 2, "the relay is told"
 
     just_before = api.clock() + SECRET_OVERLAP_MS - 1
@@ -69,7 +69,7 @@ def test_both_secrets_sign_for_a_day_and_then_the_new_one_alone(api: Api) -> Non
     assert drop_old_secrets(api.sessions, now_ms=just_before + 1, limit=10) == 1
     assert drop_old_secrets(api.sessions, now_ms=just_before + 1, limit=10) == 0
     assert in_use(api) == [hook["secret"]]
-    row = slot(api)
+    row = stored_row(api)
     assert (row.revision, row.published_revision, row.old_secrets_until_ms) == (3, 0, None)
 
 
@@ -114,14 +114,14 @@ def test_no_old_secret_is_dropped_before_its_time(api: Api) -> None:
 
 
 def test_another_clients_secret_is_not_there(api: Api) -> None:
-    """A client can rotate its own hooks' secrets; a deleted hook has none, and a new one in its slot begins alone."""
+    """A client can rotate its own hooks' secrets; a deleted hook has none, and the next one of its key has one."""
     caller = api.integrator(CLIENT)
     hook_id = created(caller)["id"]
     assert rotate(api.integrator(435), hook_id).status_code == 404
     assert rotate(caller, hook_id).status_code == 200
     caller("DELETE", f"/hooks/{hook_id}")
     assert rotate(caller, hook_id).status_code == 404
-    assert slot(api).old_secrets_until_ms is None
+    assert stored_row(api).old_secrets_until_ms is None
     secret = created(caller)["secret"]
     assert in_use(api) == [secret]
 
@@ -134,5 +134,5 @@ def test_a_hook_whose_master_key_is_lost_gets_a_new_secret_alone(any_database_ur
     api = Api(any_database_url)
     answer = rotate(api.integrator(CLIENT), hook_id)
     assert in_use(api) == [answer.json()["hook"]["secret"]]
-    assert slot(api).old_secrets_until_ms is None
+    assert stored_row(api).old_secrets_until_ms is None
     api.close()

@@ -35,7 +35,14 @@ from hookstream.subscriptions.errors import (
 )
 from hookstream.subscriptions.idempotency import claim_key
 from hookstream.subscriptions.migrations import migrate
-from hookstream.subscriptions.models import Base, CounterRow, DisabledReason, EndpointSettingsRow, ReplayRow, SlotRow
+from hookstream.subscriptions.models import (
+    Base,
+    CounterRow,
+    DisabledReason,
+    EndpointSettingsRow,
+    ReplayRow,
+    SubscriptionRow,
+)
 from hookstream.subscriptions.publication import (
     SeenRow,
     correct,
@@ -69,7 +76,7 @@ if TYPE_CHECKING:
 NOW_MS = 1_700_000_000_000
 DAY_MS = 24 * 3600 * 1000
 CLIENT, EVENT = ClientId(434), EventName("lead.new")
-SLOT = (CLIENT, EVENT)
+KEY = (CLIENT, EVENT)
 OTHER = Target("https://other.example/")
 NEW = NewHook(client=CLIENT, event=EVENT, target=Target(TARGET))
 ENDPOINT = EndpointKey(CLIENT, target_digest(TARGET))
@@ -118,9 +125,9 @@ class Store:
         """One transaction."""
         return transact(self.sessions, lambda session: work(self.hooks(session)))
 
-    def row(self) -> SlotRow:
+    def row(self) -> SubscriptionRow:
         with reading(self.sessions) as session:
-            return session.get_one(SlotRow, SLOT)
+            return session.get_one(SubscriptionRow, KEY)
 
     def race(self, first: Callable[[HookRepository], object], second: Callable[[], object]) -> Second:
         """Let the second begin before the first has committed."""
@@ -163,7 +170,7 @@ def store(migrated: str) -> Iterator[Store]:
 
 
 def test_of_two_creations_where_a_hook_was_deleted_one_wins_and_the_other_is_told(store: Store) -> None:
-    """Of two creations at once for a slot whose hook was deleted, one makes the hook; the other gets its name."""
+    """Of two creations at once for a key whose hook was deleted, one makes the hook; the other gets its name."""
     store.do(lambda hooks: hooks.delete(store.hook.hook.id, client=None))
     made: list[StoredHook] = []
     second = store.race(lambda hooks: made.append(create(hooks)), lambda: store.do(create))
@@ -175,8 +182,8 @@ def test_of_two_creations_where_a_hook_was_deleted_one_wins_and_the_other_is_tol
     assert (row.hook_id, row.revision, row.secrets) == (made[0].hook.id, 3, (seal(made[0].hook.id),))
 
 
-def test_of_two_creations_in_a_new_slot_one_wins_and_the_other_is_told(store: Store) -> None:
-    """The same where the slot has no row yet: the second one runs into the first one's, and begins again."""
+def test_of_two_creations_for_a_new_key_one_wins_and_the_other_is_told(store: Store) -> None:
+    """The same where the subscription key has no row yet: the second runs into the first one's, and begins again."""
     other = replace(NEW, event=EventName("lead.status"))
     made: list[StoredHook] = []
     second = store.race(
@@ -299,7 +306,7 @@ def _rotate(hooks: HookRepository) -> StoredHook:
     def renew(hook: Hook) -> tuple[bytes, ...]:
         return (b"newest", *hook.secrets)
 
-    hook_id = hooks.session.get_one(SlotRow, SLOT).hook_id
+    hook_id = hooks.session.get_one(SubscriptionRow, KEY).hook_id
     return hooks.rotate_secret(hook_id, client=None, renew=renew, old_until_ms=hooks.now_ms + DAY_MS)
 
 
@@ -321,7 +328,7 @@ def test_sealing_again_keeps_a_secret_that_is_being_made(store: Store) -> None:
     def reseal(hook: Hook) -> tuple[bytes, ...]:
         return tuple(b"again:" + secret for secret in hook.secrets)
 
-    second = store.race(_rotate, lambda: store.do(lambda hooks: hooks.replace_secrets(SLOT, reseal)))
+    second = store.race(_rotate, lambda: store.do(lambda hooks: hooks.replace_secrets(KEY, reseal)))
     assert second.waited
     second.result()
     assert store.row().secrets == (b"again:newest", b"again:" + seal(store.hook.hook.id))
@@ -376,8 +383,8 @@ def test_a_deletion_that_is_old_and_not_published_gets_its_row_first_and_its_tom
     assert tombstone == b"434|lead.new"
 
 
-def test_no_tombstone_is_written_for_a_slot_that_is_being_filled(store: Store) -> None:
-    """A slot whose old deletion is due for its tombstone, and that gets a new hook at this moment, gets none."""
+def test_no_tombstone_is_written_for_a_key_that_gets_a_hook(store: Store) -> None:
+    """A key whose old deletion is due for its tombstone, and that gets a new hook at this moment, gets none."""
     store.do(lambda hooks: hooks.delete(store.hook.hook.id, client=None))
     publish_pending(store.sessions, store.topic, limit=10)
     store.topic.rows.clear()
@@ -390,29 +397,29 @@ def test_no_tombstone_is_written_for_a_slot_that_is_being_filled(store: Store) -
 
 
 def test_a_correction_waits_for_whoever_writes_and_leaves_what_is_pending(store: Store) -> None:
-    """A slot that looks wrong while it is being changed is left to the change, whose row comes behind everything."""
+    """A row that looks wrong while it is being changed is left to the change, which is written behind everything."""
     publish_pending(store.sessions, store.topic, limit=10)
     store.topic.rows.clear()
-    suspect = SeenRow(slot=SLOT, offset=99, revision=0)
+    suspect = SeenRow(key=KEY, offset=99, revision=0)
     second = store.race(store.retarget, lambda: correct(store.sessions, store.topic, [suspect]))
     assert second.waited
     assert second.result() == 0
     assert store.topic.rows == []
 
 
-def test_a_correction_goes_by_the_last_record_of_a_slot(store: Store) -> None:
-    """Of several records of a slot the last one stands; where that is right nothing is written, in whatever order."""
+def test_a_correction_goes_by_the_last_record_of_a_key(store: Store) -> None:
+    """Of several records of a key the last one stands; where that is right nothing is written, in whatever order."""
     publish_pending(store.sessions, store.topic, limit=10)
     store.topic.rows.clear()
-    wrong, right = SeenRow(slot=SLOT, offset=98, revision=0), SeenRow(slot=SLOT, offset=99, revision=1)
+    wrong, right = SeenRow(key=KEY, offset=98, revision=0), SeenRow(key=KEY, offset=99, revision=1)
     assert correct(store.sessions, store.topic, [right, wrong]) == 0
     assert correct(store.sessions, store.topic, [wrong, right]) == 0
-    late = SeenRow(slot=SLOT, offset=100, revision=0)
+    late = SeenRow(key=KEY, offset=100, revision=0)
     assert correct(store.sessions, store.topic, [late, wrong]) == 1
 
 
 def test_everything_is_published_with_what_is_being_changed(store: Store) -> None:
-    """A resync that publishes every slot waits for one that is being changed, and writes the changed row."""
+    """A resync that publishes every row waits for one that is being changed, and writes the changed row."""
     second = store.race(store.retarget, lambda: publish_all(store.sessions, store.topic, batch=10))
     assert second.waited
     assert second.result() == 1
@@ -421,10 +428,10 @@ def test_everything_is_published_with_what_is_being_changed(store: Store) -> Non
 
 
 def test_a_lift_above_the_topic_sees_what_is_being_written(store: Store) -> None:
-    """A slot that is changed while a resync lifts it keeps the change, under a revision above everything seen."""
+    """A row that is changed while a resync lifts it keeps the change, under a revision above everything seen."""
     publish_pending(store.sessions, store.topic, limit=10)
     seen = replace(hook_of(store.row()), revision=Revision(7), target="https://topic.example/")
-    second = store.race(store.retarget, lambda: lift_above(store.sessions, {SLOT: seen}, actor="x", now_ms=NOW_MS))
+    second = store.race(store.retarget, lambda: lift_above(store.sessions, {KEY: seen}, actor="x", now_ms=NOW_MS))
     assert second.waited
     second.result()
     row = store.row()
@@ -628,7 +635,7 @@ def test_on_sqlite_a_writer_has_the_file_from_its_first_read_on(
     one, other = map(open_sessions, engines)
 
     def read(session: Session) -> None:
-        session.scalar(select(SlotRow.hook_id))
+        session.scalar(select(SubscriptionRow.hook_id))
 
     def first(session: Session) -> None:
         read(session)

@@ -47,7 +47,7 @@ def test_a_hook_that_the_table_does_not_know_is_waited_for(world: DeliveryWorld)
 
 
 def test_only_a_row_that_is_new_enough_cancels(world: DeliveryWorld) -> None:
-    """A slot that was taken by another hook, or deleted, cancels the old hook's deliveries once the table says so."""
+    """A hook that was deleted, or whose key another one has, has its deliveries cancelled once the table says so."""
     old = world.hook(1, 1, world.targets.url("old"))
     new = world.hook(2, 1, world.targets.url("new"), revision=3)
     world.publish(old)

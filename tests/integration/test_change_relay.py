@@ -13,7 +13,7 @@ from hookstream.schemas.event import EventName
 from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook, HookState, ResyncMark
 from hookstream.subscriptions.database import reading, transact
 from hookstream.subscriptions.errors import DatabaseUnavailableError
-from hookstream.subscriptions.models import Base, CounterRow, SlotRow
+from hookstream.subscriptions.models import Base, CounterRow, SubscriptionRow
 from hookstream.subscriptions.secrets import open_hook_secrets
 from tests.support import subscription_relay
 from tests.support.subscription_relay import ROUNDS, Topic, now_ms
@@ -76,10 +76,10 @@ def created(caller: Caller, event: str = "lead.new") -> int:
     return hook_id
 
 
-def slot(api: Api, event: str = "lead.new") -> SlotRow:
-    """Read a slot's row."""
+def stored_row(api: Api, event: str = "lead.new") -> SubscriptionRow:
+    """Read a subscription's row."""
     with reading(api.sessions) as session:
-        return session.get_one(SlotRow, (434, event))
+        return session.get_one(SubscriptionRow, (434, event))
 
 
 def test_a_hook_is_published_as_it_was_registered(api: Api, topic: Topic, relay: ChangeRelay) -> None:
@@ -91,7 +91,7 @@ def test_a_hook_is_published_as_it_was_registered(api: Api, topic: Topic, relay:
     assert isinstance(row, Hook)
     assert (row.id, row.target, row.state, row.revision) == (answer["id"], answer["target"], HookState.ENABLED, 1)
     assert [secret.reveal() for secret in open_hook_secrets(BOX, row)] == [answer["secret"]]
-    assert (slot(api).published_revision, slot(api).published_offset) == (1, offset)
+    assert (stored_row(api).published_revision, stored_row(api).published_offset) == (1, offset)
     caller("DELETE", f"/hooks/{answer['id']}")
     caught_up(relay)
     last = topic.table()[KEY]
@@ -107,14 +107,14 @@ def test_kill_9_between_commit_and_publish_loses_nothing(
     killed = child(processes, mode, topic, database_url)
     assert killed.wait(30) == -9, killed.complaint("was not killed")
     assert len(topic.records()) == written
-    assert slot(api).published_revision == 0
+    assert stored_row(api).published_revision == 0
     successor = topic.relay(api.sessions)
     eventually(lambda: successor.run_once().published, 20)
     successor.close()
     rows = [row for _, _, row in topic.records()]
     assert len(rows) == written + 1
     assert {(row.id, row.revision) for row in rows if isinstance(row, Hook)} == {(hook_id, 1)}
-    assert slot(api).published_revision == 1
+    assert stored_row(api).published_revision == 1
 
 
 def test_racing_processes_end_with_the_newer_hook_in_database_and_topic(
@@ -123,7 +123,7 @@ def test_racing_processes_end_with_the_newer_hook_in_database_and_topic(
     racers = [child(processes, "races", topic, database_url) for _ in range(2)]
     assert [racer.wait(60) for racer in racers] == [0, 0], racers[0].log_tail() + racers[1].log_tail()
     caught_up(relay)
-    stored, published = slot(api), topic.table()[KEY]
+    stored, published = stored_row(api), topic.table()[KEY]
     assert isinstance(published, Hook)
     assert (published.id, published.revision, published.state) == (stored.hook_id, stored.revision, stored.state)
     with reading(api.sessions) as session:
@@ -166,7 +166,7 @@ def test_the_late_write_of_a_suspended_relay_is_put_right(
         (1, HookState.ENABLED),  # late
         (2, HookState.DELETED),
     ]
-    assert slot(api).published_offset == 2
+    assert stored_row(api).published_offset == 2
     assert caught_up(relay).corrected == 0
 
 
@@ -212,7 +212,7 @@ def test_a_resync_after_the_topic_was_lost_fills_a_new_one(
     assert isinstance(mark, ResyncMark)
     assert offset == report.mark_offset
     assert mark.topic_id == topic_ids(new.kafka, [new.name])[new.name]
-    assert slot(api).published_offset == 0
+    assert stored_row(api).published_offset == 0
 
 
 def test_a_resync_of_a_restored_database_takes_over_what_was_acknowledged_since(
@@ -292,7 +292,7 @@ def _content(row: Hook) -> tuple[object, ...]:
 def _delete_days_ago(api: Api, days: int) -> None:
     """Make every row as old as that, by the clock of the relay."""
     written = now_ms() - days * 24 * 3600 * 1000
-    transact(api.sessions, lambda session: session.execute(update(SlotRow).values(updated_at_ms=written)))
+    transact(api.sessions, lambda session: session.execute(update(SubscriptionRow).values(updated_at_ms=written)))
 
 
 def _backup(api: Api) -> dict[str, list[dict[str, object]]]:

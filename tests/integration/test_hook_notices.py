@@ -24,7 +24,7 @@ from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId, HookNotice, NoticeKind, Revision
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.database import reading
-from hookstream.subscriptions.models import AuditRow, SlotRow
+from hookstream.subscriptions.models import AuditRow, SubscriptionRow
 from tests.support import notice_reader
 from tests.support.notice_reader import DECODE, make_notices, tell
 from tests.support.subscription_relay import now_ms
@@ -91,10 +91,10 @@ class Stage:
             changed=lambda: self.changes.append(None),
         )
 
-    def slot(self, event: str = "lead.new") -> tuple[str, str | None, int]:
+    def stored_row(self, event: str = "lead.new") -> tuple[str, str | None, int]:
         """Read what the row says: state, reason, revision."""
         with reading(self.api.sessions) as session:
-            row = session.get_one(SlotRow, (CLIENT, event))
+            row = session.get_one(SubscriptionRow, (CLIENT, event))
             return row.state, row.disabled_reason, row.revision
 
     def disables(self) -> int:
@@ -168,9 +168,9 @@ def test_notices_disable_hooks_and_their_offsets_are_committed(stage: Stage, rea
         gone, replace(failing, kind=NoticeKind.FAILING), replace(recovered, kind=NoticeKind.RECOVERED), gone, gone
     )
     assert stage.read_all(5, reader) == 2
-    assert stage.slot() == ("disabled", "gone", 2)
-    assert stage.slot("lead.status") == ("disabled", "failing", 2)
-    assert stage.slot("lead.updated") == ("enabled", None, 1)
+    assert stage.stored_row() == ("disabled", "gone", 2)
+    assert stage.stored_row("lead.status") == ("disabled", "failing", 2)
+    assert stage.stored_row("lead.updated") == ("enabled", None, 1)
     assert len(stage.changes) == stage.disables() == 2
 
 
@@ -179,7 +179,7 @@ def test_stale_notices_are_read_and_ignored(stage: Stage, reader: HookNotices) -
     stage.enable(notice)
     stage.tell(notice, replace(notice, revision=Revision(3)), replace(notice, hook_id=HookId(9), revision=Revision(2)))
     assert stage.read_all(3, reader) == 0
-    assert stage.slot() == ("enabled", None, 2)
+    assert stage.stored_row() == ("enabled", None, 2)
     assert stage.changes == []
 
 
@@ -191,7 +191,7 @@ def test_an_enable_behind_a_notice_wins(stage: Stage, reader: HookNotices) -> No
     stage.enable(notice)
     stage.tell(notice, notice)
     assert stage.read_all(3, reader) == 0
-    assert stage.slot() == ("enabled", None, 3)
+    assert stage.stored_row() == ("enabled", None, 3)
 
 
 def test_kill_9_before_the_offsets_are_committed_applies_once(
@@ -202,10 +202,10 @@ def test_kill_9_before_the_offsets_are_committed_applies_once(
         Path(notice_reader.__file__), stage.kafka.bootstrap_servers, stage.topics.prefix, database_url, name="dies"
     )
     assert killed.wait(40) == -9, killed.complaint("was not killed")
-    assert stage.slot() == ("disabled", "gone", 2)
+    assert stage.stored_row() == ("disabled", "gone", 2)
     assert stage.committed() == 0
     assert stage.read_all(1, reader) == 0
-    assert stage.slot() == ("disabled", "gone", 2)
+    assert stage.stored_row() == ("disabled", "gone", 2)
     assert stage.disables() == 1
 
 
@@ -213,14 +213,14 @@ def test_what_cannot_be_read_holds_nothing_up(stage: Stage, reader: HookNotices)
     notice = stage.hook()
     stage.tell(b"nonsense", b"", notice)
     assert stage.read_all(3, reader) == 1
-    assert stage.slot() == ("disabled", "gone", 2)
+    assert stage.stored_row() == ("disabled", "gone", 2)
 
 
 def test_what_the_database_refuses_holds_nothing_up(stage: Stage, reader: HookNotices) -> None:
     notice = stage.hook()
     stage.tell(replace(notice, event=EventName("lead.\0")), notice)
     assert stage.read_all(2, reader) == 1
-    assert stage.slot() == ("disabled", "gone", 2)
+    assert stage.stored_row() == ("disabled", "gone", 2)
 
 
 def test_notices_wait_for_the_registry(stage: Stage) -> None:
@@ -250,12 +250,12 @@ def test_notices_wait_for_the_database(kafka: Kafka, topics: TopicNames, private
 
     with stage.running(stage.reader(decode)):
         stage.tell(first)
-        eventually(lambda: stage.slot()[0] == "disabled", 30)
+        eventually(lambda: stage.stored_row()[0] == "disabled", 30)
         private_postgres.stop()
         stage.tell(second)
         eventually(lambda: tried.count(second.hook_id) >= 2, 30)
         private_postgres.start()
-        eventually(lambda: stage.slot("lead.status")[0] == "disabled", 40)
+        eventually(lambda: stage.stored_row("lead.status")[0] == "disabled", 40)
         eventually(lambda: stage.committed() == 2, 10)
     assert stage.disables() == 2
     stage.api.close()
@@ -267,11 +267,11 @@ def test_notices_wait_for_the_broker(private_kafka: Callable[..., HurtableKafka]
     first, second = stage.hook(), stage.hook("lead.status")
     with stage.running(stage.reader()):
         stage.tell(first)
-        eventually(lambda: stage.slot()[0] == "disabled", 30)
+        eventually(lambda: stage.stored_row()[0] == "disabled", 30)
         broker.kill()
         broker.start()
         stage.tell(second)
-        eventually(lambda: stage.slot("lead.status")[0] == "disabled", 40)
+        eventually(lambda: stage.stored_row("lead.status")[0] == "disabled", 40)
         eventually(lambda: stage.committed() == 2, 20)
     assert stage.disables() == 2
     stage.api.close()
@@ -283,6 +283,6 @@ def test_notices_are_applied_on_the_embedded_kafka(sqlite_url: str) -> None:
     notice = stage.hook()
     with stage.running(stage.reader()):
         stage.tell(notice)
-        eventually(lambda: stage.slot() == ("disabled", "gone", 2), 30)
+        eventually(lambda: stage.stored_row() == ("disabled", "gone", 2), 30)
     stage.api.close()
     kafka.stop()

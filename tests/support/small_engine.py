@@ -30,7 +30,7 @@ START_S, START_MS = 1_000.0, DELIVERY.arrived_ms + 1_000
 
 
 class Table(dict[tuple[int, str], Hook]):
-    """The newest row of each slot."""
+    """The newest row of each subscription key."""
 
     def get(self, client: int, event: str) -> Hook | None:  # type: ignore[override]
         return super().get((client, event))

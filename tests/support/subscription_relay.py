@@ -127,7 +127,7 @@ class DyingAfterWriter(SubscriptionWriter):
 
 
 class SuspendedWriter(SubscriptionWriter):
-    """Suspended with the slot's lock in hand, until the test resumes the process."""
+    """Suspended while it holds the row's lock, until the test resumes the process."""
 
     def publish(self, hooks: Sequence[Hook]) -> Sequence[int]:
         """Stop, later publish."""

@@ -68,7 +68,7 @@ def _tell(lift: LiftReport, done: dict[str, Any], *, as_json: bool) -> None:
         closed = [{"client": client, "event": event} for client, event in lift.closed]
         say_json({"seen": lift.seen, "lifted": lift.lifted, "adopted": lift.adopted, "closed": closed, **done})
         return
-    say(f"the topic has {lift.seen} slots; {lift.adopted} are newer there than in the database")
+    say(f"the topic has rows for {lift.seen} subscription keys; {lift.adopted} are newer there than in the database")
     for client, event in lift.closed:
         note(f"client {client}, {event}: its id belongs to another hook by now; it has to be registered again")
     if done["dry_run"]:

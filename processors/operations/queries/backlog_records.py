@@ -41,7 +41,7 @@ class HookCursors:
         return min(cursor.next_offset for cursor in self.every())
 
     @property
-    def slot(self) -> tuple[int, str]:
+    def key(self) -> tuple[int, str]:
         """Client and event of the hook."""
         for cursor in self.every():
             return cursor.client, cursor.event
@@ -212,7 +212,7 @@ class LogRecords:
         """Remember from where on a hook is kept because it has cursors, also while there is none of its records."""
         for hook_id, cursors in view.by_hook.items():
             if hook_id not in self.hooks:
-                client, event = cursors.slot
+                client, event = cursors.key
                 self.hooks[HookId(hook_id)] = HookRecords(ClientId(client), event, max(cursors.lowest, low))
 
     def _misses(self, view: CommitView, low: int) -> bool:

@@ -1,9 +1,9 @@
-"""What workers tell about hooks is applied to the slots: a hook that a worker disabled for itself becomes disabled.
+"""Workers' notices about hooks are applied to the database: a hook that a worker disabled for itself becomes disabled.
 
 One turn does, in an order that matters:
 
 1. Take notices from the group's partitions.
-2. Apply each under its slot's lock, if the slot still has the row that the worker saw; commit. Applying raises the
+2. Apply each with its row locked, if the row is still the one that the worker saw; commit. Applying raises the
    revision, so that the same notice, read again, is stale.
 3. Commit the offsets to the group.
 
@@ -65,7 +65,7 @@ class HookNotices:
         now_ms: NowMs,
         changed: Callable[[], None],
     ) -> None:
-        """Prepare; nothing is connected yet. `changed` is called after a slot was written."""
+        """Prepare; nothing is connected yet. `changed` is called after a row was written."""
         self._sessions = sessions
         # Without an offset, or with one that retention has passed, begin with what there is: what is stale is ignored.
         own: ClientConfig = {"auto.offset.reset": "earliest"}

@@ -1,7 +1,7 @@
 """`hookstream subscriptions resync`: the database and the topic agree again, and readers are told so by an end mark.
 
 The order is what makes it safe: the topic is read first, so that the database can be lifted above everything there;
-then every slot is published, under its lock; last the mark, which says that nothing is missing before it. A run that
+then every row is published, with its lock held; last the mark, which says that nothing is missing before it. A run that
 ends early leaves no mark, and is simply repeated.
 """
 
@@ -17,7 +17,7 @@ from hookstream.processors.tables.table_reader import TableBatch
 from hookstream.schemas.hook import Hook, ResyncMark
 from hookstream.subscriptions.changes import ChangePublisher
 from hookstream.subscriptions.database import NowMs, Sessions
-from hookstream.subscriptions.publication import SlotId, publish_all
+from hookstream.subscriptions.publication import SubscriptionKey, publish_all
 from hookstream.subscriptions.resync import LiftReport, lift_above, preview_lift
 
 from .subscriptions import TopicReader
@@ -66,9 +66,9 @@ def resync(  # what it works on, by position; how, by name
     now_ms: NowMs,
     tell: Callable[[int], None] = lambda _done: None,
 ) -> ResyncReport:
-    """Read the topic, lift the database above it, publish every slot, write the end mark.
+    """Read the topic, lift the database above it, publish every subscription row, write the end mark.
 
-    Holds one row per slot of the topic in memory, about a kilobyte each. Relays and the API may go on meanwhile. `tell`
+    Holds one row per subscription key in memory, about a kilobyte each. Relays and the API may go on meanwhile. `tell`
     hears of the rows that were published.
 
     Raises:
@@ -100,17 +100,17 @@ def preview(sessions: Sessions, open_reader: OpenReader, *, actor: str, now_ms: 
     return preview_lift(sessions, seen, actor=actor, now_ms=now_ms())
 
 
-def _read(open_reader: OpenReader) -> tuple[dict[SlotId, Hook], str]:
-    """The highest row of every slot of the topic, and the topic's id."""
-    seen: dict[SlotId, Hook] = {}
+def _read(open_reader: OpenReader) -> tuple[dict[SubscriptionKey, Hook], str]:
+    """The highest row of every subscription key of the topic, and the topic's id."""
+    seen: dict[SubscriptionKey, Hook] = {}
 
     def take(batch: TableBatch) -> None:
         for _, _, row in batch.records:
             if isinstance(row, Hook):
-                slot = (row.client, row.event)
-                known = seen.get(slot)
+                key = (row.client, row.event)
+                known = seen.get(key)
                 if known is None or row.revision >= known.revision:
-                    seen[slot] = row
+                    seen[key] = row
 
     reader = open_reader(take)
     reader.open()

@@ -6,13 +6,13 @@ One turn does, in an order that matters:
    written: only then is it known whether the database is as new as the topic.
 2. Where the topic holds a revision that the database never reached, the database was restored from a backup. Nothing
    is written from it until `hookstream subscriptions resync` has lifted it.
-3. A record that stands behind a newer row of its slot was written by a relay that had lost its lock: the slot's row is
-   written again.
-4. Publish what is pending, each row under its slot's lock until Kafka has acknowledged it, then commit.
+3. A record that stands behind a newer row of its subscription key was written by a relay that had lost its lock: that
+   newer row is written again.
+4. Publish what is pending, each row with its row locked until Kafka has acknowledged it, then commit.
 5. Now and then: tombstones of hooks deleted 40 days ago, idempotency keys past their day, and old secrets past theirs.
 
 kill -9 anywhere loses nothing: what was not committed as published is pending, and is published again under the same
-revision. Any number of relays may run; a slot is published by the one that locks it.
+revision. Any number of relays may run; a row is published by the one that locks it.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from hookstream.subscriptions.idempotency import purge_idempotency_keys
 from hookstream.subscriptions.publication import (
     UNREADABLE,
     SeenRow,
-    SlotId,
+    SubscriptionKey,
     correct,
     judge,
-    parse_slot_key,
+    parse_subscription_record_key,
     publish_pending,
     publish_tombstones,
 )
@@ -119,7 +119,7 @@ class ChangeRelay:
         self._reader: TopicReader | None = None
         self._read: list[SeenRow] = []
         self._suspects: list[SeenRow] = []
-        self._ahead: dict[SlotId, SeenRow] = {}
+        self._ahead: dict[SubscriptionKey, SeenRow] = {}
         self._woken = threading.Event()
         self._housekeeping_at = 0.0
         self._trouble: str | None = "the relay has not started"
@@ -155,9 +155,9 @@ class ChangeRelay:
             self._say(str(exc))
             return self._config.retry_after_s
         if turn.behind:
-            slot = min(self._ahead)
+            client, event = min(self._ahead)
             self._say(
-                f"the database is older than the subscriptions topic (client {slot[0]}, {slot[1]}):"
+                f"the database is older than the subscriptions topic (client {client}, {event}):"
                 " run hookstream subscriptions resync"
             )
             return self._config.retry_after_s
@@ -209,10 +209,10 @@ class ChangeRelay:
     def _judge(self) -> None:
         """Forget what was read once the database has said what it means.
 
-        A slot ahead is judged again each time, until a resync has lifted the database above it.
+        A row ahead is judged again each time, until a resync has lifted the database above it.
         """
         judgement = judge(self._sessions, [*self._ahead.values(), *self._read])
-        self._ahead = {row.slot: row for row in sorted(judgement.ahead, key=lambda row: row.revision or 0)}
+        self._ahead = {row.key: row for row in sorted(judgement.ahead, key=lambda row: row.revision or 0)}
         self._suspects += judgement.suspects
         self._read.clear()
 
@@ -232,13 +232,13 @@ class ChangeRelay:
 
     def _take(self, batch: TableBatch) -> None:
         """Remember what was read until it was judged."""
-        for offset, key, row in batch.records:
-            slot = parse_slot_key(key)
-            if slot is None:
-                if key != RESYNC_MARK_KEY:
-                    log.warning("a record of the subscriptions topic has no slot's key", offset=offset)
+        for offset, record_key, row in batch.records:
+            key = parse_subscription_record_key(record_key)
+            if key is None:
+                if record_key != RESYNC_MARK_KEY:
+                    log.warning("the key of a record of the subscriptions topic is no subscription key", offset=offset)
                 continue
-            self._read.append(SeenRow(slot=slot, offset=offset, revision=_revision(row)))
+            self._read.append(SeenRow(key=key, offset=offset, revision=_revision(row)))
 
     def _correct(self) -> int:
         """Put right what is wrong in the topic."""

@@ -78,7 +78,7 @@ class Selection:
         return Selected(record, delivery, self._endpoint(delivery))
 
     def _of_delivery(self, record: Record, delivery: Delivery) -> Selected | None:
-        """Take what was routed then, where its hook still has the slot."""
+        """Take what was routed then, where its hook is still the one of its subscription key."""
         if not self._fits(delivery.client, delivery.event, delivery.namespace, delivery.concept_id):
             return None
         if self._wanted.hook_id not in (None, delivery.hook_id):

@@ -28,7 +28,7 @@ def test_a_deleted_hooks_cursors_and_clocks_go_with_it() -> None:
     assert not small.stream().owing
 
 
-def test_a_hook_that_another_replaced_in_its_slot_is_cancelled() -> None:
+def test_a_hook_whose_subscription_key_another_took_is_cancelled() -> None:
     small = SmallEngine()
     row = small.row()
     small.quarantine(row)

@@ -23,7 +23,7 @@ from hookstream.schemas.catalogue import InternalSchema
 from hookstream.schemas.control import parse_endpoint_id
 from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.hook import Hook
-from hookstream.subscriptions.publication import parse_slot_key
+from hookstream.subscriptions.publication import parse_subscription_record_key
 from tests.support import values
 from tests.support.values import Schemas
 
@@ -53,7 +53,7 @@ def test_what_is_no_integer_of_json_is_refused(value: object) -> None:
 @pytest.mark.parametrize("text", [*NONE, f"{LONG}|x"])
 def test_no_reader_of_keys_raises(text: str) -> None:
     key = text.encode(errors="surrogatepass")
-    assert parse_slot_key(key + b"|lead.new") is None
+    assert parse_subscription_record_key(key + b"|lead.new") is None
     assert StateKey.decode(b"deliveries|%b|0011223344556677|0" % key) is None
     assert StateKey.decode(b"deliveries|0|0011223344556677|%b" % key) is None
     assert parse_endpoint_id(f"{text}-0011223344556677") is None

@@ -18,8 +18,8 @@ from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook, HookState, ResyncMark, Revision
 from hookstream.subscriptions.database import transact
 from hookstream.subscriptions.errors import NotPublishedError
-from hookstream.subscriptions.models import SlotRow
-from hookstream.subscriptions.publication import parse_slot_key, publish_pending, publish_tombstones
+from hookstream.subscriptions.models import SubscriptionRow
+from hookstream.subscriptions.publication import parse_subscription_record_key, publish_pending, publish_tombstones
 from tests.support.subscriptions_api import Api
 from tests.support.wait import eventually
 
@@ -67,7 +67,7 @@ class MemoryTopic:
         return MemoryReader(self, deliver)
 
     def rows(self) -> list[tuple[int, HookState] | None]:
-        """Revision and state of each record of the test's slot."""
+        """Revision and state of each record of the test's subscription key."""
         return [
             (row.revision, row.state) if isinstance(row, Hook) else None for _, key, row in self.records if key == KEY
         ]
@@ -183,7 +183,7 @@ def test_a_late_row_is_put_right_after_a_restart(api: Api, topic: MemoryTopic) -
     assert topic.rows()[-1] == (2, HookState.DELETED)
 
 
-def test_a_pending_slot_needs_no_correction(api: Api, topic: MemoryTopic) -> None:
+def test_a_pending_row_needs_no_correction(api: Api, topic: MemoryTopic) -> None:
     hook_id = create(api)
     relay = relay_of(api, topic)
     relay.run_once()
@@ -252,7 +252,7 @@ def test_nothing_is_written_from_a_database_that_is_behind(api: Api, topic: Memo
     relay.run_once()
     assert [relay.run_once().behind for _ in range(3)] == [True] * 3
     assert len(topic.records) == 3
-    transact(api.sessions, lambda session: session.execute(update(SlotRow).values(revision=6)))
+    transact(api.sessions, lambda session: session.execute(update(SubscriptionRow).values(revision=6)))
     turn = relay.run_once()
     assert (turn.behind, turn.published) == (False, 2)
 
@@ -270,7 +270,7 @@ def test_a_hook_that_the_database_never_knew_means_that_it_is_behind(api: Api, t
 def test_the_whole_past_is_read_before_anything_is_written(api: Api, topic: MemoryTopic) -> None:
     create(api)
     for _ in range(5):
-        topic.append(b"no slot", None)
+        topic.append(b"no subscription key", None)
     relay = relay_of(api, topic)
     turns = [relay.run_once() for _ in range(3)]
     assert [turn.loading for turn in turns] == [True, True, False]
@@ -289,7 +289,7 @@ def test_a_topic_that_was_cut_is_read_again_from_its_start(api: Api, topic: Memo
 
 
 def test_two_relays_publish_a_row_in_turn(api: Api, topic: MemoryTopic) -> None:
-    """While one holds the slots, the other waits or passes them, and finds them published."""
+    """While one holds the rows, the other waits or passes them, and finds them published."""
     create(api)
     published: list[int] = []
     other = threading.Thread(target=lambda: published.append(publish_pending(api.sessions, topic, limit=10)))
@@ -338,7 +338,7 @@ def test_a_resync_that_ends_early_leaves_no_mark(api: Api, topic: MemoryTopic) -
 
 
 @pytest.mark.parametrize(
-    ("key", "slot"),
+    ("record_key", "key"),
     [
         (b"434|lead.new", (434, "lead.new")),
         (b"0|a|b", (0, "a|b")),
@@ -356,5 +356,5 @@ def test_a_resync_that_ends_early_leaves_no_mark(api: Api, topic: MemoryTopic) -
         (RESYNC_MARK_KEY, None),
     ],
 )
-def test_the_slot_of_a_key(key: bytes | None, slot: tuple[int, str] | None) -> None:
-    assert parse_slot_key(key) == slot
+def test_the_subscription_key_in_a_record_key(record_key: bytes | None, key: tuple[int, str] | None) -> None:
+    assert parse_subscription_record_key(record_key) == key

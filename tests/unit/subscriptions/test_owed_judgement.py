@@ -128,7 +128,7 @@ def test_what_a_deleted_or_replaced_hook_was_owed_is_not_told_and_a_missing_row_
         HookId(7): owes(1),
         HookId(8): owes(2, event="lead.updated"),  # replaced by 9
         HookId(10): owes(3, event="lead.updated"),  # newer than what the database has
-        HookId(11): owes(4, event="lead.status"),  # a slot that it has not
+        HookId(11): owes(4, event="lead.status"),  # another subscription key than its own
     }
     well, lost = judge_all(rows, Owed(hooks=numbers), paused=(), now_ms=NOW_MS)
     assert (well.behind, well.state) == (0, EndpointState.HEALTHY)
