@@ -18,7 +18,8 @@ from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
 from hookstream.processors.delivery.engine.policy import EnginePolicy
 from hookstream.processors.delivery.engine.tracker import SettledSet
-from hookstream.processors.delivery.http.connection import AnswerLimits, HttpConnection
+from hookstream.processors.delivery.http.answer_reader import AnswerLimits
+from hookstream.processors.delivery.http.connection import HttpConnection
 from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.processors.delivery.http.target import parse_target
 from hookstream.processors.delivery.worker.internal_errors import InternalErrors

@@ -22,7 +22,8 @@ from pathlib import Path
 from hookstream.schemas.attempt import AttemptResult
 
 from .address_guard import AddressGuard
-from .connection import AnswerLimits, HttpConnection
+from .answer_reader import AnswerLimits
+from .connection import HttpConnection
 from .connector import Connector, parse_proxy, tls_context
 from .errors import AttemptError, ShortageError
 from .exchange import Answer, Exchange, Met

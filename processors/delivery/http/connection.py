@@ -1,45 +1,29 @@
 """One connection to a target: writes a request, reads its answer, within limits that no server can stretch.
 
-The connection has no task and no future: the loop calls `data_received`, httptools parses, and the answer goes to the
-exchange's callback. What is read is bounded by construction:
-
-- the head, interim (1xx) answers included: 16 KiB, noticed within one more read of that size, and 100 headers;
-- the body: 20,000 bytes, then the connection is closed and the answer counts by its status;
-- what frames the body (chunk sizes, chunk extensions, trailers): 128 KiB;
-- time: `deadline`, which the pool's sweep compares with the clock.
+The connection has no task and no future: the loop calls `buffer_updated`, an `AnswerReader` parses, and the answer goes
+to the exchange's callback. What is read is bounded by the reader's limits, and in time by `deadline`, which the pool's
+sweep compares with the clock.
 
 Bytes beyond the answer are never taken for the next one: the connection is closed, and the pool is told of a server
 that says more than its answers. A connection that is not in a state known to be clean (undecided framing, unsent
 request bytes, old age) is closed too rather than reused.
 
-Source: RFC 9112 sections 6.3 (message body length), 9.3 (persistence), 9.6 (tear-down).
+Source: RFC 9112 sections 9.3 (persistence), 9.6 (tear-down).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
-
-from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from hookstream.schemas.attempt import AttemptResult
 
+from .answer_reader import AnswerLimits, AnswerReader, Reading
+from .errors import BrokenAnswerError
 from .exchange import Answer, Exchange, Met
 
-_FIRST_FINAL_STATUS = 200
 _FIRST_FAILURE_STATUS = 300
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerLimits:
-    """How much of an answer is read, in bytes and headers."""
-
-    max_head_bytes: int = 16_384
-    max_headers: int = 100
-    max_body_bytes: int = 20_000
-    max_framing_bytes: int = 131_072
 
 
 class ConnectionOwner(Protocol):
@@ -62,24 +46,13 @@ class HttpConnection(asyncio.BufferedProtocol):
     """A connection that carries one exchange at a time. Belongs to the event loop's thread."""
 
     __slots__ = (
-        "_body",
-        "_body_bytes",
+        "_answer",
         "_buffer",
         "_clock",
-        "_complete",
         "_exchange",
-        "_feed",
-        "_headers",
-        "_in_body",
-        "_limits",
         "_met",
-        "_more_body",
         "_owner",
-        "_parser",
-        "_received",
-        "_reusable",
         "_served",
-        "_status",
         "_transport",
         "deadline",
         "opened_at",
@@ -105,20 +78,13 @@ class HttpConnection(asyncio.BufferedProtocol):
         self.rests_at = 0.0  # the pool's: when it rests after its next answer, whoever trusts its server
         self.rests_until = 0.0  # 0 while it does not
         self._owner = owner
-        self._limits = limits
         self._clock = clock
         self._met = met
         self._buffer = buffer
+        self._answer = AnswerReader(limits)
         self._transport: asyncio.Transport | None = None
-        self._parser = HttpResponseParser(self)
-        self._feed = self._parser.feed_data
         self._exchange: Exchange | None = None
         self._served = 0
-        self._status = 0
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._body = b""
-        self._more_body = bytearray()
-        self._start_answer()
 
     @property
     def busy(self) -> bool:
@@ -135,7 +101,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._exchange = exchange
         exchange.connection = self
         self.deadline = exchange.deadline
-        self._start_answer()
+        self._answer.start()
         self._transport.write(exchange.request)  # type: ignore[union-attr]  # connected before it is handed out
 
     def expire(self) -> None:
@@ -175,27 +141,28 @@ class HttpConnection(asyncio.BufferedProtocol):
                 self._owner.distrust(self)
                 self._abort()
                 return
-            self._received += nbytes
+            answer = self._answer
             try:
-                self._feed(self._buffer[:nbytes])
-            except (HttpParserError, HttpParserUpgrade) as exc:
-                if isinstance(exc, HttpParserCallbackError) and not isinstance(exc.__context__, HttpParserError):
-                    raise  # not the server's fault: one of the callbacks below has a bug
-                self._reusable = False
-                if self._complete:
+                answer.take(self._buffer[:nbytes])
+            except BrokenAnswerError as exc:
+                if exc.complete:
                     self._owner.distrust(self)
-                elif self._served and self._received == nbytes and not self._begins_an_answer(nbytes):
-                    # It belongs to the answer before. Whether the server has read the request, nobody knows.
+                elif self._served and answer.received == nbytes and not self._begins_an_answer(nbytes):
+                    # It belongs to the answer before. Whether the server has read the request is unknown.
                     self._owner.distrust(self)
                     self._repeat(exchange)
                     return
                 else:
                     self._fail(AttemptResult.BROKEN_ANSWER)
                     return
-            if self._complete:
-                self._answer()
-            else:
-                self._check_limits()
+            if answer.complete:
+                self._finish()
+                return
+            reading = answer.check()
+            if reading is Reading.ENOUGH:
+                self._finish()
+            elif reading is Reading.TOO_LONG:
+                self._fail(AttemptResult.BROKEN_ANSWER)
         except Exception as exc:  # noqa: BLE001 - this answer is given up, not the loop
             self._give_up(exchange, exc)
 
@@ -205,8 +172,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         try:
             if exchange is None:
                 self._owner.forget(self)
-            elif self._ends_with_the_connection():
-                self._answer()
+            elif self._answer.ends_with_the_connection():
+                self._finish()
         except Exception as exc:  # noqa: BLE001 - this answer is given up, not the loop
             self._give_up(exchange, exc)
 
@@ -217,12 +184,12 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._owner.forget(self)
             if exchange is None:
                 return
-            if error is None and self._ends_with_the_connection():
+            if error is None and self._answer.ends_with_the_connection():
                 # A TLS session that ended without saying so (close_notify), which many old servers do: uvloop reports
                 # no end of input for it. Somebody on the way may have cut the body short, but not the head, and only
                 # the status counts.
-                self._answer()
-            elif self._served and not self._received:
+                self._finish()
+            elif self._served and not self._answer.received:
                 # The server closed while idle and our request crossed it. It may still have been read: that makes it
                 # one more request of the same attempt, with the same webhook-id, which the receiver may already expect.
                 self._repeat(exchange)
@@ -231,83 +198,9 @@ class HttpConnection(asyncio.BufferedProtocol):
         except Exception as exc:  # noqa: BLE001 - this answer is given up, not the loop
             self._give_up(exchange, exc)
 
-    # httptools' callbacks
+    # Steps of the above
 
-    def on_message_begin(self) -> None:
-        """Refuse a second answer: one request has one answer."""
-        if self._complete:
-            self._reusable = False
-            raise HttpParserError("bytes after the answer")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; trailers count as headers, and are not kept."""
-        if not self._in_body:
-            self._headers.append((name, value))
-            if len(self._headers) > self._limits.max_headers:
-                raise HttpParserError("too many headers")
-
-    def on_headers_complete(self) -> None:
-        """Pass from head to body: from here on other limits hold."""
-        self._in_body = True
-
-    def on_body(self, part: bytes) -> None:
-        """Keep the body up to its limit, as it came: an encoded body stays encoded."""
-        if not self._body_bytes:
-            self._body = part  # all of it, nearly always
-        elif self._body_bytes <= self._limits.max_body_bytes:
-            self._more_body += part
-        self._body_bytes += len(part)
-
-    def on_message_complete(self) -> None:
-        """Note that the answer is whole, unless it is an interim one."""
-        self._status = self._parser.get_status_code()
-        if self._status < _FIRST_FINAL_STATUS:
-            self._in_body = False
-            self._headers.clear()
-            return
-        self._reusable = self._parser.should_keep_alive()
-        self._complete = True
-
-    # Parts of the above
-
-    def _start_answer(self) -> None:
-        self._received = 0
-        self._body_bytes = 0
-        self._in_body = False
-        self._complete = False
-        self._reusable = False
-        self._headers.clear()
-        self._body = b""
-        if self._more_body:
-            self._more_body = bytearray()
-
-    def _check_limits(self) -> None:
-        """Judge an answer that is not complete yet."""
-        limits = self._limits
-        if not self._in_body:
-            if self._received > limits.max_head_bytes:
-                self._fail(AttemptResult.BROKEN_ANSWER)
-        elif self._body_bytes > limits.max_body_bytes:
-            self._status = self._parser.get_status_code()
-            self._answer()
-        elif self._received - self._body_bytes > limits.max_head_bytes + limits.max_framing_bytes:
-            self._fail(AttemptResult.BROKEN_ANSWER)
-
-    def _ends_with_the_connection(self) -> bool:
-        """Whether the head is whole and says nothing of the body's length; then the status is noted.
-
-        Only HTTP/1.0 servers and old proxies leave it to the end of the connection.
-        """
-        if not self._in_body or any(
-            name.lower() == b"content-length"
-            or (name.lower() == b"transfer-encoding" and value.lower().rstrip().endswith(b"chunked"))
-            for name, value in self._headers
-        ):
-            return False
-        self._status = self._parser.get_status_code()
-        return True
-
-    def _answer(self) -> None:
+    def _finish(self) -> None:
         """Give the connection back or close it, then tell the caller."""
         exchange = self._exchange
         transport = self._transport
@@ -316,22 +209,14 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._exchange = None
         self._served += 1
         now = self._clock()
-        status = self._status
-        body = self._body + self._more_body if self._more_body else self._body
-        retry_after = self._retry_after() if status >= _FIRST_FAILURE_STATUS else None
-        if self._reusable and not transport.is_closing() and not transport.get_write_buffer_size():
+        answer = self._answer
+        status, body = answer.status, answer.body
+        retry_after = answer.retry_after() if status >= _FIRST_FAILURE_STATUS else None
+        if answer.reusable and not transport.is_closing() and not transport.get_write_buffer_size():
             self._owner.release(self, now)
         else:
             self._abort()
-        exchange.finish(
-            Answer(
-                status,
-                None,
-                body[: self._limits.max_body_bytes],
-                retry_after,
-                now - exchange.started_at,
-            )
-        )
+        exchange.finish(Answer(status, None, body, retry_after, now - exchange.started_at))
 
     def _begins_an_answer(self, nbytes: int) -> bool:
         """Whether the first bytes that came can be the start of a status line; empty lines may precede it."""
@@ -342,12 +227,6 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._exchange = None
         self._abort()
         self._owner.repeat(exchange)
-
-    def _retry_after(self) -> str | None:
-        for name, value in self._headers:
-            if name.lower() == b"retry-after":
-                return value.decode("latin-1")
-        return None
 
     def _fail(self, error: AttemptResult) -> None:
         exchange = self._exchange

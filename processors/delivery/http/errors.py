@@ -3,6 +3,7 @@
 DeliveryError
 ├── InvalidSecretError           a hook has no secret to sign with
 ├── InvalidProxyError            an egress proxy URL that cannot be used
+├── BrokenAnswerError            bytes of a server that are no answer
 └── AttemptError                 an attempt that ended before an answer; `result` is how it is recorded
     ├── ResolveError             dns-failed
     ├── BlockedAddressError      blocked: by the address guard or by the egress proxy; no connection was made
@@ -29,6 +30,15 @@ class InvalidSecretError(DeliveryError):
 
 class InvalidProxyError(DeliveryError):
     """An egress proxy URL that cannot be used. The message never repeats the URL: it may hold a password."""
+
+
+class BrokenAnswerError(DeliveryError):
+    """The bytes of a server are no answer, or, where `complete`, follow one."""
+
+    def __init__(self, *, complete: bool) -> None:
+        """Say whether an answer was complete before them."""
+        super().__init__("bytes that are no answer")
+        self.complete = complete
 
 
 class AttemptError(DeliveryError):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hookstream.processors.delivery.http.answer_reader import AnswerReader
 from hookstream.processors.delivery.http.connection import HttpConnection
 from hookstream.processors.delivery.http.exchange import Answer, Exchange
 from hookstream.processors.delivery.http.pool import ConnectionPool, PoolLimits
@@ -70,7 +71,7 @@ def test_a_bug_in_a_callback_of_the_parser_is_no_fault_of_the_server(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(HttpConnection, callback, broken)
+    monkeypatch.setattr(AnswerReader, callback, broken)
     met, answers = Met(), list[Answer]()
     connection, _ = connected(met=met)
     connection.send(exchange(answers))

@@ -71,7 +71,11 @@ ELSEWHERE = {
         "worker.request_builder._Prepared",
         "worker.requests_in_flight._Waiting",
     },
-    "made with a connection": {"http.connection.HttpConnection", "http.proxy_tunnel.ProxyTunnel"},
+    "made with a connection": {
+        "http.answer_reader.AnswerReader",
+        "http.connection.HttpConnection",
+        "http.proxy_tunnel.ProxyTunnel",
+    },
     "with an egress proxy": {"http.connector.EgressProxy"},
     "where traces are wanted": {"attempts.spans.AttemptSpans"},
     "made by the poll thread when it starts": {
