@@ -10,9 +10,10 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.support.engine_crowd import check_crowd
 from tests.support.engine_machine import QUICK, EngineMachine
+from tests.support.engine_model import ViolationError
 from tests.support.engine_mutants import MUTANTS, forget, plant
 from tests.support.engine_pace import SCENES, judge
-from tests.support.engine_world import ViolationError, check
+from tests.support.engine_simulation import check
 
 if TYPE_CHECKING:
     from pathlib import Path

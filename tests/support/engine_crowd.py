@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING
 
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState, Revision
-from tests.support.engine_world import LIVE, Flight, Owner, ViolationError, World
+from tests.support.engine_judge import Judge
+from tests.support.engine_model import LIVE, Flight, Owner, ViolationError
+from tests.support.engine_simulation import Simulation
+from tests.support.engine_world import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from hookstream.processors.delivery.engine.model import Endpoint, Post
     from hookstream.processors.delivery.engine.policy import EnginePolicy
-    from tests.support.engine_world import Kit
+    from tests.support.engine_model import Kit
 
 PROCESS_CAP, CLIENT_CAP = 768, 24
 FEW, MANY, NEW, LATE = 1, 2, 3, 4  # clients whose endpoints answer at once, with so much to send
@@ -38,157 +41,18 @@ TURNS, ASKS_FOR_MORE = 46, 65  # those of the crowd that answer at first begin t
 QUICK = {FEW: (2, 3, 0), MANY: (12, 5, 0), NEW: (2, 4, 20), LATE: (1, 4, 44)}
 
 
-class Crowd(World):
-    """Seeds differ in whether hooks that hang are retargeted all the time, and in the order in which clients come."""
+class CrowdJudge(Judge):
+    """Checks only what is about caps: the rest is checked in the small world, where a crowd does not hide it."""
 
-    def __init__(self, seed: int, kit: Kit | None = None) -> None:
-        """Publish everybody's hooks and start."""
-        self.retargeting = seed % 2 == 1
+    def __init__(self, world: World) -> None:
+        """Begin with no request in flight."""
+        super().__init__(world)
         self.most_in_flight = 0
-        super().__init__(seed, kit, records=0)
-        for row in list(self.latest.values()):
-            self.publish(replace(row, revision=Revision(row.revision + 1), state=HookState.DELETED))
-        for client in (*QUICK, *HANGING):
-            for event in (*EVENTS, MIXED) if client in HANGING else EVENTS[:1]:
-                self.hook(client, event)
-        self.read_rows()
-        self.coming = list(HANGING)
-        self.random.shuffle(self.coming)
 
-    def _policy(self) -> EnginePolicy:
-        return replace(
-            super()._policy(),
-            window_records=9_000,
-            read_ahead_records=9_000,
-            buffer_records=256,
-            resource_buffer_records=16,
-            max_resource_cursors=256,
-            tail_records=1_024,
-            concurrency_start=13,
-            concurrency_fast_s=10.0,
-            process_in_flight=PROCESS_CAP,
-            client_in_flight=CLIENT_CAP,
-            expire_after_s=1e6,
-            disable_after_s=1e6,
-            notice_every_s=1e6,  # nothing is forgotten
-        )
-
-    # -- what happens --------------------------------------------------------------------------------------------
-    def hook(self, client: int, event: str) -> None:
-        """A hook with a target of its own."""
-        old = self.latest.get((client, event))
-        self.publish(
-            Hook(
-                id=HookId(self.next_hook),
-                client=ClientId(client),
-                event=EventName(event),
-                target=f"{event}-0",
-                state=HookState.ENABLED,
-                revision=Revision(1 if old is None else old.revision + 1),
-                secrets=(),
-            )
-        )
-        self.next_hook += 1
-
-    def retarget(self) -> None:
-        """One hook of some clients that hang moves to an address that was never used."""
-        for client in self.random.sample(HANGING, 8):
-            row = self.latest[client, self.random.choice(EVENTS)]
-            self.disturbed.add(row.id)
-            target = f"{row.event}-{row.revision}"
-            self.publish(replace(row, revision=Revision(row.revision + 1), target=target))
-        self.read_rows()
-
-    def read_rows(self) -> None:
-        """The owner hears of every row at once."""
-        while self.owner.table.offset < len(self.rows):
-            self._read_table(self.owner)
-
-    def append(self, client: int, event: str, resource: int) -> None:
-        """An event of a client is routed."""
-        log = self.logs[LIVE]
-        log.append(self.delivery(f"e{len(log)}", self.latest[client, event], resource))
-
-    def write(self) -> None:
-        """Those that answer write at their pace; those that hang come two a tick, with a burst, and write on."""
-        for client, (resources, every, first) in QUICK.items():
-            if self.now >= first and self.now % every == 0:
-                self.burst(client, resources, EVENTS[:1])
-        if self.coming and (len(HANGING) - len(self.coming) < FIRST_WAVE or self.now > SECOND_WAVE_AT):
-            for client in (self.coming.pop(), self.coming.pop()):
-                self.burst(client, 14, EVENTS)
-                self.burst(client, 1, (MIXED,))
-        if self.now in (TURNS, ASKS_FOR_MORE):
-            for client in set(HANGING) - set(self.coming):
-                if client % 8 == 0:
-                    self.burst(client, 1 if self.now == TURNS else 14, EVENTS)
-        if not self.coming:
-            self.append(self.random.choice(HANGING), self.random.choice(EVENTS), self.random.randrange(30))
-
-    def burst(self, client: int, resources: int, events: Iterable[str]) -> None:
-        """A record of each of so many resources, for each event."""
-        for resource in range(resources):
-            for event in events:
-                self.append(client, event, resource)
-
-    def tick(self) -> None:
-        """A tenth of a second."""
-        self.now += 1
-        owner = self.owner
-        owner.engine.advance(float(self.now), self.wall_ms)
-        if not self.healing:
-            self.write()
-            if self.retargeting and self.now % 2 == 0:
-                self.retarget()
-        self.read_all()
-        for _ in range(2):
-            self.send_all()
-            self.judge_waiting_clients()
-            self.land_all()
-        owner.engine.end_turn()
-        for _ in range(4):
-            self.scan()
-
-    def read_all(self) -> None:
-        """The main lane reads what there is."""
-        held, log = self.owner.ledger.streams[LIVE], self.logs[LIVE]
-        while held.position < len(log) and self.owner.engine.room(LIVE) > 0:
-            record = log[held.position]
-            assert record is not None
-            self.owner.engine.read(LIVE, held.position, record, 100)
-
-    def send_all(self) -> None:
-        """Every request whose turn it is is made, as the worker does."""
-        owner = self.owner
-        while (post := owner.dispatcher.next()) is not None:
-            self.judge_send(owner, post)
-        self.judge_caps(owner)
-
-    def land_all(self) -> None:
-        """Those that answer do so at once; the others never: their requests end by time-out."""
-        flights, self.flights = self.flights, []
-        for flight in flights:
-            post, kinds = flight.post, self.kit.outcome
-            age = float(self.now - post.sent_at)
-            if self.healing or not self.hangs(post.endpoint):
-                self.judge_receipt(flight)
-                self.owner.engine.answer(post, kinds.DELIVERED, age)
-            elif age >= TIMEOUT:
-                self.owner.engine.answer(post, kinds.FAILED, age)
-            else:
-                self.flights.append(flight)
-
-    def hangs(self, endpoint: Endpoint) -> bool:
-        """Whether an endpoint does not answer; one in eight of the crowd answers at first, and nobody can know."""
-        client = endpoint.client_id
-        mixed = endpoint.target.startswith(MIXED)
-        return client in HANGING and not mixed and (client % 8 != 0 or self.now >= TURNS)
-
-    # -- the judge -----------------------------------------------------------------------------------------------
     def judge_send(self, owner: Owner, post: Post) -> None:
-        """Only what is about caps: everything else is judged in the world, where it is not hidden by a crowd."""
+        """Put a request on the wire."""
         record = post.pending.delivery
-        self.flights.append(Flight(post, owner, (record.client, post.endpoint.target)))
+        self.world.flights.append(Flight(post, owner, (record.client, post.endpoint.target)))
 
     def judge_receipt(self, flight: Flight) -> None:
         """In order and once, without looking at the whole log for each."""
@@ -211,32 +75,190 @@ class Crowd(World):
 
     def judge_waiting_clients(self) -> None:
         """Nothing that could be sent to an endpoint that answers is waiting."""
-        for endpoint in self.owner.ledger.endpoints.values():
-            if endpoint.client_id in QUICK and (endpoint.client_id != MANY or self.now > NOTICED):
-                waiting = self.waiting(endpoint)
+        for endpoint in self.world.owner.ledger.endpoints.values():
+            if endpoint.client_id in QUICK and (endpoint.client_id != MANY or self.world.now > NOTICED):
+                waiting = self._waiting(endpoint)
                 if waiting:
                     raise ViolationError(f"I15 client {endpoint.client_id} is kept waiting with {waiting}")
 
     @staticmethod
-    def waiting(endpoint: Endpoint) -> list[int]:
+    def _waiting(endpoint: Endpoint) -> list[int]:
         """Heads of lanes that are not in flight, although the endpoint's own limit would let them be."""
         if endpoint.in_flight >= endpoint.health.limit:
             return []
         lanes = (lane for lane in endpoint.lanes.values() if not lane.in_flight)
         return [lane.windows[LIVE][0].offset for lane in lanes if lane.windows[LIVE]]
 
+
+class CrowdWorld(World):
+    """A world with room for many requests, in which nothing expires and no hook is disabled."""
+
+    judge: CrowdJudge
+
+    def _judge(self) -> CrowdJudge:
+        return CrowdJudge(self)
+
+    def _policy(self) -> EnginePolicy:
+        return replace(
+            super()._policy(),
+            window_records=9_000,
+            read_ahead_records=9_000,
+            buffer_records=256,
+            resource_buffer_records=16,
+            max_resource_cursors=256,
+            tail_records=1_024,
+            concurrency_start=13,
+            concurrency_fast_s=10.0,
+            process_in_flight=PROCESS_CAP,
+            client_in_flight=CLIENT_CAP,
+            expire_after_s=1e6,
+            disable_after_s=1e6,
+            notice_every_s=1e6,  # nothing is forgotten
+        )
+
+
+class Crowd(Simulation):
+    """Seeds differ in whether hooks that hang are retargeted all the time, and in the order in which clients come."""
+
+    def __init__(self, seed: int, kit: Kit | None = None) -> None:
+        """Publish the hooks of all clients and start."""
+        world = CrowdWorld(seed, kit, records=0)
+        super().__init__(world)
+        self.crowd_judge = world.judge
+        self.retargeting = seed % 2 == 1
+        for row in list(world.latest.values()):
+            world.publish(replace(row, revision=Revision(row.revision + 1), state=HookState.DELETED))
+        for client in (*QUICK, *HANGING):
+            for event in (*EVENTS, MIXED) if client in HANGING else EVENTS[:1]:
+                self.hook(client, event)
+        self.read_rows()
+        self.coming = list(HANGING)
+        world.random.shuffle(self.coming)
+
+    # -- what happens --------------------------------------------------------------------------------------------
+    def hook(self, client: int, event: str) -> None:
+        """A hook with a target of its own."""
+        old = self.world.latest.get((client, event))
+        self.world.publish(
+            Hook(
+                id=HookId(self.world.next_hook),
+                client=ClientId(client),
+                event=EventName(event),
+                target=f"{event}-0",
+                state=HookState.ENABLED,
+                revision=Revision(1 if old is None else old.revision + 1),
+                secrets=(),
+            )
+        )
+        self.world.next_hook += 1
+
+    def retarget(self) -> None:
+        """One hook of some clients that hang moves to an address that was never used."""
+        for client in self.world.random.sample(HANGING, 8):
+            row = self.world.latest[client, self.world.random.choice(EVENTS)]
+            self.judge.disturbed.add(row.id)
+            target = f"{row.event}-{row.revision}"
+            self.world.publish(replace(row, revision=Revision(row.revision + 1), target=target))
+        self.read_rows()
+
+    def read_rows(self) -> None:
+        """The owner hears of every row at once."""
+        while self.world.owner.table.offset < len(self.world.rows):
+            self.world.read_row(self.world.owner)
+
+    def append(self, client: int, event: str, resource: int) -> None:
+        """An event of a client is routed."""
+        log = self.world.logs[LIVE]
+        log.append(self.world.delivery(f"e{len(log)}", self.world.latest[client, event], resource))
+
+    def write(self) -> None:
+        """Those that answer write at their pace; those that hang come two a tick, with a burst, and write on."""
+        for client, (resources, every, first) in QUICK.items():
+            if self.world.now >= first and self.world.now % every == 0:
+                self.burst(client, resources, EVENTS[:1])
+        if self.coming and (len(HANGING) - len(self.coming) < FIRST_WAVE or self.world.now > SECOND_WAVE_AT):
+            for client in (self.coming.pop(), self.coming.pop()):
+                self.burst(client, 14, EVENTS)
+                self.burst(client, 1, (MIXED,))
+        if self.world.now in (TURNS, ASKS_FOR_MORE):
+            for client in set(HANGING) - set(self.coming):
+                if client % 8 == 0:
+                    self.burst(client, 1 if self.world.now == TURNS else 14, EVENTS)
+        if not self.coming:
+            chance = self.world.random
+            self.append(chance.choice(HANGING), chance.choice(EVENTS), chance.randrange(30))
+
+    def burst(self, client: int, resources: int, events: Iterable[str]) -> None:
+        """A record of each of so many resources, for each event."""
+        for resource in range(resources):
+            for event in events:
+                self.append(client, event, resource)
+
+    def tick(self) -> None:
+        """A tenth of a second."""
+        self.world.now += 1
+        owner = self.world.owner
+        owner.engine.advance(float(self.world.now), self.world.wall_ms)
+        if not self.world.healing:
+            self.write()
+            if self.retargeting and self.world.now % 2 == 0:
+                self.retarget()
+        self.read_all()
+        for _ in range(2):
+            self.send_all()
+            self.crowd_judge.judge_waiting_clients()
+            self.land_all()
+        owner.engine.end_turn()
+        for _ in range(4):
+            self.actions.scan()
+
+    def read_all(self) -> None:
+        """The main lane reads what there is."""
+        held, log = self.world.owner.ledger.streams[LIVE], self.world.logs[LIVE]
+        while held.position < len(log) and self.world.owner.engine.room(LIVE) > 0:
+            record = log[held.position]
+            assert record is not None
+            self.world.owner.engine.read(LIVE, held.position, record, 100)
+
+    def send_all(self) -> None:
+        """Every request whose turn it is is made, as the worker does."""
+        owner = self.world.owner
+        while (post := owner.dispatcher.next()) is not None:
+            self.judge.judge_send(owner, post)
+        self.crowd_judge.judge_caps(owner)
+
+    def land_all(self) -> None:
+        """Those that answer do so at once; the others never: their requests end by time-out."""
+        flights, self.world.flights = self.world.flights, []
+        for flight in flights:
+            post, kinds = flight.post, self.world.kit.outcome
+            age = float(self.world.now - post.sent_at)
+            if self.world.healing or not self.hangs(post.endpoint):
+                self.judge.judge_receipt(flight)
+                self.world.owner.engine.answer(post, kinds.DELIVERED, age)
+            elif age >= TIMEOUT:
+                self.world.owner.engine.answer(post, kinds.FAILED, age)
+            else:
+                self.world.flights.append(flight)
+
+    def hangs(self, endpoint: Endpoint) -> bool:
+        """Whether an endpoint does not answer; one in eight of the crowd answers at first, and nobody can know."""
+        client = endpoint.client_id
+        mixed = endpoint.target.startswith(MIXED)
+        return client in HANGING and not mixed and (client % 8 != 0 or self.world.now >= TURNS)
+
     def live(self) -> None:
-        """The crowd comes and goes on; then everyone is well, and everything is delivered."""
-        while self.now < TICKS:
+        """The crowd comes and goes on; then all endpoints are well, and everything is delivered."""
+        while self.world.now < TICKS:
             self.tick()
-        if self.most_in_flight < PROCESS_CAP // 2:
-            raise ViolationError(f"I15 the crowd never fills the caps: {self.most_in_flight}")
-        self.healing = True
+        if self.crowd_judge.most_in_flight < PROCESS_CAP // 2:
+            raise ViolationError(f"I15 the crowd never fills the caps: {self.crowd_judge.most_in_flight}")
+        self.world.healing = True
         for _ in range(TICKS):
             self.tick()
-            if all(self.received[LIVE][offset] for offset in range(len(self.logs[LIVE]))):
+            if all(self.judge.received[LIVE][offset] for offset in range(len(self.world.logs[LIVE]))):
                 return
-        raise ViolationError(f"I8 not drained: {self.describe()}")
+        raise ViolationError(f"I8 not drained: {self.world.describe()}")
 
 
 def check_crowd(seed: int, kit: Kit | None = None) -> tuple[Crowd, str | None]:

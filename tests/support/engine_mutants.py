@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from hookstream.processors.delivery import checkpoints
 from hookstream.processors.delivery.engine import engine
-from tests.support.engine_world import Kit
+from tests.support.engine_model import Kit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

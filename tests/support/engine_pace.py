@@ -17,7 +17,7 @@ from hookstream.processors.delivery.engine.model import Post
 from hookstream.schemas.delivery import DeadLetterReason, Delivery, DeliveryId
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState, Revision
-from tests.support.engine_world import LIVE, WALL_MS, Kit, ViolationError
+from tests.support.engine_model import LIVE, WALL_MS, Kit, ViolationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

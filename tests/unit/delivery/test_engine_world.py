@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hookstream.processors.delivery.engine.policy import EnginePolicy
 from tests.support.engine_crowd import check_crowd
 from tests.support.engine_machine import QUICK, EngineMachine
-from tests.support.engine_world import FAIL, LIVE, World, check
+from tests.support.engine_model import FAIL, LIVE
+from tests.support.engine_simulation import Simulation, check
+from tests.support.engine_world import World
 
 # Worlds that were red once: a lane that the probes forgot (81, 146), dead letters in their way (1041), a cursor that
 # retention stranded (1490), a partition given away before it was re-read (154, 170), a cursor opened meanwhile (55), a
@@ -28,7 +30,7 @@ def test_no_world_violates_an_invariant(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_crowd_of_clients_that_hang_holds_up_nobody(seed: int) -> None:
+def test_a_crowd_of_clients_that_hang_holds_up_no_other_client(seed: int) -> None:
     """The second crowd moves its hooks to other targets all the time, which hides nothing."""
     _, violation = check_crowd(seed)
     assert violation is None
@@ -40,14 +42,14 @@ def test_a_crowd_of_clients_that_hang_holds_up_nobody(seed: int) -> None:
 )
 @given(seed=st.integers(min_value=1_000, max_value=2**32))
 def test_no_random_world_violates_an_invariant(seed: int) -> None:
-    """Seeds nobody has chosen; Hypothesis prints the one that fails."""
+    """Hypothesis chooses seeds, and prints the one that fails."""
     _, violation = check(seed)
     assert violation is None, f"seed {seed}: {violation}"
 
 
 def test_the_worlds_go_through_what_they_claim() -> None:
     """A judge of a world in which nothing happens proves nothing."""
-    words = World(1).words.copy()
+    words = Simulation(World(1)).world.words.copy()
     for seed in range(30, 36):
         words += check(seed)[0].words
     for word in (
@@ -77,19 +79,20 @@ class LongOutage(World):
 
 def test_an_hour_of_outage_costs_few_requests_and_ends_with_everything_in_order() -> None:
     """Both targets of a client are down for an hour: the world's judge sees to the order of what follows."""
-    world = LongOutage(0, records=300)
-    world.heal()
+    simulation = Simulation(LongOutage(0, records=300))
+    world, received = simulation.world, simulation.judge.received[LIVE]
+    simulation.heal()
     down = [(1, "x"), (1, "y")]
     world.modes.update(dict.fromkeys(down, FAIL))
     for _ in range(3_600):
-        world.step()
+        simulation.step()
     asked = sum(1 for line in world.trace if " send " in line and "(1, '" in line)
     records = dict(enumerate(world.logs[LIVE]))
-    owed = [o for o, record in records.items() if record and record.client == 1 and not world.received[LIVE][o]]
+    owed = [o for o, record in records.items() if record and record.client == 1 and not received[o]]
     assert len(owed) > 100
     assert asked < 40, "some before each quarantine, the first probes, and then one in five minutes"
-    world.drain(12_000)
-    assert all(world.received[LIVE][offset] == 1 for offset, record in records.items() if record)
+    simulation.drain(12_000)
+    assert all(received[offset] == 1 for offset, record in records.items() if record)
 
 
 TestEngine = EngineMachine.TestCase
@@ -98,11 +101,11 @@ TestEngine.settings = QUICK
 
 def test_cursors_that_nothing_happened_to_are_looked_at_soon() -> None:
     """Not in every turn, but within ten milliseconds: the engine asks for the turn itself."""
-    world = World(4)
-    engine = world.owner.engine
+    simulation = Simulation(World(4))
+    engine = simulation.world.owner.engine
     while not engine.ledger.streams[LIVE].owing:
-        world.step()
-        engine = world.owner.engine
+        simulation.step()
+        engine = simulation.world.owner.engine
     engine.end_turn()
     engine.end_turn()
     assert not engine.ledger.touched

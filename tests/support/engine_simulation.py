@@ -1,0 +1,134 @@
+"""Runs the simulated world: one step is one second and one action by chance, until all is healthy and settled."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tests.support import engine_owner
+from tests.support.engine_actions import Actions
+from tests.support.engine_faults import Faults
+from tests.support.engine_model import LIVE, REPLAY, ViolationError
+from tests.support.engine_users import Users
+from tests.support.engine_world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.engine_model import Kit
+
+
+class Simulation:
+    """A world with all that acts in it."""
+
+    def __init__(self, world: World) -> None:
+        """Start the first owner."""
+        self.world, self.judge = world, world.judge
+        self.actions = Actions(world)
+        self.users = Users(world)
+        self.faults = Faults(world, self.actions)
+        engine_owner.start(world)
+
+    def step(self, action: Callable[[], None] | None = None) -> None:
+        """One second and one action, the given one or one by chance."""
+        world = self.world
+        world.now += 1
+        for owner in world.owners:
+            owner.engine.advance(float(world.now), world.wall_ms)
+        self.judge.disturbed |= world.owner.stale
+        (action or self._choose())()
+        for owner in world.owners:
+            owner.engine.end_turn()
+        self.judge.judge_window(world.owner)
+
+    def _choose(self) -> Callable[[], None]:
+        world, actions, users, faults = self.world, self.actions, self.users, self.faults
+        chances: list[tuple[float, Callable[[], None]]] = [
+            (9, actions.route),
+            (22, actions.read),
+            (22, partial(actions.send, world.owner)),
+            (18, actions.land),
+            (18, actions.answer),
+            (16, actions.scan),
+            (6, partial(actions.commit, world.owner, LIVE)),
+            (3, partial(actions.commit, world.owner, REPLAY)),
+            (4, partial(actions.acknowledge_dead_letter, world.owner)),
+            (3, actions.read_table),
+            (1, users.apply_notice if world.notices else actions.read_table),
+            (4 if world.zombies else 0, faults.zombie),
+        ]
+        if not world.healing:
+            chances += self._changes()
+        weights, calls = zip(*chances, strict=True)
+        chosen: Callable[[], None] = world.random.choices(calls, weights)[0]
+        return chosen
+
+    def _changes(self) -> list[tuple[float, Callable[[], None]]]:
+        world, users, faults, traits = self.world, self.users, self.faults, self.world.traits
+        changes: list[tuple[float, Callable[[], None]]] = []
+        if traits.short_retention:
+            changes += [(1, faults.retain)]
+        changes += [(1, faults.change_target), (0.5, users.change_subscription), (0.6, users.ask_replay)]
+        if traits.operators:
+            changes += [(0.4, users.change_settings)]
+        if traits.crashes:
+            changes += [(0.25, faults.crash), (0.15, faults.take_over), (0.15, faults.revoke)]
+        if traits.duplicates and len(world.logs[LIVE]) < 2 * world.records:
+            changes += [(0.25, faults.duplicate)]
+        return changes
+
+    # -- the run -------------------------------------------------------------------------------------------------
+    def run(self, steps: int = 3500, poisoned: int = 1500, drain: int = 12000) -> None:
+        """Live for so many steps, then with healthy endpoints and poison resources, then with nothing that fails."""
+        for _ in range(steps):
+            self.step()
+        self.heal(poison_stays=True)
+        for _ in range(poisoned):
+            self.step()
+            self.judge.judge_probes()
+        self.drain(drain)
+
+    def heal(self, *, poison_stays: bool = False) -> None:
+        """All endpoints answer from here on, and nothing else breaks."""
+        world = self.world
+        world.say("healthy", "from here but for", sorted(world.poison) if poison_stays else "nothing")
+        world.healing = True
+        world.modes.clear()
+        self.users.resume_all()
+        if not poison_stays:
+            world.poison.clear()
+
+    def drain(self, steps: int) -> None:
+        """All targets are well from here on: everything is settled before so many steps are over."""
+        self.heal()
+        for turn in range(steps):
+            if turn % 300 == 0:
+                self.users.enable_all()
+            self.step()
+            if self._drained():
+                break
+        else:
+            raise ViolationError(f"I8 not drained: {self.world.describe()}")
+        self.judge.judge_end()
+
+    def _drained(self) -> bool:
+        world, owner = self.world, self.world.owner
+        return (
+            world.events >= world.records
+            and owner.table.offset == len(world.rows)
+            and not owner.dead_letters
+            and all(
+                s.position >= len(log) and not (s.unsettled or s.in_flight or s.dying or s.owing)
+                for s, log in zip(owner.ledger.streams, world.logs, strict=True)
+            )
+        )
+
+
+def check(seed: int, kit: Kit | None = None) -> tuple[World, str | None]:
+    """Run one world; return it with the violation, if there was one."""
+    world = World(seed, kit)
+    try:
+        Simulation(world).run()
+    except ViolationError as violation:
+        return world, str(violation)
+    return world, None
