@@ -16,7 +16,8 @@ from benchmarks.figures import Figure, median_of
 from benchmarks.running import Size, arguments, main
 from hookstream.processors.delivery.engine.dispatcher import Dispatcher
 from hookstream.processors.delivery.engine.engine import LIVE, Engine, StreamStart
-from hookstream.processors.delivery.engine.model import HookRow, Pending, Post, StreamIndex, TrackedHook
+from hookstream.processors.delivery.engine.hook_table import HookRow
+from hookstream.processors.delivery.engine.model import Pending, Post, StreamIndex, TrackedHook
 from hookstream.processors.delivery.engine.outcome import DELIVERED
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
 from hookstream.processors.delivery.engine.policy import EnginePolicy

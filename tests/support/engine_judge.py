@@ -23,7 +23,8 @@ from tests.support.engine_model import (
 )
 
 if TYPE_CHECKING:
-    from hookstream.processors.delivery.engine.model import Cursor, Endpoint, HookRow, Pending, Post, TrackedHook
+    from hookstream.processors.delivery.engine.hook_table import HookRow
+    from hookstream.processors.delivery.engine.model import Cursor, Endpoint, Pending, Post, TrackedHook
     from hookstream.schemas.delivery import Delivery
 
 PATIENCE = 900  # seconds that the probes of five lanes may take, at one in 80 s at worst

@@ -32,7 +32,9 @@ _MODULES = (
     "retry_schedule",
     "outcome",
     "endpoint_health",
+    "hook_table",
     "model",
+    "stream",
     "partition_state",
     "varints",
     "commit_metadata",
@@ -43,13 +45,16 @@ _MODULES = (
     "fair_share",
     "dispatcher",
     "ledger",
+    "probes",
     "isolation",
     "snapshot",
     "operator_settings",
     "sending",
     "answers",
     "table_changes",
+    "cursor_scans",
     "catch_up",
+    "hand_over",
     "engine",
 )
 
@@ -113,7 +118,7 @@ MUTANTS = {
     "early_handover": _mutant(
         "hand-over two records before the scan meets the main position",
         (
-            "catch_up",
+            "hand_over",
             "cursor.scan >= position for",
             "cursor.scan >= position - 2 for",
         ),
@@ -121,7 +126,7 @@ MUTANTS = {
     "handover_while_rereading": _mutant(
         "hand-over although the main lane still skips what the restored commit calls settled",
         (
-            "catch_up",
+            "hand_over",
             "endpoint.health.waits(ledger.now) or stream.position < stream.reread.end:",
             "endpoint.health.waits(ledger.now):",
         ),
@@ -129,7 +134,7 @@ MUTANTS = {
     "handover_hook_alone": _mutant(
         "a hook of an endpoint behind hands over without the others",
         (
-            "catch_up",
+            "hand_over",
             ("        if endpoint.behind[stream.index]:\n            return [hooks] if hooks else []\n"),
             "        endpoint.behind[stream.index] = False\n",
         ),
@@ -340,12 +345,12 @@ MUTANTS = {
     "probe_head_only": _mutant(
         "probes always take the same record",
         (
-            "sending",
+            "probes",
             "                walk.heads.append(head)\n",
             "                walk.heads.appendleft(head)\n",
         ),
         (
-            "sending",
+            "probes",
             "                walk.tried += 1\n",
             "",
         ),
@@ -353,10 +358,10 @@ MUTANTS = {
     "probe_from_buffer": _mutant(
         "probes take only what catch-up happens to have buffered",
         (
-            "catch_up",
+            "probes",
             "        if scan is None or offset < scan or resource in walk.seen:\n",
             (
-                "        owner = hook.backlogs[self._stream.index].owner(resource)\n"
+                "        owner = hook.backlogs[stream.index].owner(resource)\n"
                 "        if scan is None or owner is None or offset not in owner.buffer or resource in walk.seen:\n"
             ),
         ),
@@ -365,8 +370,8 @@ MUTANTS = {
         "the probes' walk does not begin again when a hook below it comes back",
         (
             "table_changes",
-            ("            hook.endpoint.probe.restart()\n            ledger.probing"),
-            "            ledger.probing",
+            "            self._probes.forget(hook.endpoint)\n",
+            "",
         ),
     ),
     "skip_repeated_after_restart": _mutant(
@@ -556,7 +561,7 @@ MUTANTS = {
             "        if pending.in_window and health.skips_some and health.skips(pending.delivery):\n",
         ),
         (
-            "catch_up",
+            "cursor_scans",
             "        if hook.endpoint is not None and hook.endpoint.health.skips(delivery):\n",
             "        if False:\n",
         ),
@@ -674,19 +679,19 @@ MUTANTS = {
     ),
     "probe_turn_forgets_a_dying_lane": _mutant(
         "a lane whose head was on its way to the dead letters is not looked for again while others have heads",
-        ("sending", "        walk.replaced = walk.replaced or walk.burying\n", ""),
+        ("probes", "        walk.replaced = walk.replaced or walk.awaits_dead_letter\n", ""),
     ),
     "probe_turn_forgets_a_lane": _mutant(
         "a lane whose head was dropped from the probes' turn is not looked for again",
         (
-            "sending",
+            "probes",
             "                    walk.replaced = True  #",
             "                    walk.replaced = walk.replaced  #",
         ),
     ),
     "settled_is_forgotten_before_it_is_reread": _mutant(
         "a commit forgets what the restored one called settled and nobody has re-read yet",
-        ("ledger", "self.reread if self.position < self.reread.end else None", "None"),
+        ("stream", "self.reread if self.position < self.reread.end else None", "None"),
     ),
     "settled_is_owed_after_a_start": _mutant(
         "a cursor that opens after a start owes what the restored commit calls settled above it",

@@ -9,7 +9,8 @@ from tests.support.engine_commits import Committer, Restored, StreamView, tamper
 from tests.support.engine_model import LIVE, REPLAY, Owner, SettingsView, Table, ViolationError, skips
 
 if TYPE_CHECKING:
-    from hookstream.processors.delivery.engine.model import HookRow, Pending, TrackedHook
+    from hookstream.processors.delivery.engine.hook_table import HookRow
+    from hookstream.processors.delivery.engine.model import Pending, TrackedHook
     from hookstream.schemas.delivery import DeadLetterReason
     from hookstream.schemas.hook import NoticeKind
     from tests.support.engine_world import World

@@ -21,8 +21,9 @@ from hookstream.schemas.hook import Hook, HookId, HookState, Revision
 from tests.support.values import DELIVERY
 
 if TYPE_CHECKING:
-    from hookstream.processors.delivery.engine.ledger import Stream
-    from hookstream.processors.delivery.engine.model import Backlog, Cursor, HookRow
+    from hookstream.processors.delivery.engine.hook_table import HookRow
+    from hookstream.processors.delivery.engine.model import Backlog, Cursor
+    from hookstream.processors.delivery.engine.stream import Stream
     from hookstream.schemas.delivery import DeadLetterReason, Delivery
     from hookstream.schemas.hook import NoticeKind
 

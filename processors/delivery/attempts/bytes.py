@@ -13,7 +13,8 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from hookstream.processors.delivery.engine.model import HookRow, Post
+    from hookstream.processors.delivery.engine.hook_table import HookRow
+    from hookstream.processors.delivery.engine.model import Post
     from hookstream.processors.delivery.http.exchange import Answer
     from hookstream.schemas.attempt import AttemptResult
 

@@ -11,6 +11,7 @@ from .isolation import Isolation
 from .ledger import Ledger
 from .model import LIVE, REPLAY, Endpoint, Post
 from .outcome import Outcome, Verdict
+from .probes import Probes
 from .retry_schedule import LaneClock, after_failure
 from .timers import Timers
 
@@ -18,13 +19,16 @@ from .timers import Timers
 class Answers:
     """Takes answers; each counts for what its request was sent under (rule R9)."""
 
-    def __init__(self, ledger: Ledger, timers: Timers, isolation: Isolation, random: Callable[[], float]) -> None:
+    def __init__(
+        self, ledger: Ledger, timers: Timers, isolation: Isolation, probes: Probes, random: Callable[[], float]
+    ) -> None:
         """Work on a ledger."""
         self._ledger = ledger
         self._policy = ledger.policy
         self._dispatcher = ledger.dispatcher
         self._timers = timers
         self._isolation = isolation
+        self._probes = probes
         self._random = random
 
     def answer(self, post: Post, outcome: Outcome, duration_s: float) -> None:
@@ -58,7 +62,7 @@ class Answers:
             else:
                 self._fail(post, rejected=verdict is Verdict.REJECTED)
             if endpoint.health.sick:
-                self._isolation.await_probe(endpoint)
+                self._probes.wait_for_next(endpoint)
             self._isolation.resettle(stream, pending)
         self._offer_after(post)
 
@@ -105,8 +109,7 @@ class Answers:
         clocks[post.pending.resource] = LaneClock(clock.attempts, post.number, clock.due, clock.spent, first)
 
     def _end_quarantine(self, endpoint: Endpoint) -> None:
-        endpoint.probe.restart()
-        self._ledger.probing_endpoints.pop(endpoint, None)
+        self._probes.forget(endpoint)
         self._ledger.changes += 1
         self._ledger.wake_lanes(endpoint)
 

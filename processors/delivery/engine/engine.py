@@ -16,15 +16,19 @@ from hookstream.schemas.hook import HookState, NoticeKind
 from .answers import Answers
 from .catch_up import CatchUp, OwedRecord
 from .dispatcher import Dispatcher
+from .hand_over import HandOver
+from .hook_table import HookTable, Standing
 from .isolation import Effects, Isolation
-from .ledger import HookTable, Ledger, Standing, Stream
+from .ledger import Ledger
 from .model import LIVE, REPLAY, Endpoint, Pending, Post, StreamIndex, TrackedHook
 from .operator_settings import OperatorSettings, SettingsTable
 from .outcome import Outcome
 from .partition_state import PartitionState, Snapshot
 from .policy import EnginePolicy
+from .probes import Probes
 from .sending import Sending
 from .snapshot import Restoration, stored
+from .stream import Stream
 from .table_changes import TableChanges
 from .timers import Timers
 from .tracker import SettledSet
@@ -70,14 +74,16 @@ class Engine:
         self._meet_at = 0.0
         self._meet_asked = False
         self._timers = Timers()
-        self._isolation = Isolation(self.ledger, self._timers, effects)
-        self._sending = Sending(self.ledger, self._timers, self._isolation)
-        self._answers = Answers(self.ledger, self._timers, self._isolation, random)
-        self._table_changes = TableChanges(self.ledger, self._isolation)
-        self._catch_up = CatchUp(self.ledger, self._isolation, decode=decode)
+        self._probes = Probes(self.ledger, self._timers)
+        self._isolation = Isolation(self.ledger, self._probes, effects)
+        self._sending = Sending(self.ledger, self._timers, self._isolation, self._probes)
+        self._answers = Answers(self.ledger, self._timers, self._isolation, self._probes, random)
+        self._table_changes = TableChanges(self.ledger, self._isolation, self._probes)
+        self._catch_up = CatchUp(self.ledger, self._isolation, self._probes, decode=decode)
+        self._hand_over = HandOver(self.ledger)
         self.advance(now, wall_ms)
         restoration = Restoration(self.ledger, self._timers)
-        self._settings = OperatorSettings(self.ledger, self._isolation, settings)
+        self._settings = OperatorSettings(self.ledger, self._isolation, self._probes, settings)
         restoration.restore([start.state for start in starts])
         self._timers.at(now + self.policy.notice_every_s, self._every_minute)
 
@@ -102,7 +108,9 @@ class Engine:
         owing = ledger.streams[0].owing or ledger.streams[1].owing
         if ledger.touched or (owing and ledger.now >= self._meet_at):
             self._meet_at = ledger.now + self.policy.meet_every_s
-            self._catch_up.meet()
+            self._catch_up.read_tails()
+            self._probes.end_readings()
+            self._hand_over.run()
         elif owing and not self._meet_asked:
             self._meet_asked = True
             self._timers.at(self._meet_at, self._meet_is_due)
@@ -176,8 +184,8 @@ class Engine:
         if standing is Standing.HELD or endpoint.behind[index]:
             ledger.open_cursor(hook, stream)
             if endpoint.health.sick:
-                self._isolation.await_probe(endpoint)
-        elif stream.owing and self._catch_up.lane_is_parked(stream, endpoint, pending.resource):
+                self._probes.wait_for_next(endpoint)
+        elif stream.owing and ledger.lane_is_parked(stream, endpoint, pending.resource):
             ledger.open_cursor(hook, stream, pending.resource)
         elif pending.lane is not None:
             ledger.offer(pending.lane)

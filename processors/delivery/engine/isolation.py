@@ -11,9 +11,11 @@ from typing import Protocol
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.hook import NoticeKind
 
-from .ledger import Ledger, Standing, Stream
-from .model import LIVE, Endpoint, HookRow, Pending, StreamIndex, TrackedHook
-from .timers import Timers
+from .hook_table import HookRow, Standing
+from .ledger import Ledger
+from .model import Endpoint, Pending, StreamIndex, TrackedHook
+from .probes import Probes
+from .stream import Stream
 
 
 class Effects(Protocol):
@@ -35,11 +37,11 @@ class Effects(Protocol):
 class Isolation:
     """The moves, on one ledger."""
 
-    def __init__(self, ledger: Ledger, timers: Timers, effects: Effects) -> None:
+    def __init__(self, ledger: Ledger, probes: Probes, effects: Effects) -> None:
         """Work on a ledger; `effects` are the worker's."""
         self._ledger = ledger
         self._policy = ledger.policy
-        self._timers = timers
+        self._probes = probes
         self._effects = effects
 
     def relieve(self, stream: Stream, oldest: Pending) -> None:
@@ -66,7 +68,7 @@ class Isolation:
         ledger, health = self._ledger, endpoint.health
         if sick:
             health.quarantine(ledger.now)
-            self._seed_probes(endpoint)
+            self._probes.begin(endpoint)
         for stream in ledger.streams:
             endpoint.behind[stream.index] = True
             for hook in list(endpoint.hooks.values()):
@@ -76,7 +78,7 @@ class Isolation:
         if health.waits(ledger.now):
             ledger.rewind(endpoint.hooks.values())
         if sick:
-            self.await_probe(endpoint)
+            self._probes.wait_for_next(endpoint)
 
     def lag(self, endpoint: Endpoint, stream: Stream) -> None:
         """An endpoint holds a large share of the window and does not flow: it goes behind cursors, without blame."""
@@ -84,30 +86,6 @@ class Isolation:
         oldest = min((pending.read_at for pending in held if pending is not None), default=self._ledger.now)
         if self._ledger.now - oldest >= self._policy.lagging_s:
             self.put_behind(endpoint, sick=False)
-
-    def _seed_probes(self, endpoint: Endpoint) -> None:
-        """The window's heads are the first to probe with, unless a cursor owes something below them."""
-        endpoint.probe.restart()
-        streams = self._ledger.streams
-        if any(hook.id in stream.owing for hook in endpoint.hooks.values() for stream in streams):
-            return
-        heads: dict[str, Pending] = {}
-        for hook in endpoint.hooks.values():
-            for pending in hook.backlogs[LIVE].unsettled():
-                known = heads.get(pending.resource)
-                if known is None and len(heads) >= self._policy.probe_candidates:
-                    continue
-                if known is None or pending.offset < known.offset:
-                    heads[pending.resource] = pending
-        endpoint.probe.heads.extend(sorted(heads.values()))
-        endpoint.probe.seen.update(heads)
-        endpoint.probe.found = bool(heads)
-
-    def await_probe(self, endpoint: Endpoint) -> None:
-        """Give a quarantined endpoint its turn when its next probe is due."""
-        health = endpoint.health
-        due = max(health.probe_at, health.quiet_until)
-        self._timers.at(due, lambda: self._ledger.wake(endpoint))
 
     def park_lane(self, stream: Stream, endpoint: Endpoint, resource: str) -> None:
         """Put one lane behind resource cursors: every hook with records of it in the window, or a cursor that may."""

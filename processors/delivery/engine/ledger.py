@@ -6,15 +6,13 @@ shared by both. Invariant: a record below a stream's position is in exactly one 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
-from enum import Enum
-from typing import Protocol
 
-from hookstream.schemas.delivery import DeadLetterReason, Delivery
+from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.hook import HookState
 
 from .dispatcher import Dispatcher
+from .hook_table import HookTable, Standing
 from .model import (
     LIVE,
     REPLAY,
@@ -23,88 +21,17 @@ from .model import (
     Cursor,
     Dispatches,
     Endpoint,
-    HookRow,
     Lane,
     Pending,
-    Post,
     StreamIndex,
     TrackedHook,
 )
 from .policy import EnginePolicy
 from .retry_schedule import LaneClock
-from .tracker import OffsetTracker, SettledSet
+from .stream import Stream
 
 STREAMS = (LIVE, REPLAY)
 ANY_RESOURCE = ""  # of a settled record of which only the hook is known
-
-
-class HookTable(Protocol):
-    """The worker's copy of the subscriptions table."""
-
-    def get(self, client: int, event: str) -> HookRow | None:
-        """Return the newest row of a slot; None says nothing (absence never means deleted)."""
-        ...
-
-
-class Standing(Enum):
-    """What the table says about a delivery now."""
-
-    SEND = "send"
-    WAIT = "wait"  # the table is older than the row that routed it
-    HELD = "held"  # owed, but its hook is disabled
-    CANCELLED = "cancelled"  # its hook is deleted or replaced
-    SKIPPED = "skipped"  # it arrived before the hook's not_before
-
-
-class Stream:
-    """One log of the partition: what was read of it and is not settled, and what a restored commit said."""
-
-    __slots__ = (
-        "bytes",
-        "cursors",
-        "dying",
-        "in_flight",
-        "index",
-        "owing",
-        "reread",
-        "tail",
-        "tail_start",
-        "tracker",
-        "unsettled",
-    )
-
-    def __init__(self, index: StreamIndex, position: int, reread: SettledSet) -> None:
-        """Start reading at `position`; below `reread.end`, "settled" may mean "owed by a cursor"."""
-        self.index = index
-        self.tracker = OffsetTracker(position)
-        self.reread = reread
-        self.unsettled: dict[int, Pending] = {}
-        self.bytes = 0
-        self.in_flight: dict[int, Post] = {}
-        self.dying: dict[int, DeadLetterReason] = {}  # dead letters produced, not acknowledged
-        self.owing: dict[int, TrackedHook] = {}  # hooks that have a cursor here
-        self.cursors = 0
-        self.tail: deque[tuple[int, Delivery]] = deque()
-        self.tail_start = position
-
-    @property
-    def position(self) -> int:
-        """The next offset the main lane reads."""
-        return self.tracker.position
-
-    def settled_above(self) -> tuple[int, bytes]:
-        """The lowest unsettled offset and what is settled above it, as a commit says it.
-
-        What the restored commit said counts until it is re-read: a partition that is given away again before that must
-        not be delivered twice.
-        """
-        return self.tracker.settled_above(self.reread if self.position < self.reread.end else None)
-
-    def remember_tail(self, offset: int, delivery: Delivery, most: int) -> None:
-        """Keep what the main lane has just read for the cursors that are about to meet it."""
-        self.tail.append((offset, delivery))
-        if len(self.tail) > most:
-            self.tail_start = self.tail.popleft()[0] + 1
 
 
 class Ledger:
@@ -132,7 +59,6 @@ class Ledger:
         self.endpoints: dict[tuple[int, str], Endpoint] = {}
         self.clients: dict[int, Client] = {}
         self.touched: dict[Endpoint, None] = {}  # endpoints whose cursors may be ready for a hand-over
-        self.probing_endpoints: dict[Endpoint, None] = {}  # quarantined ones that want heads read
         self.settled_unsent = {Standing.CANCELLED: 0, Standing.SKIPPED: 0}
         self.changes = 0  # of what a stored state would hold
         self._dispatches = dispatches
@@ -396,6 +322,13 @@ class Ledger:
         backlog.remember(offset, resource, lowest=stream.position - self.policy.window_records)
         if stream.dying:
             stream.dying.pop(offset, None)
+
+    def lane_is_parked(self, stream: Stream, endpoint: Endpoint, resource: str) -> bool:
+        """Whether a hook of the endpoint that is served has a resource cursor for this lane."""
+        return any(
+            resource in hook.backlogs[stream.index].exceptions and not self.held(hook)
+            for hook in endpoint.hooks.values()
+        )
 
     # -- readiness -----------------------------------------------------------------------------------------------
 

@@ -17,9 +17,10 @@ from collections.abc import Callable
 from typing import NewType, Protocol
 
 from hookstream.schemas.delivery import Delivery
-from hookstream.schemas.hook import HookState, NoticeKind
+from hookstream.schemas.hook import NoticeKind
 
 from .endpoint_health import EndpointHealth
+from .hook_table import HookRow
 from .policy import EnginePolicy
 from .retry_schedule import FRESH, LaneClock
 
@@ -30,27 +31,6 @@ REPLAY = StreamIndex(1)
 _SMOOTHING = 0.1
 _FORGOTTEN_S = 0.05
 _PRUNE_AT = 64
-
-
-class HookRow(Protocol):
-    """What the engine reads of a row of the subscriptions table; `hookstream.schemas.hook.Hook` is one."""
-
-    @property
-    def id(self) -> int: ...  # noqa: D102
-    @property
-    def client(self) -> int: ...  # noqa: D102
-    @property
-    def event(self) -> str: ...  # noqa: D102
-    @property
-    def target(self) -> str: ...  # noqa: D102
-    @property
-    def state(self) -> HookState: ...  # noqa: D102
-    @property
-    def revision(self) -> int: ...  # noqa: D102
-    @property
-    def not_before_ms(self) -> int: ...  # noqa: D102
-    @property
-    def rate_limit_per_s(self) -> float | None: ...  # noqa: D102
 
 
 class Pending:
@@ -152,7 +132,6 @@ class Endpoint:
         "hooks",
         "in_flight",
         "lanes",
-        "probe",
         "probing",
         "quick",
         "ready",
@@ -185,7 +164,6 @@ class Endpoint:
         self.quick = False  # the last answer was a 2xx, and came quickly
         self.window_counts = [0, 0]
         self.behind = [False, False]  # its hooks are served through cursors
-        self.probe = ProbeWalk()
         self.probing = False  # a probe is in flight
 
     def lane(self, resource: str) -> Lane:
@@ -206,53 +184,6 @@ class Dispatches(Protocol):
     def abandon(self, post: Post) -> None:
         """Forget a request that was taken and is not sent."""
         ...
-
-
-class ProbeWalk:
-    """The turn of the probes over the heads of a quarantined endpoint's lanes, found by reading what its cursors owe.
-
-    `heads` take turns; `tried` counts the turns since the last reading. A reading (`wanted`) goes on where the last
-    one ended, a place a stream in `scans`, and collects the heads of lanes that it has not `seen` in this round in
-    `fresh`, which then replace `heads`. A round that is through and `replaced` heads, or dropped one, is followed by
-    one from the start.
-    """
-
-    __slots__ = ("burying", "found", "fresh", "heads", "replaced", "scans", "seen", "stream", "tried", "wanted")
-
-    def __init__(self) -> None:
-        """Start the first round."""
-        self.restart()
-
-    def restart(self) -> None:
-        """Start a round with nothing known."""
-        self.heads: deque[Pending] = deque()
-        self.begin_round()
-
-    def begin_round(self) -> None:
-        """Read from the beginning again; the known heads keep their turns until others are found."""
-        self.fresh: list[Pending] = []
-        self.seen: set[str] = set()
-        self.scans: list[int | None] = [None, None]
-        self.stream = LIVE
-        self.wanted = False
-        self.found = False  # whether this round met anything that is owed
-        self.burying = False  # whether it met a head whose dead letter is not acknowledged
-        self.replaced = False
-        self.tried = 0
-
-    def want(self) -> None:
-        """Ask for a reading."""
-        self.wanted = True
-        self.stream = LIVE
-
-    def refresh(self) -> None:
-        """End a reading: what it found takes the turns."""
-        if self.fresh:
-            self.replaced = self.replaced or bool(self.heads)
-            self.heads = deque(self.fresh)
-            self.fresh = []
-        self.wanted = False
-        self.tried = 0
 
 
 class Cursor:

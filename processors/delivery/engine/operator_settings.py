@@ -9,6 +9,7 @@ from hookstream.schemas.control import EndpointSettings, target_digest
 from .isolation import Isolation
 from .ledger import Ledger
 from .model import Endpoint
+from .probes import Probes
 
 # Who asked longer ago than this does not mean "now" any more.
 _RETRY_KEPT_MS = 24 * 3600 * 1000
@@ -25,10 +26,11 @@ class SettingsTable(Protocol):
 class OperatorSettings:
     """Applies settings to endpoints. Each is absolute: applying it twice changes nothing."""
 
-    def __init__(self, ledger: Ledger, isolation: Isolation, table: SettingsTable | None) -> None:
+    def __init__(self, ledger: Ledger, isolation: Isolation, probes: Probes, table: SettingsTable | None) -> None:
         """Work on a ledger; an endpoint is given its settings when it is made."""
         self._ledger = ledger
         self._isolation = isolation
+        self._probes = probes
         self._table = table
         if table is not None:
             ledger.preparations.append(self.follow)
@@ -59,7 +61,7 @@ class OperatorSettings:
             health.paused = False
             ledger.touched[endpoint] = None
             if health.sick:
-                self._isolation.await_probe(endpoint)
+                self._probes.wait_for_next(endpoint)
         ledger.changes += 1
         ledger.wake_lanes(endpoint)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from hookstream.schemas.delivery import DeadLetterReason
 
+from .hook_table import HookRow, Standing
 from .isolation import Isolation
-from .ledger import Ledger, Standing, Stream
-from .model import LIVE, REPLAY, Endpoint, HookRow, Lane, Pending, Post, StreamIndex, TrackedHook
+from .ledger import Ledger
+from .model import LIVE, REPLAY, Endpoint, Lane, Pending, Post, StreamIndex, TrackedHook
+from .probes import Probes
+from .stream import Stream
 from .timers import Timers
 
 _REPLAY_RECHECK_S = 0.2
@@ -15,7 +18,7 @@ _REPLAY_RECHECK_S = 0.2
 class Sending:
     """Chooses requests; whatever a lane waits for offers it again."""
 
-    def __init__(self, ledger: Ledger, timers: Timers, isolation: Isolation) -> None:
+    def __init__(self, ledger: Ledger, timers: Timers, isolation: Isolation, probes: Probes) -> None:
         """Work on a ledger."""
         self._ledger = ledger
         self._dispatcher = ledger.dispatcher
@@ -23,6 +26,7 @@ class Sending:
         self._scarce_from = ledger.dispatcher.share.scarce_from
         self._timers = timers
         self._isolation = isolation
+        self._probes = probes
 
     def take(self, endpoint: Endpoint, stream: StreamIndex) -> Post | None:
         """Return the next request of an endpoint whose turn it is, or None; what it waits for brings it back."""
@@ -84,7 +88,7 @@ class Sending:
         if early or (held.dying and pending.offset in held.dying):
             return None
         row = self._sendable_row(pending, held)
-        if row is None or (stream == REPLAY and not self._replayable(pending, lane)):
+        if row is None or (stream == REPLAY and not self.replayable(pending, lane)):
             return None
         if row.rate_limit_per_s is not None and not self._within_rate(hook, row.rate_limit_per_s, lane):
             return None
@@ -107,7 +111,7 @@ class Sending:
             self._isolation.hold(hook)
         return None
 
-    def _replayable(self, pending: Pending, lane: Lane) -> bool:
+    def replayable(self, pending: Pending, lane: Lane) -> bool:
         """Rule R12: a first delivery is never overtaken by a replay."""
         live = self._ledger.streams[LIVE]
         backlog = pending.hook.backlogs[LIVE]
@@ -140,60 +144,19 @@ class Sending:
             self._ledger.offer(lane)
 
     def _take_probe(self, endpoint: Endpoint) -> Post | None:
-        """Return the next probe of a quarantined endpoint, if one is due: a real head, of another lane each time."""
-        health, walk, ledger = endpoint.health, endpoint.probe, self._ledger
-        if endpoint.probing or ledger.now < health.probe_at:
+        """Return the next probe of a quarantined endpoint, if one is due."""
+        probe = self._probes.next(endpoint, self)
+        if probe is None:
             return None
-        if walk.tried < len(walk.heads) or not self._walk_on(endpoint):
-            for _ in range(len(walk.heads)):
-                head = walk.heads.popleft()
-                row = self._probe_row(endpoint, head)
-                if row is None:
-                    walk.replaced = True  # what follows it in its lane is found by a round from the start
-                    continue
-                walk.heads.append(head)
-                lane = endpoint.lane(head.resource)
-                buffered = lane.buffers[head.stream]
-                if buffered and buffered[0].offset < head.offset:
-                    continue  # a lower one is on its way to the dead letters
-                if lane.in_flight or (head.stream == REPLAY and not self._replayable(head, lane)):
-                    continue
-                walk.tried += 1
-                endpoint.probing = True
-                return self._send(head, lane, row, probe=True)
-        if not walk.wanted:
-            walk.want()
-            ledger.probing_endpoints[endpoint] = None
-        return None
+        endpoint.probing = True
+        return self._send(probe.head, probe.lane, probe.row, probe=True)
 
-    def _walk_on(self, endpoint: Endpoint) -> bool:
-        """Every known head had its turn: whether there are others to be read first.
-
-        A lane whose head was on its way to the dead letters when it was met has another by now, perhaps a good one.
-        """
-        walk, streams = endpoint.probe, self._ledger.streams
-        walk.replaced = walk.replaced or walk.burying
-        return walk.replaced or any(
-            scan is None or scan < stream.position for scan, stream in zip(walk.scans, streams, strict=True)
-        )
-
-    def _probe_row(self, endpoint: Endpoint, head: Pending) -> HookRow | None:
-        """The row to probe under, None if the record is no longer owed to this endpoint or may not be sent."""
+    def probe_row(self, endpoint: Endpoint, head: Pending) -> HookRow | None:
+        """Return the row to probe under, or None if the head may not be sent."""
         hook, stream = head.hook, self._ledger.streams[head.stream]
-        cursor = hook.backlogs[head.stream].owner(head.resource)
-        if (
-            cursor is None
-            or head.offset < cursor.next
-            or head.offset in cursor.settled
-            or hook.endpoint is not endpoint
-        ):
-            return None
         if endpoint.health.skips(head.delivery):
             self._isolation.bury(stream, head, DeadLetterReason.SKIPPED)
-        if head.offset in stream.dying:
-            endpoint.probe.burying = True
-            return None
-        if hook.flying and hook.flying_to is not endpoint:
+        if head.offset in stream.dying or (hook.flying and hook.flying_to is not endpoint):
             return None
         return self._sendable_row(head, stream)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hookstream.schemas.control import target_digest
 from hookstream.schemas.hook import HookState, NoticeKind
 
-from .ledger import Ledger, Stream
+from .ledger import Ledger
 from .model import LIVE, REPLAY, Cursor, Endpoint, TrackedHook
 from .partition_state import (
     PartitionState,
@@ -17,6 +17,7 @@ from .partition_state import (
     StoredHealth,
 )
 from .retry_schedule import LaneClock
+from .stream import Stream
 from .timers import Timers
 
 

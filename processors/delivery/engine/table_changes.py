@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from hookstream.schemas.hook import HookState
 
+from .hook_table import HookRow
 from .isolation import Isolation
 from .ledger import Ledger
-from .model import Endpoint, HookRow, TrackedHook
+from .model import Endpoint, TrackedHook
+from .probes import Probes
 
 
 class TableChanges:
     """Applies rows to what a ledger holds of their hooks."""
 
-    def __init__(self, ledger: Ledger, isolation: Isolation) -> None:
+    def __init__(self, ledger: Ledger, isolation: Isolation, probes: Probes) -> None:
         """Work on a ledger."""
         self._ledger = ledger
         self._isolation = isolation
+        self._probes = probes
 
     def row_changed(self, client: int, event: str) -> None:
         """Follow a change of one slot of the table, which holds the new row already."""
@@ -61,9 +64,8 @@ class TableChanges:
         if ledger.held(hook):
             self._isolation.hold(hook)
         elif hook.endpoint is not None:
-            # What it owes may lie below what the probes' walk has passed: the walk begins again.
-            hook.endpoint.probe.restart()
-            ledger.probing_endpoints.pop(hook.endpoint, None)
+            # Its backlog may begin below what the probes' walk has passed: the walk begins again.
+            self._probes.forget(hook.endpoint)
             ledger.rewind([hook])
             ledger.touched[hook.endpoint] = None
             ledger.wake_lanes(hook.endpoint)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import structlog
 
-from hookstream.processors.delivery.engine.model import HookRow, TrackedHook
+from hookstream.processors.delivery.engine.hook_table import HookRow
+from hookstream.processors.delivery.engine.model import TrackedHook
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId, HookNotice, NoticeKind, Revision
 

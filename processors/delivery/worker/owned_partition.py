@@ -17,7 +17,8 @@ import structlog
 from hookstream.processors.delivery.checkpoints.commit_state import CursorName, StreamCommits
 from hookstream.processors.delivery.engine.catch_up import OwedRecord
 from hookstream.processors.delivery.engine.engine import Engine, StreamStart
-from hookstream.processors.delivery.engine.model import LIVE, REPLAY, HookRow, Pending, StreamIndex, TrackedHook
+from hookstream.processors.delivery.engine.hook_table import HookRow
+from hookstream.processors.delivery.engine.model import LIVE, REPLAY, Pending, StreamIndex, TrackedHook
 from hookstream.processors.delivery.engine.tracker import SettledSet
 from hookstream.schemas.control import target_digest
 from hookstream.schemas.delivery import DeadLetterReason
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
     from hookstream.processors.delivery.attempts.spans import AttemptSpans
     from hookstream.processors.delivery.checkpoints.partition_lookup import StreamStarting
     from hookstream.processors.delivery.engine.dispatcher import Dispatcher
-    from hookstream.processors.delivery.engine.ledger import HookTable, Stream
+    from hookstream.processors.delivery.engine.hook_table import HookTable
     from hookstream.processors.delivery.engine.operator_settings import SettingsTable
     from hookstream.processors.delivery.engine.partition_state import Snapshot
     from hookstream.processors.delivery.engine.policy import EnginePolicy
+    from hookstream.processors.delivery.engine.stream import Stream
     from hookstream.processors.delivery.http.exchange import Answer
     from hookstream.processors.metrics import Metrics
     from hookstream.schemas.delivery import Delivery

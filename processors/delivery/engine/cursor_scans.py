@@ -1,0 +1,197 @@
+"""Backlog cursors that want the log read again: which ones, how far, and what becomes of each record they find."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from hookstream.schemas.delivery import DeadLetterReason, Delivery
+
+from .hook_table import Standing
+from .isolation import Isolation
+from .ledger import Ledger
+from .model import Cursor, Endpoint, Pending, TrackedHook
+from .probes import Probes
+from .stream import Stream
+
+
+class Scanner(NamedTuple):
+    """A cursor that wants the log read from its `scan` on. `expiring`: only as far as records are too old to keep."""
+
+    hook: TrackedHook
+    cursor: Cursor
+    expiring: bool
+
+
+class CursorScans:
+    """The rules of reading for cursors, on one ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Work on a ledger."""
+        self._ledger = ledger
+        self._policy = ledger.policy
+
+    def scanners(self, stream: Stream) -> Iterator[Scanner]:
+        """Cursors that want the log read: catching up with room in the buffer, or too old."""
+        if not stream.owing:
+            return
+        for hook in stream.owing.values():
+            for cursor in hook.backlogs[stream.index].cursors():
+                if cursor.scan >= stream.position:
+                    continue
+                if self._catching_up(stream, hook, cursor):
+                    if 2 * len(cursor.buffer) <= self._capacity(cursor):
+                        yield Scanner(hook, cursor, expiring=False)
+                elif (cursor.suspect or self._too_old(hook, cursor.oldest_ms)) and self.has_room(cursor):
+                    yield Scanner(hook, cursor, expiring=True)
+
+    def has_room(self, cursor: Cursor) -> bool:
+        """Whether a cursor's buffer takes one more record."""
+        return len(cursor.buffer) < self._capacity(cursor)
+
+    def why_dead(self, hook: TrackedHook, delivery: Delivery) -> DeadLetterReason | None:
+        """Why a record goes to the dead letters unsent, None if it does not."""
+        if self._expires(delivery.owed_since_ms):
+            return DeadLetterReason.EXPIRED
+        if hook.endpoint is not None and hook.endpoint.health.skips(delivery):
+            return DeadLetterReason.SKIPPED
+        return None
+
+    def _catching_up(self, stream: Stream, hook: TrackedHook, cursor: Cursor) -> bool:
+        """Whether a cursor's records may be sent now, or soon."""
+        ledger = self._ledger
+        if ledger.held(hook):
+            return False
+        endpoint = hook.endpoint
+        if endpoint is None or endpoint.health.waits(ledger.now):
+            return False
+        if cursor.resource is not None:
+            clock = hook.backlogs[stream.index].clocks.get(cursor.resource)
+            if clock is not None and clock.due - ledger.now > self._policy.near_s:
+                return False
+        return True
+
+    def _too_old(self, hook: TrackedHook, oldest_ms: int) -> bool:
+        """Whether the first pending record of a cursor is too old to be kept, or was skipped with all before a time."""
+        if not oldest_ms:
+            return False
+        skip_before_ms = 0 if hook.endpoint is None else hook.endpoint.health.skip_before_ms
+        return self._expires(oldest_ms) or oldest_ms < skip_before_ms
+
+    def _expires(self, since_ms: int) -> bool:
+        return self._ledger.wall_ms - since_ms > self._policy.expire_after_s * 1000
+
+    def _capacity(self, cursor: Cursor) -> int:
+        return self._policy.buffer_records if cursor.resource is None else self._policy.resource_buffer_records
+
+
+class Stretch:
+    """One stretch [start, end) of the log on its way to the cursors and probes that want it."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        scans: CursorScans,
+        probes: Probes,
+        isolation: Isolation,
+        stream: Stream,
+        *,
+        start: int,
+        end: int,
+    ) -> None:
+        """Find the cursors and probes that take part: those whose own offset lies inside the stretch."""
+        self._ledger = ledger
+        self._scans = scans
+        self._probes = probes
+        self._isolation = isolation
+        self._stream = stream
+        self._end = min(end, stream.position)
+        self.clients: set[bytes] = set()
+        """The keys of the records that are wanted."""
+        self._scanners: dict[int, Scanner] = {}  # by identity of the cursor
+        for scanner in scans.scanners(stream):
+            if start <= scanner.cursor.scan < self._end:
+                self._scanners[id(scanner.cursor)] = scanner
+                self.clients.add(b"%d" % scanner.hook.slot[0])
+        self._joined = list(self._scanners.values())
+        self._probed: dict[int, list[Endpoint]] = defaultdict(list)  # by client
+        for endpoint in probes.reading(stream, start, self._end):
+            self._probed[endpoint.client_id].append(endpoint)
+            self.clients.add(b"%d" % endpoint.client_id)
+
+    def take(self, offset: int, delivery: Delivery) -> None:
+        """Give one record to the cursor that it is pending from, and to the probes of its endpoint."""
+        stream = self._stream
+        if offset >= self._end:
+            return
+        hook = self._ledger.hooks.get(delivery.hook_id)
+        if hook is None:
+            return
+        cursor = hook.backlogs[stream.index].owner(delivery.resource)
+        if cursor is None or offset < cursor.next or offset in cursor.settled:
+            return
+        scanner = self._scanners.get(id(cursor))
+        if scanner is not None and offset >= cursor.scan:
+            self._buffer(scanner, offset, delivery)
+        endpoint = hook.endpoint
+        probed = self._probed.get(delivery.client)
+        if (
+            probed
+            and endpoint in probed
+            and not self._ledger.held(hook)
+            and not self._probes.take(stream, endpoint, hook, offset, delivery)
+        ):
+            probed.remove(endpoint)
+
+    def _buffer(self, scanner: Scanner, offset: int, delivery: Delivery) -> None:
+        hook, cursor, expiring = scanner
+        ledger, stream = self._ledger, self._stream
+        if not self._scans.has_room(cursor):
+            self._stop(cursor, offset)
+            return
+        standing = ledger.standing(delivery, hook, stream.index)
+        if standing in (Standing.CANCELLED, Standing.SKIPPED) and offset not in stream.in_flight:
+            ledger.count(standing)
+            cursor.settle(offset)
+            stream.dying.pop(offset, None)
+            return
+        reason = None if offset in stream.in_flight else self._scans.why_dead(hook, delivery)
+        if expiring and reason is None:
+            cursor.suspect = False
+            cursor.oldest_ms = delivery.owed_since_ms
+            self._stop(cursor, offset)
+            return
+        pending = Pending(stream.index, offset, delivery, hook, 0, ledger.now)
+        pending.in_window = False
+        if not cursor.buffer:
+            cursor.oldest_ms = delivery.owed_since_ms
+        cursor.buffer[offset] = pending
+        if hook.endpoint is not None and not ledger.held(hook):
+            hook.endpoint.lane(pending.resource).add_to_buffer(pending)
+        if reason is not None:
+            self._isolation.bury(stream, pending, reason)
+
+    def _stop(self, cursor: Cursor, offset: int) -> None:
+        """A cursor stops here: its buffer is full, or what follows is kept."""
+        cursor.scan = offset
+        del self._scanners[id(cursor)]
+
+    def finish(self) -> None:
+        """Move what still takes part to the end of the stretch, and let its lanes have their turn."""
+        ledger = self._ledger
+        for scanner in self._scanners.values():
+            scanner.cursor.scan = self._end
+            scanner.cursor.trim()
+        woken: dict[Endpoint, None] = {}
+        for hook, cursor, _ in self._joined:
+            cursor.unserved_since = ledger.now
+            if hook.endpoint is not None:
+                woken[hook.endpoint] = None
+        for endpoints in self._probed.values():
+            self._probes.read_to(self._stream, endpoints, self._end)
+        for endpoint in woken:
+            ledger.touched[endpoint] = None
+            ledger.wake_lanes(endpoint)
+        if self._joined:
+            ledger.changes += 1
