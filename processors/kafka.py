@@ -1,4 +1,4 @@
-"""How this room talks to Kafka: client configurations, and the one place where its errors are translated.
+"""How this package talks to Kafka: client configurations, and the one place where its errors are translated.
 
 Every number here is explained by a measurement; none is a taste.
 """
@@ -22,6 +22,8 @@ from .errors import KafkaRefusedError, KafkaUnavailableError, ProcessorError
 
 ClientConfig: TypeAlias = dict[str, Any]
 """librdkafka's own keys, and the callbacks that confluent_kafka puts among them."""
+TopicPartitionKey: TypeAlias = tuple[str, int]
+"""One partition of one topic."""
 _T = TypeVar("_T")
 
 REQUEST_TIMEOUT_S = 10.0

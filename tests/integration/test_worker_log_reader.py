@@ -67,7 +67,7 @@ def test_chunks_go_on_where_the_last_one_ended_without_a_gap(reading: Reading) -
     start, seen = 0, []
     while start < RECORDS:
         chunk = reading.read(start)
-        assert chunk.side == (reading.topic, 0)
+        assert chunk.key == (reading.topic, 0)
         assert chunk.start == start
         assert 0 < len(chunk.records) <= CHUNK_RECORDS
         assert chunk.end == chunk.records[-1].offset + 1
@@ -77,7 +77,7 @@ def test_chunks_go_on_where_the_last_one_ended_without_a_gap(reading: Reading) -
     assert seen == list(range(RECORDS))
 
 
-def test_a_place_may_move_back_and_forth(reading: Reading) -> None:
+def test_a_position_may_move_back_and_forth(reading: Reading) -> None:
     for start in (3_000, 0, 5_900, 17, 18, 2_999, 2_000):
         chunk = reading.read(start)
         assert (chunk.start, offsets(chunk)[0]) == (start, start)
@@ -90,19 +90,19 @@ def test_what_is_ahead_is_used_from_where_it_is_wanted(reading: Reading) -> None
 
 
 def test_two_partitions_are_read_beside_each_other(reading: Reading) -> None:
-    places = {0: 0, 1: 4_000}
-    for partition, start in places.items():
+    positions = {0: 0, 1: 4_000}
+    for partition, start in positions.items():
         reading.reader.read((reading.topic, partition), start)
     for _ in range(10):
         chunk = reading.next()
-        partition = chunk.side[1]
-        assert offsets(chunk)[0] == chunk.start == places[partition]
+        partition = chunk.key[1]
+        assert offsets(chunk)[0] == chunk.start == positions[partition]
         assert chunk.records[0].value == (b"other %d" if partition else b"%d") % chunk.start
-        places[partition] = chunk.end
-        reading.reader.read(chunk.side, chunk.end)
+        positions[partition] = chunk.end
+        reading.reader.read(chunk.key, chunk.end)
 
 
-def test_a_place_that_was_left_while_it_was_paused_is_read_again(reading: Reading) -> None:
+def test_a_position_that_was_left_while_it_was_paused_is_read_again(reading: Reading) -> None:
     """With a thousand records ahead a place is paused; librdkafka would keep the pause over the next assignment."""
     for start in (0, 2_500, 100, 4_000):
         reading.read(start, partition=0)

@@ -208,7 +208,7 @@ def test_a_partition_that_was_paused_when_it_went_flows_when_it_comes_back(
         value = encode(stage.delivery(hook, number))
         stage.produce_bytes(b"9999", value[:5] + b"\x00" + value[5:], partition=0)
     assert not stage.producer.flush(10)
-    eventually(lambda: worker.worker._poll._inboxes.paused, describe="the partition is paused")
+    eventually(lambda: worker.worker._poll.inboxes.paused, describe="the partition is paused")
     flaky, stage.registry = stage.registry, sound
     other = stage.start_worker(group_protocol="classic")
     eventually(lambda: len(other.worker._deliveries.partitions) == PARTITIONS // 2, 30, describe="it has its share")

@@ -75,8 +75,8 @@ class LocalWorker(RunningWorker):
                     f" position {stream.position}, base {stream.tracker.base}, in flight {len(stream.in_flight)},"
                     f" cursors {stream.cursors}"
                 )
-        poll = self.worker._poll
-        yield f"held {sorted(poll._held)}, paused {poll._inboxes.paused}, silent {time.monotonic() - poll.beat:.1f} s"
+        silent_s = time.monotonic() - self.worker._poll_requests.beat
+        yield f"paused {self.worker._poll.inboxes.paused}, silent {silent_s:.1f} s"
 
 
 class DeliveryWorld(DeliveryStage):

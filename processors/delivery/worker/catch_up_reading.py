@@ -12,15 +12,15 @@ from typing import NamedTuple
 import structlog
 
 from hookstream.processors.delivery.engine.model import LIVE, REPLAY, StreamIndex
+from hookstream.processors.kafka import TopicPartitionKey
 
-from .inbox import TopicSide
 from .log_reader import Chunk, LogReader
 from .owned_partition import OwnedPartition
 
 log = structlog.get_logger("hookstream.deliver")
 
 
-class _Errand(NamedTuple):
+class _ReadRequest(NamedTuple):
     """A chunk that is being read for a partition."""
 
     part: OwnedPartition
@@ -28,7 +28,7 @@ class _Errand(NamedTuple):
 
 
 class CatchUpReading:
-    """Who waits for which chunk."""
+    """Which partition waits for which chunk."""
 
     def __init__(
         self,
@@ -51,8 +51,8 @@ class CatchUpReading:
             return make_reader(name, deliver)
 
         self._readers = {True: reader("near", near=True), False: reader("far", near=False)}
-        self._errands: dict[tuple[bool, TopicSide], _Errand] = {}
-        self._ends: dict[tuple[bool, TopicSide], int] = {}
+        self._requests: dict[tuple[bool, TopicPartitionKey], _ReadRequest] = {}
+        self._ends: dict[tuple[bool, TopicPartitionKey], int] = {}
         for started in self._readers.values():
             started.start()
 
@@ -76,49 +76,49 @@ class CatchUpReading:
             reader.close()
 
     def _plan(self, part: OwnedPartition, stream: StreamIndex, *, near: bool) -> bool:
-        side = (self._topics[stream], part.index)
-        place = (near, side)
-        if place in self._errands:
+        key = (self._topics[stream], part.index)
+        read_key = (near, key)
+        if read_key in self._requests:
             return True
-        start = part.engine.plan(stream, at=self._ends.get(place), near=near)
+        start = part.engine.plan(stream, at=self._ends.get(read_key), near=near)
         if start is None:
-            if place in self._ends:
-                self._leave(near, side)
+            if read_key in self._ends:
+                self._leave(near, key)
             return False
-        self._errands[place] = _Errand(part, stream)
-        self._readers[near].read(side, start)
+        self._requests[read_key] = _ReadRequest(part, stream)
+        self._readers[near].read(key, start)
         return True
 
-    def _leave(self, near: bool, side: TopicSide) -> None:  # noqa: FBT001 - half of a place
-        known = self._errands.pop((near, side), None) is not None or (near, side) in self._ends
-        self._ends.pop((near, side), None)
+    def _leave(self, near: bool, key: TopicPartitionKey) -> None:  # noqa: FBT001 - half of a key
+        known = self._requests.pop((near, key), None) is not None or (near, key) in self._ends
+        self._ends.pop((near, key), None)
         if known:
-            self._readers[near].leave(side)
+            self._readers[near].leave(key)
 
     def _arrived(self, near: bool, chunk: Chunk) -> None:  # noqa: FBT001
-        place = (near, chunk.side)
-        errand = self._errands.get(place)
-        if errand is None or errand.part.gone:
+        read_key = (near, chunk.key)
+        request = self._requests.get(read_key)
+        if request is None or request.part.gone:
             return
-        part, stream = errand
+        part, stream = request
         if chunk.low is not None:
             self.expired += part.engine.lose_below(stream, chunk.low)
             log.error(
                 "records were deleted while they were owed",
-                topic=chunk.side[0],
+                topic=chunk.key[0],
                 partition=part.index,
                 owed_from=chunk.start,
                 continues_at=chunk.low,
             )
-            self._ends.pop(place, None)
-            self._go_on(place, errand)
+            self._ends.pop(read_key, None)
+            self._go_on(read_key, request)
         else:
-            self._ends[place] = chunk.end
-            part.feed(stream, chunk, lambda: self._go_on(place, errand))
+            self._ends[read_key] = chunk.end
+            part.feed(stream, chunk, lambda: self._go_on(read_key, request))
 
-    def _go_on(self, place: tuple[bool, TopicSide], errand: _Errand) -> None:
-        """An errand is done: the next, if there is one."""
-        if self._errands.get(place) is errand:
-            del self._errands[place]
-            self._plan(errand.part, errand.stream, near=place[0])
-        self._fed(errand.part)
+    def _go_on(self, read_key: tuple[bool, TopicPartitionKey], request: _ReadRequest) -> None:
+        """A request is answered: make the next, if there is one."""
+        if self._requests.get(read_key) is request:
+            del self._requests[read_key]
+            self._plan(request.part, request.stream, near=read_key[0])
+        self._fed(request.part)

@@ -11,7 +11,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import structlog
 from confluent_kafka import TopicPartition
@@ -30,6 +30,7 @@ from hookstream.processors.delivery.engine.model import LIVE, REPLAY, StreamInde
 from hookstream.processors.delivery.engine.partition_state import PartitionState
 
 from .owned_partition import OwnedPartition
+from .poll_requests import Committed
 from .record_writer import RecordWriter
 
 COMMIT_AFTER_SETTLEMENTS = 50
@@ -40,9 +41,6 @@ FENCED_AFTER_S = 30.0
 # forget it as the offset of nobody (`offsets.retention.minutes`, seven days).
 KEEP_EVERY_S = 10.0
 _TOMBSTONE_AFTER_S = 3600.0
-
-Committed: TypeAlias = Callable[[str | None], None]
-"""Called, in any thread, with why a commit failed, or None."""
 
 log = structlog.get_logger("hookstream.deliver")
 

@@ -8,9 +8,10 @@ is for a partition that stands still and not for one that flows.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from hookstream.processors.delivery.checkpoints.partition_lookup import PartitionStarting
+from hookstream.processors.kafka import TopicPartitionKey
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 MAX_WAITING_RECORDS = 10_000
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 PAUSE_AFTER_S = 0.5
-
-TopicSide: TypeAlias = tuple[str, int]
-"""One partition of one topic."""
 
 
 class Inbox:
@@ -42,12 +40,12 @@ class AssignedPartition(NamedTuple):
     inboxes: tuple[Inbox, Inbox]
 
 
-class Inboxes(dict[TopicSide, Inbox]):
+class Inboxes(dict[TopicPartitionKey, Inbox]):
     """Every inbox of the process, and the decision what to read. Belongs to the poll thread."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.paused: set[TopicSide] = set()
+        self.paused: set[TopicPartitionKey] = set()
         self._full_since = 0.0
 
     def full(self, now: float) -> bool:
@@ -63,25 +61,25 @@ class Inboxes(dict[TopicSide, Inbox]):
             self._full_since = now
         return full
 
-    def to_pause(self, now: float) -> set[TopicSide] | None:
+    def to_pause(self, now: float) -> set[TopicPartitionKey] | None:
         """While full: what to pause before reading on; None while it is too early for that."""
         if now - self._full_since < PAUSE_AFTER_S:
             return None
         heavy = MAX_WAITING_RECORDS // (2 * max(1, len(self)))
         heavy_bytes = MAX_WAITING_BYTES // (2 * max(1, len(self)))
         return {
-            side
-            for side, inbox in self.items()
-            if side not in self.paused
+            key
+            for key, inbox in self.items()
+            if key not in self.paused
             and (inbox.given - inbox.taken >= heavy or inbox.given_bytes - inbox.taken_bytes >= heavy_bytes)
         }
 
-    def to_resume(self) -> set[TopicSide]:
+    def to_resume(self) -> set[TopicPartitionKey]:
         """What was paused and is nearly empty."""
         light = MAX_WAITING_RECORDS // (16 * max(1, len(self)))
-        return {side for side in self.paused if side in self and self[side].given - self[side].taken <= light}
+        return {key for key in self.paused if key in self and self[key].given - self[key].taken <= light}
 
-    def drop(self, side: TopicSide) -> bool:
+    def drop(self, key: TopicPartitionKey) -> bool:
         """Forget an inbox; says whether there was one."""
-        self.paused.discard(side)
-        return self.pop(side, None) is not None
+        self.paused.discard(key)
+        return self.pop(key, None) is not None

@@ -1,8 +1,8 @@
 """Reads stretches of logs for cursors: `assign()`-based, in a thread of its own, in no group, committing nothing.
 
-A reader serves every partition, one place in each, and there are two of them: one for cursors that are near the end of
-their log, one for the others. It opens a consumer when somebody wants something read and closes it when nobody did for
-a while. A stretch that goes on where the last one ended is read from what was fetched ahead; any other costs a fetch.
+A reader serves every partition, at one position in each, and there are two of them: one for cursors that are near the
+end of their log, one for the others. It opens a consumer at the first request and closes it when there was none for a
+while. A stretch that goes on where the last one ended is read from what was fetched ahead; any other costs a fetch.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from hookstream.processors.delivery.engine.catch_up import OwedRecord
 from hookstream.processors.errors import KafkaUnavailableError
 from hookstream.processors.kafka import (
     KafkaConfig,
+    TopicPartitionKey,
     consume_batch,
     is_away,
     kafka_error,
@@ -31,16 +32,14 @@ from hookstream.processors.kafka import (
 )
 from hookstream.schemas.trace_context import find
 
-from .inbox import TopicSide
-
 CHUNK_RECORDS = 500
 _AHEAD_RECORDS = 2 * CHUNK_RECORDS
 _WAIT_S = 0.02
 _CLOSE_AFTER_S = 10.0
 _QUEUED_KBYTES = 2 * 1024
 _FETCH_BYTES = 256 * 1024
-# A place that moves waits for the fetch that is under way: 500 ms by default, at the end of the log. While nothing is
-# request nothing is assigned, so this costs nothing then.
+# A position that moves waits for the fetch that is under way: 500 ms by default, at the end of the log. While nothing
+# is requested nothing is assigned, so this costs nothing then.
 _FETCH_WAIT_MS = 10
 
 log = structlog.get_logger("hookstream.deliver")
@@ -49,7 +48,7 @@ log = structlog.get_logger("hookstream.deliver")
 class Chunk(NamedTuple):
     """What a log holds in [start, end), or the low watermark where `start` is below it."""
 
-    side: TopicSide
+    key: TopicPartitionKey
     start: int
     end: int
     records: Sequence[OwedRecord]
@@ -57,10 +56,10 @@ class Chunk(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Place:
+class _ReadPosition:
     """One partition of one topic that is being read: [held_from, next_offset) is in `ahead`.
 
-    `start` is where the chunk begins that somebody waits for, None while nobody does.
+    `start` is where the chunk begins that is requested, None while none is.
     """
 
     start: int | None
@@ -80,7 +79,7 @@ class _Place:
 
 
 class LogReader:
-    """One place in each partition of each topic. `read`, `leave` and `close` may be called from any thread."""
+    """One position in each partition of each topic. `read`, `leave` and `close` may be called from any thread."""
 
     def __init__(
         self,
@@ -101,23 +100,23 @@ class LogReader:
         self._failed = failed
         self._prepare = prepare
         self._tracing = tracing
-        self._requests: SimpleQueue[tuple[TopicSide, int | None] | None] = SimpleQueue()
-        self._places: dict[TopicSide, _Place] = {}
+        self._requests: SimpleQueue[tuple[TopicPartitionKey, int | None] | None] = SimpleQueue()
+        self._positions: dict[TopicPartitionKey, _ReadPosition] = {}
         self._consumer: Consumer | None = None
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name=f"read-{name}", daemon=True)
 
     def start(self) -> None:
-        """Start the thread; it sleeps until something is request."""
+        """Start the thread; it sleeps until something is requested."""
         self._thread.start()
 
-    def read(self, side: TopicSide, start: int) -> None:
+    def read(self, key: TopicPartitionKey, start: int) -> None:
         """Ask for one chunk that begins at `start`."""
-        self._requests.put((side, start))
+        self._requests.put((key, start))
 
-    def leave(self, side: TopicSide) -> None:
-        """Nobody wants anything of this partition any more."""
-        self._requests.put((side, None))
+    def leave(self, key: TopicPartitionKey) -> None:
+        """Read nothing more of this partition."""
+        self._requests.put((key, None))
 
     def close(self, timeout_s: float = 5.0) -> None:
         """End the thread."""
@@ -131,7 +130,7 @@ class LogReader:
         try:
             while not self._stopped:
                 self._take_requests()
-                if self._places and not self._stopped:
+                if self._positions and not self._stopped:
                     self._step()
         except Exception as exc:  # noqa: BLE001 - whatever it is, the process has to end
             self._failed(exc)
@@ -142,38 +141,38 @@ class LogReader:
         """Take what was asked; with nothing to read, sleep until something is."""
         try:
             while True:
-                idle = not self._places
+                idle = not self._positions
                 request = self._requests.get(block=idle, timeout=_CLOSE_AFTER_S if idle else None)
                 if request is None:
                     self._stopped = True
                     return
                 self._take(*request)
         except Empty:
-            if not self._places:
+            if not self._positions:
                 self._close_consumer()
 
-    def _take(self, side: TopicSide, start: int | None) -> None:
-        place = self._places.get(side)
+    def _take(self, key: TopicPartitionKey, start: int | None) -> None:
+        position = self._positions.get(key)
         if start is None:
-            if place is not None:
-                del self._places[side]
+            if position is not None:
+                del self._positions[key]
                 with translated("cannot leave a partition"):
-                    self._opened().incremental_unassign([TopicPartition(*side)])
+                    self._opened().incremental_unassign([TopicPartition(*key)])
             return
-        if place is not None and place.goes_on_at(start):
+        if position is not None and position.goes_on_at(start):
             return
         with translated("cannot read a log"):
-            if place is not None:
-                self._opened().incremental_unassign([TopicPartition(*side)])
-            self._opened().incremental_assign([TopicPartition(*side, start)])
-            self._opened().resume([TopicPartition(*side)])  # a pause outlives the assignment that it was made in
-        self._places[side] = _Place(start, start, start)
+            if position is not None:
+                self._opened().incremental_unassign([TopicPartition(*key)])
+            self._opened().incremental_assign([TopicPartition(*key, start)])
+            self._opened().resume([TopicPartition(*key)])  # a pause outlives the assignment that it was made in
+        self._positions[key] = _ReadPosition(start, start, start)
 
     def _step(self) -> None:
         consumer = self._opened()
-        for side, place in self._places.items():
-            if place.start is not None and place.ahead:
-                self._cut(side, place)
+        for key, position in self._positions.items():
+            if position.start is not None and position.ahead:
+                self._cut(key, position)
         self._set_pauses(consumer)
         with translated("cannot read a log"):
             messages = consume_batch(consumer, _WAIT_S)
@@ -181,28 +180,28 @@ class LogReader:
             self._take_message(message)
 
     def _take_message(self, message: Message) -> None:
-        side = (message.topic() or "", message.partition() or 0)
-        place = self._places.get(side)
+        key = (message.topic() or "", message.partition() or 0)
+        position = self._positions.get(key)
         error = message.error()
         if error is None:
             offset = message.offset() or 0
-            if place is not None and offset >= place.next_offset:
+            if position is not None and offset >= position.next_offset:
                 traceparent = find(message.headers()) if self._tracing else None
-                place.ahead.append(OwedRecord(offset, message.key() or b"", message.value() or b"", traceparent))
-                place.next_offset = offset + 1
+                position.ahead.append(OwedRecord(offset, message.key() or b"", message.value() or b"", traceparent))
+                position.next_offset = offset + 1
         elif error.code() == KafkaError._PARTITION_EOF:
-            if place is not None:
-                place.next_offset = max(place.next_offset, message.offset() or 0)
-                self._reach_end(side, place)
+            if position is not None:
+                position.next_offset = max(position.next_offset, message.offset() or 0)
+                self._reach_end(key, position)
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-            if place is not None:
-                self._meet_low(side, place)
+            if position is not None:
+                self._report_low(key, position)
         elif not is_away(error):
             raise kafka_error(error, "cannot read a log")
 
-    def _cut(self, side: TopicSide, place: _Place) -> None:
+    def _cut(self, key: TopicPartitionKey, position: _ReadPosition) -> None:
         """Deliver one chunk of what is ahead."""
-        start, ahead = place.start, place.ahead
+        start, ahead = position.start, position.ahead
         if start is None:
             return
         size = min(len(ahead), CHUNK_RECORDS)
@@ -211,36 +210,36 @@ class LogReader:
             return
         for _ in range(size):
             ahead.popleft()
-        end = ahead[0].offset if ahead else place.next_offset
-        place.start, place.held_from = None, end
-        self._deliver(Chunk(side, start, end, records))
+        end = ahead[0].offset if ahead else position.next_offset
+        position.start, position.held_from = None, end
+        self._deliver(Chunk(key, start, end, records))
 
-    def _reach_end(self, side: TopicSide, place: _Place) -> None:
-        """The log ends here: who waits hears of it, so that offsets that hold no record are passed."""
-        if place.start is not None and not place.ahead and place.next_offset > place.start:
-            start, place.start, place.held_from = place.start, None, place.next_offset
-            self._deliver(Chunk(side, start, place.next_offset, ()))
+    def _reach_end(self, key: TopicPartitionKey, position: _ReadPosition) -> None:
+        """The log ends here: answer the request, so that offsets that hold no record are passed."""
+        if position.start is not None and not position.ahead and position.next_offset > position.start:
+            start, position.start, position.held_from = position.start, None, position.next_offset
+            self._deliver(Chunk(key, start, position.next_offset, ()))
 
-    def _meet_low(self, side: TopicSide, place: _Place) -> None:
-        """What was asked for is deleted: say where the log begins now."""
+    def _report_low(self, key: TopicPartitionKey, position: _ReadPosition) -> None:
+        """What was requested is deleted: answer with where the log begins now."""
         try:
-            low = watermarks(self._opened(), *side)[0]
+            low = watermarks(self._opened(), *key)[0]
         except KafkaUnavailableError:
             return
-        start = place.start if place.start is not None else place.next_offset
-        del self._places[side]
+        start = position.start if position.start is not None else position.next_offset
+        del self._positions[key]
         with translated("cannot leave a partition"):
-            self._opened().incremental_unassign([TopicPartition(*side)])
-        self._deliver(Chunk(side, start, start, (), low))
+            self._opened().incremental_unassign([TopicPartition(*key)])
+        self._deliver(Chunk(key, start, start, (), low))
 
     def _set_pauses(self, consumer: Consumer) -> None:
-        """Fetch no further ahead where nobody asks for more."""
-        for side, place in self._places.items():
-            request = len(place.ahead) >= _AHEAD_RECORDS
-            if request != place.paused and (request or len(place.ahead) < CHUNK_RECORDS):
-                place.paused = request
+        """Fetch no further ahead where no more is requested."""
+        for key, position in self._positions.items():
+            enough = len(position.ahead) >= _AHEAD_RECORDS
+            if enough != position.paused and (enough or len(position.ahead) < CHUNK_RECORDS):
+                position.paused = enough
                 with translated("cannot pause"):
-                    (consumer.pause if request else consumer.resume)([TopicPartition(*side)])
+                    (consumer.pause if enough else consumer.resume)([TopicPartition(*key)])
 
     def _opened(self) -> Consumer:
         if self._consumer is None:

@@ -58,15 +58,17 @@ from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.secrets import SecretBox
 
 from .catch_up_reading import CatchUpReading
-from .committing import CommitParts, Committed, Committing
+from .committing import CommitParts, Committing
 from .dead_letters import DeadLetters
 from .delivery_loop import DeliveryLoop, LoopParts
+from .group_rebalance import PollConfig
 from .internal_errors import InternalErrors
 from .known_schemas import KnownSchemas
 from .log_reader import Chunk, LogReader
 from .notices import Notices
 from .owned_partition import PartitionParts
-from .poll_thread import PollConfig, PollThread
+from .poll_requests import Committed, PollRequests
+from .poll_thread import PollThread
 from .record_writer import RecordWriter
 from .request_builder import RequestBuilder
 from .schema_fetcher import SchemaFetcher, owed_decoder
@@ -166,6 +168,7 @@ class DeliveryWorker:
         self._ended: asyncio.Future[None]
         self._deliveries: DeliveryLoop
         self._poll: PollThread
+        self._poll_requests = PollRequests()
 
     @property
     def ended(self) -> bool:
@@ -253,7 +256,7 @@ class DeliveryWorker:
                 await self._finish()
         finally:
             watchdog.stop()
-            self._poll.end()
+            self._poll_requests.end()
             self._deliveries.abandon_all()
             await asyncio.to_thread(self._poll.join, _JOIN_WITHIN_S)
             await asyncio.to_thread(table.stop)
@@ -342,7 +345,7 @@ class DeliveryWorker:
             table_offset=lambda: self.table.offset,
             metadata_version=config.metadata_version,
         )
-        self._poll = PollThread(poll_config, loop, self._stop)
+        self._poll = PollThread(poll_config, loop, self._stop, self._poll_requests)
         return loop
 
     def _make_reader(self, name: str, deliver: Callable[[Chunk], None]) -> LogReader:
@@ -359,7 +362,7 @@ class DeliveryWorker:
         self._deliveries.wake()
 
     def _send_commits(self, offsets: list[TopicPartition], committed: Committed) -> None:
-        self._poll.commit(offsets, committed)
+        self._poll_requests.commit(offsets, committed)
 
     # --- while it runs ------------------------------------------------------------------------------------------------
 
@@ -400,13 +403,13 @@ class DeliveryWorker:
     async def _finish(self) -> None:
         """Deliver nothing more, and say goodbye in order."""
         self._health.down("group", "stopping")
-        self._poll.drain()
+        self._poll_requests.drain()
         commits = await self._deliveries.give_away(list(self._deliveries.partitions))
-        self._poll.finish(commits)
+        self._poll_requests.finish(commits)
 
     def _report(self) -> None:
-        metrics, poll = self._metrics, self._poll
-        metrics.expired_of["deliver"] = poll.expired + self._deliveries.readers.expired
+        metrics = self._metrics
+        metrics.expired_of["deliver"] = self._poll_requests.expired + self._deliveries.readers.expired
         metrics.table_offset_of["deliver"] = self.table.offset
         if self.table.offset < self._reader.target_offset:
             self._health.down("table", f"read up to {self.table.offset} of {self._reader.target_offset}")
@@ -420,7 +423,7 @@ class DeliveryWorker:
             self._health.up("requests")
 
     def _beats(self) -> Mapping[str, float]:
-        return {"loop": self._deliveries.beat, "poll": self._poll.beat}
+        return {"loop": self._deliveries.beat, "poll": self._poll_requests.beat}
 
     def _table_ready(self, starting: PartitionStarting) -> bool:
         """Whether the table knows at least what the predecessor's did."""

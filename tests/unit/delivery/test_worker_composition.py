@@ -68,7 +68,7 @@ ELSEWHERE = {
         "http.pool._Kept",
         "http.signing.Signer",
         "http.target.Target",
-        "worker.log_reader._Place",
+        "worker.log_reader._ReadPosition",
         "worker.request_builder._Prepared",
         "worker.requests_in_flight._Waiting",
     },
@@ -80,6 +80,9 @@ ELSEWHERE = {
     "with an egress proxy": {"http.connector.EgressProxy"},
     "where traces are wanted": {"attempts.spans.AttemptSpans"},
     "made by the poll thread when it starts": {
+        "worker.group_member.GroupMember",
+        "worker.group_rebalance.GroupRebalance",
+        "worker.group_commits.GroupCommits",
         "checkpoints.partition_lookup.PartitionLookup",
         "checkpoints.state_store.StateReader",
     },

@@ -98,7 +98,9 @@ class TestItsEnd:
 
         worker = a_worker(
             _health=Health(),
-            _poll=SimpleNamespace(drain=lambda: done.append("drain"), finish=lambda c: done.append(("finish", c))),
+            _poll_requests=SimpleNamespace(
+                drain=lambda: done.append("drain"), finish=lambda c: done.append(("finish", c))
+            ),
             _deliveries=SimpleNamespace(partitions={3: None}, give_away=give_away),
         )
         asyncio.run(worker._finish())
@@ -212,15 +214,15 @@ class Reader:
     def start(self) -> None:
         pass
 
-    def read(self, _side: Any, start: int) -> None:
+    def read(self, _key: Any, start: int) -> None:
         self.asked.append(("read", start))
 
-    def leave(self, side: Any) -> None:
-        self.asked.append(("leave", side))
+    def leave(self, key: Any) -> None:
+        self.asked.append(("leave", key))
 
 
 class TestReadingForCursors:
-    SIDE = ("deliveries", 3)
+    KEY = ("deliveries", 3)
 
     def bench(self) -> tuple[CatchUpReading, dict[str, Reader], Any]:
         readers: dict[str, Reader] = {}
@@ -250,7 +252,7 @@ class TestReadingForCursors:
             for _ in range(3):
                 assert reading.plan(part)
             assert readers["near"].asked == [("read", 10)]
-            await self.arrive(readers["near"], Chunk(self.SIDE, 10, 20, ()))
+            await self.arrive(readers["near"], Chunk(self.KEY, 10, 20, ()))
             assert len(readers["near"].asked) == 1, "its dead letters may not be acknowledged yet"
             part.fed[0][1]()
             assert len(readers["near"].asked) == 2
@@ -262,8 +264,8 @@ class TestReadingForCursors:
             reading, readers, part = self.bench()
             reading.plan(part)
             reading.forget(part)
-            assert ("leave", self.SIDE) in readers["near"].asked
-            await self.arrive(readers["near"], Chunk(self.SIDE, 10, 20, ()))
+            assert ("leave", self.KEY) in readers["near"].asked
+            await self.arrive(readers["near"], Chunk(self.KEY, 10, 20, ()))
             assert not part.fed
 
         asyncio.run(main())
@@ -273,7 +275,7 @@ class TestReadingForCursors:
             reading, readers, part = self.bench()
             reading.plan(part)
             part.gone = True
-            await self.arrive(readers["near"], Chunk(self.SIDE, 10, 20, ()))
+            await self.arrive(readers["near"], Chunk(self.KEY, 10, 20, ()))
             assert not part.fed
 
         asyncio.run(main())
@@ -282,14 +284,14 @@ class TestReadingForCursors:
         async def main() -> None:
             reading, readers, part = self.bench()
             reading.plan(part)
-            await self.arrive(readers["near"], Chunk(self.SIDE, 10, 20, ()))
+            await self.arrive(readers["near"], Chunk(self.KEY, 10, 20, ()))
             reading.forget(part)
             _, _, again = self.bench()
             reading.plan(again)
             asked = len(readers["near"].asked)
             part.fed[0][1]()  # the first owner's dead letters are acknowledged only now
             assert len(readers["near"].asked) == asked
-            assert (True, self.SIDE) in reading._errands, "the chunk of the new owner is still awaited"
+            assert (True, self.KEY) in reading._requests, "the chunk of the new owner is still awaited"
 
         asyncio.run(main())
 
@@ -297,7 +299,7 @@ class TestReadingForCursors:
         async def main() -> None:
             reading, readers, part = self.bench()
             reading.plan(part)
-            await self.arrive(readers["near"], Chunk(self.SIDE, 10, 10, (), low=17))
+            await self.arrive(readers["near"], Chunk(self.KEY, 10, 10, (), low=17))
             assert reading.expired == 7
             assert len(readers["near"].asked) == 2
 

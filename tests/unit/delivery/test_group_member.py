@@ -1,8 +1,9 @@
-"""What the poll thread does when Kafka gives partitions and takes them."""
+"""What a member of the group does when Kafka gives partitions and takes them."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,10 +14,13 @@ from hookstream.processors.delivery.checkpoints.commit_metadata import decode_me
 from hookstream.processors.delivery.checkpoints.partition_lookup import PartitionStarting, StreamStarting
 from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity, StartAt
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
-from hookstream.processors.delivery.worker import poll_thread
-from hookstream.processors.delivery.worker.poll_thread import PollConfig, PollThread
+from hookstream.processors.delivery.worker import group_commits
+from hookstream.processors.delivery.worker.group_member import GroupMember
+from hookstream.processors.delivery.worker.group_rebalance import PollConfig
+from hookstream.processors.delivery.worker.inbox import Inboxes
+from hookstream.processors.delivery.worker.poll_requests import PollRequests
 from hookstream.processors.errors import KafkaUnavailableError
-from hookstream.processors.kafka import KafkaConfig
+from hookstream.processors.kafka import GroupProtocol, KafkaConfig
 from hookstream.processors.lifecycle import StopSignal
 
 LIVE, REPLAY = "deliveries", "deliveries.replay"
@@ -90,34 +94,69 @@ class FakeLoop:
         self.calls.append(("failed", error))
 
 
-def a_thread() -> tuple[PollThread, Any, Any]:
-    loop, consumer = FakeLoop(), FakeConsumer()
-    config = PollConfig(
-        kafka=KafkaConfig(bootstrap_servers="nowhere"),
-        group="g",
-        topics=(LIVE, REPLAY),
-        state_topic="delivery-state",
-        identities=(IDENTITY, IDENTITY),
-        table_offset=lambda: 5,
-    )
-    thread = PollThread(config, loop, StopSignal())
-    thread._consumer, thread._eager = consumer, False  # type: ignore[assignment]
+class Member:
+    """A member of the group, and what its callbacks and its loop are called by."""
 
-    def look_up(_consumer: Any, partition: int) -> PartitionStarting:
+    def __init__(self, kafka: KafkaConfig) -> None:
+        self.consumer: Any = FakeConsumer()
+        self.loop: Any = FakeLoop()
+        self.requests = PollRequests()
+        config = PollConfig(
+            kafka=kafka,
+            group="g",
+            topics=(LIVE, REPLAY),
+            state_topic="delivery-state",
+            identities=(IDENTITY, IDENTITY),
+            table_offset=lambda: 5,
+        )
+        lookup: Any = SimpleNamespace(look_up=self._look_up, expired=0)
+        self.member = GroupMember(
+            config,
+            self.loop,
+            StopSignal(),
+            requests=self.requests,
+            lookup=lookup,
+            inboxes=Inboxes(),
+            open_consumer=lambda _: self.consumer,
+        )
+        self.rebalance = self.member._rebalance
+        self.inboxes = self.rebalance.inboxes
+
+    def _look_up(self, _consumer: Any, partition: int) -> PartitionStarting:
         streams = [StreamStarting(StartAt(40 + place, None), EMPTY_STATE) for place in (0, 1)]
         return PartitionStarting(partition, (streams[0], streams[1]))
 
-    thread._lookup = SimpleNamespace(look_up=look_up, expired=0)  # type: ignore[assignment]
-    return thread, consumer, loop
+    def assign(self, *names: tuple[str, int]) -> None:
+        self.rebalance.on_assign(self.consumer, of(*names))
+
+    def revoke(self, *names: tuple[str, int]) -> None:
+        self.rebalance.on_revoke(self.consumer, of(*names))
+
+    def lose(self, *names: tuple[str, int]) -> None:
+        self.rebalance.on_lost(self.consumer, of(*names))
+
+    def send_commit(self) -> None:
+        self.member._commits.send_next(self.consumer, self.inboxes, time.monotonic())
+
+    def on_commit(self, offsets: list[TopicPartition]) -> None:
+        self.member._commits.on_commit(None, offsets)
 
 
-def sides(*names: tuple[str, int]) -> list[TopicPartition]:
+KAFKA = KafkaConfig(bootstrap_servers="nowhere")
+
+
+def a_member(kafka: KafkaConfig = KAFKA) -> tuple[Member, Any, Any]:
+    member = Member(kafka)
+    return member, member.consumer, member.loop
+
+
+def of(*names: tuple[str, int]) -> list[TopicPartition]:
     return [TopicPartition(topic, partition) for topic, partition in names]
 
 
 def test_a_partition_begins_at_its_offsets_with_a_commit_before_its_first_record() -> None:
-    thread, consumer, loop = a_thread()
-    thread._on_assign(consumer, sides((LIVE, 3), (REPLAY, 3)))
+    member, consumer, loop = a_member()
+    member.assign((LIVE, 3), (REPLAY, 3))
 
     assert consumer.assigned == {(LIVE, 3): 40, (REPLAY, 3): 41}
     assert not consumer.paused
@@ -129,12 +168,12 @@ def test_a_partition_begins_at_its_offsets_with_a_commit_before_its_first_record
 
 
 def test_half_a_partition_waits_for_its_other_half() -> None:
-    thread, consumer, loop = a_thread()
-    thread._on_assign(consumer, sides((LIVE, 3)))
+    member, consumer, loop = a_member()
+    member.assign((LIVE, 3))
     assert consumer.paused == {(LIVE, 3)}
     assert not loop.calls
     assert not consumer.commits
-    thread._on_assign(consumer, sides((REPLAY, 3)))
+    member.assign((REPLAY, 3))
 
     assert consumer.assigned == {(LIVE, 3): 40, (REPLAY, 3): 41}
     assert not consumer.paused
@@ -142,60 +181,65 @@ def test_half_a_partition_waits_for_its_other_half() -> None:
 
 
 def test_a_partition_that_is_taken_is_released_and_its_last_commits_made() -> None:
-    thread, consumer, loop = a_thread()
-    thread._on_assign(consumer, sides((LIVE, 3), (REPLAY, 3), (LIVE, 4), (REPLAY, 4)))
+    member, consumer, loop = a_member()
+    member.assign((LIVE, 3), (REPLAY, 3), (LIVE, 4), (REPLAY, 4))
     loop.last, consumer.commits = [TopicPartition(LIVE, 3, 99, "m")], []
-    thread._on_revoke(consumer, sides((LIVE, 3), (REPLAY, 3)))
+    member.revoke((LIVE, 3), (REPLAY, 3))
 
     assert loop.calls[-1] == ("release", {3})
     assert [(tp.topic, tp.partition, tp.offset) for tp in consumer.commits] == [(LIVE, 3, 99)]
-    assert set(thread._inboxes) == {(LIVE, 4), (REPLAY, 4)}
+    assert set(member.inboxes) == {(LIVE, 4), (REPLAY, 4)}
 
 
 def test_a_lost_partition_is_dropped_without_a_commit() -> None:
-    thread, consumer, loop = a_thread()
-    thread._on_assign(consumer, sides((LIVE, 3), (REPLAY, 3)))
+    member, consumer, loop = a_member()
+    member.assign((LIVE, 3), (REPLAY, 3))
     consumer.commits = []
-    thread._on_lost(consumer, sides((LIVE, 3), (REPLAY, 3)))
+    member.lose((LIVE, 3), (REPLAY, 3))
 
     assert loop.calls[-1] == ("lost", {3})
     assert not consumer.commits
-    assert not thread._inboxes
+    assert not member.inboxes
 
 
 def test_where_the_group_assigns_deliveries_alone_their_replays_come_along() -> None:
-    thread, consumer, loop = a_thread()
-    thread._leads = True
-    thread._on_assign(consumer, sides((LIVE, 3), (LIVE, 4)))
+    member, consumer, loop = a_member(
+        replace(
+            KAFKA,
+            group_protocol=GroupProtocol.CLASSIC,
+            options={"partition.assignment.strategy": "cooperative-sticky"},
+        )
+    )
+    member.assign((LIVE, 3), (LIVE, 4))
     assert set(consumer.assigned) == {(LIVE, 3), (REPLAY, 3), (LIVE, 4), (REPLAY, 4)}
     assert not consumer.paused
     assert loop.calls == [("assigned", [3, 4])]
 
-    thread._on_revoke(consumer, sides((LIVE, 3)))
+    member.revoke((LIVE, 3))
     assert loop.calls[-1] == ("release", {3})
     assert set(consumer.assigned) == {(LIVE, 4), (REPLAY, 4)}
-    thread._on_lost(consumer, sides((LIVE, 4)))
+    member.lose((LIVE, 4))
     assert loop.calls[-1] == ("lost", {4})
     assert not consumer.assigned
 
 
 def test_nothing_is_drained_while_the_group_is_left() -> None:
-    thread, consumer, loop = a_thread()
-    thread._on_assign(consumer, sides((LIVE, 3), (REPLAY, 3)))
-    thread._closing = True
-    thread._on_revoke(consumer, sides((LIVE, 3), (REPLAY, 3)))
+    member, _, loop = a_member()
+    member.assign((LIVE, 3), (REPLAY, 3))
+    member.rebalance.closing = True
+    member.revoke((LIVE, 3), (REPLAY, 3))
 
     assert [name for name, _ in loop.calls] == ["assigned"]
 
 
 def test_a_commit_that_covers_what_was_given_away_is_not_sent() -> None:
-    thread, consumer, _ = a_thread()
-    thread._on_assign(consumer, sides((LIVE, 3), (REPLAY, 3)))
-    thread._on_lost(consumer, sides((LIVE, 3), (REPLAY, 3)))
+    member, consumer, _ = a_member()
+    member.assign((LIVE, 3), (REPLAY, 3))
+    member.lose((LIVE, 3), (REPLAY, 3))
     consumer.commits = []
     answers: list[str | None] = []
-    thread.commit([TopicPartition(LIVE, 3, 50, "m")], answers.append)
-    thread._send_commit()
+    member.requests.commit([TopicPartition(LIVE, 3, 50, "m")], answers.append)
+    member.send_commit()
 
     assert not consumer.commits
     assert answers == ["it covers partitions that were given away"]
@@ -223,37 +267,37 @@ class Record:
 UNKNOWN_MEMBER = KafkaException(KafkaError(KafkaError.UNKNOWN_MEMBER_ID))
 
 
-def owning(*partitions: int) -> tuple[PollThread, Any, Any]:
-    """A thread that owns partitions; what it did to get them is forgotten."""
-    thread, consumer, loop = a_thread()
-    thread._on_assign(consumer, [tp for p in partitions for tp in sides((LIVE, p), (REPLAY, p))])
+def owning(*partitions: int) -> tuple[Member, Any, Any]:
+    """A member that owns partitions; what it did to get them is forgotten."""
+    member, consumer, loop = a_member()
+    member.assign(*((topic, p) for p in partitions for topic in (LIVE, REPLAY)))
     consumer.commits.clear()
     consumer.done.clear()
     loop.calls.clear()
-    return thread, consumer, loop
+    return member, consumer, loop
 
 
 def test_where_the_first_commit_of_a_partition_fails_nothing_of_it_is_delivered() -> None:
-    """A state could be written before there is any commit: nobody could tell that from offsets that were lost."""
-    thread, consumer, loop = a_thread()
-    consumer.refusals = [UNKNOWN_MEMBER] * poll_thread._COMMIT_TRIES
+    """A state could be written before there is any commit: it could not be told from one whose offsets were lost."""
+    member, consumer, loop = a_member()
+    consumer.refusals = [UNKNOWN_MEMBER] * group_commits._TRIES
     with pytest.raises(KafkaUnavailableError):
-        thread._on_assign(consumer, sides((LIVE, 3), (REPLAY, 3)))
+        member.assign((LIVE, 3), (REPLAY, 3))
     assert not loop.calls
 
 
 def test_a_partition_is_handed_over_when_its_first_commit_is_made_and_not_before() -> None:
-    thread, consumer, loop = a_thread()
+    member, consumer, loop = a_member()
     loop.assigned = lambda _: consumer.done.append("handed over")
-    thread._on_assign(consumer, sides((LIVE, 3), (REPLAY, 3)))
+    member.assign((LIVE, 3), (REPLAY, 3))
     assert consumer.done == ["assign", "commit", "handed over"]
 
 
 def test_a_last_commit_is_tried_again_before_a_partition_is_let_go() -> None:
-    thread, consumer, loop = owning(3)
+    member, consumer, loop = owning(3)
     loop.last = [TopicPartition(LIVE, 3, 99, "m")]
     consumer.refusals = [UNKNOWN_MEMBER]
-    thread._on_revoke(consumer, sides((LIVE, 3), (REPLAY, 3)))
+    member.revoke((LIVE, 3), (REPLAY, 3))
     assert [tp.offset for tp in consumer.commits] == [99]
 
 
@@ -263,31 +307,31 @@ def test_a_worker_that_was_suspended_commits_nothing_before_kafka_could_say_that
     """It joins again at once, and the broker then takes its commits of any partition: what it says is old."""
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    thread, consumer, _ = owning(3)
-    thread.step()
-    thread.commit([TopicPartition(LIVE, 3, 50, "m")], lambda _: None)
-    now[0] += poll_thread._AWAY_S + 1
+    member, consumer, _ = owning(3)
+    member.member.step()
+    member.requests.commit([TopicPartition(LIVE, 3, 50, "m")], lambda _: None)
+    now[0] += group_commits.SUSPENDED_AFTER_S + 1
     for _ in range(3):
-        thread.step()
+        member.member.step()
         assert not consumer.sent
-        now[0] += poll_thread._REJOINED_WITHIN_S / 4
-    now[0] += poll_thread._REJOINED_WITHIN_S
-    thread.step()
+        now[0] += group_commits.REJOINED_WITHIN_S / 4
+    now[0] += group_commits.REJOINED_WITHIN_S
+    member.member.step()
     assert [tp.offset for (tp,) in consumer.sent] == [50]
 
 
 def test_partitions_that_were_lost_while_it_was_suspended_are_never_committed(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    thread, consumer, loop = owning(3)
+    member, consumer, loop = owning(3)
     answers: list[str | None] = []
-    thread.step()
-    thread.commit([TopicPartition(LIVE, 3, 50, "m")], answers.append)
+    member.member.step()
+    member.requests.commit([TopicPartition(LIVE, 3, 50, "m")], answers.append)
     now[0] += 60
-    thread.step()
-    thread._on_lost(consumer, sides((LIVE, 3), (REPLAY, 3)))
-    now[0] += poll_thread._REJOINED_WITHIN_S
-    thread.step()
+    member.member.step()
+    member.lose((LIVE, 3), (REPLAY, 3))
+    now[0] += group_commits.REJOINED_WITHIN_S
+    member.member.step()
     assert not consumer.sent
     assert answers == ["it covers partitions that were given away"]
     assert ("lost", {3}) in loop.calls
@@ -295,56 +339,56 @@ def test_partitions_that_were_lost_while_it_was_suspended_are_never_committed(mo
 
 def test_a_commit_under_way_when_its_partitions_are_lost_is_answered_then_and_not_again() -> None:
     """Kafka may keep its answer for as long as a session, and nothing else is committed meanwhile."""
-    thread, consumer, _ = owning(3, 4)
+    member, _, _ = owning(3, 4)
     answers: list[str | None] = []
     first, second = [TopicPartition(LIVE, 3, 50, "m")], [TopicPartition(LIVE, 4, 60, "m")]
-    thread.commit(first, answers.append)
-    thread._send_commit()
-    thread._on_lost(consumer, sides((LIVE, 3), (REPLAY, 3)))
+    member.requests.commit(first, answers.append)
+    member.send_commit()
+    member.lose((LIVE, 3), (REPLAY, 3))
     assert answers == ["its partitions were lost"]
-    thread.commit(second, answers.append)
-    thread._send_commit()
-    thread._on_commit(None, first)
+    member.requests.commit(second, answers.append)
+    member.send_commit()
+    member.on_commit(first)
     assert len(answers) == 1, "the answer is that of the first"
-    thread._on_commit(None, second)
+    member.on_commit(second)
     assert answers == ["its partitions were lost", None]
 
 
 def test_a_commit_that_one_partition_refuses_has_failed() -> None:
-    thread, _, _ = owning(3)
+    member, _, _ = owning(3)
     answers: list[str | None] = []
-    thread.commit([TopicPartition(LIVE, 3, 50, "m")], answers.append)
-    thread._send_commit()
+    member.requests.commit([TopicPartition(LIVE, 3, 50, "m")], answers.append)
+    member.send_commit()
     refused = SimpleNamespace(topic=LIVE, partition=3, offset=50, error=KafkaError(KafkaError.UNKNOWN_MEMBER_ID))
-    thread._on_commit(None, [refused])  # type: ignore[list-item]
+    member.on_commit([refused])  # type: ignore[list-item]
     assert len(answers) == 1
     assert answers[0] is not None
 
 
 def test_a_draining_worker_hands_nothing_over_and_pauses_what_it_has() -> None:
-    thread, consumer, loop = owning(3)
-    thread.drain()
+    member, consumer, loop = owning(3)
+    member.requests.drain()
     consumer.messages = [Record(LIVE, 3)]
-    thread.step()
+    member.member.step()
     assert consumer.paused == {(LIVE, 3), (REPLAY, 3)}
-    assert not thread._inboxes[LIVE, 3].messages
+    assert not member.inboxes[LIVE, 3].messages
     assert not loop.calls
 
 
 def test_what_was_fetched_of_a_partition_that_was_given_away_is_dropped() -> None:
-    thread, consumer, loop = owning(3, 4)
+    member, consumer, loop = owning(3, 4)
     consumer.messages = [Record(LIVE, 3), Record(LIVE, 4)]
-    thread._on_lost(consumer, sides((LIVE, 3), (REPLAY, 3)))
-    thread.step()
-    assert (LIVE, 3) not in thread._inboxes
-    assert len(thread._inboxes[LIVE, 4].messages) == 1
+    member.lose((LIVE, 3), (REPLAY, 3))
+    member.member.step()
+    assert (LIVE, 3) not in member.inboxes
+    assert len(member.inboxes[LIVE, 4].messages) == 1
     assert loop.calls[-1] == ("arrived", None)
 
 
 def test_the_last_commits_of_a_worker_are_of_what_it_still_holds() -> None:
-    thread, consumer, _ = owning(3, 4)
+    member, consumer, _ = owning(3, 4)
     consumer.subscribe = lambda *_, **__: None
-    thread.finish([TopicPartition(LIVE, 3, 50, "m"), TopicPartition(LIVE, 4, 60, "m")])
-    thread._on_lost(consumer, sides((LIVE, 3), (REPLAY, 3)))
-    thread._poll()
+    member.requests.finish([TopicPartition(LIVE, 3, 50, "m"), TopicPartition(LIVE, 4, 60, "m")])
+    member.lose((LIVE, 3), (REPLAY, 3))
+    member.member.poll()
     assert [(tp.partition, tp.offset) for tp in consumer.commits] == [(4, 60)]
