@@ -17,7 +17,7 @@ RUN python3 -m venv /opt/hookstream \
 FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/hookstream /opt/hookstream
 ENV PATH=/opt/hookstream/bin:$PATH PYTHONUNBUFFERED=1
-# Nothing is written in the container, and nobody in it is anybody.
+# Nothing is written in the container, and its user has no rights.
 USER 10001:10001
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["hookstream"]

@@ -10,10 +10,10 @@ PYTEST_ARGS ?=
 TEST_PROCESSES ?= 2
 # The versions that pyproject.toml claims; the tests on real parts run on the one of $(VENV), the unit tests on all that are found.
 PYTHONS := 3.11 3.12 3.13
-ROOMS := schemas producers subscriptions processors
+PACKAGES := schemas producers subscriptions processors
 COMPILE = $(or $(UV),uv) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-emit-find-links --no-annotate --no-header --no-emit-package hookstream
-SOURCES := $(ROOMS) tests $(wildcard benchmarks)
+SOURCES := $(PACKAGES) tests $(wildcard benchmarks)
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -37,8 +37,8 @@ lint: $(INSTALLED)
 
 types: $(INSTALLED)
 	@mkdir -p build/types/hookstream
-	@for room in $(ROOMS); do ln -sfn ../../../$$room build/types/hookstream/$$room; done
-	$(BIN)/mypy build/types/hookstream $(filter-out $(ROOMS),$(SOURCES))
+	@for package in $(PACKAGES); do ln -sfn ../../../$$package build/types/hookstream/$$package; done
+	$(BIN)/mypy build/types/hookstream $(filter-out $(PACKAGES),$(SOURCES))
 
 imports: $(INSTALLED)
 	$(BIN)/lint-imports --no-logo

@@ -2,7 +2,7 @@
 
 The crowd's deliveries come at a rate that has more in flight than a worker has places for before the first time-out. In
 a second run every one of its clients also moves one of its hooks to a new address every second. The healthy client's
-load begins with the crowd's, so the first fifteen seconds, in which nobody can know who hangs, count.
+load begins with the crowd's, so the first fifteen seconds, in which it is unknown who hangs, count.
 """
 
 from __future__ import annotations

@@ -99,5 +99,5 @@ def median_of(rounds: Sequence[_Round], value: Callable[[_Round], float]) -> flo
 
 
 def allowed_p99_ms(healthy_p99_ms: float, *, factor: float = 1.5, slack_ms: float = 5.0) -> float:
-    """What the bystanders' p99 may be while somebody misbehaves: `factor` times the healthy one, or `slack_ms` more."""
+    """What the bystanders' p99 may be during a fault: `factor` times the healthy one, or `slack_ms` more."""
     return max(factor * healthy_p99_ms, healthy_p99_ms + slack_ms)

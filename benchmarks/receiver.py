@@ -198,7 +198,7 @@ class Connection(asyncio.BufferedProtocol):
         self.transport = transport  # type: ignore[assignment]  # a stream's transport; uvloop's is no subclass
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Forget a delayed answer: nobody reads it."""
+        """Forget a delayed answer: its connection is closed."""
         del error
         if self.waiting is not None:
             self.waiting.cancel()

@@ -60,7 +60,7 @@ def now_ms() -> int:
 
 
 class Replays:
-    """Somebody who asks for replays."""
+    """An operator who asks for replays."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions

@@ -47,7 +47,7 @@ PEERS = (
 
 
 def peers(options: argparse.Namespace) -> tuple[Sequence[Sender], Sequence[str]]:
-    """Whom to compare with, and why with nobody."""
+    """Whom to compare with, and why with none."""
     if options.no_peer:
         return (), ["parallel-consumer left out"]
     reason = parallel_consumer.missing()

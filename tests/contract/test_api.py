@@ -129,13 +129,13 @@ def test_delete_is_final(api: Api) -> None:
 def test_another_clients_hook_is_not_found(api: Api) -> None:
     """A client cannot tell another's hook from none; an operator sees and deletes every client's."""
     hook_id = api.integrator(434).create().json()["hook"]["id"]
-    stranger = api.integrator(435)
+    other = api.integrator(435)
     for method in ("GET", "DELETE"):
-        response = stranger(method, f"/hooks/{hook_id}")
-        missing = stranger(method, "/hooks/999999")
+        response = other(method, f"/hooks/{hook_id}")
+        missing = other(method, "/hooks/999999")
         assert_problem(response, 404, "hook-not-found")
         assert response.text.replace(str(hook_id), "999999") == missing.text
-    assert stranger("GET", "/hooks").json() == {"hooks": [], "next_cursor": None}
+    assert other("GET", "/hooks").json() == {"hooks": [], "next_cursor": None}
     operator = api.operator()
     assert operator("GET", f"/hooks/{hook_id}").status_code == 200
     assert operator("DELETE", f"/hooks/{hook_id}").status_code == 204
@@ -357,7 +357,7 @@ def test_a_key_ends_with_its_hook(api: Api) -> None:
 
 
 def test_a_rotations_key_ends_with_its_hook(api: Api) -> None:
-    """The key of a rotation is free again once its hook is deleted, and shows nobody the secret that it made."""
+    """The key of a rotation is free again once its hook is deleted, and shows no caller the secret that it made."""
     caller = api.integrator(434)
     key = {"Idempotency-Key": "5f0c2a"}
     first = caller.create().json()["hook"]
@@ -642,7 +642,7 @@ def test_unknown_routes_and_methods_are_problems(on_sqlite: Api) -> None:
 
 
 def test_a_database_that_is_away_is_said_so(sqlite_url: str) -> None:
-    """While the database is away requests get 503 with Retry-After, and no word of where it is."""
+    """While the database is unavailable requests get 503 with Retry-After, and no word of where it is."""
     api = Api(sqlite_url)
     away = open_database("postgresql+psycopg://someone:hunter2@127.0.0.1:1/nothing")
     response = Api(sqlite_url, sessions=open_sessions(away)).http.get(
@@ -665,7 +665,7 @@ def test_a_database_that_was_not_migrated_is_said_so(api: Api) -> None:
 
 
 def test_a_defect_is_a_problem_without_details(sqlite_url: str) -> None:
-    """What nobody foresaw is 500, and tells the caller nothing of the inside."""
+    """An unexpected error is 500, and tells the caller nothing of the inside."""
 
     def broken() -> int:
         message = "hunter2"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from schemathesis.schemas import APIOperation
 
-# Not among them is the rejection of everything invalid: to schemathesis a query parameter that nobody declared is
+# Not among them is the rejection of everything invalid: to schemathesis a query parameter that is not declared is
 # invalid, and an API ignores those. What is wrong with a body is asked for one by one in `test_api.py`.
 CHECKS = (
     not_a_server_error,

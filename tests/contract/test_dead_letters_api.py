@@ -28,7 +28,7 @@ def api(sqlite_url: str) -> Iterator[Api]:
         letter(0, client=434, hook=1),
         letter(1, client=434, hook=2, reason=DeadLetterReason.SKIPPED),
         letter(2, client=9999, hook=3),
-        replace(letter(3, client=None, hook=None), delivery=None, unfit="nobody can read it"),
+        replace(letter(3, client=None, hook=None), delivery=None, unfit="its schema is unknown"),
     ]
     yield made
     made.close()
@@ -50,7 +50,7 @@ def letter(
 
 
 def ids(caller: Caller, query: str = "") -> list[str]:
-    """List the letters that somebody sees."""
+    """List the dead letters that a caller sees."""
     answer = caller("GET", f"/dead-letters?{query}")
     assert answer.status_code == 200, answer.text
     return [found["id"] for found in answer.json()["dead_letters"]]
@@ -93,7 +93,7 @@ def test_a_letter_shows_its_last_answer_and_whether_it_can_be_resent(api: Api) -
     shown = operator("GET", "/dead-letters/0-0").json()["dead_letter"]
     assert (shown["last_answer"], shown["resendable"], shown["event"]) == ("no", True, "property.updated")
     unread = operator("GET", "/dead-letters/0-3").json()["dead_letter"]
-    assert (unread["resendable"], unread["unfit"]) == (False, "nobody can read it")
+    assert (unread["resendable"], unread["unfit"]) == (False, "its schema is unknown")
     assert operator("GET", "/dead-letters/7-7").status_code == 404
     assert operator("GET", "/dead-letters/x").status_code == 422
 

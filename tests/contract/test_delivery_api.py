@@ -120,12 +120,12 @@ def test_attempts_are_their_clients_alone(told: Told) -> None:
     """Another client finds neither hook nor delivery, with whatever client it says; operators see everyone's."""
     told.attempt()
     told.in_log()
-    stranger = told.api.integrator(1)
-    assert_problem(stranger("GET", f"/hooks/{told.hook_id}/attempts"), 404, "hook-not-found")
-    assert_problem(stranger("GET", f"/deliveries/{DELIVERY_ID}"), 404, "delivery-not-found")
-    assert_problem(stranger("GET", f"/deliveries/{DELIVERY_ID}?client={CLIENT}"), 403, "foreign-client")
-    assert_problem(stranger("POST", f"/deliveries/{DELIVERY_ID}/resend"), 404, "delivery-not-found")
-    assert_problem(stranger("POST", f"/hooks/{told.hook_id}/ping"), 404, "hook-not-found")
+    other = told.api.integrator(1)
+    assert_problem(other("GET", f"/hooks/{told.hook_id}/attempts"), 404, "hook-not-found")
+    assert_problem(other("GET", f"/deliveries/{DELIVERY_ID}"), 404, "delivery-not-found")
+    assert_problem(other("GET", f"/deliveries/{DELIVERY_ID}?client={CLIENT}"), 403, "foreign-client")
+    assert_problem(other("POST", f"/deliveries/{DELIVERY_ID}/resend"), 404, "delivery-not-found")
+    assert_problem(other("POST", f"/hooks/{told.hook_id}/ping"), 404, "hook-not-found")
     assert told.api.delivery_publisher.sent == []
     operator = told.api.operator()
     assert len(told.get(f"/hooks/{told.hook_id}/attempts", operator)["attempts"]) == 1

@@ -38,7 +38,7 @@ class FakeControl:
     away: bool = False
 
     def publish(self, settings: Sequence[EndpointSettings]) -> Sequence[PublishedSettings]:
-        """Append, unless Kafka is away."""
+        """Append, unless Kafka is down."""
         if self.away:
             msg = "no delivery report in time"
             raise NotPublishedError(msg)
@@ -115,7 +115,7 @@ def test_two_operators_at_once_are_both_heard(api: Api, operator: Caller) -> Non
     assert (wanted["revision"], wanted["paused"], wanted["skip_before_ms"]) == (4, True, api.broker_clock.ms)
 
 
-def test_nobody_else_may(api: Api, operator: Caller) -> None:
+def test_others_may_not(api: Api, operator: Caller) -> None:
     """Verbs are for operators; an endpoint that no hook has, or a name that is none, is not found."""
     assert api.integrator(CLIENT)("POST", f"/endpoints/{ENDPOINT}/pause", {"reason": "x"}).status_code == 403
     for name in (f"435-{target_digest(TARGET).hex()}", "434-0123456789abcdef", "nonsense", "434-0123456789ABCDEF"):
@@ -126,7 +126,7 @@ def test_nobody_else_may(api: Api, operator: Caller) -> None:
 
 
 def test_without_the_brokers_time_nothing_is_drained(api: Api, operator: Caller) -> None:
-    """Where nobody can say what time it is at the broker, drain and skip are refused, and pause is not."""
+    """Where the broker's time is unknown, drain and skip are refused, and pause is not."""
     api.broker_clock.ms = None
     assert operator("POST", f"/endpoints/{ENDPOINT}/drain", {"reason": "x"}).status_code == 503
     assert say(operator, "pause")["revision"] == 1
@@ -149,7 +149,7 @@ def test_a_single_skip_is_forgotten_after_its_time_and_there_is_a_most(api: Api,
 
 
 def test_settings_wait_for_kafka_and_are_published_once(api: Api, operator: Caller) -> None:
-    """While Kafka is away settings stays pending; then it is written, and the API says so."""
+    """While Kafka is down settings stay pending; then they are written, and the API says so."""
     topic = FakeControl(away=True)
     say(operator, "pause")
     with pytest.raises(NotPublishedError):

@@ -98,7 +98,7 @@ def producer(request: pytest.FixtureRequest) -> Iterator[AnyProducer]:
 
 
 def test_a_receipt_says_where_the_event_is(producer: AnyProducer) -> None:
-    """A future resolves with topic, partition and offset, and nobody has to poll for it."""
+    """A future resolves with topic, partition and offset, and the caller does not have to poll for it."""
     receipt = producer.produce(an_event("lead.new")).result(DEADLINE_S)
     assert receipt.topic.endswith("events.lead")
     assert receipt.partition >= 0

@@ -126,11 +126,11 @@ def test_a_creation_after_a_deletion_forgets_the_limit(api: Api) -> None:
 
 
 def test_another_clients_hook_cannot_be_changed(api: Api) -> None:
-    """A stranger cannot tell another's hook from none, and changes neither; an operator changes every client's."""
+    """A client cannot tell another's hook from none, and changes neither; an operator changes every client's."""
     hook_id = created(api.integrator(CLIENT))
-    stranger = api.integrator(435)
-    problem = assert_refused(patch(stranger, hook_id, target=OTHER_TARGET), 404, "hook-not-found")
-    missing = patch(stranger, 999_999, target=OTHER_TARGET)
+    other = api.integrator(435)
+    problem = assert_refused(patch(other, hook_id, target=OTHER_TARGET), 404, "hook-not-found")
+    missing = patch(other, 999_999, target=OTHER_TARGET)
     assert missing.json() == {**problem, "detail": str(problem["detail"]).replace(str(hook_id), "999999")}
     assert stored_row(api).revision == 1
     assert hook_in(patch(api.operator(), hook_id, target=OTHER_TARGET))["target"] == OTHER_TARGET
@@ -276,11 +276,11 @@ def test_a_disabled_hook_keeps_its_subscription_key(api: Api) -> None:
 
 
 def test_another_clients_hook_is_neither_disabled_nor_enabled(api: Api) -> None:
-    """A stranger gets 404, whatever Kafka does; an operator may disable and enable every client's hook."""
+    """Another client gets 404, whatever Kafka does; an operator may disable and enable every client's hook."""
     hook_id = created(api.integrator(CLIENT))
-    stranger = api.integrator(435)
+    other = api.integrator(435)
     time_of_broker, api.broker_clock.ms = api.broker_clock.ms, None
-    for answer in (disable(stranger, hook_id), enable(stranger, hook_id), enable(stranger, hook_id, "skip")):
+    for answer in (disable(other, hook_id), enable(other, hook_id), enable(other, hook_id, "skip")):
         assert_refused(answer, 404, "hook-not-found")
     assert stored_row(api).revision == 1
     api.broker_clock.ms = time_of_broker

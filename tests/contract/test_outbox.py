@@ -207,7 +207,7 @@ def test_an_event_without_a_report_holds_back_those_behind_it(engine: Engine) ->
 
 
 def test_an_event_that_can_never_be_sent_is_parked_with_its_resource(engine: Engine, sink: FakeEventProducer) -> None:
-    """A poison event and what follows it stay, with the reason; strangers go on; a new relay tries again, in order."""
+    """A poison event and what follows it stay, with the reason; others go on; a new relay tries again, in order."""
     poison, behind, other = put(engine, an_event("lead.new"), an_event("lead.updated"), an_event("lead.new", concept=1))
     with OutboxRelay(engine, sink) as relay:
         sink.fail_next(TOO_LARGE)
@@ -299,7 +299,7 @@ def test_a_resource_s_events_are_sent_in_the_order_of_enqueue_across_transaction
 
 
 def test_transactions_about_other_resources_do_not_wait(database_url: str) -> None:
-    """On PostgreSQL an open transaction holds up its own resource and nobody else."""
+    """On PostgreSQL an open transaction holds up its own resource and no other."""
     engine = create_engine(database_url)
     create_tables(engine)
     sink = FakeEventProducer()

@@ -44,7 +44,7 @@ def real_registry(registry_url: str) -> Iterator[SchemaRegistry]:
 
 @pytest.fixture
 def subject() -> str:
-    """A subject that nobody else uses."""
+    """A subject that no other test uses."""
     return f"t{uuid.uuid4().hex[:10]}.events.property-value"
 
 
@@ -173,7 +173,7 @@ def test_compatibility_is_with_every_earlier_version(real_registry: SchemaRegist
 
 
 def test_a_registry_that_is_away_is_not_an_undecodable_record() -> None:
-    """Nobody listening is an outage: retriable, and never a reason to give a record up."""
+    """A closed port is an outage: retriable, and never a reason to give a record up."""
     with SchemaRegistry(f"http://127.0.0.1:{free_port()}", {"max.retries": 0}) as away:
         decode = event_decoder(CATALOGUE, "property", away.schema_text_by_id)
         with pytest.raises(RegistryUnavailableError) as caught:

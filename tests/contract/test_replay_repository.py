@@ -62,7 +62,7 @@ class Store:
     now_ms: int = NOW_MS
 
     def ask(self, work: Callable[[ReplayRepository], T], actor: str = "token:1:ops") -> T:
-        """Somebody's transaction."""
+        """A transaction."""
         return transact(self.sessions, lambda session: work(ReplayRepository(session, actor, self.now_ms)))
 
     def work(self, work: Callable[[ReplayWork], T], owner: str = "a") -> T:
@@ -129,7 +129,7 @@ def test_a_replay_is_counted_before_it_may_run_and_keeps_its_window(store: Store
 
 
 def test_only_the_holder_of_a_lease_writes_and_a_dead_holders_lease_ends(store: Store) -> None:
-    """While a lease runs nobody else is given the replay; after it, its former holder writes nothing."""
+    """While a lease runs no other replayer is given the replay; after it, its former holder writes nothing."""
     replay_id = store.running()
     assert store.claim("b") is None
     store.now_ms += LEASE_MS + 1
@@ -189,7 +189,7 @@ def test_a_replayer_is_given_only_what_it_has_places_for(store: Store) -> None:
 
 
 def test_a_failure_keeps_its_reason(store: Store) -> None:
-    """Somebody who looks later is told why."""
+    """A later reader is told why."""
     replay_id = store.create()
     store.claim()
     store.work(lambda work: work.end(replay_id, ReplayProgress(), failed="the attempt log is behind"))

@@ -110,7 +110,7 @@ def test_a_run_that_was_killed_is_gone_on_with(sessions: Sessions, monkeypatch: 
 
 
 def test_what_no_key_opens_is_named_and_left_alone(sessions: Sessions) -> None:
-    """A hook that is sealed under a key that nobody gives stays as it is; the others are done."""
+    """A hook that is sealed under a key that is not given stays as it is; the others are done."""
     kept = register(sessions, 1)
     lost = register(sessions, 2, SecretBox((LOST,)))
     report = reseal(sessions)

@@ -310,7 +310,7 @@ def _rotate(hooks: HookRepository) -> StoredHook:
     return hooks.rotate_secret(hook_id, client=None, renew=renew, old_until_ms=hooks.now_ms + DAY_MS)
 
 
-def test_dropping_old_secrets_leaves_a_row_that_somebody_holds(store: Store) -> None:
+def test_dropping_old_secrets_leaves_a_locked_row(store: Store) -> None:
     """Whoever drops old secrets passes a hook that is being rotated: its newest secret is not lost."""
     store.do(_rotate)
     later_ms = NOW_MS + DAY_MS
@@ -338,7 +338,7 @@ def test_sealing_again_keeps_a_secret_that_is_being_made(store: Store) -> None:
 # --- publication ------------------------------------------------------------------------------------------------------
 
 
-def test_a_relay_passes_a_row_that_somebody_holds(store: Store) -> None:
+def test_a_relay_passes_a_locked_row(store: Store) -> None:
     """What is pending is published under its lock: another relay, or a change, that has it is not waited for."""
     second = store.race(store.retarget, lambda: publish_pending(store.sessions, store.topic, limit=10))
     assert not second.waited
@@ -465,7 +465,7 @@ def _pause(session: Session) -> object:
     return EndpointSettingsChanges(session, "a", NOW_MS).pause(ENDPOINT, "y")
 
 
-def test_a_relay_passes_a_settings_that_somebody_holds(store: Store) -> None:
+def test_a_relay_passes_locked_settings(store: Store) -> None:
     """Settings that are being changed are published by whoever comes after its commit."""
     transact(store.sessions, lambda session: EndpointSettingsChanges(session, "a", NOW_MS).resume(ENDPOINT, "first"))
     topic = SettingsTopic()
@@ -494,7 +494,7 @@ def test_what_the_topic_teaches_is_judged_after_whoever_writes(store: Store) -> 
 
 
 def test_a_new_topic_gets_a_settings_that_is_being_published(store: Store) -> None:
-    """What is published while somebody finds the topic empty is looked at once that is known."""
+    """What is published while another process finds the topic empty is looked at once that is known."""
     transact(store.sessions, lambda session: EndpointSettingsChanges(session, "a", NOW_MS).resume(ENDPOINT, "first"))
     published = update(EndpointSettingsRow).values(published_revision=1, published_partition=0, published_offset=3)
     second = one_after_the_other(
@@ -540,7 +540,7 @@ def test_of_two_replayers_one_has_the_replay(store: Store) -> None:
 
 
 def test_a_pause_is_seen_by_whoever_saves_after_it(store: Store) -> None:
-    """A replayer that saves its progress while somebody pauses the replay hears of the pause, and does not undo it."""
+    """A replayer that saves its progress while an operator pauses the replay sees the pause, and keeps it."""
     replay = transact(store.sessions, lambda s: ReplayRepository(s, "x", NOW_MS).create(ASKED, one_at_a_time=False)).id
     transact(store.sessions, lambda session: replaying("a")(session).claim())
     transact(store.sessions, lambda s: s.execute(update(ReplayRow).values(state=ReplayState.RUNNING.value)))
@@ -642,7 +642,7 @@ def test_on_sqlite_a_writer_has_the_file_from_its_first_read_on(
         with pytest.raises(DatabaseUnavailableError):
             transact(other, read)
         with reading(other) as reader:
-            read(reader)  # and who only reads waits for nobody
+            read(reader)  # and a reader waits for no lock
 
     transact(one, first)
     transact(other, read)

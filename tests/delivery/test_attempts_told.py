@@ -136,7 +136,7 @@ def test_every_attempt_is_told_once_and_a_delivery_is_sent_again(told: Told) -> 
 
 
 def test_what_was_never_attempted_is_owed(told: Told) -> None:
-    """A delivery behind a worker that is away is found in the log, by its integrator and by operators alone."""
+    """A delivery behind a worker that is stopped is found in the log, by its integrator and by operators alone."""
     hook_id = told.hook("lead.new", "leads")
     told.roles["deliver"].process.signal(signal.SIGKILL)
     event = uuid_of(1)
@@ -144,8 +144,8 @@ def test_what_was_never_attempted_is_owed(told: Told) -> None:
     owed = delivery_id(event, hook_id)
     eventually(lambda: told.integrator("GET", f"/deliveries/{owed}").status_code == 200, ARRIVE_S)
     assert told.state(owed) == told.state(owed, told.operator) == "owed"
-    stranger = Caller(told.operator.url, told.deployment.token("integrator", 7))
-    assert stranger("GET", f"/deliveries/{owed}").status_code == 404
+    other = Caller(told.operator.url, told.deployment.token("integrator", 7))
+    assert other("GET", f"/deliveries/{owed}").status_code == 404
     told.deployment.role("deliver")
     told.arrived("leads", 1)
     eventually(lambda: told.state(owed) == "delivered", ARRIVE_S)

@@ -1,4 +1,4 @@
-"""What is wrong is refused with a clear error, what is away is waited for, and neither loses anything."""
+"""What is wrong is refused with a clear error, hookstream waits for what is unavailable, and neither loses anything."""
 
 from __future__ import annotations
 
@@ -56,8 +56,12 @@ def test_every_wrong_request_gets_a_clear_error_and_the_right_one_is_delivered(
     for target, says in TARGETS.items():
         refused(ours("POST", "/hooks", hook("lead.new", target)), 422, says)
 
-    for nobody in (None, "hookstream_nonsense", deployment.token("integrator", 434, "--expires-in-days", "0.0000001")):
-        answer = Caller(api.url, nobody)("POST", "/hooks", hook("lead.new", GOOD))
+    for no_token in (
+        None,
+        "hookstream_nonsense",
+        deployment.token("integrator", 434, "--expires-in-days", "0.0000001"),
+    ):
+        answer = Caller(api.url, no_token)("POST", "/hooks", hook("lead.new", GOOD))
         refused(answer, 401, "token")
         assert answer.headers["www-authenticate"].startswith("Bearer")
     refused(platform("POST", "/hooks", hook("lead.new", GOOD)), 403, "integrator")

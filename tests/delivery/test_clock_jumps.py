@@ -1,4 +1,4 @@
-"""Promise: a wall clock that jumps ages nothing: what is owed stays owed, what waits goes on, nobody is disabled."""
+"""Promise: a wall clock that jumps ages nothing: what is owed stays owed, what waits goes on, no hook is disabled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Failure: the database is away. Deliveries go on, the API says so, and the attempt log catches up."""
+"""Failure: the database is unavailable. Deliveries go on, the API says so, and the attempt log catches up."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ _SHOWN_AT_PACE = {
     "failures_lower_the_limit_for_good": "one in ten of a receiver that takes 200 ms fails",
     "probe_turn_forgets_a_lane": "the first of a resource expires while another is poison, and the next is good",
     "settled_is_owed_after_a_start": (
-        "an endpoint falls ill before the main lane has re-read what a restored commit calls settled"
+        "an endpoint falls ill before live reading has re-read what a restored commit calls settled"
     ),
     "failures_leave_the_limit": "down and slow from the beginning",
     "probes_slow_down_at_once": "down for a minute",

@@ -1,4 +1,4 @@
-"""Promise: the network is hostile, and it changes nothing: no answer but a 2xx counts, and nobody else notices."""
+"""Promise: a hostile network changes nothing: no answer but a 2xx counts, and no other endpoint notices."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ SAYS_MORE: Mapping[str, Behaviour] = {
 def hostile_servers(
     behaviours: Mapping[str, Behaviour], certificate: trustme.LeafCert
 ) -> Iterator[Mapping[str, HostileServer]]:
-    """One server for each behaviour, and one whose certificate nobody vouches for, in a thread of their own."""
+    """One server for each behaviour, and one whose certificate no authority has signed, in a thread of their own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="hostile", daemon=True)
     thread.start()
@@ -98,7 +98,7 @@ def hostile_servers(
         loop.close()
 
 
-def test_every_way_to_misbehave_ends_in_a_retry_and_hurts_nobody(world: DeliveryWorld, processes: Processes) -> None:
+def test_every_way_to_misbehave_ends_in_a_retry_and_hurts_no_other(world: DeliveryWorld, processes: Processes) -> None:
     """Targets that hang, drip, reset, babble or lie get nothing counted as delivered, and their neighbours get all.
 
     What they are owed arrives when their hooks point elsewhere. No log line holds the query of a target.
@@ -136,7 +136,7 @@ ABSURD = (
 
 
 def test_an_answer_that_names_no_time_ends_nothing(world: DeliveryWorld, processes: Processes) -> None:
-    """Endpoints that ask for silence until a date that no calendar has wait like any busy one, and nobody else does."""
+    """Endpoints that ask for silence until an impossible date wait like any busy one, and no other endpoint does."""
     names = [f"absurd{n}" for n in range(len(ABSURD))]
     busy, good = world.hooks(*names), world.hook(99, 99, world.targets.url("good"))
     world.publish(*busy, good)
@@ -175,7 +175,7 @@ def test_a_server_that_says_more_than_its_answers_gets_everything_once_read(worl
 
 
 def test_a_redirect_is_a_failure_and_never_followed(world: DeliveryWorld) -> None:
-    """A redirect, to wherever, is an answer like any other failure: nobody is asked there."""
+    """A redirect, to wherever, is a failure like any other answer: no request goes there."""
     (hook,) = world.hooks("moved")
     trap = world.targets.url("trap")
     world.targets.answer = lambda seen: Reply(302, {"location": trap}) if seen.path == "/moved" else OK

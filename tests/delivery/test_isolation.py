@@ -1,4 +1,4 @@
-"""Promise: nobody waits for a stranger, whatever an endpoint, a resource or a rate does, in the same partition."""
+"""Promise: no client waits for another one, whatever an endpoint, a resource or a rate does, in the same partition."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SMALL_WINDOW = {
 MANY = 600
 
 
-def test_a_hanging_endpoint_holds_up_nobody(world: DeliveryWorld) -> None:
+def test_a_hanging_endpoint_holds_up_no_other(world: DeliveryWorld) -> None:
     """While an endpoint swallows requests and never answers, its neighbours in the partition get everything."""
     bad, good = world.hooks("bad", "good")
     world.targets.answer = lambda seen: HANG if seen.path == "/bad" else OK
@@ -74,7 +74,7 @@ def test_a_worker_that_may_open_no_more_files_lives_on(world: DeliveryWorld, pro
     assert worker.running
 
 
-def test_a_failing_endpoint_holds_up_nobody(world: DeliveryWorld) -> None:
+def test_a_failing_endpoint_holds_up_no_other(world: DeliveryWorld) -> None:
     """While an endpoint answers 503, its neighbours in the partition get everything, and it is hardly asked."""
     bad, good = world.hooks("bad", "good")
     world.targets.answer = lambda seen: Reply(503) if seen.path == "/bad" else OK
@@ -100,7 +100,7 @@ def test_a_slow_endpoint_lags_alone(world: DeliveryWorld) -> None:
 
 
 def test_a_rate_limited_hook_lags_alone_and_keeps_its_rate(world: DeliveryWorld) -> None:
-    """A hook of 40 deliveries a second gets no more than that, whatever waits for it, and nobody else is slower."""
+    """A hook of 40 deliveries a second gets no more than that, whatever waits for it, and no other hook is slower."""
     rate, behind = 40, 120
     limited = world.hook(1, 1, world.targets.url("limited"), rate_limit_per_s=float(rate))
     good = world.hook(2, 2, world.targets.url("good"))
@@ -176,7 +176,7 @@ class NameServers:
         self._answered.set()
 
 
-def test_hanging_names_hold_up_nobody(world: DeliveryWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hanging_names_hold_up_no_other_endpoint(world: DeliveryWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """While name servers leave the names of one client's 23 hooks unanswered, another's new connections are all made.
 
     The worker is composed as in production, down to the machine's resolver, which is the only thing that is replaced.

@@ -228,7 +228,7 @@ def test_a_long_backlog_is_estimated_and_then_counted(world: DeliveryWorld, look
 
 
 def test_a_commit_that_no_worker_would_begin_with_is_said(world: DeliveryWorld, lookers: Callable[..., Looker]) -> None:
-    """Where somebody reset the group's offset, what the partition owes is unknown, and not nothing."""
+    """After the group's offset was reset, what the partition owes is unknown, and not nothing."""
     (bad,) = world.hooks("bad")
     world.targets.answer = lambda _seen: Reply(503)
     worker = world.start(policy=SMALL_WINDOW)

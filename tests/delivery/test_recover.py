@@ -80,9 +80,9 @@ def of_a_later_release(world: DeliveryWorld, partition: int) -> None:
     world.alter_offset(TopicPartition(world.topics.deliveries, partition, OWED, "9.AAAA"))
 
 
-def of_a_stranger(world: DeliveryWorld, partition: int) -> None:
+def of_another_program(world: DeliveryWorld, partition: int) -> None:
     """Another program's metadata."""
-    world.alter_offset(TopicPartition(world.topics.deliveries, partition, OWED, "a stranger"))
+    world.alter_offset(TopicPartition(world.topics.deliveries, partition, OWED, "of another program"))
 
 
 def beyond_the_end(world: DeliveryWorld, partition: int) -> None:
@@ -115,7 +115,7 @@ DAMAGES: tuple[Callable[[DeliveryWorld, int], None], ...] = (
     set_by_hand,
     of_another_cluster,
     of_a_later_release,
-    of_a_stranger,
+    of_another_program,
     beyond_the_end,
     without_its_state,
     with_a_state_of_a_later_release,

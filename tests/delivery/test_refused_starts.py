@@ -103,7 +103,7 @@ def test_a_commit_of_another_cluster(owing: DeliveryWorld) -> None:
     assert "another cluster" in refusal(owing)
 
 
-@pytest.mark.parametrize("metadata", ["9.AAAA", "written by somebody else", "1.!!!"])
+@pytest.mark.parametrize("metadata", ["9.AAAA", "written by another program", "1.!!!"])
 def test_metadata_that_is_not_ours(owing: DeliveryWorld, metadata: str) -> None:
     """Metadata of a later release, of another program, or damaged is refused."""
     owing.alter_offset(TopicPartition(owing.topics.deliveries, 0, 20, metadata))
@@ -133,7 +133,7 @@ def test_the_role_says_one_line_and_ends(
     deployment = Deployment(kafka.bootstrap_servers, registry_url, sqlite_url, topics, processes)
     made = deployment.run("topics", "create")
     assert made.code == 0, made.err
-    commit_as_a_stranger(kafka.bootstrap_servers, topics)
+    commit_as_another_program(kafka.bootstrap_servers, topics)
     role = deployment.role("deliver")
     assert role.process.wait(60) == 1
     lines = [line for line in role.process.log_text().splitlines() if line.startswith("hookstream: ")]
@@ -149,10 +149,10 @@ def test_the_role_says_one_line_and_ends(
     assert topics.deliveries in line
 
 
-def commit_as_a_stranger(bootstrap_servers: str, topics: TopicNames) -> None:
+def commit_as_another_program(bootstrap_servers: str, topics: TopicNames) -> None:
     """Commit with metadata that is not ours."""
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": topics.deliver_group})
     try:
-        consumer.commit(offsets=[TopicPartition(topics.deliveries, 0, 0, "a stranger")], asynchronous=False)
+        consumer.commit(offsets=[TopicPartition(topics.deliveries, 0, 0, "of another program")], asynchronous=False)
     finally:
         consumer.close()

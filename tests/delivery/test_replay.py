@@ -63,7 +63,7 @@ class Night:
 
     @property
     def operator(self) -> Caller:
-        """Somebody who may see everything."""
+        """An operator, who may see everything."""
         return Caller(self.api.url, self.deployment.env["HOOKSTREAM_API_TOKEN"])
 
 
@@ -83,7 +83,7 @@ def night(
 
 
 class LiveTraffic:
-    """Events of two hooks, published in a thread at some fifty a second: one's own client, and a stranger's."""
+    """Events of the hooks of two clients, published in a thread at some fifty a second."""
 
     def __init__(self, night: Night) -> None:
         self.events: list[tuple[float, Event]] = []
@@ -126,12 +126,12 @@ def test_a_hook_registered_afterwards_gets_the_whole_window_though_the_replayer_
         for receipt in [producer.produce(event) for event in events]:
             receipt.result(60)
     unwanted = 'hookstream_routed_total{result="unwanted"}'
-    eventually(lambda: night.router.metric(unwanted) == EVENTS, WITHIN_S, describe="nobody wants them")
+    eventually(lambda: night.router.metric(unwanted) == EVENTS, WITHIN_S, describe="no hook wants them")
     own = Caller(night.api.url, night.deployment.token("integrator", 434))
     hook = own.register("lead.updated", night.targets.url("late"))
-    stranger = Caller(night.api.url, night.deployment.token("integrator", 9999))
-    strangers = stranger.register("lead.new", night.targets.url("stranger"))
-    stranger.wait_effective(max(hook["id"], strangers["id"]))
+    other = Caller(night.api.url, night.deployment.token("integrator", 9999))
+    others = other.register("lead.new", night.targets.url("other"))
+    other.wait_effective(max(hook["id"], others["id"]))
 
     killed = night.deployment.role("replayer").wait_ready()
     rates = ("--rate", str(RATE), "--rate-per-endpoint", str(RATE))
@@ -166,7 +166,7 @@ def test_a_hook_registered_afterwards_gets_the_whole_window_though_the_replayer_
         live.stop()
 
     check_replayed(night, plan, wanted)
-    check_live(night, live, {434: hook["id"], 9999: strangers["id"]})
+    check_live(night, live, {434: hook["id"], 9999: others["id"]})
 
 
 def check_replayed(night: Night, plan: dict[str, Any], wanted: set[DeliveryId]) -> None:
@@ -183,7 +183,7 @@ def check_live(night: Night, live: LiveTraffic, hooks: dict[int, int]) -> None:
     """Everything that was published meanwhile arrived, soon, in order."""
 
     def live_arrived() -> dict[str, Seen]:
-        accepted = [*night.targets.accepted_by("late"), *night.targets.accepted_by("stranger")]
+        accepted = [*night.targets.accepted_by("late"), *night.targets.accepted_by("other")]
         found = {seen.id: seen for seen in accepted if "hookstream-replay" not in seen.headers}
         assert len(found) == len(live.events), f"{len(live.events) - len(found)} live deliveries missing"
         return found
@@ -192,7 +192,7 @@ def check_live(night: Night, live: LiveTraffic, hooks: dict[int, int]) -> None:
     took = [arrived[delivery_id(event.id, hooks[event.client])].at - at for at, event in live.events]
     late = [seconds for seconds in took if seconds > LATE_S]
     assert len(late) <= len(took) // 100, f"live deliveries were late: {late}"
-    for name in ("late", "stranger"):
+    for name in ("late", "other"):
         seen = [each for each in night.targets.accepted_by(name) if "hookstream-replay" not in each.headers]
         assert first_of_each_resource_in_order(seen)
 
@@ -232,7 +232,7 @@ def test_a_replay_never_overtakes_what_a_sick_endpoint_is_owed(night: Night) -> 
 
 
 def test_what_is_much_or_cut_is_not_sent_unasked(night: Night) -> None:
-    """Without --yes, and nobody to ask, a large replay waits; it can be seen, and ended; usage errors are one line."""
+    """A large replay without --yes and a terminal waits; it can be seen, and ended; usage errors are one line."""
     own = Caller(night.api.url, night.deployment.token("integrator", 434))
     hook = own.register("lead.updated", night.targets.url("much"))
     own.wait_effective(hook["id"])

@@ -186,7 +186,7 @@ def test_the_broker_is_killed(
 
 
 def test_the_router_starts_before_everything_else(world: RoutingWorld, processes: Processes) -> None:
-    """A router whose broker is away waits, alive and not ready, and says so; it does not crash-loop."""
+    """A router whose broker is down waits, alive and not ready, and says so; it does not crash-loop."""
     environment = {**world.environment(), "HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
     router = processes.python("-m", "tests.support.router_process", env=environment, name="router")
     port = port_of(router)

@@ -183,7 +183,7 @@ def test_every_command_of_the_runbook_works(site: Site) -> None:
         assert attempts("GET", f"/hooks/{hook['id']}").json()["hook"]["effective"]
 
 
-def test_nobody_may_do_what_the_table_does_not_say(site: Site) -> None:
+def test_no_role_may_do_what_the_table_does_not_say(site: Site) -> None:
     """The broker of this test does refuse: a router's user can neither read hooks' notices nor write events."""
     site.deployment.env["HOOKSTREAM_KAFKA_OPTIONS"] = kafka_options(OPERATOR)
     site.deployment.prepare()

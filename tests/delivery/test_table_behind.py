@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SOON = {**QUICK_PROBES, "stale_wait_s": 0.5}
 
 
-def test_a_delivery_waits_for_its_row_and_nobody_else_waits(world: DeliveryWorld) -> None:
+def test_a_delivery_waits_for_its_row_and_no_other_waits(world: DeliveryWorld) -> None:
     """What was routed under a row that the worker has not read waits for it, and then goes to its target."""
     early, other = world.hooks("old", "other")
     later = world.hook(1, 1, world.targets.url("new"), revision=2)

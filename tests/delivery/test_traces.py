@@ -129,7 +129,9 @@ def test_a_services_trace_reaches_the_attempt(
     eventually(lambda: worker.metrics.deliveries["delivered"] == 3, 30, describe="all three are delivered")
     context = span.get_span_context()
     assert exported.attempts() == [(context.trace_id, context.span_id, 1, "delivered")]
-    assert not any(HEADER in seen.headers for seen in world.accepted()), "strangers do not hear of our traces"
+    assert not any(HEADER in seen.headers for seen in world.accepted()), (
+        "receivers without tracing do not hear of our traces"
+    )
 
 
 def progress(world: DeliveryWorld) -> list[tuple[int, int]]:

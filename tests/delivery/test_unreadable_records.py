@@ -64,7 +64,7 @@ def test_a_partition_waits_for_the_registry(world: DeliveryWorld) -> None:
 
 
 class RegistryThatGoesAway(SchemaRegistry):
-    """Answers what it was asked before, and nothing else while it is away."""
+    """Answers what it was asked before, and nothing else while it is unavailable."""
 
     away = False
 

@@ -45,7 +45,7 @@ class Pipeline:
     receiver: Receiver
 
     def caller(self, client: int) -> Caller:
-        """Somebody with that client's token."""
+        """A caller with that client's token."""
         return Caller(self.api.url, self.deployment.token("integrator", client))
 
     def producer(self) -> EventProducer:
@@ -177,7 +177,7 @@ def check_headers(request: Request) -> None:
 
 
 def test_a_deleted_hook_gets_nothing_more(pipeline: Pipeline) -> None:
-    """After `DELETE /hooks/{id}` its events are delivered to nobody, and those of other hooks still are."""
+    """After `DELETE /hooks/{id}` its events are delivered no more, and those of other hooks still are."""
     caller = pipeline.caller(434)
     gone = caller.register("lead.new", pipeline.receiver.url("gone"))
     kept = caller.register("lead.updated", pipeline.receiver.url("kept"))

@@ -133,7 +133,7 @@ def peak_kib(process: Process) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
-def test_heads_that_never_end_keep_nobody_out(child: tuple[Process, dict[str, Any]]) -> None:
+def test_heads_that_never_end_keep_no_client_out(child: tuple[Process, dict[str, Any]]) -> None:
     process, told = child
     most = limits_that_fit(ConnectionLimits(), 1024).most
     for connections in half_open(told["port"], 1200, HALF):
@@ -145,7 +145,7 @@ def test_heads_that_never_end_keep_nobody_out(child: tuple[Process, dict[str, An
         assert 0 not in still, "the first ones give way"
         assert 1199 in still
     assert process.running
-    assert process.log_text().count("\n") <= 2, "strangers fill no log"
+    assert process.log_text().count("\n") <= 2, "callers without a token fill no log"
 
 
 def test_a_head_of_60_megabytes_is_refused_after_its_first_bytes(child: tuple[Process, dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""The attempt log's role on a real broker and both databases: every attempt has one row, whatever dies or is away."""
+"""The attempt log's role on a real broker and both databases: every attempt has one row, whatever fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hookstream demo` and `hookstream up`, as somebody meets them who has nothing but a clone."""
+"""`hookstream demo` and `hookstream up`, as they are for a user who has nothing but a clone."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def run_shell(command: list[str], folder: Path) -> str:
     ).stdout
 
 
-def test_up_keeps_hooks_and_tokens_in_a_folder_that_is_nobody_elses(
+def test_up_keeps_hooks_and_tokens_in_a_folder_that_no_other_user_may_read(
     up: Callable[[int], Process], tmp_path: Path
 ) -> None:
     port = free_port()

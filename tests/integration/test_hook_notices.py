@@ -1,4 +1,4 @@
-"""Notices of workers on a real broker and PostgreSQL: each is applied once, whatever dies or is away meanwhile."""
+"""Notices of workers on a real broker and PostgreSQL: each is applied once, whatever fails meanwhile."""
 
 from __future__ import annotations
 

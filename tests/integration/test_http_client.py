@@ -311,7 +311,7 @@ def test_a_cancelled_request_is_never_answered_and_its_connection_is_closed(run_
     run_on(main())
 
 
-def test_cancelling_an_answered_request_harms_nobody(run_on: RunOn) -> None:
+def test_cancelling_an_answered_request_harms_no_other(run_on: RunOn) -> None:
     async def main() -> None:
         async with hostile_server(answering(OK)) as server, http_client() as client:
             answered = asyncio.Event()

@@ -79,7 +79,7 @@ WHOLE = {
         200,
         b"ok",
     ),
-    "status nobody knows": (b"HTTP/1.1 999 What\r\ncontent-length: 2\r\n\r\nno", 999, b"no"),
+    "unknown status": (b"HTTP/1.1 999 What\r\ncontent-length: 2\r\n\r\nno", 999, b"no"),
     "redirect": (b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n", 302, b""),
     "gzip stays as it came": (
         b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\n\x1f\x8b\x08\x00",

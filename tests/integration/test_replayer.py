@@ -124,7 +124,7 @@ def test_a_filter_sends_nothing_else(stage: ReplayStage) -> None:
 def test_a_hook_that_was_registered_afterwards_gets_the_window(stage: ReplayStage) -> None:
     """Source `events` serves the hooks of today, disabled ones too; `deliveries` what was routed to them then."""
     world = stage.world
-    stage.world.put_events(10, clients=5)  # two of them nobody's: client 5 has no hook
+    stage.world.put_events(10, clients=5)  # two of them without a delivery: client 5 has no hook
     stage.route()
     world.put_hooks(
         world.hook(5),
@@ -211,7 +211,7 @@ def test_a_replay_can_be_paused_resumed_and_cancelled(stage: ReplayStage) -> Non
     assert len(stage.written(ended.job)) == ended.progress.sent < EVENTS
 
 
-def test_an_endpoint_at_its_rate_holds_nobody_up(stage: ReplayStage) -> None:
+def test_an_endpoint_at_its_rate_holds_up_no_other(stage: ReplayStage) -> None:
     """The one with much to get takes no more turns than the others while they have something to get."""
     stage.world.put_events(300, clients=1)
     stage.route()
@@ -228,7 +228,7 @@ def test_an_endpoint_at_its_rate_holds_nobody_up(stage: ReplayStage) -> None:
     for client in (2, 3, 4):
         served_ms = max(each.delivery.replayed_at_ms for each in written if each.delivery.client == client)
         # Each had a hundred by then; what may be saved up, and a batch, come on top.
-        assert sum(at_ms <= served_ms for at_ms in busy) <= 200, "somebody waited for the endpoint at its rate"
+        assert sum(at_ms <= served_ms for at_ms in busy) <= 200, "another endpoint waited for the one at its rate"
 
 
 def test_slow_replays_of_integrators_hold_up_no_count_and_no_operator(

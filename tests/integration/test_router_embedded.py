@@ -60,7 +60,7 @@ def test_each_event_goes_to_the_hook_that_wants_it(world: RoutingWorld, router: 
     assert (delivery.event, delivery.concept_id, delivery.hook_id, delivery.hook_revision) == (EVENT, 7, 1001, 1)
     assert (delivery.source_topic, delivery.occurred_at_ms) == (world.source, sent[0].occurred_at_ms)
     assert delivery.arrived_ms > 1_700_000_000_000
-    assert arrived[1].headers == {}  # nobody asked for traces
+    assert arrived[1].headers == {}  # tracing is off
 
 
 def test_a_delivery_belongs_to_the_trace_of_its_event_where_traces_are_wanted(world: RoutingWorld) -> None:

@@ -1,4 +1,4 @@
-"""The wheel is what others install: it holds the rooms, whole, and nothing else."""
+"""The wheel is what others install: it holds the packages, whole, and nothing else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.support.processes import clean_environment
-from tests.support.repository import ROOMS, ROOT, kept_files, project
+from tests.support.repository import PACKAGES, ROOT, kept_files, project
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +28,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel from what git keeps, without a network and without an earlier build's leftovers."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
-    for path in kept_files(*ROOMS, "pyproject.toml", "README.md", "LICENSE"):
+    for path in kept_files(*PACKAGES, "pyproject.toml", "README.md", "LICENSE"):
         target = source / path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, target)
@@ -65,20 +65,20 @@ def sysconfig_purelib() -> str:
     return sysconfig.get_path("purelib")
 
 
-def test_the_wheel_holds_every_file_of_the_rooms_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert names == {f"hookstream/{path}" for path in kept_files(*ROOMS)}
+    assert names == {f"hookstream/{path}" for path in kept_files(*PACKAGES)}
 
 
-def test_every_room_imports_from_the_installed_wheel(installed: Path) -> None:
+def test_every_package_imports_from_the_installed_wheel(installed: Path) -> None:
     code = f"""
 import importlib
-for room in {ROOMS!r}:
-    print(importlib.import_module(f"hookstream.{{room}}").__file__)
+for package in {PACKAGES!r}:
+    print(importlib.import_module(f"hookstream.{{package}}").__file__)
 """
     files = run("-c", code, python=installed).split()
-    assert len(files) == len(ROOMS)
+    assert len(files) == len(PACKAGES)
     assert all(Path(file).is_relative_to(installed.parents[1]) for file in files)
 
 

@@ -1,4 +1,4 @@
-"""A worker between retention, a registry that is away, an embedded broker and its own watchdog."""
+"""A worker between retention, a registry that is down, an embedded broker and its own watchdog."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class FlakyRegistry:
     def schema_text_by_id(self, schema_id: int, /) -> str:
         self.asked += 1
         if self.away:
-            raise RegistryUnavailableError("the registry is away")
+            raise RegistryUnavailableError("the registry is down")
         return str(self._registry.schema_text_by_id(schema_id))
 
     def __getattr__(self, name: str) -> Any:
@@ -237,7 +237,7 @@ def test_a_replay_is_delivered_with_its_job(stage: DeliveryStage, receiver: Rece
     assert again.headers["hookstream-replay"] == "job?7"
 
 
-def test_states_that_nobody_points_to_are_buried_and_the_one_that_counts_is_not(
+def test_states_that_no_commit_names_are_deleted_and_the_one_that_counts_is_not(
     stage: DeliveryStage, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hook = stage.hook(1, 9999, receiver.url("one"))

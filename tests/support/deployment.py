@@ -72,7 +72,7 @@ class Role:
         return self
 
     def unready_because(self) -> str:
-        """What `/readyz` answers while it is not ready; nothing while it is, or nobody answers."""
+        """What `/readyz` answers while it is not ready; nothing while it is, or without an answer."""
         try:
             answer = httpx.get(f"{self.url}/readyz", trust_env=False, timeout=10)
         except httpx.HTTPError:

@@ -55,7 +55,7 @@ class Actions:
         full, base = held.position - held.tracker.base >= WINDOW, held.tracker.base
         room = engine.room(stream)
         if full and held.tracker.base == base and held.position < len(log):
-            raise ViolationError(f"I8 the main lane stands still at {held.position}, behind {base}")
+            raise ViolationError(f"I8 live reading stands still at {held.position}, behind {base}")
         while room > 0 and held.position < len(log):
             record = log[held.position]
             if record is not None:

@@ -213,7 +213,7 @@ class Crowd(Simulation):
             self.actions.scan()
 
     def read_all(self) -> None:
-        """The main lane reads what there is."""
+        """Live reading reads what there is."""
         held, log = self.world.owner.ledger.streams[LIVE], self.world.logs[LIVE]
         while held.position < len(log) and self.world.owner.engine.room(LIVE) > 0:
             record = log[held.position]
@@ -242,7 +242,7 @@ class Crowd(Simulation):
                 self.world.flights.append(flight)
 
     def hangs(self, endpoint: Endpoint) -> bool:
-        """Whether an endpoint does not answer; one in eight of the crowd answers at first, and nobody can know."""
+        """Whether an endpoint does not answer; one in eight of the crowd answers at first, and no engine can know."""
         client = endpoint.client_id
         mixed = endpoint.target.startswith(MIXED)
         return client in HANGING and not mixed and (client % 8 != 0 or self.world.now >= TURNS)

@@ -57,7 +57,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(luck=LUCK, times=TIMES)
     def read(self, luck: int, times: int) -> None:
-        """The main lane reads."""
+        """Live reading goes on."""
         self.do(self.simulation.actions.read, luck, times)
 
     @rule(luck=LUCK, times=TIMES)

@@ -88,7 +88,7 @@ MUTANTS = {
         ),
     ),
     "lane_ignores_cursor": _mutant(
-        "the main lane does not skip what a cursor owes",
+        "live reading does not skip what a cursor owes",
         (
             "engine",
             "(cursor := hook.backlogs[stream_index].owner(delivery.resource)) is not None:",
@@ -124,7 +124,7 @@ MUTANTS = {
         ),
     ),
     "handover_while_rereading": _mutant(
-        "hand-over although the main lane still skips what the restored commit calls settled",
+        "hand-over although live reading still skips what the restored commit calls settled",
         (
             "hand_over",
             "endpoint.health.waits(ledger.now) or stream.position < stream.reread.end:",
@@ -690,7 +690,7 @@ MUTANTS = {
         ),
     ),
     "settled_is_forgotten_before_it_is_reread": _mutant(
-        "a commit forgets what the restored one called settled and nobody has re-read yet",
+        "a commit forgets what the restored one called settled and that is not re-read yet",
         ("stream", "self.reread if self.position < self.reread.end else None", "None"),
     ),
     "settled_is_owed_after_a_start": _mutant(
@@ -738,7 +738,7 @@ MUTANTS = {
         ),
     ),
     "quick_waits_with_the_others": _crowded(
-        "the kept places are for nobody",
+        "the kept places are for no endpoint",
         ("fair_share", "        if not quick:  # half", "        if True:  # half"),
     ),
     "held_clients_are_forgotten": _crowded(

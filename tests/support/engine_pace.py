@@ -376,7 +376,7 @@ SCENES["the first of a resource expires while another is poison, and the next is
     until_s=78.0,
     bars=(Bar(what="delivered", count=lambda seen: len(seen.delivered), at_least=2),),
 )
-SCENES["an endpoint falls ill before the main lane has re-read what a restored commit calls settled"] = Scene(
+SCENES["an endpoint falls ill before live reading has re-read what a restored commit calls settled"] = Scene(
     plan=Plan(rate_per_s=10, fails=down(0, 3), publish_s=8.0, settled=frozenset(range(40, 61, 2))),
     until_s=15.0,
     bars=(_delivered(15, 1.0),),

@@ -123,7 +123,7 @@ class Bench:
         return row
 
     def read(self, hook: Hook, records: int = 1) -> None:
-        """Let the main lane read deliveries of a hook."""
+        """Let live reading read deliveries of a hook."""
         for _ in range(records):
             delivery = replace(
                 DELIVERY,

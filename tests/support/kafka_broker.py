@@ -60,7 +60,7 @@ class Kafka(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GivenKafka:
-    """A broker that somebody else runs."""
+    """A broker that runs already."""
 
     bootstrap_servers: str
 

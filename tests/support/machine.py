@@ -70,7 +70,7 @@ def choose(order: Sequence[Source], available: Callable[[Source], bool]) -> Sour
 
 
 def own(order: Sequence[Source]) -> tuple[Source, ...]:
-    """The order for a part that a test stops and kills: never one that somebody else runs."""
+    """The order for a part that a test stops and kills: never one that ran before."""
     return tuple(source for source in order if source is not Source.GIVEN)
 
 
@@ -103,7 +103,7 @@ def missing(part: Part) -> str:
 @functools.cache
 def docker_answers() -> bool:
     """Whether a Docker engine answers that shares this machine's network, as the parts' containers do."""
-    with warnings.catch_warnings():  # docker's client forgets its socket where nobody listens: collect it here
+    with warnings.catch_warnings():  # docker's client forgets its socket where no daemon listens: collect it here
         warnings.simplefilter("ignore", ResourceWarning)
         try:
             return _ping_docker()

@@ -107,7 +107,7 @@ class TransactionPooler:
             + _message(b"K", struct.pack("!ii", 1, 1))
             + _READY_IDLE
         )
-        # From here on nobody but us reads or writes what the driver has opened.
+        # From here on only we read and write what the driver has opened.
         return self._kept(socket.socket(fileno=os.dup(connection.fileno())))
 
     def _kept(self, sock: socket.socket) -> _Wire:

@@ -192,7 +192,7 @@ def _execute(url: str, statement: sql.Composed) -> None:
 
 
 def open_to_others(path: Path) -> bool:
-    """Whether a user who is nobody's friend gets there: a home of mode 700 above it closes all of it."""
+    """Whether a user without rights gets there: a home of mode 700 above it closes all of it."""
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in (path, *path.parents))
 
 
@@ -211,7 +211,7 @@ def _copied(binaries: Path, to: Path) -> Path:
 
 
 def _unprivileged_user() -> int | None:
-    """`initdb` refuses root; None where we are somebody else anyway."""
+    """`initdb` refuses root; None where we are another user anyway."""
     if os.getuid() != 0:
         return None
     for name in ("postgres", "nobody"):

@@ -115,7 +115,7 @@ class Process:
             self._popen.send_signal(sig)
 
     def pause(self) -> None:
-        """SIGSTOP: alive for the kernel, silent for everybody else."""
+        """SIGSTOP: alive for the kernel, silent for all others."""
         self.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -175,7 +175,7 @@ class Process:
 
 
 def http_status(url: str, *, timeout_s: float = 2.0) -> int | None:
-    """Status of one GET, None where nobody answers."""
+    """Status of one GET, None without an answer."""
     try:
         with urllib.request.urlopen(url, timeout=timeout_s) as answer:  # noqa: S310 - loopback
             return int(answer.status)

@@ -84,7 +84,7 @@ class ReplayStage:
         return made
 
     def ask(self, work: Callable[[ReplayRepository], T]) -> T:
-        """Somebody's transaction."""
+        """A transaction."""
         return transact(self.sessions, lambda session: work(ReplayRepository(session, "test", now_ms())))
 
     def create(

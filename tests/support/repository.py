@@ -1,4 +1,4 @@
-"""The repository as tests of its own shape see it: what git would keep, and where the rooms are."""
+"""The repository as tests of its own shape see it: what git would keep, and where the packages are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("schemas", "producers", "subscriptions", "processors")
+PACKAGES = ("schemas", "producers", "subscriptions", "processors")
 
 
 def kept_files(*under: str) -> list[Path]:

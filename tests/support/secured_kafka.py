@@ -17,7 +17,7 @@ _LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 
 
 class SecuredKafka(KafkaBroker):
-    """One broker with Kafka's own authorizer: nobody may do anything that no ACL allows, but for the first door."""
+    """One broker with Kafka's own authorizer: no user may do what no ACL allows, but for the first door."""
 
     def __init__(self, source: Source, directory: Path, users: Iterable[str]) -> None:
         """Prepare a broker; every user's password is the name."""

@@ -101,7 +101,7 @@ class SmallEngine:
         return row
 
     def read(self, row: Hook, *resources: int, stream: StreamIndex = LIVE, **changes: Any) -> None:
-        """Append one record for each resource to the log, and let the main lane read it."""
+        """Append one record for each resource to the log, and let live reading read it."""
         for resource in resources:
             ids = {"hook_id": row.id, "hook_revision": row.revision, "client": row.client, "event": row.event}
             record = replace(DELIVERY, **{**ids, "concept_id": resource, "replayed_at_ms": 0, "live_end": 0, **changes})
@@ -110,7 +110,7 @@ class SmallEngine:
             self.engine.read(stream, offset, record, 100)
 
     def read_log(self) -> None:
-        """Let the main lane of a new owner read the live log from where the commit says."""
+        """Let a new owner read the live log from where the commit says."""
         for offset in range(self.stream().position, len(self.logs[LIVE])):
             self.engine.read(LIVE, offset, self.logs[LIVE][offset], 100)
 
@@ -159,7 +159,7 @@ class SmallEngine:
         assert self.endpoint(row).health.sick
 
     def catch_up(self, stream: StreamIndex = LIVE) -> None:
-        """Read what cursors owe, and let those that have met the main lane go."""
+        """Read what cursors owe, and let those go that have reached live reading."""
         self.read_owed(stream)
         self.wait(self.policy.meet_every_s)
 

@@ -30,7 +30,7 @@ def test_a_file_that_is_no_key_is_refused_and_not_replaced(tmp_path: Path, text:
     assert (tmp_path / "secret.key").read_text() == text
 
 
-def test_nobody_else_reads_the_database(tmp_path: Path) -> None:
+def test_no_other_user_reads_the_database(tmp_path: Path) -> None:
     folder = tmp_path / "home"
     folder.mkdir(mode=0o755)
     for name in ("hookstream.sqlite3", "hookstream.sqlite3-wal"):  # as an earlier release left them

@@ -64,7 +64,7 @@ def test_whatever_is_no_event_is_refused(line: object) -> None:
 
 
 class Sink:
-    """Takes events; those about concept 1 fail, and where the registry is away nothing is taken."""
+    """Takes events; those about concept 1 fail, and where the registry is down nothing is taken."""
 
     def __init__(self, *, away: bool = False) -> None:
         self.events: list[Event] = []

@@ -1,4 +1,4 @@
-"""What is said while somebody waits for a replay."""
+"""What is said while the command waits for a replay."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def heard(*looks: tuple[float, dict[str, Any]], state: str = "running") -> list[
 
 
 def test_what_it_waits_for_is_said_once_and_again_when_that_changes() -> None:
-    nobody, somebody = replay(worked_on=False), replay()
-    assert heard((0, nobody), (9, nobody), (11, nobody), (60, nobody), (61, somebody), (90, somebody)) == [
+    idle, worked_on = replay(worked_on=False), replay()
+    assert heard((0, idle), (9, idle), (11, idle), (60, idle), (61, worked_on), (90, worked_on)) == [
         None, None, NO_REPLAYER, None, HAS_IT, None,
     ]  # fmt: skip
 

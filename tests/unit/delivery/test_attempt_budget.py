@@ -1,4 +1,4 @@
-"""What clients may hold in the attempt log's queue: as much as is free, the largest goes first, nobody's alone."""
+"""What clients may hold in the attempt log's queue: as much as is free; the largest goes first."""
 
 from __future__ import annotations
 

@@ -97,7 +97,9 @@ def test_of_a_success_the_first_thousand_bytes_are_kept(
     assert len(broker.values[0]) < kept + 300
 
 
-def test_large_answers_of_one_client_cost_nobody_else_a_record(attempts: producer.AttemptLog, broker: Broker) -> None:
+def test_large_answers_of_one_client_cost_no_other_client_a_record(
+    attempts: producer.AttemptLog, broker: Broker
+) -> None:
     for number in range(30_000):
         add(attempts, 1, LARGE, status=500)
         if number % 100 == 0:

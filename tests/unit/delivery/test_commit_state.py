@@ -200,7 +200,7 @@ def test_an_answer_to_what_was_given_up_changes_nothing() -> None:
     commit = commits.state_written(newer, B)
     assert commit == SendCommit(5, b"", B, 0)
     assert commits.committed(SendCommit(5, b"", A, 0)) == []
-    assert commits.committed(commit) == [A], "the state of the first attempt is nobody's"
+    assert commits.committed(commit) == [A], "no commit names the state of the first attempt"
     assert commits.pointed == B
 
 

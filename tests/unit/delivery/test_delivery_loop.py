@@ -236,7 +236,7 @@ def test_what_is_not_answered_when_the_drain_s_time_is_over_is_cancelled_and_owe
         assert offsets == [0]
         assert bench.http.cancelled == 2
         bench.answer_all()
-        bench.have_turn()  # an answer that comes now belongs to nobody
+        bench.have_turn()  # an answer that comes now belongs to no request
 
     on_loop(monkeypatch, run, drain_timeout_s=0.01)
 
@@ -257,7 +257,7 @@ def test_a_lost_partition_is_dropped_at_once_and_says_nothing_more(monkeypatch: 
 def test_a_turn_that_raises_ends_the_worker_which_says_nothing_more_of_its_partitions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An engine that raised in the middle of a change would commit nobody knows what."""
+    """An engine that raised in the middle of a change would commit a state that is wrong."""
 
     async def run(bench: Bench) -> None:
         part = bench.own(3)

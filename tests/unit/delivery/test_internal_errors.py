@@ -12,7 +12,7 @@ from hookstream.processors.metrics import Metrics
 
 
 def fail(what: str) -> None:
-    """Raise an exception with a cause, both of which say what nobody may read."""
+    """Raise an exception with a cause, both of which say what must not be shown."""
     try:
         int(what)
     except ValueError as exc:

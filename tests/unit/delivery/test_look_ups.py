@@ -207,7 +207,7 @@ def test_a_name_that_another_client_waits_for_in_vain_is_looked_up_for_who_has_a
     run(main)
 
 
-def test_what_nobody_waits_for_any_more_is_not_looked_up() -> None:
+def test_a_name_without_a_waiting_request_is_not_looked_up() -> None:
     async def main() -> None:
         world = World(replace(LIMITS, per_client=1))
         world.ask("hang", BAD)
@@ -247,7 +247,7 @@ def test_who_waits_for_most_pays_for_a_full_line() -> None:
         modest = world.ask("fine", GOOD)
         await world.settle()
         assert [task.done() for task in greedy] == [False, False, False, False, True]
-        world.look_ups.refresh("another", GOOD)  # nobody waits for it: being refused is no error
+        world.look_ups.refresh("another", GOOD)  # no request waits for it: being refused is no error
         with pytest.raises(ResolveError, match="too many"):
             await greedy[4]
         world.inner.let_go("hang0")

@@ -69,7 +69,7 @@ def test_one_that_ran_for_long_had_recovered() -> None:
     assert life.waited == [FIRST_WAIT_S] * 3
 
 
-def test_nobody_waits_for_the_next_try_when_the_process_is_to_stop() -> None:
+def test_a_stop_does_not_wait_for_the_next_try() -> None:
     life = Life(ValueError(), ValueError())
     life.stop.ask()
     life.live()

@@ -151,5 +151,5 @@ def test_a_key_names_topic_partition_state_and_chunk() -> None:
 
 
 @pytest.mark.parametrize("key", [None, b"", b"deliveries|1|00|0", b"deliveries|x|0001020304050607|0", b"\xff|1|2|3"])
-def test_a_foreign_key_is_nobodys(key: bytes | None) -> None:
+def test_a_foreign_key_is_no_states(key: bytes | None) -> None:
     assert StateKey.decode(key) is None

@@ -261,7 +261,7 @@ def test_an_idle_worker_says_the_same_again_and_so_hears_when_it_is_forgotten() 
             bench.now += KEEP_EVERY_S
             bench.committing.keep()
             await bench.tick()
-        assert bench.is_fenced(), "Kafka does not answer, and perhaps somebody else delivers"
+        assert bench.is_fenced(), "Kafka does not answer, and perhaps another worker delivers"
         await bench.answer()
         assert not bench.is_fenced()
 

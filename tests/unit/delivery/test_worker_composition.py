@@ -1,4 +1,4 @@
-"""What a worker is composed of: every part that the package has is in it, or somebody says why not.
+"""What a worker is composed of: every part that the package has is in it, or this test says why not.
 
 A part that only its own tests make has no effect, and nothing else would tell.
 """
@@ -211,7 +211,7 @@ def parts() -> Iterator[set[str]]:
         yield composed(monkeypatch)
 
 
-def test_every_part_of_the_package_is_in_the_worker_or_somebody_says_why_not(parts: set[str]) -> None:
+def test_every_part_of_the_package_is_in_the_worker_or_has_a_reason_not_to_be(parts: set[str]) -> None:
     assert sorted(parts_of_the_package() - parts - set().union(*ELSEWHERE.values())) == []
 
 

@@ -133,9 +133,7 @@ class TestItsEnd:
             ({}, None),
         ],
     )
-    def test_an_exception_that_nobody_caught_ends_what_hangs_on_it(
-        self, context: dict[str, Any], where: str | None
-    ) -> None:
+    def test_an_uncaught_exception_ends_what_hangs_on_it(self, context: dict[str, Any], where: str | None) -> None:
         met: list[str] = []
         failed: list[BaseException] = []
         worker = a_worker(_internal_errors=SimpleNamespace(met=lambda where, _: met.append(where)))
@@ -280,7 +278,7 @@ class TestReadingForCursors:
 
         asyncio.run(main())
 
-    def test_a_chunk_that_was_asked_for_before_the_partition_came_back_feeds_nobody_twice(self) -> None:
+    def test_a_chunk_that_was_asked_for_before_the_partition_came_back_is_fed_once(self) -> None:
         async def main() -> None:
             reading, readers, part = self.bench()
             reading.plan(part)

@@ -1,4 +1,4 @@
-"""Nothing in the rooms is there for tests alone: vulture looks at the rooms without them.
+"""Nothing in the packages is there for tests alone: vulture looks at the packages without them.
 
 Names are all that vulture knows: what shares its name with something that is used is not found.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from vulture import Vulture  # type: ignore[import-untyped]
 
-from tests.support.repository import ROOMS, ROOT
+from tests.support.repository import PACKAGES, ROOT
 
 ALLOWED = Path(__file__).with_name("dead_code.toml")
 # Registered by a decorator, called by a framework.
@@ -31,10 +31,10 @@ class Unused:
     line: int
 
 
-def unused(root: Path, *rooms: str) -> list[Unused]:
+def unused(root: Path, *packages: str) -> list[Unused]:
     """Everything in these folders that nothing in them uses."""
     found = Vulture(ignore_decorators=DECORATORS)
-    found.scavenge([root / room for room in rooms])
+    found.scavenge([root / package for package in packages])
     items: list[Any] = found.get_unused_code(min_confidence=60)
     return [Unused(str(Path(item.filename).relative_to(root)), item.name, item.first_lineno) for item in items]
 
@@ -58,8 +58,8 @@ def judged(found: list[Unused], entries: list[dict[str, Any]]) -> tuple[list[str
 
 @pytest.fixture(scope="module")
 def judgement() -> tuple[list[str], list[str]]:
-    """Look at the rooms once."""
-    return judged(unused(ROOT, *ROOMS), tomllib.loads(ALLOWED.read_text())["allowed"])
+    """Look at the packages once."""
+    return judged(unused(ROOT, *PACKAGES), tomllib.loads(ALLOWED.read_text())["allowed"])
 
 
 def test_nothing_is_there_that_only_tests_use(judgement: tuple[list[str], list[str]]) -> None:
@@ -78,9 +78,9 @@ def test_every_entry_says_why() -> None:
 
 
 def test_dead_code_is_seen_and_a_stale_entry_too(tmp_path: Path) -> None:
-    (tmp_path / "room").mkdir()
-    (tmp_path / "room" / "a.py").write_text(
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "a.py").write_text(
         "def used(): ...\ndef dead(): ...\n@app.get('/')\ndef shown(): ...\nused()\n"
     )
-    entries = [{"in": "room/*", "names": ["gone"], "reason": "it was there once"}]
-    assert judged(unused(tmp_path, "room"), entries) == (["room/a.py:2: dead"], ["room/*: gone"])
+    entries = [{"in": "package/*", "names": ["gone"], "reason": "it was there once"}]
+    assert judged(unused(tmp_path, "package"), entries) == (["package/a.py:2: dead"], ["package/*: gone"])

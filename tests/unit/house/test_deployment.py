@@ -15,7 +15,7 @@ from hookstream.processors.delivery.worker.worker import POOL
 from hookstream.processors.open_files import connections_that_fit
 from hookstream.processors.settings import METRICS_PORTS, Settings, variable
 from tests.support.machine import IMAGES, Part
-from tests.support.repository import ROOMS, ROOT
+from tests.support.repository import PACKAGES, ROOT
 
 ROLES = ("api", "router", "deliver", "attempt-log", "replayer")
 ONE_SHOTS = {"migrate": ["migrate"], "topics": ["topics", "create"]}
@@ -144,13 +144,13 @@ def test_no_secret_is_written_down(services: dict[str, Any]) -> None:
     assert not re.search(r"://\w+:(?!\$\{)[^@/\s]+@", text)
 
 
-def test_the_image_holds_every_room_and_runs_as_nobody() -> None:
+def test_the_image_holds_every_package_and_runs_without_rights() -> None:
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     last_stage = lines[max(n for n, line in enumerate(lines) if line.startswith("FROM ")) :]
     assert "USER 10001:10001" in last_stage
     admitted = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"}
     assert (
-        set(ROOMS) | {"pyproject.toml", "requirements.lock", "requirements-dev.lock", "README.md", "LICENSE"}
+        set(PACKAGES) | {"pyproject.toml", "requirements.lock", "requirements-dev.lock", "README.md", "LICENSE"}
         == admitted
     )
 

@@ -1,4 +1,4 @@
-"""Imports between the rooms, and who may read the environment. The directions themselves are import-linter's."""
+"""Imports between the packages, and who may read the environment. The directions themselves are import-linter's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.repository import ROOMS, ROOT, python_files
+from tests.support.repository import PACKAGES, ROOT, python_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +21,8 @@ SETTINGS = Path("processors/settings.py")
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
 
 
-def bare_room_imports(source: str) -> Iterator[str]:
-    """Absolute imports of a room by the name of its folder: they work here by accident and collide elsewhere."""
+def bare_package_imports(source: str) -> Iterator[str]:
+    """Absolute imports of a package by the name of its folder: they work here by accident and collide elsewhere."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
@@ -30,7 +30,7 @@ def bare_room_imports(source: str) -> Iterator[str]:
             modules = [node.module]
         else:
             continue
-        yield from (module for module in modules if module.partition(".")[0] in ROOMS)
+        yield from (module for module in modules if module.partition(".")[0] in PACKAGES)
 
 
 def environment_reads(source: str) -> Iterator[int]:
@@ -45,17 +45,17 @@ def environment_reads(source: str) -> Iterator[int]:
 @pytest.mark.parametrize(
     "planted", ["import schemas", "from processors.cli import main", "import os, producers.x as p"]
 )
-def test_a_bare_import_of_a_room_is_seen(planted: str) -> None:
-    assert list(bare_room_imports(planted))
+def test_a_bare_import_of_a_package_is_seen(planted: str) -> None:
+    assert list(bare_package_imports(planted))
 
 
 @pytest.mark.parametrize("fine", ["from . import event", "from .schemas import x", "import hookstream.schemas"])
 def test_a_proper_import_is_not_blamed(fine: str) -> None:
-    assert not list(bare_room_imports(fine))
+    assert not list(bare_package_imports(fine))
 
 
-def test_rooms_are_imported_by_their_full_names_everywhere() -> None:
-    found = {str(path): list(bare_room_imports((ROOT / path).read_text())) for path in python_files()}
+def test_packages_are_imported_by_their_full_names_everywhere() -> None:
+    found = {str(path): list(bare_package_imports((ROOT / path).read_text())) for path in python_files()}
     assert {path: modules for path, modules in found.items() if modules} == {}
 
 
@@ -67,12 +67,12 @@ def test_a_look_at_the_environment_is_seen(planted: str) -> None:
 
 
 def test_only_the_settings_read_the_environment() -> None:
-    readers = [path for path in python_files(*ROOMS) if list(environment_reads((ROOT / path).read_text()))]
+    readers = [path for path in python_files(*PACKAGES) if list(environment_reads((ROOT / path).read_text()))]
     assert set(readers) <= {SETTINGS}
 
 
 def lint_imports(namespace: Path) -> subprocess.CompletedProcess[str]:
-    """Run import-linter with the project's contracts on the rooms below `namespace`."""
+    """Run import-linter with the project's contracts on the packages below `namespace`."""
     return subprocess.run(  # noqa: S603
         [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--config", ROOT / "pyproject.toml"],
         env={**os.environ, "PYTHONPATH": str(namespace)},
@@ -85,8 +85,8 @@ def lint_imports(namespace: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """Copy the rooms into a namespace that wins over the editable install."""
-    for path in python_files(*ROOMS):
+    """Copy the packages into a namespace that wins over the editable install."""
+    for path in python_files(*PACKAGES):
         target = tmp_path / "hookstream" / path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, target)
@@ -94,7 +94,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("room", "planted", "contract"),
+    ("package", "planted", "contract"),
     [
         ("schemas", "from hookstream.producers import x", "never back BROKEN"),
         ("producers", "import fastapi", "nothing of the server BROKEN"),
@@ -107,9 +107,9 @@ def copy(tmp_path: Path) -> Path:
         ),
     ],
 )
-def test_a_planted_forbidden_import_breaks_its_contract(copy: Path, room: str, planted: str, contract: str) -> None:
-    (copy / "hookstream" / Path(*room.split(".")) / "planted.py").write_text(f"{planted}\n")
+def test_a_planted_forbidden_import_breaks_its_contract(copy: Path, package: str, planted: str, contract: str) -> None:
+    (copy / "hookstream" / Path(*package.split(".")) / "planted.py").write_text(f"{planted}\n")
     answer = lint_imports(copy)
     assert answer.returncode == 1, answer.stdout + answer.stderr
     assert contract in answer.stdout
-    assert f"hookstream.{room}.planted" in answer.stdout
+    assert f"hookstream.{package}.planted" in answer.stdout

@@ -1,4 +1,4 @@
-"""The rooms on disk, in `pyproject.toml` and in the rules agree."""
+"""The packages on disk, in `pyproject.toml` and in the rules agree."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.support.repository import ROOMS, ROOT, kept_files, project, python_files
+from tests.support.repository import PACKAGES, ROOT, kept_files, project, python_files
 
 
 def test_every_package_on_disk_is_packaged_and_nothing_else() -> None:
-    on_disk = {path.parent for path in kept_files(*ROOMS) if path.name == "__init__.py"}
+    on_disk = {path.parent for path in kept_files(*PACKAGES) if path.name == "__init__.py"}
     assert {f"hookstream.{'.'.join(folder.parts)}" for folder in on_disk} == set(
         project()["tool"]["setuptools"]["packages"]
     )
 
 
-def test_no_python_file_of_a_room_lies_outside_a_package() -> None:
-    strays = [path for path in python_files(*ROOMS) if not (ROOT / path.parent / "__init__.py").exists()]
+def test_every_python_file_is_in_a_package() -> None:
+    strays = [path for path in python_files(*PACKAGES) if not (ROOT / path.parent / "__init__.py").exists()]
     assert strays == []
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_says_what_it_is_and_is_typed(room: str) -> None:
-    assert ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text()))
-    assert (ROOT / room / "py.typed").exists()
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_says_what_it_is_and_is_typed(package: str) -> None:
+    assert ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text()))
+    assert (ROOT / package / "py.typed").exists()
 
 
-def test_every_kind_of_data_file_in_a_room_is_packaged() -> None:
+def test_every_kind_of_data_file_in_a_package_is_packaged() -> None:
     patterns = project()["tool"]["setuptools"]["package-data"]["*"]
     packages = [Path(*name.split(".")[1:]) for name in project()["tool"]["setuptools"]["packages"]]
     packaged = {path.relative_to(ROOT) for folder in packages for p in patterns for path in (ROOT / folder).glob(p)}
-    data = {path for path in kept_files(*ROOMS) if path.suffix != ".py"}
+    data = {path for path in kept_files(*PACKAGES) if path.suffix != ".py"}
     assert data - packaged == set()
 
 

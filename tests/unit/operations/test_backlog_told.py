@@ -171,7 +171,7 @@ def test_each_is_told_how_its_own_endpoints_are_alone(log: Log, monkeypatch: pyt
     assert [client for client, _ in owed.read(ClientId(TWO), lambda _clients: {}).health] == [TWO]
 
 
-def test_nobody_is_asked_about_the_hooks_of_others(log: Log) -> None:
+def test_no_worker_is_asked_about_the_hooks_of_others(log: Log) -> None:
     log.send(ONE, 3)
     log.send(TWO, 3)
     asked: list[set[ClientId]] = []

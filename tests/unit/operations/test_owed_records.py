@@ -82,7 +82,7 @@ def test_a_backlog_behind_a_cursor_is_owed_though_the_committed_offset_is_at_the
     decoded = scan(log, records, seen)
     assert counts(log, seen) == {ONE: 38}
     assert log.hooks[ONE].owed(ONE, seen)[1] == 20
-    assert all(at % 2 == 0 for at in decoded), "nobody else's records are decoded"
+    assert all(at % 2 == 0 for at in decoded), "no other partition's records are decoded"
 
 
 def test_a_resource_has_a_cursor_of_its_own_beside_its_hooks() -> None:

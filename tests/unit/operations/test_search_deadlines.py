@@ -125,9 +125,9 @@ def delivery_log(kafka: SlowKafka) -> KafkaDeliveryLog:
 
 
 def dead_letters(kafka: SlowKafka) -> KafkaDeadLetters:
-    nobody: Any = None
+    unused: Any = None
     made = KafkaDeadLetters(
-        KAFKA, TOPICS, catalogue=Catalogue.shipped(), schemas=no_schema, writer=nobody, events=nobody
+        KAFKA, TOPICS, catalogue=Catalogue.shipped(), schemas=no_schema, writer=unused, events=unused
     )
     made._monotonic_s = kafka
     return made

@@ -95,10 +95,10 @@ def test_a_deployment_s_options_win_over_what_one_client_wants_for_itself(
 
 def test_only_the_module_of_the_configurations_mixes_a_deployment_s_options_in() -> None:
     """So that no client can get the order wrong; what it wants for itself goes in as `own`."""
-    rooms = Path(kafka_module.__file__).parent
+    packages = Path(kafka_module.__file__).parent
     mixes = re.compile(r"\.options\b|\*\*(reader|producer|group_consumer)_config\(")
-    found = {path.name for path in rooms.rglob("*.py") if mixes.search(path.read_text())}
-    assert found == {"kafka.py", "parts.py"}  # parts.py hands them to the producers' room, without those it refuses
+    found = {path.name for path in packages.rglob("*.py") if mixes.search(path.read_text())}
+    assert found == {"kafka.py", "parts.py"}  # parts.py hands them to the producers' package, without those it refuses
 
 
 def test_only_the_mock_is_asked_often() -> None:

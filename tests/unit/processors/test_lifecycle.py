@@ -1,4 +1,4 @@
-"""Waiting for what is away, readiness, and the settings to stop."""
+"""Waiting for what is unavailable, readiness, and the settings to stop."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_what_is_refused_is_not_asked_again() -> None:
     assert away.calls == 1
 
 
-def test_waiting_ends_when_somebody_asks_to_stop() -> None:
+def test_waiting_ends_when_a_stop_is_asked_for() -> None:
     stop = StopSignal()
     stop.ask()
     with pytest.raises(StoppedError):
@@ -71,7 +71,7 @@ def test_a_process_is_ready_when_every_part_is() -> None:
     assert health.reasons == {"kafka": "gone"}
 
 
-def test_a_wait_ends_early_when_somebody_asks() -> None:
+def test_a_wait_ends_early_when_a_stop_is_asked_for() -> None:
     stop = StopSignal()
     assert not stop.wait(0)
     stop.ask()

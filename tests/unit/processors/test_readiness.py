@@ -43,7 +43,7 @@ def test_an_answer_that_is_late_is_none() -> None:
     assert check() is None
 
 
-def test_it_is_repeated_until_somebody_asks_to_stop() -> None:
+def test_it_is_repeated_until_a_stop_is_asked_for() -> None:
     stop = StopSignal()
     asked: list[None] = []
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NAMES = TopicNames("p.")
 EVENTS, DELIVERIES, TABLE = NAMES.events("lead"), NAMES.deliveries, NAMES.subscriptions
 DAY_MS = 86_400_000
-# What a broker has where nobody set anything.
+# A broker's defaults.
 DEFAULTS = {
     "cleanup.policy": "delete",
     "message.timestamp.type": "CreateTime",

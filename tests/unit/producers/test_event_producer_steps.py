@@ -179,7 +179,7 @@ def test_a_full_queue_is_waited_for_and_given_up_at_its_deadline(
     with pytest.raises(QueueFullError) as caught:
         producer.produce(EVENT)
     assert caught.value.retriable
-    producer.flush(0.0)  # what was not accepted is awaited by nobody
+    producer.flush(0.0)  # what was not accepted is not awaited
 
     kafka.on_poll = lambda: setattr(kafka, "room", 1)
     producer.produce(EVENT)

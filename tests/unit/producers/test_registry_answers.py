@@ -40,7 +40,7 @@ class Answers:
 
 
 class Time:
-    """Passes while somebody sleeps."""
+    """Passes while the client sleeps."""
 
     def __init__(self) -> None:
         self.now = 100.0

@@ -49,7 +49,7 @@ VALUE = event_encoder(CATALOGUE, "property", EVENT)(values.EVENT)
 
 @dataclass
 class Clock:
-    """Time that passes while somebody polls."""
+    """Time that passes while the router polls."""
 
     now: float = 100.0
 

@@ -74,7 +74,7 @@ def test_the_schema_id_is_big_endian() -> None:
         HEADER + b"\xff" * 12,  # a length without end
         HEADER + b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01",  # 2^63 - 1 bytes, allegedly
         HEADER + b"\x02\xff",  # no UTF-8
-        b"\x00\x00\x00\x00\x08\x06foo",  # a schema that nobody knows
+        b"\x00\x00\x00\x00\x08\x06foo",  # an unknown schema
     ],
 )
 def test_what_is_no_record_is_undecodable(data: bytes | None) -> None:

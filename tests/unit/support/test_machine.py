@@ -39,7 +39,7 @@ def test_a_given_part_is_chosen_without_probing_the_machine() -> None:
 
 
 @pytest.mark.parametrize("part", Part)
-def test_a_part_that_a_test_hurts_is_never_somebody_elses(part: Part) -> None:
+def test_a_part_that_a_test_hurts_is_always_started_by_it(part: Part) -> None:
     assert Source.GIVEN not in own(ORDER[part])
     assert len(own(ORDER[part])) == len(ORDER[part]) - 1
 

@@ -76,7 +76,7 @@ signal.pause()
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process runs; a zombie that nobody collects does not."""
+    """Whether the process runs; a zombie that is not reaped does not."""
     try:
         os.kill(pid, 0)
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

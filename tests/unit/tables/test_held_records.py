@@ -1,4 +1,4 @@
-"""A reader of a table waits for the schema registry, as often as it is away, and says so each time."""
+"""A reader of a table waits for the schema registry, as often as it is unavailable, and says so each time."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Registry:
 
 @dataclass
 class Clock:
-    """Time that passes when somebody waits."""
+    """Time that passes when the reader waits."""
 
     now: float = 0.0
 

@@ -25,7 +25,7 @@ class Reader:
         self.closed = True
 
 
-@pytest.mark.parametrize("error", [KafkaRefusedError("no"), ValueError("a row of somebody's"), KeyError()])
+@pytest.mark.parametrize("error", [KafkaRefusedError("no"), ValueError("a row of a client's"), KeyError()])
 def test_what_ends_the_reading_is_told_and_the_reader_closed(error: Exception) -> None:
     reader, told = Reader(error), list[Exception]()
     thread = TableThread(reader, failed=told.append)
