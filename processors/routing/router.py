@@ -30,8 +30,8 @@ from hookstream.processors.errors import ProcessorError, ProduceFailedError, Sto
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import RETRIABLE, Health, StopSignal, until_available
 from hookstream.processors.metrics import Metrics
+from hookstream.processors.tables.subscription_reader import SubscriptionReader, apply_rows
 from hookstream.processors.tables.subscription_table import Route, SubscriptionTable
-from hookstream.processors.tables.table_reader import TableReader
 from hookstream.processors.topic_specs import DEAD_LETTER_EXTRA_BYTES
 from hookstream.producers.errors import (
     NotRegisteredError,
@@ -102,11 +102,11 @@ class Router:
         self._now_ms = now_ms
         self._tracing = config.tracing
         topics, texts = config.topics, registry.schema_text_by_id
-        self._reader = TableReader(
+        self._reader = SubscriptionReader(
             config.kafka,
             topics.subscriptions,
             decode=subscription_decoder(texts),
-            deliver=lambda batch: batch.apply_to(self.table),
+            deliver=lambda batch: apply_rows(batch, self.table),
         )
         self._source = Source(
             config.kafka,

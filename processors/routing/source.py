@@ -26,8 +26,8 @@ from hookstream.processors.kafka import (
     watermarks,
 )
 from hookstream.processors.lifecycle import StopSignal, until_available
+from hookstream.processors.tables.subscription_reader import SubscriptionReader
 from hookstream.processors.tables.subscription_table import SubscriptionTable
-from hookstream.processors.tables.table_reader import TableReader
 from hookstream.processors.topics import topic_ids
 from hookstream.schemas.event import Event
 
@@ -57,7 +57,7 @@ class Source:
         group: str,
         decoders: Mapping[str, Decoder],
         table: SubscriptionTable,
-        reader: TableReader,
+        reader: SubscriptionReader,
         drain: Callable[[], object],
         stop: StopSignal,
     ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hookstream.processors.tables.endpoint_settings import ControlReader
+from hookstream.processors.tables.endpoint_settings import EndpointSettingsReader
 from hookstream.schemas.control import SkippedDelivery
 from hookstream.schemas.delivery import DeadLetterReason
 from tests.support.targets import OK, Reply
@@ -152,12 +152,12 @@ def test_nothing_is_sent_before_all_settings_is_known(world: DeliveryWorld, monk
     world.send(paused, range(5), partition=0)
     world.wanted(paused, paused=True)
     may_read = threading.Event()
-    step = ControlReader.step
+    step = EndpointSettingsReader.step
 
-    def slow(reader: ControlReader, timeout_s: float) -> int:
+    def slow(reader: EndpointSettingsReader, timeout_s: float) -> int:
         return step(reader, timeout_s) if may_read.wait(timeout_s) else 0
 
-    monkeypatch.setattr(ControlReader, "step", slow)
+    monkeypatch.setattr(EndpointSettingsReader, "step", slow)
     worker = world.start(ready=False)
     eventually(lambda: "table" not in worker.health.reasons, 30)
     with pytest.raises(AssertionError):

@@ -20,11 +20,12 @@ if __name__ == "__main__":
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.operations.relays.endpoint_settings import EndpointSettingsRelay, EndpointSettingsRelayConfig
 from hookstream.processors.operations.relays.endpoint_settings_writer import EndpointSettingsWriter
-from hookstream.processors.tables.endpoint_settings import ControlReader
+from hookstream.processors.tables.endpoint_settings import EndpointSettingsReader
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
 from hookstream.schemas.catalogue import Catalogue, InternalSchema
 from hookstream.schemas.codec import endpoint_settings_decoder, endpoint_settings_encoder
+from hookstream.schemas.control import EndpointSettings
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions
 from tests.support.subscription_relay import now_ms
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hookstream.processors.tables.endpoint_settings import SettingsBatch
-    from hookstream.schemas.control import EndpointSettings
     from hookstream.schemas.topics import TopicNames
     from hookstream.subscriptions.endpoint_settings_publication import PublishedSettings
 
@@ -55,14 +55,16 @@ class ControlTopic:
         create_topics(kafka, [spec for spec in specs if spec.name == names.control], replication_factor=1)
         return cls(kafka, names.control)
 
-    def reader(self, deliver: Callable[[SettingsBatch], None]) -> ControlReader:
+    def reader(self, deliver: Callable[[SettingsBatch], None]) -> EndpointSettingsReader:
         """Read it as the relay does."""
-        return ControlReader(self.kafka, self.name, decode=DECODE, deliver=deliver)
+        return EndpointSettingsReader(self.kafka, self.name, decode=DECODE, deliver=deliver)
 
     def settings(self) -> list[EndpointSettings]:
         """Everything that is in it now."""
         found: list[EndpointSettings] = []
-        reader = self.reader(lambda batch: found.extend(wanted for _, _, wanted in batch.settings))
+        reader = self.reader(
+            lambda batch: found.extend(each.row for each in batch.records if isinstance(each.row, EndpointSettings))
+        )
         reader.open()
         try:
             ends = time.monotonic() + 20

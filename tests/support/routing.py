@@ -12,7 +12,7 @@ from hookstream.processors.kafka import KafkaConfig, make_consumer, make_produce
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
 from hookstream.processors.routing.router import Router, RouterConfig
-from hookstream.processors.tables.table_reader import PARTITION
+from hookstream.processors.tables.subscription_reader import PARTITION
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics, register_schemas
 from hookstream.producers.registry import SchemaRegistry

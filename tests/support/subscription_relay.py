@@ -22,7 +22,7 @@ from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.operations.relays.resync import ResyncReport, resync
 from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
 from hookstream.processors.operations.relays.subscriptions import ChangeRelay, RelayConfig
-from hookstream.processors.tables.table_reader import TableReader
+from hookstream.processors.tables.subscription_reader import SubscriptionReader
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
 from hookstream.schemas.catalogue import Catalogue, InternalSchema
@@ -34,7 +34,7 @@ from tests.support.subscriptions_api import Api
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hookstream.processors.tables.table_reader import TableBatch
+    from hookstream.processors.tables.subscription_reader import TableBatch
     from hookstream.schemas.topics import TopicNames
 
 SCHEMA_ID = 1
@@ -69,9 +69,9 @@ class Topic:
         """Write to it as the relay does."""
         return SubscriptionWriter(self.kafka, self.name, encode=ENCODE)
 
-    def reader(self, deliver: Callable[[TableBatch], None]) -> TableReader:
+    def reader(self, deliver: Callable[[TableBatch], None]) -> SubscriptionReader:
         """Read it as the relay does."""
-        return TableReader(self.kafka, self.name, decode=DECODE, deliver=deliver)
+        return SubscriptionReader(self.kafka, self.name, decode=DECODE, deliver=deliver)
 
     def records(self) -> list[Record]:
         """Everything that is in it now."""

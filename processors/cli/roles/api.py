@@ -36,8 +36,8 @@ from hookstream.processors.readiness import RepeatedCheck
 from hookstream.processors.routing.progress import CommittedProgress
 from hookstream.processors.serving.connections import ConnectionLimits
 from hookstream.processors.serving.server import HttpServer
-from hookstream.processors.tables.endpoint_settings import ControlReader, SettingsBatch
-from hookstream.processors.tables.table_reader import TableBatch, TableReader
+from hookstream.processors.tables.endpoint_settings import EndpointSettingsReader, SettingsBatch
+from hookstream.processors.tables.subscription_reader import SubscriptionReader, TableBatch
 from hookstream.processors.topics import check_topics
 from hookstream.producers.errors import DeliveryFailedError, NotRegisteredError, ProducerError
 from hookstream.producers.event_producer import EventProducer
@@ -199,12 +199,12 @@ def row_encoder(parts: Parts) -> RowEncoder:
     return encode
 
 
-def table_readers(parts: Parts) -> Callable[[Callable[[TableBatch], None]], TableReader]:
+def table_readers(parts: Parts) -> Callable[[Callable[[TableBatch], None]], SubscriptionReader]:
     """Make readers of the subscriptions topic that hand over what they read."""
 
-    def make(deliver: Callable[[TableBatch], None]) -> TableReader:
+    def make(deliver: Callable[[TableBatch], None]) -> SubscriptionReader:
         decode = subscription_decoder(parts.registry.schema_text_by_id)
-        return TableReader(parts.kafka, parts.topics.subscriptions, decode=decode, deliver=deliver)
+        return SubscriptionReader(parts.kafka, parts.topics.subscriptions, decode=decode, deliver=deliver)
 
     return make
 
@@ -237,12 +237,12 @@ def _replay_encoder(parts: Parts) -> Callable[[Delivery], bytes]:
     return encode
 
 
-def _settings_readers(parts: Parts) -> Callable[[Callable[[SettingsBatch], None]], ControlReader]:
+def _settings_readers(parts: Parts) -> Callable[[Callable[[SettingsBatch], None]], EndpointSettingsReader]:
     """Make readers of the control topic that hand over what they read."""
 
-    def make(deliver: Callable[[SettingsBatch], None]) -> ControlReader:
+    def make(deliver: Callable[[SettingsBatch], None]) -> EndpointSettingsReader:
         decode = endpoint_settings_decoder(parts.registry.schema_text_by_id)
-        return ControlReader(parts.kafka, parts.topics.control, decode=decode, deliver=deliver)
+        return EndpointSettingsReader(parts.kafka, parts.topics.control, decode=decode, deliver=deliver)
 
     return make
 

@@ -38,9 +38,10 @@ from hookstream.processors.errors import StoppedError
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import RETRIABLE, Health, StopSignal, until_available
 from hookstream.processors.metrics import Metrics
-from hookstream.processors.tables.endpoint_settings import ControlReader, ControlTable, SettingsBatch
+from hookstream.processors.tables.endpoint_settings import EndpointSettingsReader, EndpointSettingsTable, SettingsBatch
+from hookstream.processors.tables.subscription_reader import SubscriptionReader, TableBatch, apply_rows
 from hookstream.processors.tables.subscription_table import SubscriptionTable
-from hookstream.processors.tables.table_reader import TableBatch, TableReader, TableThread
+from hookstream.processors.tables.table_thread import TableThread
 from hookstream.processors.topic_specs import DEAD_LETTER_EXTRA_BYTES
 from hookstream.processors.topics import cluster_id, topic_ids
 from hookstream.producers.errors import NotRegisteredError
@@ -147,14 +148,14 @@ class DeliveryWorker:
         self._schemas = KnownSchemas(registry.schema_text_by_id)
         self._fetcher = SchemaFetcher(self._schemas, health=health, stop=stop, failed=self._fail)
         self.table = SubscriptionTable()
-        self._reader = TableReader(
+        self._reader = SubscriptionReader(
             config.kafka,
             config.topics.subscriptions,
             decode=subscription_decoder(registry.schema_text_by_id),
             deliver=self._bring_rows,
         )
-        self.settings = ControlTable()
-        self._settings_reader = ControlReader(
+        self.settings = EndpointSettingsTable()
+        self._settings_reader = EndpointSettingsReader(
             config.kafka,
             config.topics.control,
             decode=endpoint_settings_decoder(registry.schema_text_by_id),
@@ -454,6 +455,6 @@ class DeliveryWorker:
             self._deliveries.settings_changed(wanted.client, wanted.target_digest)
 
     def _apply_rows(self, batch: TableBatch) -> None:
-        batch.apply_to(self.table)
+        apply_rows(batch, self.table)
         if self._deliveries.waiting_for_table:
             self._deliveries.start_waiting()

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import structlog
 
 from hookstream.processors.errors import ExpiredRecordsError, KafkaUnavailableError
-from hookstream.processors.tables.endpoint_settings import ControlReader, SettingsBatch
+from hookstream.processors.tables.endpoint_settings import EndpointSettingsReader, SettingsBatch
 from hookstream.producers.errors import RegistryError
+from hookstream.schemas.control import EndpointSettings
 from hookstream.subscriptions.database import NowMs, Sessions
 from hookstream.subscriptions.endpoint_settings_publication import (
     PublishedSettings,
@@ -49,7 +50,7 @@ class EndpointSettingsRelay:
         self,
         sessions: Sessions,
         publisher: SettingsPublisher,
-        make_reader: Callable[[Callable[[SettingsBatch], None]], ControlReader],
+        make_reader: Callable[[Callable[[SettingsBatch], None]], EndpointSettingsReader],
         *,
         now_ms: NowMs,
         config: EndpointSettingsRelayConfig | None = None,
@@ -60,7 +61,7 @@ class EndpointSettingsRelay:
         self._make_reader = make_reader
         self._now_ms = now_ms
         self._config = config or EndpointSettingsRelayConfig()
-        self._reader: ControlReader | None = None
+        self._reader: EndpointSettingsReader | None = None
         self._past: list[PublishedSettings] | None = None
         self._read: list[PublishedSettings] = []
         self._woken = threading.Event()
@@ -152,7 +153,7 @@ class EndpointSettingsRelay:
             self._past = None
         return self._past is None
 
-    def _opened(self) -> ControlReader:
+    def _opened(self) -> EndpointSettingsReader:
         reader = self._make_reader(self._take)
         reader.open()
         self._past = []
@@ -161,6 +162,7 @@ class EndpointSettingsRelay:
 
     def _take(self, batch: SettingsBatch) -> None:
         self._read += [
-            PublishedSettings(wanted=wanted, partition=partition, offset=offset)
-            for partition, offset, wanted in batch.settings
+            PublishedSettings(wanted=row, partition=partition, offset=offset)
+            for partition, offset, _, row in batch.records
+            if isinstance(row, EndpointSettings)
         ]

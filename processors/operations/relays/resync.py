@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias
 
 import structlog
 
-from hookstream.processors.tables.table_reader import TableBatch
+from hookstream.processors.tables.subscription_reader import TableBatch
 from hookstream.schemas.hook import Hook, ResyncMark
 from hookstream.subscriptions.changes import ChangePublisher
 from hookstream.subscriptions.database import NowMs, Sessions
@@ -105,7 +105,8 @@ def _read(open_reader: OpenReader) -> tuple[dict[SubscriptionKey, Hook], str]:
     seen: dict[SubscriptionKey, Hook] = {}
 
     def take(batch: TableBatch) -> None:
-        for _, _, row in batch.records:
+        for record in batch.records:
+            row = record.row
             if isinstance(row, Hook):
                 key = (row.client, row.event)
                 known = seen.get(key)

@@ -8,7 +8,7 @@ from typing import Self
 
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.operations.acknowledged_writer import AcknowledgedWriter, NewRecord
-from hookstream.processors.tables.table_reader import PARTITION
+from hookstream.processors.tables.subscription_reader import PARTITION
 from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook, ResyncMark
 
 _LINGER_MS = 1.0

@@ -26,7 +26,7 @@ from typing import Protocol
 import structlog
 
 from hookstream.processors.errors import ExpiredRecordsError, KafkaUnavailableError
-from hookstream.processors.tables.table_reader import TableBatch
+from hookstream.processors.tables.subscription_reader import TableBatch
 from hookstream.producers.errors import RegistryError
 from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook
 from hookstream.subscriptions.changes import ChangePublisher
@@ -232,7 +232,7 @@ class ChangeRelay:
 
     def _take(self, batch: TableBatch) -> None:
         """Remember what was read until it was judged."""
-        for offset, record_key, row in batch.records:
+        for _, offset, record_key, row in batch.records:
             key = parse_subscription_record_key(record_key)
             if key is None:
                 if record_key != RESYNC_MARK_KEY:

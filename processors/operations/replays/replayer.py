@@ -16,8 +16,8 @@ import structlog
 from hookstream.processors.errors import KafkaUnavailableError, ProcessorError, StoppedError
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import RETRIABLE, Health, StopSignal, until_available
+from hookstream.processors.tables.subscription_reader import SubscriptionReader, apply_rows
 from hookstream.processors.tables.subscription_table import SubscriptionTable
-from hookstream.processors.tables.table_reader import TableReader
 from hookstream.producers.errors import NotRegisteredError, RegistryError
 from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.catalogue import Catalogue, subject
@@ -75,11 +75,11 @@ class Replayer:
         self._lease = Lease(owner=uuid.uuid4().hex, lasts_ms=round(config.lease_s * 1000))
         topics, texts = config.topics, registry.schema_text_by_id
         self.table = SubscriptionTable()
-        self._reader = TableReader(
+        self._reader = SubscriptionReader(
             config.kafka,
             topics.subscriptions,
             decode=subscription_decoder(texts),
-            deliver=lambda batch: batch.apply_to(self.table),
+            deliver=lambda batch: apply_rows(batch, self.table),
         )
         self._events = {
             topics.events(namespace): event_decoder(config.catalogue, namespace, texts)

@@ -28,8 +28,8 @@ from sqlalchemy.orm import Session
 from hookstream.processors.errors import ForeignTableError, ProcessorError
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import StopSignal
+from hookstream.processors.tables.subscription_reader import SubscriptionReader
 from hookstream.processors.tables.subscription_table import SubscriptionTable
-from hookstream.processors.tables.table_reader import TableReader
 from hookstream.schemas.hook import HookId
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.database import NowMs, Sessions, transact
@@ -82,7 +82,7 @@ class RunParts:
     sessions: Sessions
     lookup: WindowLookup
     table: SubscriptionTable
-    reader: TableReader
+    reader: SubscriptionReader
     writer: ReplayWriter
     selection: Callable[[StoredReplay], Selection]
     stop: StopSignal

@@ -10,7 +10,8 @@ from sqlalchemy import select
 
 from hookstream.processors.errors import ExpiredRecordsError, KafkaUnavailableError
 from hookstream.processors.operations.relays.endpoint_settings import EndpointSettingsRelay
-from hookstream.processors.tables.endpoint_settings import SeenSettings, SettingsBatch
+from hookstream.processors.tables.compacted_topic_reader import TopicRecord
+from hookstream.processors.tables.endpoint_settings import SettingsBatch
 from hookstream.subscriptions.database import open_database, open_sessions, reading, transact
 from hookstream.subscriptions.endpoint_settings import row_of
 from hookstream.subscriptions.endpoint_settings_publication import PublishedSettings
@@ -46,7 +47,7 @@ class Topic:
             PublishedSettings(wanted=wanted, partition=0, offset=first + index) for index, wanted in enumerate(settings)
         ]
 
-    def reader(self, deliver: Callable[[SettingsBatch], None]) -> Any:  # in place of a ControlReader
+    def reader(self, deliver: Callable[[SettingsBatch], None]) -> Any:  # in place of a EndpointSettingsReader
         """Make a reader."""
         return Reader(self, deliver)
 
@@ -76,7 +77,8 @@ class Reader:
             raise ExpiredRecordsError("cut")
         if self.position >= len(self.topic.settings):
             return 0
-        seen = SeenSettings(0, self.position, self.topic.settings[self.position])
+        settings: EndpointSettings | None = self.topic.settings[self.position]
+        seen = TopicRecord(0, self.position, None, settings)
         self.position += 1
         self.deliver(SettingsBatch([seen], {0: self.position}))
         return 1

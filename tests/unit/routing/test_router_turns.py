@@ -19,7 +19,7 @@ from hookstream.processors.routing.commit_note import CommitNote
 from hookstream.processors.routing.delivery_writer import RecordTooLargeError
 from hookstream.processors.routing.pipeline import Batch, Pipeline
 from hookstream.processors.routing.router import Router, RouterConfig
-from hookstream.processors.tables import table_reader
+from hookstream.processors.tables import compacted_topic_reader
 from hookstream.producers.errors import (
     NotRegisteredError,
     RegistryError,
@@ -201,7 +201,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     rows = ScriptedConsumer(deque([[record(subscription_encoder(ROW)(HOOK), offset=0)]]), end=1)
     slept: list[float] = []
     monkeypatch.setattr(source_module, "make_consumer", group.made)
-    monkeypatch.setattr(table_reader, "make_consumer", lambda _config: rows)
+    monkeypatch.setattr(compacted_topic_reader, "make_consumer", lambda _config: rows)
     monkeypatch.setattr(module, "DeliveryWriter", writer)
     monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(source_module, "time", clock)

@@ -13,7 +13,8 @@ from sqlalchemy import update
 from hookstream.processors.errors import ExpiredRecordsError, KafkaUnavailableError
 from hookstream.processors.operations.relays.resync import resync
 from hookstream.processors.operations.relays.subscriptions import ChangeRelay, RelayConfig
-from hookstream.processors.tables.table_reader import UNREADABLE, TableBatch
+from hookstream.processors.tables.compacted_topic_reader import UNREADABLE, TopicRecord
+from hookstream.processors.tables.subscription_reader import TableBatch
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook, HookState, ResyncMark, Revision
 from hookstream.subscriptions.database import transact
@@ -102,7 +103,8 @@ class MemoryReader:
         batch = self.topic.records[self.position : self.position + 2]
         self.position += len(batch)
         if batch:
-            self.deliver(TableBatch(batch, self.position))  # type: ignore[arg-type]  # rows of the test's choice
+            records = [TopicRecord(0, *each) for each in batch]
+            self.deliver(TableBatch(records, {0: self.position}))  # type: ignore[arg-type]  # rows of the test's choice
         return len(batch)
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hookstream.processors.errors import KafkaRefusedError
-from hookstream.processors.tables.table_reader import TableThread
+from hookstream.processors.tables.table_thread import TableThread
 
 
 class Reader:
