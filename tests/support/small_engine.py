@@ -16,6 +16,8 @@ from hookstream.processors.delivery.engine.outcome import DELIVERED, FAILED, Out
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE, Snapshot
 from hookstream.processors.delivery.engine.policy import EnginePolicy
 from hookstream.processors.delivery.engine.tracker import SettledSet
+from hookstream.schemas.control import EndpointSettings, SkippedDelivery, target_digest
+from hookstream.schemas.delivery import DeliveryId
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState, Revision
 from tests.support.values import DELIVERY
@@ -37,6 +39,13 @@ class Table(dict[tuple[int, str], Hook]):
         return super().get((client, event))
 
 
+class Settings(dict[tuple[int, bytes], EndpointSettings]):
+    """The operators' settings of each endpoint."""
+
+    def get(self, client: int, digest: bytes) -> EndpointSettings | None:  # type: ignore[override]
+        return super().get((client, digest))
+
+
 class SmallEngine:
     """One partition. Records are written to `logs` and read at once; a resource is a number; a turn is asked for."""
 
@@ -46,6 +55,7 @@ class SmallEngine:
         self.now: float = START_S if before is None else before.now
         self.wall_ms: int = START_MS if before is None else before.wall_ms
         self.table: Table = Table() if before is None else before.table
+        self.settings: Settings = Settings() if before is None else before.settings
         self.logs: tuple[list[Delivery], list[Delivery]] = ([], []) if before is None else before.logs
         self.dead_letters: list[tuple[StreamIndex, Pending, DeadLetterReason]] = []
         self.notices: list[tuple[int, NoticeKind]] = []
@@ -62,6 +72,7 @@ class SmallEngine:
             starts=(_start(commits and commits[LIVE]), _start(commits and commits[REPLAY])),
             now=self.now,
             wall_ms=self.wall_ms,
+            settings=self.settings,
         )
 
     # -- what the engine asks for ----------------------------------------------------------------------------------
@@ -100,11 +111,27 @@ class SmallEngine:
         self.engine.row_changed(row.client, row.event)
         return row
 
+    def operate(self, row: Hook, **changes: Any) -> None:
+        """Change the operators' settings of a hook's endpoint and let the engine follow them."""
+        key = (row.client, target_digest(row.target))
+        known = self.settings.get(*key) or EndpointSettings(client=row.client, target_digest=key[1])
+        self.settings[key] = replace(known, **changes)
+        self.engine.settings_changed(*key)
+
+    def skip(self, row: Hook, offset: int) -> None:
+        """Let an operator skip one delivery of the live log."""
+        skipped = SkippedDelivery(
+            delivery_id=self.logs[LIVE][offset].id, at_ms=self.wall_ms, asked_by="operator", reason="poison"
+        )
+        self.operate(row, skipped=(skipped,))
+
     def read(self, row: Hook, *resources: int, stream: StreamIndex = LIVE, **changes: Any) -> None:
         """Append one record for each resource to the log, and let live reading read it."""
         for resource in resources:
             ids = {"hook_id": row.id, "hook_revision": row.revision, "client": row.client, "event": row.event}
-            record = replace(DELIVERY, **{**ids, "concept_id": resource, "replayed_at_ms": 0, "live_end": 0, **changes})
+            made = DeliveryId(f"msg_{stream}_{len(self.logs[stream])}")
+            first = {"id": made, "concept_id": resource, "replayed_at_ms": 0, "live_end": 0}
+            record = replace(DELIVERY, **{**ids, **first, **changes})
             offset = len(self.logs[stream])
             self.logs[stream].append(record)
             self.engine.read(stream, offset, record, 100)
@@ -127,12 +154,13 @@ class SmallEngine:
         return post
 
     def probe(self, row: Hook) -> Post:
-        """Take the next probe of a hook's endpoint when it is due, after a reading of what it may take if need be."""
+        """Take the next probe of a hook's endpoint when it is due, after readings of what it may take if need be."""
         self.wait(max(0.0, self.endpoint(row).health.probe_at - self.now))
         found = self.send()
-        if not found:
-            self.catch_up()
-            found = self.send()
+        for _ in range(2):  # a round that has ended is followed by one from the start
+            if not found:
+                self.catch_up()
+                found = self.send()
         (post,) = found
         assert post.probe
         return post

@@ -69,18 +69,6 @@ def test_a_quarantine_is_ended_by_a_probe_with_the_window_as_it_was() -> None:
     assert not small.stream().owing
 
 
-def test_the_probes_take_a_record_of_another_resource_each_time() -> None:
-    small = SmallEngine()
-    row = small.row()
-    small.quarantine(row)
-    probed = []
-    for _ in range(4):
-        post = small.probe(row)
-        probed.append(post.pending.delivery.concept_id)
-        small.answer(post, FAILED)
-    assert probed == [101, 102, 101, 102]
-
-
 def test_a_resource_behind_a_cursor_takes_along_what_other_hooks_of_the_endpoint_are_owed_of_it() -> None:
     """Or a later record of the resource would overtake the one that waits for its retry."""
     small = SmallEngine(near_s=0.5)

@@ -135,34 +135,6 @@ def test_a_replay_waits_for_the_first_delivery_of_its_resource_and_hook() -> Non
     assert small.send_one().pending.stream == REPLAY
 
 
-def test_a_probe_takes_the_lowest_record_that_its_resource_is_owed() -> None:
-    small = SmallEngine()
-    row = small.row()
-    small.read(row, 101)
-    small.quarantine(row)
-    assert small.probe(row).pending.offset == 0
-
-
-def test_an_endpoint_has_one_probe_in_flight() -> None:
-    small = SmallEngine()
-    row = small.row()
-    small.quarantine(row)
-    small.probe(row)
-    small.wait(small.policy.probe_max_s)
-    small.engine.ledger.wake(small.endpoint(row))
-    assert small.send() == []
-
-
-def test_a_record_that_is_on_its_way_to_the_dead_letters_is_not_probed_with() -> None:
-    small = SmallEngine()
-    row = small.row()
-    small.quarantine(row)
-    small.endpoint(row).health.skipped = {small.logs[0][0].id: small.wall_ms + 1}
-    small.wait(small.policy.probe_first_s)
-    assert small.send() == []
-    assert {reason for _, _, reason in small.dead_letters} == {DeadLetterReason.SKIPPED}
-
-
 def test_requests_are_numbered_from_one() -> None:
     small = SmallEngine()
     small.read(small.row(), 1)

@@ -140,15 +140,3 @@ def test_a_change_keeps_the_clocks_of_a_hook_that_stays() -> None:
     small.change(row, rate_limit_per_s=5.0)
     (clock,) = small.backlog(row).clocks.values()
     assert clock == LaneClock(1, 1, small.now + 1.0, spent=False, first_failed_ms=small.wall_ms)
-
-
-def test_the_probes_of_an_endpoint_begin_again_when_one_of_its_hooks_comes_back() -> None:
-    """What the hook owes may lie below what they have passed."""
-    small = SmallEngine()
-    row = small.row()
-    small.quarantine(row)
-    small.change(row)
-    small.wait(small.policy.probe_first_s)
-    assert not small.send()  # the heads that it knew are forgotten: the log is read first
-    small.catch_up()
-    assert offsets(small.send()) == [0]

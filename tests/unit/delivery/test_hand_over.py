@@ -1,0 +1,122 @@
+"""A backlog cursor rejoins the live reading when it has read to the position, and its group with it."""
+
+from __future__ import annotations
+
+from hookstream.processors.delivery.engine.model import LIVE
+from hookstream.processors.delivery.engine.outcome import FAILED
+from hookstream.schemas.hook import Hook, HookState, Revision
+from tests.support.small_engine import SmallEngine, offsets
+
+
+def disabled(small: SmallEngine, *numbers: int) -> list[Hook]:
+    """Hooks of one target that are disabled, with one record each of the same resource."""
+    rows = [small.row(number, state=HookState.DISABLED) for number in numbers]
+    for row in rows:
+        small.read(row, 1)
+    return rows
+
+
+def enable(small: SmallEngine, rows: list[Hook]) -> list[Hook]:
+    """The next revisions, enabled."""
+    return [small.change(row, state=HookState.ENABLED) for row in rows]
+
+
+def test_what_a_cursor_has_read_to_the_end_is_in_the_window_again() -> None:
+    small = SmallEngine()
+    enable(small, disabled(small, 1, 2))
+    small.catch_up()
+    assert small.window() == [0, 1]
+    assert not small.stream().owing
+    assert small.snapshot().offset == 0
+
+
+def test_a_cursor_that_has_not_read_to_the_position_stays() -> None:
+    small = SmallEngine()
+    (row,) = enable(small, disabled(small, 1))
+    small.read(row, 1)
+    assert small.window() == []
+    small.wait(small.policy.meet_every_s)
+    assert small.window() == []
+
+
+def test_a_cursor_close_to_the_position_is_given_what_the_live_reading_has_just_read() -> None:
+    """Or it would never reach the position of a busy log."""
+    small = SmallEngine()
+    (row,) = enable(small, disabled(small, 1))
+    small.read_owed()
+    small.read(row, 2)
+    assert small.window() == []
+    small.wait(small.policy.meet_every_s)
+    assert small.window() == [0, 1]
+
+
+def test_hooks_of_an_endpoint_that_is_not_served_from_its_backlog_rejoin_each_alone() -> None:
+    small = SmallEngine()
+    enable(small, disabled(small, 1, 2))
+    small.read_for_cursors(1)
+    small.wait(small.policy.meet_every_s)
+    assert small.window() == [1]
+
+
+def test_hooks_of_an_endpoint_that_is_served_from_its_backlog_rejoin_together() -> None:
+    small = SmallEngine()
+    rows = [small.row(1), small.row(2)]
+    for row in rows:
+        small.read(row, 1)
+    small.operate(rows[0], paused=True)
+    small.operate(rows[0], paused=False)
+    small.endpoint(rows[0]).behind[LIVE] = True
+    assert [small.cursor(row).next for row in rows] == [0, 1]
+    small.cursor(rows[1]).scan = 1
+    small.read_for_cursors(1)
+    small.wait(small.policy.meet_every_s)
+    assert small.window() == []
+    small.catch_up()
+    assert small.window() == [0, 1]
+
+
+def test_nothing_rejoins_before_what_the_last_owner_settled_is_read_again() -> None:
+    """Below that, a record that is settled in the commit may be pending from a cursor."""
+    small = SmallEngine()
+    failing, well = small.row(1, target="https://two.example/"), small.row(2)
+    small.operate(failing, paused=True)
+    small.read(failing, 1)
+    small.read(well, 1, 2)
+    first, second = small.send()
+    small.answer(second)
+    after = SmallEngine(small)
+    after.operate(failing, paused=False)
+    after.engine.feed(LIVE, 0, 0, ())
+    after.catch_up()
+    assert after.stream().owing
+    after.read_log()
+    after.catch_up()
+    assert not after.stream().owing
+    assert offsets([first]) == [1]
+
+
+def test_a_resource_cursor_stays_while_its_head_has_failed() -> None:
+    small = SmallEngine(near_s=0.5)
+    row = small.row()
+    small.read(row, 1, 1)
+    small.answer(small.send_one(), FAILED)
+    small.wait(small.policy.full_schedule_s[0])
+    small.catch_up()
+    assert small.window() == []
+    small.answer(small.send_one())
+    small.catch_up()
+    assert small.window() == [1]
+
+
+def test_a_cursor_whose_newest_record_waits_for_its_row_stays() -> None:
+    """In the window it would hold the offset for as long as the table does not show the row."""
+    small = SmallEngine()
+    row = small.row(state=HookState.DISABLED)
+    small.read(row, 1)
+    small.read(row, 2, hook_revision=Revision(3))
+    row = small.change(row, state=HookState.ENABLED)
+    small.catch_up()
+    assert small.window() == []
+    small.change(row)
+    small.catch_up()
+    assert small.window() == [0, 1]

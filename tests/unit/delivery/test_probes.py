@@ -1,0 +1,111 @@
+"""Which delivery a quarantined endpoint is probed with, and how the heads of its lanes are found."""
+
+from __future__ import annotations
+
+from hookstream.processors.delivery.engine.model import LIVE
+from hookstream.processors.delivery.engine.outcome import FAILED
+from hookstream.schemas.delivery import DeadLetterReason
+from tests.support.small_engine import SmallEngine, offsets
+
+
+def test_a_probe_takes_the_lowest_record_that_its_resource_is_owed() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 101)
+    small.quarantine(row)
+    assert small.probe(row).pending.offset == 0
+
+
+def test_an_endpoint_has_one_probe_in_flight() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.quarantine(row)
+    small.probe(row)
+    small.wait(small.policy.probe_max_s)
+    small.engine.ledger.wake(small.endpoint(row))
+    assert small.send() == []
+
+
+def test_a_record_that_is_on_its_way_to_the_dead_letters_is_not_probed_with() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.quarantine(row)
+    small.endpoint(row).health.skipped = {record.id: small.wall_ms + 1 for record in small.logs[LIVE]}
+    small.wait(small.policy.probe_first_s)
+    assert small.send() == []
+    assert {reason for _, _, reason in small.dead_letters} == {DeadLetterReason.SKIPPED}
+
+
+def test_the_probes_take_a_record_of_another_resource_each_time() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.quarantine(row)
+    probed = []
+    for _ in range(4):
+        post = small.probe(row)
+        probed.append(post.pending.delivery.concept_id)
+        small.answer(post, FAILED)
+    assert probed == [101, 102, 101, 102]
+
+
+def test_the_probes_of_an_endpoint_begin_again_when_one_of_its_hooks_comes_back() -> None:
+    """What the hook owes may lie below what they have passed."""
+    small = SmallEngine()
+    row = small.row()
+    small.quarantine(row)
+    small.change(row)
+    small.wait(small.policy.probe_first_s)
+    assert not small.send()  # the heads that it knew are forgotten: the log is read first
+    small.catch_up()
+    assert offsets(small.send()) == [0]
+
+
+def test_a_quarantine_that_was_restored_finds_its_heads_by_reading_the_log() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.quarantine(row)
+    after = SmallEngine(small)
+    after.wait(small.policy.probe_first_s)
+    assert not after.send()
+    after.catch_up()
+    assert offsets(after.send()) == [0]
+
+
+def test_every_resource_has_its_turn_however_few_heads_are_known_at_a_time() -> None:
+    small = SmallEngine(probe_candidates=2)
+    row = small.row()
+    small.quarantine(row)
+    small.read(row, 103, 104, 103, 105)
+    probed = []
+    for _ in range(7):
+        post = small.probe(row)
+        probed.append(post.pending.delivery.concept_id)
+        small.answer(post, FAILED)
+    assert probed == [101, 102, 103, 104, 105, 101, 102]
+
+
+def test_a_resource_whose_head_becomes_a_dead_letter_is_probed_with_its_next_record() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.quarantine(row)
+    small.read(row, 101)
+    small.skip(row, 0)
+    small.answer(small.probe(row), FAILED)  # of the other resource
+    small.acknowledge()
+    probed = []
+    for _ in range(3):  # the other resource keeps its turns while the log is read from the start
+        post = small.probe(row)
+        probed += offsets([post])
+        small.answer(post, FAILED)
+    assert probed == [1, 1, 2]
+
+
+def test_where_retention_took_the_whole_backlog_of_a_quarantined_endpoint_its_cursors_go() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.quarantine(row)
+    assert small.engine.lose_below(LIVE, 2) == 2
+    small.wait(small.policy.probe_first_s)
+    assert not small.send()
+    small.catch_up()
+    assert not small.stream().owing
