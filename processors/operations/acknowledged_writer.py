@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from types import TracebackType
+from typing import NamedTuple, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -35,13 +36,24 @@ class Acknowledged(NamedTuple):
 
 
 class AcknowledgedWriter:
-    """A producer of one topic, opened when it is needed and made anew after a failure. One thread at a time."""
+    """A producer of one topic, opened when it is needed and made anew after a failure. One thread at a time.
+
+    Use it as a context, or close it: every call waits for its own reports, so nothing is unsent then.
+    """
 
     def __init__(self, kafka: KafkaConfig, topic: str, *, linger_ms: float = 0.0) -> None:
         """Prepare; nothing is connected yet."""
         self._config = producer_config(kafka, linger_ms=linger_ms, message_timeout_ms=_ACKNOWLEDGED_WITHIN_MS)
         self._topic = topic
         self._producer: Producer | None = None
+
+    def __enter__(self) -> Self:
+        """Connect nothing yet."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        """Close it."""
+        self.close()
 
     def write(self, records: Sequence[NewRecord]) -> Sequence[Acknowledged]:
         """Write records in their order and say where they stand.
@@ -69,7 +81,7 @@ class AcknowledgedWriter:
         return [found[index] for index in range(len(records))]
 
     def close(self) -> None:
-        """Forget the producer. Nothing waits in it: every call waits for its own reports."""
+        """Forget the producer. Calling it twice is harmless."""
         self._producer = None
 
     def _abandon(self) -> None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from sqlalchemy import select
 
-from hookstream.processors.errors import StoppedError
-from hookstream.processors.kafka import KafkaConfig, group_consumer_config, make_consumer
-from hookstream.processors.lifecycle import Health, StopSignal
+from hookstream.processors.kafka import KafkaConfig
+from hookstream.processors.lifecycle import Health
+from hookstream.processors.metrics import Metrics
 from hookstream.processors.operations import attempt_recorder as attempt_log
 from hookstream.processors.operations.embedded import EmbeddedKafka
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
@@ -34,7 +31,8 @@ from hookstream.subscriptions.migrations import migrate
 from hookstream.subscriptions.models import AttemptRow
 from tests.support import attempt_recorder
 from tests.support.attempt_recorder import DECODE, make_recorder, tell
-from tests.support.subscription_relay import now_ms
+from tests.support.group_reading import committed_records, running
+from tests.support.relay_topic import now_ms
 from tests.support.values import ATTEMPT
 from tests.support.wait import eventually
 
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from hookstream.processors.operations.attempt_recorder import AttemptRecorder
+    from hookstream.processors.operations.group_reader import GroupReader
     from hookstream.schemas.attempt import Attempt
     from tests.support.kafka_broker import Kafka
     from tests.support.postgres import Postgres
@@ -60,6 +58,7 @@ class Stage:
     sessions: Sessions
     kafka: KafkaConfig
     topics: TopicNames
+    metrics: Metrics = field(default_factory=Metrics)
 
     @classmethod
     def make(cls, kafka: KafkaConfig, topics: TopicNames, database_url: str) -> Stage:
@@ -80,9 +79,11 @@ class Stage:
         """Write attempts as a worker does."""
         tell(self.kafka, self.topics, *attempts)
 
-    def recorder(self, decode: Callable[[bytes | None], Attempt] = DECODE, keep_days: float = 30.0) -> AttemptRecorder:
+    def recorder(self, decode: Callable[[bytes | None], Attempt] = DECODE, keep_days: float = 30.0) -> GroupReader:
         """Make one as the role does."""
-        return make_recorder(self.kafka, self.topics, self.sessions, decode=decode, keep_days=keep_days)
+        return make_recorder(
+            self.kafka, self.topics, self.sessions, metrics=self.metrics, decode=decode, keep_days=keep_days
+        )
 
     def numbers(self) -> Counter[int]:
         """Read which attempts have a row, by their number, and how many."""
@@ -96,16 +97,9 @@ class Stage:
 
     def committed(self) -> int:
         """Count the records below the group's offsets; none while the broker cannot tell."""
-        asking = make_consumer(group_consumer_config(self.kafka, group=self.topics.attempt_log_group))
-        try:
-            partitions = [TopicPartition(self.topics.attempts, number) for number in range(PARTITIONS)]
-            return sum(max(0, found.offset) for found in asking.committed(partitions, timeout=10))
-        except KafkaException:  # a new broker's group has no coordinator yet
-            return 0
-        finally:
-            asking.close()
+        return committed_records(self.kafka, self.topics.attempts, self.topics.attempt_log_group, partitions=PARTITIONS)
 
-    def read_all(self, told: int, recorder: AttemptRecorder) -> None:
+    def read_all(self, told: int, recorder: GroupReader) -> None:
         """Read until everything that was told is written and committed."""
 
         def settled() -> bool:
@@ -117,30 +111,6 @@ class Stage:
     def wait_for(self, numbers: Counter[int]) -> None:
         """Wait until these attempts have rows, and no others."""
         eventually(lambda: self.numbers() == numbers, 30)
-
-    @contextmanager
-    def running(self, recorder: AttemptRecorder, health: Health | None = None) -> Iterator[None]:
-        """Let one run in a thread."""
-        stop = StopSignal()
-        failures: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                recorder.run(stop, health or Health())
-            except StoppedError:
-                pass
-            except BaseException as exc:  # noqa: BLE001  # shown by the test
-                failures.append(exc)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.ask()
-            thread.join(30)
-            assert not thread.is_alive()
-            assert failures == []
 
 
 def attempts(*numbers: int) -> list[Attempt]:
@@ -164,7 +134,7 @@ def on_both(request: pytest.FixtureRequest, kafka: Kafka, topics: TopicNames) ->
 
 
 @pytest.fixture
-def recorder(stage: Stage) -> Iterator[AttemptRecorder]:
+def recorder(stage: Stage) -> Iterator[GroupReader]:
     made = stage.recorder()
     yield made
     made.close()
@@ -192,11 +162,11 @@ def test_kill_9_before_the_offsets_are_committed_writes_once(
     assert {each.covers_from_ms for each in stage.progress().values()} == {0}
 
 
-def test_what_cannot_be_read_is_counted_and_holds_nothing_up(stage: Stage, recorder: AttemptRecorder) -> None:
+def test_what_cannot_be_read_is_counted_and_holds_nothing_up(stage: Stage, recorder: GroupReader) -> None:
     stage.tell(b"nonsense", b"", *attempts(1))
     stage.read_all(3, recorder)
     assert stage.numbers() == {1: 1}
-    assert recorder._metrics.attempt_log == {"written": 1, "undecodable": 2, "expired": 0}
+    assert stage.metrics.attempt_log == {"written": 1, "undecodable": 2, "expired": 0}
 
 
 def test_what_the_database_refuses_holds_nothing_up(on_both: Stage, request: pytest.FixtureRequest) -> None:
@@ -208,16 +178,16 @@ def test_what_the_database_refuses_holds_nothing_up(on_both: Stage, request: pyt
     request.addfinalizer(recorder.close)
     stage.read_all(5, recorder)
     assert stage.numbers() == {1: 1}
-    assert recorder._metrics.attempt_log == {"written": 1, "undecodable": 4, "expired": 0}
+    assert stage.metrics.attempt_log == {"written": 1, "undecodable": 4, "expired": 0}
 
 
-def test_what_workers_could_not_record_is_summed_up_by_client(stage: Stage, recorder: AttemptRecorder) -> None:
+def test_what_workers_could_not_record_is_summed_up_by_client(stage: Stage, recorder: GroupReader) -> None:
     gap = AttemptGap(client=ClientId(7), attempts=40, at_ms=now_ms())
     stage.tell(gap, *attempts(1), gap)
     stage.read_all(3, recorder)
     with reading(stage.sessions) as session:
         assert [(found.client, found.attempts) for found in list_gaps(session, None, limit=9)] == [(7, 80)]
-    assert recorder._metrics.attempt_log == {"written": 1, "undecodable": 0, "expired": 0}
+    assert stage.metrics.attempt_log == {"written": 1, "undecodable": 0, "expired": 0}
 
 
 def test_attempts_wait_for_the_registry(stage: Stage) -> None:
@@ -229,7 +199,7 @@ def test_attempts_wait_for_the_registry(stage: Stage) -> None:
         return DECODE(value)
 
     stage.tell(*attempts(1, 2))
-    with stage.running(stage.recorder(decode)):
+    with running(stage.recorder(decode)):
         eventually(lambda: stage.numbers() == {1: 1, 2: 1}, 30)
         eventually(lambda: stage.committed() == 2, 10)
 
@@ -237,7 +207,7 @@ def test_attempts_wait_for_the_registry(stage: Stage) -> None:
 def test_attempts_wait_for_the_database(kafka: Kafka, topics: TopicNames, private_postgres: Postgres) -> None:
     stage = Stage.make(KafkaConfig(bootstrap_servers=kafka.bootstrap_servers), topics, private_postgres.url)
     health = Health()
-    with stage.running(stage.recorder(), health):
+    with running(stage.recorder(), health):
         stage.tell(*attempts(1))
         eventually(lambda: stage.numbers() == {1: 1}, 30)
         private_postgres.stop()
@@ -250,7 +220,7 @@ def test_attempts_wait_for_the_database(kafka: Kafka, topics: TopicNames, privat
     stage.engine.dispose()
 
 
-def test_a_restored_database_gets_back_what_the_log_still_holds(stage: Stage, recorder: AttemptRecorder) -> None:
+def test_a_restored_database_gets_back_what_the_log_still_holds(stage: Stage, recorder: GroupReader) -> None:
     stage.tell(*attempts(*range(10)))
     stage.read_all(10, recorder)
     with stage.engine.begin() as connection:
@@ -260,9 +230,7 @@ def test_a_restored_database_gets_back_what_the_log_still_holds(stage: Stage, re
     eventually(lambda: recorder.run_once() and stage.numbers() == Counter(range(10)), 30)
 
 
-def test_a_re_created_topic_is_read_from_its_beginning_and_the_gap_is_said(
-    stage: Stage, recorder: AttemptRecorder
-) -> None:
+def test_a_re_created_topic_is_read_from_its_beginning_and_the_gap_is_said(stage: Stage, recorder: GroupReader) -> None:
     stage.tell(*attempts(1, 2))
     stage.read_all(2, recorder)
     recorder.close()
@@ -276,13 +244,13 @@ def test_a_re_created_topic_is_read_from_its_beginning_and_the_gap_is_said(
 
 
 def test_what_is_old_is_deleted_while_others_read(
-    stage: Stage, recorder: AttemptRecorder, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, recorder: GroupReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempt_log, "_DELETE_ROWS", 4)
     stage.tell(*attempts(*range(10)))
     stage.read_all(10, recorder)
     recorder.close()
-    with reading(stage.sessions) as session, stage.running(stage.recorder(keep_days=1e-9)):
+    with reading(stage.sessions) as session, running(stage.recorder(keep_days=1e-9)):
         seen = session.scalars(select(AttemptRow.number)).all()
         eventually(lambda: stage.numbers() == {}, 30)
         assert session.scalars(select(AttemptRow.number)).all() == seen
@@ -298,7 +266,7 @@ def test_attempts_are_written_on_the_embedded_kafka_whose_offsets_begin_again(sq
         create_topics(kafka.config, topic_specs(stage.topics, Catalogue.shipped(), TopicLimits()))
         stage.tell(*(replace(ATTEMPT, number=number) for number in numbers))  # of one partition, longer than the last
         told.update(numbers)
-        with stage.running(stage.recorder()):
+        with running(stage.recorder()):
             stage.wait_for(told)
         stage.engine.dispose()
         kafka.stop()

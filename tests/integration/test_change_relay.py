@@ -16,14 +16,15 @@ from hookstream.subscriptions.errors import DatabaseUnavailableError
 from hookstream.subscriptions.models import Base, CounterRow, SubscriptionRow
 from hookstream.subscriptions.secrets import open_hook_secrets
 from tests.support import subscription_relay
-from tests.support.subscription_relay import ROUNDS, Topic, now_ms
+from tests.support.relay_topic import now_ms
+from tests.support.subscription_relay import ROUNDS, Topic
 from tests.support.subscriptions_api import BOX, Api, Caller
 from tests.support.wait import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hookstream.processors.operations.relays.subscriptions import ChangeRelay, Turn
+    from hookstream.processors.operations.relays.relay import Relay, Turn
     from hookstream.schemas.topics import TopicNames
     from tests.support.kafka_broker import Kafka
     from tests.support.processes import Process, Processes
@@ -46,7 +47,7 @@ def topic(kafka: Kafka, topics: TopicNames) -> Topic:
 
 
 @pytest.fixture
-def relay(topic: Topic, api: Api) -> Iterator[ChangeRelay]:
+def relay(topic: Topic, api: Api) -> Iterator[Relay]:
     made = topic.relay(api.sessions)
     yield made
     made.close()
@@ -57,7 +58,7 @@ def child(processes: Processes, mode: str, topic: Topic, database_url: str) -> P
     return processes.python(CHILD, mode, topic.kafka.bootstrap_servers, topic.name, database_url, name=mode)
 
 
-def caught_up(relay: ChangeRelay) -> Turn:
+def caught_up(relay: Relay) -> Turn:
     """Run the relay until it has nothing to do."""
 
     def quiet() -> Turn:
@@ -82,7 +83,7 @@ def stored_row(api: Api, event: str = "lead.new") -> SubscriptionRow:
         return session.get_one(SubscriptionRow, (434, event))
 
 
-def test_a_hook_is_published_as_it_was_registered(api: Api, topic: Topic, relay: ChangeRelay) -> None:
+def test_a_hook_is_published_as_it_was_registered(api: Api, topic: Topic, relay: Relay) -> None:
     caller = api.integrator(434)
     answer = caller.create().json()["hook"]
     caught_up(relay)
@@ -118,7 +119,7 @@ def test_kill_9_between_commit_and_publish_loses_nothing(
 
 
 def test_racing_processes_end_with_the_newer_hook_in_database_and_topic(
-    api: Api, topic: Topic, relay: ChangeRelay, processes: Processes, database_url: str
+    api: Api, topic: Topic, relay: Relay, processes: Processes, database_url: str
 ) -> None:
     racers = [child(processes, "races", topic, database_url) for _ in range(2)]
     assert [racer.wait(60) for racer in racers] == [0, 0], racers[0].log_tail() + racers[1].log_tail()
@@ -133,7 +134,7 @@ def test_racing_processes_end_with_the_newer_hook_in_database_and_topic(
 
 
 def test_the_late_write_of_a_suspended_relay_is_put_right(
-    api: Api, topic: Topic, relay: ChangeRelay, processes: Processes, database_url: str
+    api: Api, topic: Topic, relay: Relay, processes: Processes, database_url: str
 ) -> None:
     caller = api.integrator(434)
     hook_id = created(caller)
@@ -179,8 +180,8 @@ def test_a_tombstone_follows_a_deletion_after_40_days(api: Api, topic: Topic) ->
     caught_up(relay)
     assert topic.table()[KEY] is not None
     _delete_days_ago(api, 41)
-    assert eventually(lambda: relay.run_once().buried, 20) == 1
-    assert caught_up(relay).buried == 0
+    assert eventually(lambda: relay.run_once().tombstoned, 20) == 1
+    assert caught_up(relay).tombstoned == 0
     assert topic.table()[KEY] is None
     assert topic.table()[b"434|lead.status"] is not None
     created(caller)
@@ -196,7 +197,7 @@ def test_a_tombstone_follows_a_deletion_after_40_days(api: Api, topic: Topic) ->
 
 
 def test_a_resync_after_the_topic_was_lost_fills_a_new_one(
-    kafka: Kafka, topics: TopicNames, api: Api, topic: Topic, relay: ChangeRelay
+    kafka: Kafka, topics: TopicNames, api: Api, topic: Topic, relay: Relay
 ) -> None:
     caller = api.integrator(434)
     created(caller)
@@ -216,7 +217,7 @@ def test_a_resync_after_the_topic_was_lost_fills_a_new_one(
 
 
 def test_a_resync_of_a_restored_database_takes_over_what_was_acknowledged_since(
-    api: Api, topic: Topic, relay: ChangeRelay
+    api: Api, topic: Topic, relay: Relay
 ) -> None:
     caller = api.integrator(434)
     kept, replaced, dropped = (created(caller, f"lead.{name}") for name in ("new", "assigned", "status"))
@@ -231,7 +232,7 @@ def test_a_resync_of_a_restored_database_takes_over_what_was_acknowledged_since(
 
     _restore(api, backup)
     fresh = topic.relay(api.sessions)
-    eventually(lambda: fresh.run_once().behind, 20)
+    eventually(lambda: fresh.run_once().blocked, 20)
     assert fresh.run_once().published == 0
     report = topic.resync(api.sessions)
 
@@ -245,11 +246,11 @@ def test_a_resync_of_a_restored_database_takes_over_what_was_acknowledged_since(
     assert topic.records()[-1][1] == RESYNC_MARK_KEY
     assert created(caller, "lead.deleted") > max(replacement, added)
     eventually(lambda: fresh.run_once().published, 20)
-    assert not fresh.run_once().behind
+    assert fresh.run_once().blocked is None
     fresh.close()
 
 
-def test_what_was_written_since_a_restore_stays(api: Api, topic: Topic, relay: ChangeRelay) -> None:
+def test_what_was_written_since_a_restore_stays(api: Api, topic: Topic, relay: Relay) -> None:
     """A hook made in the restored database keeps its id; the hook of the topic that had it is closed and named."""
     caller = api.integrator(434)
     created(caller)
@@ -269,7 +270,7 @@ def test_what_was_written_since_a_restore_stays(api: Api, topic: Topic, relay: C
     assert (closed.state, closed.secrets, closed.id > lost) == (HookState.DELETED, (), True)
 
 
-def test_a_resync_can_be_repeated(api: Api, topic: Topic, relay: ChangeRelay) -> None:
+def test_a_resync_can_be_repeated(api: Api, topic: Topic, relay: Relay) -> None:
     created(api.integrator(434))
     caught_up(relay)
     for revision in (2, 3):

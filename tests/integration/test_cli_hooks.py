@@ -13,7 +13,7 @@ from hookstream.schemas.codec import notice_encoder
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId, HookNotice, NoticeKind, Revision
 from tests.support.deployment import Caller, Deployment, hookstream
-from tests.support.subscription_relay import now_ms
+from tests.support.relay_topic import now_ms
 from tests.support.wait import eventually
 
 if TYPE_CHECKING:

@@ -45,7 +45,7 @@ def test_kill_9_between_the_commit_of_settings_and_its_publication_loses_nothing
         assert len(topic.settings()) == written
         assert operator("GET", f"/endpoints/{ENDPOINT}/settings").json()["settings"]["published"] is False
         successor = topic.relay(api.sessions)
-        eventually(successor.run_once, 30)
+        eventually(lambda: successor.run_once().published, 30)
         successor.close()
         settings = topic.settings()
         assert {(wanted.endpoint, wanted.paused, wanted.revision) for wanted in settings} == {(ENDPOINT, True, 1)}

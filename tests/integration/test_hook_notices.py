@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import TopicPartition
 from sqlalchemy import select
 
-from hookstream.processors.errors import StoppedError
-from hookstream.processors.kafka import KafkaConfig, group_consumer_config, make_consumer
-from hookstream.processors.lifecycle import StopSignal
+from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.operations.embedded import EmbeddedKafka
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
@@ -26,15 +21,16 @@ from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.database import reading
 from hookstream.subscriptions.models import AuditRow, SubscriptionRow
 from tests.support import notice_reader
+from tests.support.group_reading import committed_records, running
 from tests.support.notice_reader import DECODE, make_notices, tell
-from tests.support.subscription_relay import now_ms
+from tests.support.relay_topic import now_ms
 from tests.support.subscriptions_api import Api
 from tests.support.wait import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hookstream.processors.operations.relays.notices import HookNotices
+    from hookstream.processors.operations.group_reader import GroupReader
     from tests.support.kafka_broker import HurtableKafka, Kafka
     from tests.support.postgres import Postgres
     from tests.support.processes import Processes
@@ -81,7 +77,7 @@ class Stage:
         """Write notices as a worker does."""
         tell(self.kafka, self.topics, *notices)
 
-    def reader(self, decode: Callable[[bytes | None], HookNotice] = DECODE) -> HookNotices:
+    def reader(self, decode: Callable[[bytes | None], HookNotice] = DECODE) -> GroupReader:
         """Make a reader of them."""
         return make_notices(
             self.kafka,
@@ -104,14 +100,9 @@ class Stage:
 
     def committed(self) -> int:
         """Count the notices below the group's offsets."""
-        asking = make_consumer(group_consumer_config(self.kafka, group=self.topics.notices_group))
-        try:
-            partitions = [TopicPartition(self.topics.hook_notices, number) for number in range(PARTITIONS)]
-            return sum(max(0, found.offset) for found in asking.committed(partitions, timeout=10))
-        finally:
-            asking.close()
+        return committed_records(self.kafka, self.topics.hook_notices, self.topics.notices_group, partitions=PARTITIONS)
 
-    def read_all(self, told: int, reader: HookNotices) -> int:
+    def read_all(self, told: int, reader: GroupReader) -> int:
         """Read until everything that was told is settled, and give how many hooks were disabled by it."""
         applied = 0
 
@@ -123,30 +114,6 @@ class Stage:
         eventually(settled, 30)
         return applied
 
-    @contextmanager
-    def running(self, reader: HookNotices) -> Iterator[None]:
-        """Let a reader run in a thread."""
-        stop = StopSignal()
-        failures: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                reader.run(stop)
-            except StoppedError:
-                pass
-            except BaseException as exc:  # noqa: BLE001  # shown by the test
-                failures.append(exc)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.ask()
-            thread.join(30)
-            assert not thread.is_alive()
-            assert failures == []
-
 
 @pytest.fixture
 def stage(kafka: Kafka, topics: TopicNames, database_url: str) -> Iterator[Stage]:
@@ -156,13 +123,13 @@ def stage(kafka: Kafka, topics: TopicNames, database_url: str) -> Iterator[Stage
 
 
 @pytest.fixture
-def reader(stage: Stage) -> Iterator[HookNotices]:
+def reader(stage: Stage) -> Iterator[GroupReader]:
     made = stage.reader()
     yield made
     made.close()
 
 
-def test_notices_disable_hooks_and_their_offsets_are_committed(stage: Stage, reader: HookNotices) -> None:
+def test_notices_disable_hooks_and_their_offsets_are_committed(stage: Stage, reader: GroupReader) -> None:
     gone, failing, recovered = stage.hook(), stage.hook("lead.status"), stage.hook("lead.updated")
     stage.tell(
         gone, replace(failing, kind=NoticeKind.FAILING), replace(recovered, kind=NoticeKind.RECOVERED), gone, gone
@@ -174,7 +141,7 @@ def test_notices_disable_hooks_and_their_offsets_are_committed(stage: Stage, rea
     assert len(stage.changes) == stage.disables() == 2
 
 
-def test_stale_notices_are_read_and_ignored(stage: Stage, reader: HookNotices) -> None:
+def test_stale_notices_are_read_and_ignored(stage: Stage, reader: GroupReader) -> None:
     notice = stage.hook()
     stage.enable(notice)
     stage.tell(notice, replace(notice, revision=Revision(3)), replace(notice, hook_id=HookId(9), revision=Revision(2)))
@@ -183,7 +150,7 @@ def test_stale_notices_are_read_and_ignored(stage: Stage, reader: HookNotices) -
     assert stage.changes == []
 
 
-def test_an_enable_behind_a_notice_wins(stage: Stage, reader: HookNotices) -> None:
+def test_an_enable_behind_a_notice_wins(stage: Stage, reader: GroupReader) -> None:
     """A 410 notice, applied or still on its way, is ended by an enable; its repetitions change nothing."""
     notice = stage.hook()
     stage.tell(notice)
@@ -195,7 +162,7 @@ def test_an_enable_behind_a_notice_wins(stage: Stage, reader: HookNotices) -> No
 
 
 def test_kill_9_before_the_offsets_are_committed_applies_once(
-    stage: Stage, reader: HookNotices, processes: Processes, database_url: str
+    stage: Stage, reader: GroupReader, processes: Processes, database_url: str
 ) -> None:
     stage.tell(stage.hook())
     killed = processes.python(
@@ -209,14 +176,14 @@ def test_kill_9_before_the_offsets_are_committed_applies_once(
     assert stage.disables() == 1
 
 
-def test_what_cannot_be_read_holds_nothing_up(stage: Stage, reader: HookNotices) -> None:
+def test_what_cannot_be_read_holds_nothing_up(stage: Stage, reader: GroupReader) -> None:
     notice = stage.hook()
     stage.tell(b"nonsense", b"", notice)
     assert stage.read_all(3, reader) == 1
     assert stage.stored_row() == ("disabled", "gone", 2)
 
 
-def test_what_the_database_refuses_holds_nothing_up(stage: Stage, reader: HookNotices) -> None:
+def test_what_the_database_refuses_holds_nothing_up(stage: Stage, reader: GroupReader) -> None:
     notice = stage.hook()
     stage.tell(replace(notice, event=EventName("lead.\0")), notice)
     assert stage.read_all(2, reader) == 1
@@ -233,7 +200,7 @@ def test_notices_wait_for_the_registry(stage: Stage) -> None:
 
     reader = stage.reader(decode)
     stage.tell(stage.hook(), stage.hook("lead.status"))
-    with stage.running(reader):
+    with running(reader):
         eventually(lambda: stage.disables() == 2, 30)
         eventually(lambda: stage.committed() == 2, 10)
 
@@ -248,12 +215,12 @@ def test_notices_wait_for_the_database(kafka: Kafka, topics: TopicNames, private
         tried.append(notice.hook_id)
         return notice
 
-    with stage.running(stage.reader(decode)):
+    with running(stage.reader(decode)):
         stage.tell(first)
         eventually(lambda: stage.stored_row()[0] == "disabled", 30)
         private_postgres.stop()
         stage.tell(second)
-        eventually(lambda: tried.count(second.hook_id) >= 2, 30)
+        eventually(lambda: second.hook_id in tried, 30)
         private_postgres.start()
         eventually(lambda: stage.stored_row("lead.status")[0] == "disabled", 40)
         eventually(lambda: stage.committed() == 2, 10)
@@ -265,7 +232,7 @@ def test_notices_wait_for_the_broker(private_kafka: Callable[..., HurtableKafka]
     broker = private_kafka()
     stage = Stage.make(broker.bootstrap_servers, TopicNames(), database_url)
     first, second = stage.hook(), stage.hook("lead.status")
-    with stage.running(stage.reader()):
+    with running(stage.reader()):
         stage.tell(first)
         eventually(lambda: stage.stored_row()[0] == "disabled", 30)
         broker.kill()
@@ -281,7 +248,7 @@ def test_notices_are_applied_on_the_embedded_kafka(sqlite_url: str) -> None:
     kafka = EmbeddedKafka()
     stage = Stage(Api(sqlite_url), kafka.config, TopicNames())
     notice = stage.hook()
-    with stage.running(stage.reader()):
+    with running(stage.reader()):
         stage.tell(notice)
         eventually(lambda: stage.stored_row() == ("disabled", "gone", 2), 30)
     stage.api.close()

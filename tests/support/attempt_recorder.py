@@ -19,12 +19,13 @@ from hookstream.processors.kafka import KafkaConfig, make_producer, producer_con
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
 from hookstream.processors.operations.attempt_recorder import AttemptRecorder
+from hookstream.processors.operations.group_reader import GroupReader
 from hookstream.schemas.attempt import GAP_HEADER, AttemptGap
 from hookstream.schemas.catalogue import InternalSchema
 from hookstream.schemas.codec import attempt_decoder, attempt_encoder
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions
-from tests.support.subscription_relay import now_ms
+from tests.support.relay_topic import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,14 +38,14 @@ ENCODE = attempt_encoder(1)
 DECODE = attempt_decoder(lambda _: InternalSchema.ATTEMPT.text)
 
 
-class DyingRecorder(AttemptRecorder):
+class DyingReader(GroupReader):
     """kill -9 between the commit of the database and that of the offsets, of the second batch."""
 
     batches = 0
 
     def _commit(self, consumer: Consumer, taken: Sequence[Message]) -> None:
-        self.batches += 1
-        if self.batches == 2:
+        self.batches += bool(taken)
+        if self.batches == 2 and taken:
             os.kill(os.getpid(), signal.SIGKILL)
         super()._commit(consumer, taken)
 
@@ -54,12 +55,16 @@ def make_recorder(
     topics: TopicNames,
     sessions: Sessions,
     *,
-    kind: type[AttemptRecorder] = AttemptRecorder,
+    metrics: Metrics | None = None,
+    kind: type[GroupReader] = GroupReader,
     decode: Callable[[bytes | None], Attempt] = DECODE,
     keep_days: float = 30.0,
-) -> AttemptRecorder:
+) -> GroupReader:
     """Make one as the role does."""
-    return kind(sessions, kafka, topics, decode=decode, metrics=Metrics(), now_ms=now_ms, keep_days=keep_days)
+    recorder = AttemptRecorder(
+        sessions, kafka, topics, decode=decode, metrics=metrics or Metrics(), now_ms=now_ms, keep_days=keep_days
+    )
+    return kind(kafka, recorder)
 
 
 def tell(kafka: KafkaConfig, topics: TopicNames, *attempts: Attempt | AttemptGap | bytes) -> None:
@@ -86,7 +91,7 @@ def main(bootstrap_servers: str, prefix: str, database_url: str) -> None:
     """Write until killed."""
     sessions = open_sessions(open_database(database_url))
     kafka = KafkaConfig(bootstrap_servers=bootstrap_servers)
-    make_recorder(kafka, TopicNames(prefix), sessions, kind=DyingRecorder).run(StopSignal(), Health())
+    make_recorder(kafka, TopicNames(prefix), sessions, kind=DyingReader).run(StopSignal(), Health())
 
 
 if __name__ == "__main__":

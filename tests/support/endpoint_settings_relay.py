@@ -5,11 +5,8 @@ As a program: `python endpoint_settings_relay.py MODE BOOTSTRAP TOPIC DATABASE_U
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,23 +15,21 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from hookstream.processors.kafka import KafkaConfig
-from hookstream.processors.operations.relays.endpoint_settings import EndpointSettingsRelay, EndpointSettingsRelayConfig
+from hookstream.processors.operations.relays.endpoint_settings import EndpointSettingsStep
 from hookstream.processors.operations.relays.endpoint_settings_writer import EndpointSettingsWriter
+from hookstream.processors.operations.relays.relay import Relay
 from hookstream.processors.tables.endpoint_settings import EndpointSettingsReader
-from hookstream.processors.topic_specs import TopicLimits, topic_specs
-from hookstream.processors.topics import create_topics
-from hookstream.schemas.catalogue import Catalogue, InternalSchema
+from hookstream.schemas.catalogue import InternalSchema
 from hookstream.schemas.codec import endpoint_settings_decoder, endpoint_settings_encoder
 from hookstream.schemas.control import EndpointSettings
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions
-from tests.support.subscription_relay import now_ms
+from tests.support.relay_topic import DyingAfter, DyingBefore, make_topic, now_ms, read_to_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from hookstream.processors.tables.endpoint_settings import SettingsBatch
     from hookstream.schemas.topics import TopicNames
-    from hookstream.subscriptions.endpoint_settings_publication import PublishedSettings
 
 ENCODE = endpoint_settings_encoder(1)
 DECODE = endpoint_settings_decoder(lambda _: InternalSchema.CONTROL.text)
@@ -50,10 +45,7 @@ class ControlTopic:
     @classmethod
     def make(cls, bootstrap_servers: str, names: TopicNames) -> ControlTopic:
         """Make the topic as a deployment does."""
-        kafka = KafkaConfig(bootstrap_servers=bootstrap_servers)
-        specs = topic_specs(names, Catalogue.shipped(), TopicLimits())
-        create_topics(kafka, [spec for spec in specs if spec.name == names.control], replication_factor=1)
-        return cls(kafka, names.control)
+        return cls(make_topic(bootstrap_servers, names, names.control), names.control)
 
     def reader(self, deliver: Callable[[SettingsBatch], None]) -> EndpointSettingsReader:
         """Read it as the relay does."""
@@ -62,49 +54,26 @@ class ControlTopic:
     def settings(self) -> list[EndpointSettings]:
         """Everything that is in it now."""
         found: list[EndpointSettings] = []
-        reader = self.reader(
-            lambda batch: found.extend(each.row for each in batch.records if isinstance(each.row, EndpointSettings))
+        read_to_end(
+            self.reader(
+                lambda batch: found.extend(each.row for each in batch.records if isinstance(each.row, EndpointSettings))
+            )
         )
-        reader.open()
-        try:
-            ends = time.monotonic() + 20
-            while not reader.loaded:
-                assert time.monotonic() < ends, "the topic was not read to its end"
-                reader.step(0.2)
-        finally:
-            reader.close()
         return found
 
-    def relay(
-        self, sessions: Sessions, writer: type[EndpointSettingsWriter] = EndpointSettingsWriter
-    ) -> EndpointSettingsRelay:
+    def relay(self, sessions: Sessions, writer: type[EndpointSettingsWriter] = EndpointSettingsWriter) -> Relay:
         """Make a relay to it."""
-        return EndpointSettingsRelay(
-            sessions,
-            writer(self.kafka, self.name, encode=ENCODE),
-            self.reader,
-            now_ms=now_ms,
-            config=EndpointSettingsRelayConfig(poll_interval_s=0.01, retry_after_s=0.05),
-        )
+        publisher = writer(self.kafka, self.name, encode=ENCODE)
+        step = EndpointSettingsStep(sessions, publisher, self.reader, now_ms=now_ms)
+        return Relay(step, poll_interval_s=0.01, retry_after_s=0.05)
 
 
-class DyingBeforeWriter(EndpointSettingsWriter):
-    """kill -9 between the commit of settings and its publication."""
-
-    def publish(self, settings: Sequence[EndpointSettings]) -> Sequence[PublishedSettings]:
-        """Die."""
-        os.kill(os.getpid(), signal.SIGKILL)
-        return super().publish(settings)
+class DyingBeforeWriter(DyingBefore, EndpointSettingsWriter):
+    """Killed before it publishes."""
 
 
-class DyingAfterWriter(EndpointSettingsWriter):
-    """kill -9 between the acknowledgement of Kafka and the commit that remembers it."""
-
-    def publish(self, settings: Sequence[EndpointSettings]) -> Sequence[PublishedSettings]:
-        """Publish and die."""
-        super().publish(settings)
-        os.kill(os.getpid(), signal.SIGKILL)
-        return ()
+class DyingAfterWriter(DyingAfter, EndpointSettingsWriter):
+    """Killed after it has published."""
 
 
 MODES = {"dies-before": DyingBeforeWriter, "dies-after": DyingAfterWriter}

@@ -17,12 +17,13 @@ if __name__ == "__main__":
 
 from hookstream.processors.kafka import KafkaConfig, make_producer, producer_config
 from hookstream.processors.lifecycle import StopSignal
+from hookstream.processors.operations.group_reader import GroupReader
 from hookstream.processors.operations.relays.notices import HookNotices
 from hookstream.schemas.catalogue import InternalSchema
 from hookstream.schemas.codec import notice_decoder, notice_encoder
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions
-from tests.support.subscription_relay import now_ms
+from tests.support.relay_topic import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,11 +36,12 @@ ENCODE = notice_encoder(1)
 DECODE = notice_decoder(lambda _: InternalSchema.NOTICE.text)
 
 
-class DyingNotices(HookNotices):
+class DyingReader(GroupReader):
     """kill -9 between the commit of the database and that of the offsets."""
 
     def _commit(self, consumer: Consumer, taken: Sequence[Message]) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
+        if taken:
+            os.kill(os.getpid(), signal.SIGKILL)
         super()._commit(consumer, taken)
 
 
@@ -48,12 +50,12 @@ def make_notices(
     topics: TopicNames,
     sessions: Sessions,
     *,
-    kind: type[HookNotices] = HookNotices,
+    kind: type[GroupReader] = GroupReader,
     decode: Callable[[bytes | None], HookNotice] = DECODE,
     changed: Callable[[], None] = lambda: None,
-) -> HookNotices:
+) -> GroupReader:
     """Make a reader as the API's process does."""
-    return kind(sessions, kafka, topics, decode=decode, now_ms=now_ms, changed=changed)
+    return kind(kafka, HookNotices(sessions, topics, decode=decode, now_ms=now_ms, changed=changed))
 
 
 def tell(kafka: KafkaConfig, topics: TopicNames, *notices: HookNotice | bytes) -> None:
@@ -73,7 +75,7 @@ def main(bootstrap_servers: str, prefix: str, database_url: str) -> None:
     """Read until killed."""
     sessions = open_sessions(open_database(database_url))
     kafka = KafkaConfig(bootstrap_servers=bootstrap_servers)
-    make_notices(kafka, TopicNames(prefix), sessions, kind=DyingNotices).run(StopSignal())
+    make_notices(kafka, TopicNames(prefix), sessions, kind=DyingReader).run(StopSignal())
 
 
 if __name__ == "__main__":

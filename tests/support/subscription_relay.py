@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +18,16 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from hookstream.processors.kafka import KafkaConfig
+from hookstream.processors.operations.relays.relay import Relay
 from hookstream.processors.operations.relays.resync import ResyncReport, resync
 from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
-from hookstream.processors.operations.relays.subscriptions import ChangeRelay, RelayConfig
+from hookstream.processors.operations.relays.subscriptions import SubscriptionsStep
 from hookstream.processors.tables.subscription_reader import SubscriptionReader
-from hookstream.processors.topic_specs import TopicLimits, topic_specs
-from hookstream.processors.topics import create_topics
-from hookstream.schemas.catalogue import Catalogue, InternalSchema
+from hookstream.schemas.catalogue import InternalSchema
 from hookstream.schemas.codec import subscription_decoder, subscription_encoder
 from hookstream.schemas.hook import Hook, ResyncMark
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions
+from tests.support.relay_topic import DyingAfter, DyingBefore, make_topic, now_ms, read_to_end
 from tests.support.subscriptions_api import Api
 
 if TYPE_CHECKING:
@@ -40,11 +39,6 @@ if TYPE_CHECKING:
 SCHEMA_ID = 1
 ENCODE = subscription_encoder(SCHEMA_ID)
 DECODE = subscription_decoder(lambda _: InternalSchema.SUBSCRIPTION.text)
-
-
-def now_ms() -> int:
-    """Wall time."""
-    return time.time_ns() // 1_000_000
 
 
 Record = tuple[int, bytes | None, Hook | ResyncMark | None]
@@ -60,10 +54,7 @@ class Topic:
     @classmethod
     def make(cls, bootstrap_servers: str, names: TopicNames) -> Topic:
         """Make the topic as a deployment does."""
-        kafka = KafkaConfig(bootstrap_servers=bootstrap_servers)
-        specs = topic_specs(names, Catalogue.shipped(), TopicLimits())
-        create_topics(kafka, [spec for spec in specs if spec.name == names.subscriptions], replication_factor=1)
-        return cls(kafka, names.subscriptions)
+        return cls(make_topic(bootstrap_servers, names, names.subscriptions), names.subscriptions)
 
     def writer(self) -> SubscriptionWriter:
         """Write to it as the relay does."""
@@ -76,30 +67,25 @@ class Topic:
     def records(self) -> list[Record]:
         """Everything that is in it now."""
         found: list[Record] = []
-        reader = self.reader(lambda batch: found.extend(batch.records))  # type: ignore[arg-type]  # all are readable
-        reader.open()
-        try:
-            ends = time.monotonic() + 20
-            while not reader.loaded:
-                assert time.monotonic() < ends, "the topic was not read to its end"
-                reader.step(0.2)
-        finally:
-            reader.close()
+        read_to_end(self.reader(lambda batch: found.extend(batch.records)))  # type: ignore[arg-type]  # all are readable
         return found
 
     def table(self) -> dict[bytes | None, Hook | ResyncMark | None]:
         """What compaction would leave."""
         return {key: row for _, key, row in self.records()}
 
-    def relay(self, sessions: Sessions, writer: SubscriptionWriter | None = None, **config: float) -> ChangeRelay:
+    def relay(
+        self, sessions: Sessions, writer: SubscriptionWriter | None = None, *, housekeeping_every_s: float = 60.0
+    ) -> Relay:
         """Make a relay to it."""
-        return ChangeRelay(
+        step = SubscriptionsStep(
             sessions,
             writer or self.writer(),
             self.reader,
             now_ms=now_ms,
-            config=RelayConfig(poll_interval_s=0.01, retry_after_s=0.05, **config),  # type: ignore[arg-type]
+            housekeeping_every_s=housekeeping_every_s,
         )
+        return Relay(step, poll_interval_s=0.01, retry_after_s=0.05)
 
     def resync(self, sessions: Sessions) -> ResyncReport:
         """Resync as the command does."""
@@ -107,23 +93,12 @@ class Topic:
             return resync(sessions, writer, self.reader, actor="test", now_ms=now_ms)
 
 
-class DyingBeforeWriter(SubscriptionWriter):
-    """kill -9 between the commit of a change and its publication."""
-
-    def publish(self, hooks: Sequence[Hook]) -> Sequence[int]:
-        """Die."""
-        os.kill(os.getpid(), signal.SIGKILL)
-        return super().publish(hooks)
+class DyingBeforeWriter(DyingBefore, SubscriptionWriter):
+    """Killed before it publishes."""
 
 
-class DyingAfterWriter(SubscriptionWriter):
-    """kill -9 between the acknowledgement of Kafka and the commit that remembers it."""
-
-    def publish(self, hooks: Sequence[Hook]) -> Sequence[int]:
-        """Publish and die."""
-        super().publish(hooks)
-        os.kill(os.getpid(), signal.SIGKILL)
-        return ()
+class DyingAfterWriter(DyingAfter, SubscriptionWriter):
+    """Killed after it has published."""
 
 
 class SuspendedWriter(SubscriptionWriter):

@@ -21,15 +21,17 @@ from sqlalchemy import Engine
 from hookstream.processors.cli.parts import Parts, event_producer
 from hookstream.processors.errors import ProcessorError
 from hookstream.processors.lifecycle import RETRIABLE, Health, until_available
+from hookstream.processors.operations.group_reader import GroupReader
 from hookstream.processors.operations.queries.backlog import KafkaOwed
 from hookstream.processors.operations.queries.broker_clock import KafkaBrokerClock
 from hookstream.processors.operations.queries.dead_letter_log import KafkaDeadLetters
 from hookstream.processors.operations.queries.delivery_search import KafkaDeliveryLog
-from hookstream.processors.operations.relays.endpoint_settings import EndpointSettingsRelay
+from hookstream.processors.operations.relays.endpoint_settings import EndpointSettingsStep
 from hookstream.processors.operations.relays.endpoint_settings_writer import EndpointSettingsWriter
 from hookstream.processors.operations.relays.notices import HookNotices
+from hookstream.processors.operations.relays.relay import Relay
 from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
-from hookstream.processors.operations.relays.subscriptions import ChangeRelay
+from hookstream.processors.operations.relays.subscriptions import SubscriptionsStep
 from hookstream.processors.operations.replays.event_writer import EventWriter
 from hookstream.processors.operations.replays.writer import ReplayWriter
 from hookstream.processors.readiness import RepeatedCheck
@@ -71,6 +73,8 @@ _WARM_UP_S = 5.0
 _EVENT_TIMEOUT_S = 10.0
 _STOP_S = 5
 _LOOK_S = 0.2
+# Operators set few things, and this process wakes its own relay.
+_SETTINGS_POLL_S = 0.2
 
 RowEncoder: TypeAlias = Callable[[Hook | ResyncMark], bytes]
 
@@ -102,16 +106,14 @@ def run_api(
         writer = stack.enter_context(
             SubscriptionWriter(parts.kafka, parts.topics.subscriptions, encode=row_encoder(parts))
         )
-        relay = ChangeRelay(sessions, writer, table_readers(parts), now_ms=now_ms)
+        relay = Relay(SubscriptionsStep(sessions, writer, table_readers(parts), now_ms=now_ms))
         settings_writer = stack.enter_context(
             EndpointSettingsWriter(parts.kafka, parts.topics.control, encode=_settings_encoder(parts))
         )
-        endpoint_settings_relay = EndpointSettingsRelay(
-            sessions, settings_writer, _settings_readers(parts), now_ms=now_ms
-        )
+        settings_step = EndpointSettingsStep(sessions, settings_writer, _settings_readers(parts), now_ms=now_ms)
+        endpoint_settings_relay = Relay(settings_step, poll_interval_s=_SETTINGS_POLL_S)
         notices = HookNotices(
             sessions,
-            parts.kafka,
             parts.topics,
             decode=notice_decoder(parts.registry.schema_text_by_id),
             now_ms=now_ms,
@@ -168,7 +170,7 @@ def run_api(
         crew.start("api", lambda: server.run(listener))
         crew.start("database check", lambda: database.run(running.stop))
         crew.start("event producer", lambda: _connect(parts, events, running))
-        crew.start("hook notices", lambda: notices.run(running.stop))
+        crew.start("hook notices", lambda: GroupReader(parts.kafka, notices).run(running.stop))
         crew.start("change relay", lambda: relay.run(relay_ends))
         crew.start("settings relay", lambda: endpoint_settings_relay.run(relay_ends))
         while not running.stop.wait(_LOOK_S):

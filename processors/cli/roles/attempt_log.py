@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 from hookstream.processors.cli.parts import Parts
 from hookstream.processors.lifecycle import until_available
 from hookstream.processors.operations.attempt_recorder import AttemptRecorder
+from hookstream.processors.operations.group_reader import GroupReader
 from hookstream.processors.topics import check_topics
 from hookstream.schemas.codec import attempt_decoder
 from hookstream.subscriptions.database import open_sessions
@@ -37,4 +38,4 @@ def run_attempt_log(parts: Parts, engine: Engine, running: Running) -> None:
         now_ms=now_ms,
         keep_days=parts.settings.attempt_log_days,
     )
-    recorder.run(stop, health)
+    GroupReader(parts.kafka, recorder).run(stop, health)

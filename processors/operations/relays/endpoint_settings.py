@@ -1,22 +1,16 @@
-"""The relay of operators' settings: what the database has committed reaches the `control` topic, and stays its newest.
+"""What the relay of operators' settings does: what is committed in the database becomes the newest of `control`.
 
-One turn: read what was appended to the topic and learn from it; then publish what is pending. Until the topic's past
-was read nothing is written, for only then is it known whether the database is as new as the topic (it may be a restored
-one), and whether the topic has what was published (it may be a new one). kill -9 anywhere loses nothing: what was not
-committed as published is pending, and is published again under the same revision.
+Records that the database does not know are taken over (the database may be a restored one), and what was published and
+is not in the topic is written again (the topic may be a new one); then what is pending is published.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import structlog
 
-from hookstream.processors.errors import ExpiredRecordsError, KafkaUnavailableError
-from hookstream.processors.tables.endpoint_settings import EndpointSettingsReader, SettingsBatch
-from hookstream.producers.errors import RegistryError
+from hookstream.processors.tables.endpoint_settings import SettingsBatch
 from hookstream.schemas.control import EndpointSettings
 from hookstream.subscriptions.database import NowMs, Sessions
 from hookstream.subscriptions.endpoint_settings_publication import (
@@ -26,139 +20,70 @@ from hookstream.subscriptions.endpoint_settings_publication import (
     publish_pending_settings,
     rewrite_missing,
 )
-from hookstream.subscriptions.errors import DatabaseError, NotPublishedError
 
-_LOADING_STEP_S = 0.2
+from .relay import TopicReader, Turn
+
+_BATCH_ROWS = 100
 
 log = structlog.get_logger("hookstream.endpoint_settings_relay")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointSettingsRelayConfig:
-    """How the relay works."""
+class EndpointSettingsStep:
+    """A `RelayStep`. One thread."""
 
-    batch_rows: int = 100
-    # How late settings made by another process are seen; those of this process wake the relay.
-    poll_interval_s: float = 0.2
-    retry_after_s: float = 1.0
-
-
-class EndpointSettingsRelay:
-    """Publishes one database to one topic. `wake` and `trouble` may be called from any thread, the rest from one."""
+    what = "operators' settings"
+    topic = "control"
 
     def __init__(
         self,
         sessions: Sessions,
         publisher: SettingsPublisher,
-        make_reader: Callable[[Callable[[SettingsBatch], None]], EndpointSettingsReader],
+        open_reader: Callable[[Callable[[SettingsBatch], None]], TopicReader],
         *,
         now_ms: NowMs,
-        config: EndpointSettingsRelayConfig | None = None,
     ) -> None:
-        """Prepare; `make_reader` makes a reader that is not open yet, with the callback that takes what it reads."""
+        """Prepare; `open_reader` makes a reader that is not open yet, with the callback that takes what it reads."""
         self._sessions = sessions
         self._publisher = publisher
-        self._make_reader = make_reader
+        self._open_reader = open_reader
         self._now_ms = now_ms
-        self._config = config or EndpointSettingsRelayConfig()
-        self._reader: EndpointSettingsReader | None = None
-        self._past: list[PublishedSettings] | None = None
         self._read: list[PublishedSettings] = []
-        self._woken = threading.Event()
-        self._trouble: str | None = "the relay of operators' settings has not started"
+        self._past: list[PublishedSettings] | None = []
+        """All that the topic holds, until it was compared with what was published."""
 
-    def wake(self) -> None:
-        """Say that something was committed just now."""
-        self._woken.set()
+    def make_reader(self) -> TopicReader:
+        """Make a reader whose records are kept until they were compared."""
+        return self._open_reader(self._take)
 
-    def trouble(self) -> str | None:
-        """What keeps settings from reaching the topic, for `/readyz`; None where nothing does."""
-        return self._trouble
-
-    def run(self, stop: threading.Event) -> None:
-        """Relay until `stop` is set; what is away is waited for, and said once."""
-        try:
-            while not stop.is_set():
-                pause_s = self._turn()
-                if pause_s:
-                    self._woken.wait(pause_s)
-                    self._woken.clear()
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """Stop reading the topic; `run` does it by itself. What was not published stays pending."""
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
-        self._past = None
+    def compare(self) -> None:
+        """Take over what the database does not know, then forget what was read."""
+        if not self._read:
+            return
+        changed = learn(self._sessions, self._read, now_ms=self._now_ms())
+        if changed:
+            log.warning("the control topic and the database differed", endpoints=changed)
+        if self._past is not None:
+            self._past += self._read
         self._read.clear()
 
-    def run_once(self) -> int:
-        """Do one turn, as the module says; give how many rows were published. It may be called again after any error.
+    def write(self) -> Turn:
+        """Make pending what the topic lacks, and publish what is pending.
 
         Raises:
-            KafkaUnavailableError: no answer from Kafka.
             NotPublishedError: Kafka did not acknowledge.
-            DatabaseError: no answer from the database, or it was not migrated yet.
+            DatabaseError: no answer from the database.
         """
-        if not self._follow():
-            return 0
-        return publish_pending_settings(self._sessions, self._publisher, limit=self._config.batch_rows)
-
-    @property
-    def loaded(self) -> bool:
-        """Whether the topic's past was read and learnt from."""
-        return self._reader is not None and self._past is None
-
-    def _turn(self) -> float:
-        try:
-            published = self.run_once()
-        except (KafkaUnavailableError, NotPublishedError, DatabaseError, RegistryError) as exc:
-            self._say(str(exc))
-            return self._config.retry_after_s
-        if not self.loaded:
-            return 0.0
-        self._say(None)
-        return 0.0 if published else self._config.poll_interval_s
-
-    def _say(self, trouble: str | None) -> None:
-        if trouble != self._trouble:
-            if trouble is None:
-                log.info("operators' settings reach the control topic")
-            else:
-                log.error("operators' settings do not reach the control topic", reason=trouble)
-        self._trouble = trouble
-
-    def _follow(self) -> bool:
-        """Read what has come and learn from it; give whether the past was read."""
-        try:
-            reader = self._reader or self._opened()
-            reader.step(0.0 if reader.loaded else _LOADING_STEP_S)
-        except ExpiredRecordsError as exc:
-            log.warning("reading the control topic again from its start", reason=str(exc))
-            self.close()
-            raise KafkaUnavailableError(str(exc)) from exc
-        if self._read:
-            if self._past is not None:
-                self._past += self._read
-            learnt = learn(self._sessions, self._read, now_ms=self._now_ms())
-            if learnt:
-                log.warning("the control topic and the database differed", endpoints=learnt)
-            self._read.clear()
-        if self._past is not None and reader.loaded:
+        if self._past is not None:
             missing = rewrite_missing(self._sessions, self._past)
             if missing:
                 log.warning("the control topic lacks what was published: it is written again", endpoints=missing)
             self._past = None
-        return self._past is None
+        return Turn(published=publish_pending_settings(self._sessions, self._publisher, limit=_BATCH_ROWS))
 
-    def _opened(self) -> EndpointSettingsReader:
-        reader = self._make_reader(self._take)
-        reader.open()
+    def forget(self) -> None:
+        """Forget what was read."""
+        self._read.clear()
         self._past = []
-        self._reader = reader
-        return reader
 
     def _take(self, batch: SettingsBatch) -> None:
         self._read += [

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Self
 
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.operations.acknowledged_writer import AcknowledgedWriter, NewRecord
@@ -12,25 +10,13 @@ from hookstream.schemas.control import EndpointSettings
 from hookstream.subscriptions.endpoint_settings_publication import PublishedSettings
 
 
-class EndpointSettingsWriter:
+class EndpointSettingsWriter(AcknowledgedWriter):
     """A `SettingsPublisher`. One thread at a time."""
 
     def __init__(self, kafka: KafkaConfig, topic: str, *, encode: Callable[[EndpointSettings], bytes]) -> None:
         """Prepare to write; nothing is sent yet."""
-        self._writer = AcknowledgedWriter(kafka, topic)
+        super().__init__(kafka, topic)
         self._encode = encode
-
-    def __enter__(self) -> Self:
-        """Nothing to do: the producer is opened when it is needed."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
-        """Close it."""
-        self.close()
-
-    def close(self) -> None:
-        """Forget the producer. Nothing waits in it: every call waits for its own reports."""
-        self._writer.close()
 
     def publish(self, settings: Sequence[EndpointSettings]) -> Sequence[PublishedSettings]:
         """Write settings and say where they stand.
@@ -38,7 +24,7 @@ class EndpointSettingsWriter:
         Raises:
             NotPublishedError: one or more were not acknowledged in time; some may be in the topic.
         """
-        written = self._writer.write([NewRecord(wanted.key, self._encode(wanted)) for wanted in settings])
+        written = self.write([NewRecord(wanted.key, self._encode(wanted)) for wanted in settings])
         return [
             PublishedSettings(wanted=wanted, partition=row.partition, offset=row.offset)
             for wanted, row in zip(settings, written, strict=True)

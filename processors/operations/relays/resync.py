@@ -20,7 +20,7 @@ from hookstream.subscriptions.database import NowMs, Sessions
 from hookstream.subscriptions.publication import SubscriptionKey, publish_all
 from hookstream.subscriptions.resync import LiftReport, lift_above, preview_lift
 
-from .subscriptions import TopicReader
+from .relay import TopicReader
 
 _BATCH_ROWS = 200
 

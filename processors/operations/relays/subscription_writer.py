@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Self
 
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.operations.acknowledged_writer import AcknowledgedWriter, NewRecord
@@ -14,25 +12,13 @@ from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook, ResyncMark
 _LINGER_MS = 1.0
 
 
-class SubscriptionWriter:
+class SubscriptionWriter(AcknowledgedWriter):
     """A `ChangePublisher`. One thread at a time."""
 
     def __init__(self, kafka: KafkaConfig, topic: str, *, encode: Callable[[Hook | ResyncMark], bytes]) -> None:
         """Prepare to write; nothing is sent yet."""
-        self._writer = AcknowledgedWriter(kafka, topic, linger_ms=_LINGER_MS)
+        super().__init__(kafka, topic, linger_ms=_LINGER_MS)
         self._encode = encode
-
-    def __enter__(self) -> Self:
-        """Nothing to do: the producer is opened when it is needed."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
-        """Close it."""
-        self.close()
-
-    def close(self) -> None:
-        """Forget the producer. Nothing waits in it: every call waits for its own reports."""
-        self._writer.close()
 
     def publish(self, hooks: Sequence[Hook]) -> Sequence[int]:
         """Write rows and give their offsets.
@@ -40,7 +26,7 @@ class SubscriptionWriter:
         Raises:
             NotPublishedError: one or more were not acknowledged in time; some may be in the topic.
         """
-        return self._write([(hook.key, self._encode(hook)) for hook in hooks])
+        return self._offsets([(hook.key, self._encode(hook)) for hook in hooks])
 
     def publish_tombstones(self, keys: Sequence[bytes]) -> Sequence[int]:
         """Write tombstones and give their offsets.
@@ -48,7 +34,7 @@ class SubscriptionWriter:
         Raises:
             NotPublishedError: as above.
         """
-        return self._write([(key, None) for key in keys])
+        return self._offsets([(key, None) for key in keys])
 
     def publish_mark(self, mark: ResyncMark) -> int:
         """Write the end mark of a resync and give its offset.
@@ -56,7 +42,7 @@ class SubscriptionWriter:
         Raises:
             NotPublishedError: as above.
         """
-        return self._write([(RESYNC_MARK_KEY, self._encode(mark))])[0]
+        return self._offsets([(RESYNC_MARK_KEY, self._encode(mark))])[0]
 
-    def _write(self, records: Sequence[tuple[bytes, bytes | None]]) -> Sequence[int]:
-        return [row.offset for row in self._writer.write([NewRecord(key, row, PARTITION) for key, row in records])]
+    def _offsets(self, records: Sequence[tuple[bytes, bytes | None]]) -> Sequence[int]:
+        return [row.offset for row in self.write([NewRecord(key, row, PARTITION) for key, row in records])]

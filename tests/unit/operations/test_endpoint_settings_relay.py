@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import select
 
 from hookstream.processors.errors import ExpiredRecordsError, KafkaUnavailableError
-from hookstream.processors.operations.relays.endpoint_settings import EndpointSettingsRelay
+from hookstream.processors.operations.relays.endpoint_settings import EndpointSettingsStep
+from hookstream.processors.operations.relays.relay import Relay, Turn
 from hookstream.processors.tables.compacted_topic_reader import TopicRecord
 from hookstream.processors.tables.endpoint_settings import SettingsBatch
 from hookstream.subscriptions.database import open_database, open_sessions, reading, transact
@@ -47,7 +48,7 @@ class Topic:
             PublishedSettings(wanted=wanted, partition=0, offset=first + index) for index, wanted in enumerate(settings)
         ]
 
-    def reader(self, deliver: Callable[[SettingsBatch], None]) -> Any:  # in place of a EndpointSettingsReader
+    def reader(self, deliver: Callable[[SettingsBatch], None]) -> Reader:
         """Make a reader."""
         return Reader(self, deliver)
 
@@ -96,9 +97,9 @@ def sessions(sqlite_url: str) -> Iterator[Sessions]:
     engine.dispose()
 
 
-def relay_of(sessions: Sessions, topic: Topic) -> EndpointSettingsRelay:
+def relay_of(sessions: Sessions, topic: Topic) -> Relay:
     """Make a relay."""
-    return EndpointSettingsRelay(sessions, topic, cast("Any", topic.reader), now_ms=lambda: 0)
+    return Relay(EndpointSettingsStep(sessions, topic, topic.reader, now_ms=lambda: 0))
 
 
 def wanted(sessions: Sessions, wanted: EndpointSettings = SETTINGS, *, published: int = 0) -> None:
@@ -120,17 +121,16 @@ def test_nothing_is_written_before_the_past_of_the_topic_was_read(sessions: Sess
     topic = Topic([other, other, other])
     wanted(sessions)
     relay = relay_of(sessions, topic)
-    assert [relay.run_once() for _ in range(2)] == [0, 0]
-    assert not relay.loaded
-    assert relay.run_once() == 1
+    assert [relay.run_once() for _ in range(2)] == [Turn(loading=True)] * 2
+    assert relay.run_once() == Turn(published=1)
     assert topic.settings[3:] == [SETTINGS]
-    assert relay.run_once() == 0
+    assert relay.run_once() == Turn()
 
 
 def test_a_topic_that_lacks_what_was_published_gets_it_again(sessions: Sessions) -> None:
     wanted(sessions, published=SETTINGS.revision)
     topic = Topic()
-    assert relay_of(sessions, topic).run_once() == 1
+    assert relay_of(sessions, topic).run_once().published == 1
     assert topic.settings == [SETTINGS]
 
 
@@ -138,7 +138,7 @@ def test_what_the_topic_has_is_not_written_again(sessions: Sessions) -> None:
     wanted(sessions, published=SETTINGS.revision)
     topic = Topic([SETTINGS])
     relay = relay_of(sessions, topic)
-    assert [relay.run_once() for _ in range(3)] == [0, 0, 0]
+    assert [relay.run_once().published for _ in range(3)] == [0, 0, 0]
     assert topic.settings == [SETTINGS]
 
 
@@ -160,6 +160,17 @@ def test_a_settings_that_a_suspended_relay_wrote_late_is_written_over(sessions: 
     assert topic.settings == [NEWER, SETTINGS, NEWER]
 
 
+def test_what_was_appended_is_read_to_its_end_before_anything_is_written(sessions: Sessions) -> None:
+    """Of a database that was restored: its settings are pending, and the topic ends with newer ones."""
+    topic = Topic()
+    relay = relay_of(sessions, topic)
+    relay.run_once()
+    wanted(sessions)
+    topic.settings += [replace(SETTINGS, target_digest=b"\1" * 8), NEWER]
+    relay.run_once()
+    assert [record.revision for record in topic.settings[1:]] == [NEWER.revision, NEWER.revision + 1]
+
+
 def test_what_kafka_does_not_acknowledge_stays_pending(sessions: Sessions) -> None:
     wanted(sessions)
     topic = Topic(away=True)
@@ -168,7 +179,7 @@ def test_what_kafka_does_not_acknowledge_stays_pending(sessions: Sessions) -> No
         relay.run_once()
     assert the_row(sessions)[1] == 0
     topic.away = False
-    assert relay.run_once() == 1
+    assert relay.run_once().published == 1
 
 
 def test_a_topic_that_was_cut_is_read_again_from_its_start(sessions: Sessions) -> None:
@@ -180,5 +191,4 @@ def test_a_topic_that_was_cut_is_read_again_from_its_start(sessions: Sessions) -
     topic.expired = True
     with pytest.raises(KafkaUnavailableError):
         relay.run_once()
-    assert not relay.loaded
-    assert relay.run_once() == 1, "what the new topic lacks is written again"
+    assert relay.run_once().published == 1, "what the new topic lacks is written again"

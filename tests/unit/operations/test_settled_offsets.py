@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 from confluent_kafka import Consumer, KafkaError
 
 from hookstream.processors.kafka import KafkaConfig
-from hookstream.processors.operations.relays import notices as hook_notices
+from hookstream.processors.operations import group_reader
+from hookstream.processors.operations.group_reader import GroupReader
 from hookstream.processors.operations.relays.notices import HookNotices
 from hookstream.processors.operations.settled_offsets import SettledOffsets
 from hookstream.schemas.event import ClientId, EventName
@@ -57,15 +58,10 @@ def test_notices_whose_offsets_kafka_refused_are_committed_in_a_turn_without_rec
     topics = TopicNames()
     batch = [record(b"", topic=topics.hook_notices, offset=3)]
     consumer = ScriptedConsumer(deque([batch]), deque([NO]))
-    monkeypatch.setattr(hook_notices, "make_consumer", lambda _config: consumer)
-    notices = HookNotices(
-        cast("Any", None),
-        KafkaConfig(bootstrap_servers="k:9092"),
-        topics,
-        decode=lambda _value: NOTICE,
-        now_ms=lambda: 0,
-        changed=lambda: None,
-    )
-    notices.run_once(0)
-    notices.run_once(0)
+    monkeypatch.setattr(group_reader, "make_consumer", lambda _config: consumer)
+    monkeypatch.setattr(HookNotices, "prepare", lambda _notices: None)
+    step = HookNotices(cast("Any", None), topics, decode=lambda _value: NOTICE, now_ms=lambda: 0, changed=lambda: None)
+    reader = GroupReader(KafkaConfig(bootstrap_servers="k:9092"), step)
+    reader.run_once(0)
+    reader.run_once(0)
     assert consumer.committed == [[(0, 4)], [(0, 4)]]

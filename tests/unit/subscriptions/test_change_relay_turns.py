@@ -5,20 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from sqlalchemy import update
 
 from hookstream.processors.errors import ExpiredRecordsError, KafkaUnavailableError
+from hookstream.processors.operations.relays import subscriptions as subscriptions_relay
+from hookstream.processors.operations.relays.relay import Relay, Turn
 from hookstream.processors.operations.relays.resync import resync
-from hookstream.processors.operations.relays.subscriptions import ChangeRelay, RelayConfig
+from hookstream.processors.operations.relays.subscriptions import SubscriptionsStep
 from hookstream.processors.tables.compacted_topic_reader import UNREADABLE, TopicRecord
 from hookstream.processors.tables.subscription_reader import TableBatch
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook, HookState, ResyncMark, Revision
 from hookstream.subscriptions.database import transact
-from hookstream.subscriptions.errors import NotPublishedError
+from hookstream.subscriptions.errors import DatabaseUnavailableError, NotPublishedError
 from hookstream.subscriptions.models import SubscriptionRow
 from hookstream.subscriptions.publication import parse_subscription_record_key, publish_pending, publish_tombstones
 from tests.support.subscriptions_api import Api
@@ -123,10 +125,19 @@ def topic() -> MemoryTopic:
     return MemoryTopic()
 
 
-def relay_of(api: Api, topic: MemoryTopic) -> ChangeRelay:
+def relay_of(api: Api, topic: MemoryTopic) -> Relay:
     """Make a relay that does everything in each turn."""
-    config = RelayConfig(batch_rows=3, housekeeping_every_s=0.0, poll_interval_s=0.01, retry_after_s=0.01)
-    return ChangeRelay(api.sessions, topic, topic.reader, now_ms=api.clock, config=config)
+    step = SubscriptionsStep(
+        api.sessions, topic, topic.reader, now_ms=api.clock, batch_rows=3, housekeeping_every_s=0.0
+    )
+    return Relay(step, poll_interval_s=0.01, retry_after_s=0.01)
+
+
+def first_turn(relay: Relay) -> Turn:
+    """Let a relay read the past, and give its first turn behind it."""
+    while (turn := relay.run_once()).loading:
+        pass
+    return turn
 
 
 def create(api: Api, event: str = "lead.new") -> int:
@@ -170,7 +181,7 @@ def test_an_older_row_behind_the_newest_is_put_right_once(api: Api, topic: Memor
     relay.run_once()
     topic.append(KEY, late)
     assert relay.run_once().corrected == 1
-    assert [relay.run_once().corrected, other.run_once().corrected] == [0, 0]
+    assert [relay.run_once().corrected, first_turn(other).corrected] == [0, 0]
     assert topic.rows()[-2:] == [(1, HookState.ENABLED), (2, HookState.DELETED)]
 
 
@@ -181,7 +192,7 @@ def test_a_late_row_is_put_right_after_a_restart(api: Api, topic: MemoryTopic) -
     delete(api, hook_id)
     relay_of(api, topic).run_once()
     topic.append(KEY, late)
-    assert relay_of(api, topic).run_once().corrected == 1
+    assert first_turn(relay_of(api, topic)).corrected == 1
     assert topic.rows()[-1] == (2, HookState.DELETED)
 
 
@@ -205,7 +216,7 @@ def test_a_late_tombstone_does_not_hide_the_row(api: Api, topic: MemoryTopic) ->
     assert topic.rows() == [(1, HookState.ENABLED), None, (1, HookState.ENABLED)]
 
 
-def test_a_late_row_behind_a_tombstone_is_buried_again(api: Api, topic: MemoryTopic) -> None:
+def test_a_late_row_behind_a_tombstone_gets_its_tombstone_again(api: Api, topic: MemoryTopic) -> None:
     hook_id = create(api)
     relay = relay_of(api, topic)
     relay.run_once()
@@ -213,7 +224,7 @@ def test_a_late_row_behind_a_tombstone_is_buried_again(api: Api, topic: MemoryTo
     delete(api, hook_id)
     relay.run_once()
     api.clock.now_ms += 41 * 24 * 3600 * 1000
-    assert relay.run_once().buried == 1
+    assert relay.run_once().tombstoned == 1
     topic.append(KEY, late)
     assert relay.run_once().corrected == 1
     assert topic.rows()[-3:] == [None, (1, HookState.ENABLED), None]
@@ -251,12 +262,12 @@ def test_nothing_is_written_from_a_database_that_is_behind(api: Api, topic: Memo
     topic.append(KEY, row)  # late, and not to be touched now
     create(api, "lead.status")
     relay = relay_of(api, topic)
-    relay.run_once()
-    assert [relay.run_once().behind for _ in range(3)] == [True] * 3
+    reasons = [first_turn(relay).blocked, *(relay.run_once().blocked for _ in range(3))]
+    assert ["hookstream subscriptions resync" in (reason or "") for reason in reasons] == [True] * 4
     assert len(topic.records) == 3
     transact(api.sessions, lambda session: session.execute(update(SubscriptionRow).values(revision=6)))
     turn = relay.run_once()
-    assert (turn.behind, turn.published) == (False, 2)
+    assert (turn.blocked, turn.published) == (None, 2)
 
 
 def test_a_hook_that_the_database_never_knew_means_that_it_is_behind(api: Api, topic: MemoryTopic) -> None:
@@ -266,7 +277,7 @@ def test_a_hook_that_the_database_never_knew_means_that_it_is_behind(api: Api, t
     assert isinstance(row, Hook)
     topic.append(b"435|lead.new", replace(row, client=ClientId(435)))
     relay = relay_of(api, topic)
-    assert relay.run_once().behind
+    assert first_turn(relay).blocked
 
 
 def test_the_whole_past_is_read_before_anything_is_written(api: Api, topic: MemoryTopic) -> None:
@@ -277,6 +288,33 @@ def test_the_whole_past_is_read_before_anything_is_written(api: Api, topic: Memo
     turns = [relay.run_once() for _ in range(3)]
     assert [turn.loading for turn in turns] == [True, True, False]
     assert [turn.published for turn in turns] == [0, 0, 1]
+
+
+def test_a_stop_is_seen_between_the_batches_of_the_past(api: Api, topic: MemoryTopic) -> None:
+    """However much there is to compare, one turn compares one batch of it."""
+    for _ in range(5):
+        topic.append(KEY, None)
+    relay = relay_of(api, topic)
+    assert [relay.run_once().loading for _ in range(3)] == [True, True, False]
+
+
+def test_no_more_is_read_while_the_database_does_not_answer(
+    api: Api, topic: MemoryTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[int] = []
+
+    def judge(_sessions: object, seen: Sequence[object]) -> NoReturn:
+        compared.append(len(seen))
+        raise DatabaseUnavailableError
+
+    for _ in range(9):
+        topic.append(KEY, None)
+    relay = relay_of(api, topic)
+    monkeypatch.setattr(subscriptions_relay, "judge", judge)
+    for _ in range(3):
+        with pytest.raises(DatabaseUnavailableError):
+            relay.run_once()
+    assert compared == [2, 2, 2]
 
 
 def test_a_topic_that_was_cut_is_read_again_from_its_start(api: Api, topic: MemoryTopic) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hookstream.processors.operations.attempt_recorder import Start, begin
+from hookstream.processors.operations.attempt_log_start import Start, begin
 from hookstream.subscriptions.attempt_log import LogProgress
 
 STORED = LogProgress(partition=0, topic_id="one", next_offset=50, appended_at_ms=7, covers_from_ms=3)

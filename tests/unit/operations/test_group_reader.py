@@ -1,0 +1,118 @@
+"""A member of a group that writes to the database: when it joins, what it commits, when it leaves."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from confluent_kafka import KafkaError, Message
+
+from hookstream.processors.errors import KafkaUnavailableError
+from hookstream.processors.kafka import KafkaConfig
+from hookstream.processors.operations import group_reader
+from hookstream.processors.operations.group_reader import GroupReader, GroupTopic
+from hookstream.processors.operations.relays.notices import HookNotices
+from hookstream.schemas.topics import TopicNames
+from hookstream.subscriptions.database import open_database, open_sessions
+from hookstream.subscriptions.errors import DatabaseError, DatabaseUnavailableError
+from tests.support.scripted_consumer import ScriptedConsumer, record
+from tests.support.values import NOTICE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+KAFKA = KafkaConfig(bootstrap_servers="k:9092")
+
+
+@dataclass
+class Step:
+    """Notes what it is given. While `away` is set the database does not answer."""
+
+    source: GroupTopic = field(
+        default_factory=lambda: GroupTopic(topic="t", group="g", what="records", name="reader", batch_records=10)
+    )
+    away: bool = False
+    applied: list[int] = field(default_factory=list)
+    forgotten: int = 0
+
+    def prepare(self) -> None:
+        """Look at the database."""
+        self._ask()
+
+    def apply(self, records: Sequence[Message]) -> int:
+        """Note the offsets."""
+        if records:
+            self._ask()
+        self.applied += [message.offset() or 0 for message in records]
+        return len(records)
+
+    def forget(self) -> None:
+        """Count."""
+        self.forgotten += 1
+
+    def _ask(self) -> None:
+        if self.away:
+            raise DatabaseUnavailableError
+
+
+@pytest.fixture
+def consumers(monkeypatch: pytest.MonkeyPatch) -> list[ScriptedConsumer]:
+    """Each consumer that was made; it gives one record."""
+    made: list[ScriptedConsumer] = []
+
+    def make(_config: object) -> ScriptedConsumer:
+        made.append(ScriptedConsumer(deque([[record(b"", offset=3)]])))
+        return made[-1]
+
+    monkeypatch.setattr(group_reader, "make_consumer", make)
+    return made
+
+
+def test_the_group_is_not_joined_while_the_database_does_not_answer(consumers: list[ScriptedConsumer]) -> None:
+    step = Step(away=True)
+    reader = GroupReader(KAFKA, step)
+    with pytest.raises(DatabaseUnavailableError):
+        reader.run_once(0)
+    assert consumers == []
+    step.away = False
+    assert reader.run_once(0) == 1
+    assert [consumer.committed for consumer in consumers] == [[[(0, 4)]]]
+
+
+def test_the_group_is_left_without_a_commit_when_the_database_does_not_answer(
+    consumers: list[ScriptedConsumer],
+) -> None:
+    step = Step()
+    reader = GroupReader(KAFKA, step)
+    reader.run_once(0)
+    consumers[0].batches.append([record(b"", offset=4)])
+    step.away = True
+    with pytest.raises(DatabaseUnavailableError):
+        reader.run_once(0)
+    assert (consumers[0].closed, consumers[0].committed, step.forgotten) == (True, [[(0, 4)]], 1)
+
+
+def test_records_that_were_deleted_before_they_were_read_make_it_join_again(
+    consumers: list[ScriptedConsumer],
+) -> None:
+    reader = GroupReader(KAFKA, Step())
+    reader.run_once(0)
+    consumers[0].batches.append([Message(topic="t", partition=0, error=KafkaError(KafkaError._AUTO_OFFSET_RESET))])
+    with pytest.raises(KafkaUnavailableError, match="records of partition 0 were deleted before they were read"):
+        reader.run_once(0)
+    assert consumers[0].closed
+
+
+def test_notices_join_no_group_without_a_database(consumers: list[ScriptedConsumer], sqlite_url: str) -> None:
+    """A database that was never migrated stands for one that does not answer."""
+    engine = open_database(sqlite_url)
+    step = HookNotices(
+        open_sessions(engine), TopicNames(), decode=lambda _value: NOTICE, now_ms=lambda: 0, changed=lambda: None
+    )
+    with pytest.raises(DatabaseError):
+        GroupReader(KAFKA, step).run_once(0)
+    assert consumers == []
+    engine.dispose()
