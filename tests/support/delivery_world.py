@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaException, TopicPartition
 
 from hookstream.processors.delivery.checkpoints.commit_metadata import decode_metadata
+from hookstream.processors.delivery.engine.model import LIVE, REPLAY
 from hookstream.processors.delivery.engine.tracker import SettledSet
 from hookstream.processors.kafka import end_offset, group_consumer_config, make_consumer, reader_config
 from hookstream.processors.lifecycle import Health, StopSignal
@@ -69,11 +70,12 @@ class LocalWorker(RunningWorker):
         loop = self.worker._deliveries
         yield f"not ready: {self.health.reasons}, fenced: {loop._parts.committing.fenced}"
         for part in list(loop.partitions.values()):
-            for inbox, stream in zip(part.inboxes, part.engine.ledger.streams, strict=True):
+            engine = part.engine
+            for inbox, stream in zip(part.inboxes, (LIVE, REPLAY), strict=True):
                 yield (
                     f"partition {part.index}: given {inbox.given}, taken {inbox.taken}, blocked {part.blocked},"
-                    f" position {stream.position}, base {stream.tracker.base}, in flight {len(stream.in_flight)},"
-                    f" cursors {stream.cursors}"
+                    f" position {engine.position(stream)}, lowest unsettled {engine.progress(stream)[0]},"
+                    f" in flight {len(engine.posts_in_flight)}, cursors {engine.cursors(stream)}"
                 )
         silent_s = time.monotonic() - self.worker._poll_requests.beat
         yield f"paused {self.worker._poll.inboxes.paused}, silent {silent_s:.1f} s"

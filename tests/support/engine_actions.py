@@ -51,20 +51,20 @@ class Actions:
         """The owner reads the next record of a stream, if the window has room."""
         stream = LIVE if self.world.random.random() < 0.85 else REPLAY
         owner, log = self.world.owner, self.world.logs[stream]
-        engine, held = owner.engine, owner.ledger.streams[stream]
-        full, base = held.position - held.tracker.base >= WINDOW, held.tracker.base
+        engine = owner.engine
+        span = engine.window_span(stream)
         room = engine.room(stream)
-        if full and held.tracker.base == base and held.position < len(log):
-            raise ViolationError(f"I8 live reading stands still at {held.position}, behind {base}")
-        while room > 0 and held.position < len(log):
-            record = log[held.position]
+        if span >= WINDOW and engine.window_span(stream) == span and owner.position(stream) < len(log):
+            raise ViolationError(f"I8 live reading stands still at {owner.position(stream)}, {span} after the oldest")
+        while room > 0 and owner.position(stream) < len(log):
+            record = log[owner.position(stream)]
             if record is not None:
-                engine.read(stream, held.position, record, 100)
+                engine.read(stream, owner.position(stream), record, 100)
                 row = owner.table.get(record.client, record.event)
                 if row is None or row.revision < record.hook_revision:
                     self.world.judge.disturbed.add(record.hook_id)
                 return
-            engine.skip_to(stream, held.position + 1)
+            engine.skip_to(stream, owner.position(stream) + 1)
             room = engine.room(stream)
 
     def scan(self) -> None:

@@ -55,12 +55,12 @@ class StreamView:
         self._engine, self._stream = engine, stream
 
     def progress(self) -> tuple[int, bytes]:
-        found: tuple[int, bytes] = self._engine.ledger.streams[self._stream].settled_above()
+        found: tuple[int, bytes] = self._engine.progress(self._stream)
         return found
 
     def cursors(self) -> Collection[CursorName]:
-        owing = self._engine.ledger.streams[self._stream].owing.values()
-        return [(hook.id, cursor.resource) for hook in owing for cursor in hook.backlogs[self._stream].cursors()]
+        found: list[CursorName] = self._engine.cursors(self._stream)
+        return found
 
     def snapshot(self) -> Any:
         return self._engine.snapshot(self._stream)

@@ -65,7 +65,7 @@ class CrowdJudge(Judge):
 
     def judge_caps(self, owner: Owner) -> None:
         """Places are counted, and there are no more than the caps say."""
-        in_flight = sum(len(stream.in_flight) for stream in owner.ledger.streams)
+        in_flight = len(owner.engine.posts_in_flight)
         self.most_in_flight = max(self.most_in_flight, in_flight)
         if owner.dispatcher.in_flight != in_flight or in_flight > PROCESS_CAP:
             raise ViolationError(f"I15 {in_flight} in flight, {owner.dispatcher.in_flight} counted, cap {PROCESS_CAP}")
@@ -214,11 +214,11 @@ class Crowd(Simulation):
 
     def read_all(self) -> None:
         """Live reading reads what there is."""
-        held, log = self.world.owner.ledger.streams[LIVE], self.world.logs[LIVE]
-        while held.position < len(log) and self.world.owner.engine.room(LIVE) > 0:
-            record = log[held.position]
+        engine, log = self.world.owner.engine, self.world.logs[LIVE]
+        while (position := engine.position(LIVE)) < len(log) and engine.room(LIVE) > 0:
+            record = log[position]
             assert record is not None
-            self.world.owner.engine.read(LIVE, held.position, record, 100)
+            engine.read(LIVE, position, record, 100)
 
     def send_all(self) -> None:
         """Every request whose turn it is is made, as the worker does."""

@@ -116,7 +116,8 @@ class Owner:
 
     def position(self, stream: int) -> int:
         """Where the engine reads next."""
-        return self.ledger.streams[stream].position
+        position: int = self.engine.position(stream)
+        return position
 
 
 @dataclass(eq=False)

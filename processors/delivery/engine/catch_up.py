@@ -86,15 +86,14 @@ class CatchUp:
     def lose_below(self, stream: Stream, low: int) -> int:
         """Retention passed a cursor: go on at the low watermark; return how many offsets may have been lost."""
         lost = 0
-        for hook in list(stream.owing.values()):
-            for cursor in hook.backlogs[stream.index].cursors():
-                if cursor.scan < low:
-                    lost += low - cursor.scan
-                    cursor.scan = low
-                    cursor.trim()
-                    self._ledger.changes += 1
-                    if hook.endpoint is not None:  # its whole backlog may be gone
-                        self._ledger.touched[hook.endpoint] = None
+        for hook, cursor in stream.open_cursors():
+            if cursor.scan < low:
+                lost += low - cursor.scan
+                cursor.scan = low
+                cursor.trim()
+                self._ledger.changes += 1
+                if hook.endpoint is not None:  # its whole backlog may be gone
+                    self._ledger.touched[hook.endpoint] = None
         self._probes.lose_below(stream, low)
         return lost
 

@@ -34,17 +34,15 @@ class CursorScans:
 
     def scanners(self, stream: Stream) -> Iterator[Scanner]:
         """Cursors that want the log read: catching up with room in the buffer, or too old."""
-        if not stream.owing:
-            return
-        for hook in stream.owing.values():
-            for cursor in hook.backlogs[stream.index].cursors():
-                if cursor.scan >= stream.position:
-                    continue
-                if self._catching_up(stream, hook, cursor):
-                    if 2 * len(cursor.buffer) <= self._capacity(cursor):
-                        yield Scanner(hook, cursor, expiring=False)
-                elif (cursor.suspect or self._too_old(hook, cursor.oldest_ms)) and self.has_room(cursor):
-                    yield Scanner(hook, cursor, expiring=True)
+        position = stream.position
+        for hook, cursor in stream.open_cursors():
+            if cursor.scan >= position:
+                continue
+            if self._catching_up(stream, hook, cursor):
+                if 2 * len(cursor.buffer) <= self._capacity(cursor):
+                    yield Scanner(hook, cursor, expiring=False)
+            elif (cursor.suspect or self._too_old(hook, cursor.oldest_ms)) and self.has_room(cursor):
+                yield Scanner(hook, cursor, expiring=True)
 
     def has_room(self, cursor: Cursor) -> bool:
         """Whether a cursor's buffer takes one more record."""

@@ -105,7 +105,7 @@ class Engine:
         to the others. What is touched is looked at at once.
         """
         ledger = self.ledger
-        owing = ledger.streams[0].owing or ledger.streams[1].owing
+        owing = self.has_cursors
         if ledger.touched or (owing and ledger.now >= self._meet_at):
             self._meet_at = ledger.now + self.policy.meet_every_s
             self._catch_up.read_tails()
@@ -130,7 +130,7 @@ class Engine:
         held = self.ledger.streams[stream]
         policy = self.policy
         ahead = policy.read_ahead_records - len(held.unsettled)
-        span = policy.window_records - (held.tracker.position - held.tracker.base)
+        span = policy.window_records - held.span
         if span > 0 and ahead > 0 and held.bytes < policy.window_bytes:
             return min(ahead, span)
         oldest = held.unsettled[held.tracker.base]
@@ -139,7 +139,7 @@ class Engine:
         if span > 0 and held.bytes < policy.window_bytes:
             return span
         self._isolation.relieve(held, oldest)
-        return max(0, policy.window_records - (held.tracker.position - held.tracker.base))
+        return max(0, policy.window_records - held.span)
 
     def skip_to(self, stream: StreamIndex, position: int) -> None:
         """Note that the log has no records below `position` that were not read."""
@@ -287,6 +287,61 @@ class Engine:
     def feed(self, stream: StreamIndex, start: int, end: int, records: Sequence[OwedRecord]) -> None:
         """Take what the reader read, see `CatchUp.feed`."""
         self._catch_up.feed(self.ledger.streams[stream], start, end, records)
+
+    # -- questions -------------------------------------------------------------------------------------------------
+
+    @property
+    def changes(self) -> int:
+        """A number that grows with every change of what a stored state would hold."""
+        return self.ledger.changes
+
+    @property
+    def has_cursors(self) -> bool:
+        """Whether anything is pending from a backlog cursor."""
+        live, replay = self.ledger.streams
+        return bool(live.owing or replay.owing)
+
+    @property
+    def posts_in_flight(self) -> list[Post]:
+        """The requests that were taken and have neither an answer nor been abandoned."""
+        return [post for stream in self.ledger.streams for post in stream.in_flight.values()]
+
+    def position(self, stream: StreamIndex) -> int:
+        """The next offset that the live reading reads."""
+        return self.ledger.streams[stream].position
+
+    def progress(self, stream: StreamIndex) -> tuple[int, bytes]:
+        """The lowest unsettled offset, and the settled set above it."""
+        return self.ledger.streams[stream].settled_above()
+
+    def settled_before(self, stream: StreamIndex, offset: int) -> bool:
+        """Whether the commit that this engine started from calls an offset settled."""
+        return offset in self.ledger.streams[stream].reread
+
+    def window_size(self, stream: StreamIndex) -> int:
+        """How many unsettled records the window holds."""
+        return len(self.ledger.streams[stream].unsettled)
+
+    def window_span(self, stream: StreamIndex) -> int:
+        """How many offsets the window spans; at most `window_records`."""
+        return self.ledger.streams[stream].span
+
+    def oldest_read_at(self, stream: StreamIndex) -> float | None:
+        """When the lowest unsettled record was read, in monotonic seconds; None if there is none."""
+        oldest = self.ledger.streams[stream].oldest
+        return None if oldest is None else oldest.read_at
+
+    def oldest_pending_ms(self, stream: StreamIndex) -> int | None:
+        """Since when (Unix milliseconds) the oldest delivery is pending, None if none is known."""
+        return self.ledger.streams[stream].oldest_pending_ms()
+
+    def cursors(self, stream: StreamIndex) -> list[tuple[int, str | None]]:
+        """Every backlog cursor: its hook, and its resource where it holds only one."""
+        return [(hook.id, cursor.resource) for hook, cursor in self.ledger.streams[stream].open_cursors()]
+
+    def take_settled_unsent(self) -> dict[Standing, int]:
+        """How many deliveries were settled without a request since the last call, by the reason."""
+        return self.ledger.take_settled_unsent()
 
 
 __all__ = ["LIVE", "REPLAY", "Effects", "Engine", "StreamStart"]

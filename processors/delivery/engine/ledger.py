@@ -59,7 +59,7 @@ class Ledger:
         self.endpoints: dict[tuple[int, str], Endpoint] = {}
         self.clients: dict[int, Client] = {}
         self.touched: dict[Endpoint, None] = {}  # endpoints whose cursors may be ready for a hand-over
-        self.settled_unsent = {Standing.CANCELLED: 0, Standing.SKIPPED: 0}
+        self._settled_unsent = {Standing.CANCELLED: 0, Standing.SKIPPED: 0}
         self.changes = 0  # of what a stored state would hold
         self._dispatches = dispatches
         self._random = random
@@ -140,7 +140,13 @@ class Ledger:
 
     def count(self, standing: Standing) -> None:
         """Count a delivery that settles without a request."""
-        self.settled_unsent[standing] += 1
+        self._settled_unsent[standing] += 1
+
+    def take_settled_unsent(self) -> dict[Standing, int]:
+        """What was counted since the last call."""
+        counted = self._settled_unsent
+        self._settled_unsent = dict.fromkeys(counted, 0)
+        return counted
 
     @staticmethod
     def held(hook: TrackedHook) -> bool:
@@ -255,7 +261,6 @@ class Ledger:
             stream.tail.clear()
             stream.tail_start = stream.position
         stream.owing[hook.id] = hook
-        stream.cursors += 1
         self.changes += 1
 
     def drop_cursor(self, hook: TrackedHook, stream: Stream, cursor: Cursor) -> None:
@@ -265,7 +270,6 @@ class Ledger:
             backlog.cursor = None
         else:
             del backlog.exceptions[cursor.resource]
-        stream.cursors -= 1
         self.changes += 1
         if backlog.cursor is None and not backlog.exceptions:
             del stream.owing[hook.id]

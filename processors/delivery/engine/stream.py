@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
 from hookstream.schemas.delivery import DeadLetterReason, Delivery
 
-from .model import Pending, Post, StreamIndex, TrackedHook
+from .model import Cursor, Pending, Post, StreamIndex, TrackedHook
 from .tracker import OffsetTracker, SettledSet
 
 
@@ -15,7 +16,6 @@ class Stream:
 
     __slots__ = (
         "bytes",
-        "cursors",
         "dying",
         "in_flight",
         "index",
@@ -37,7 +37,6 @@ class Stream:
         self.in_flight: dict[int, Post] = {}
         self.dying: dict[int, DeadLetterReason] = {}  # dead letters produced, not acknowledged
         self.owing: dict[int, TrackedHook] = {}  # hooks that have a cursor here
-        self.cursors = 0
         self.tail: deque[tuple[int, Delivery]] = deque()
         self.tail_start = position
 
@@ -45,6 +44,33 @@ class Stream:
     def position(self) -> int:
         """The next offset the main lane reads."""
         return self.tracker.position
+
+    @property
+    def oldest(self) -> Pending | None:
+        """The lowest unsettled record of the window, None if all that was read is settled."""
+        return self.unsettled.get(self.tracker.base)
+
+    @property
+    def span(self) -> int:
+        """How many offsets lie between the lowest unsettled one and the position."""
+        return self.tracker.position - self.tracker.base
+
+    def open_cursors(self) -> Iterator[tuple[TrackedHook, Cursor]]:
+        """Every cursor, with its hook."""
+        for hook in self.owing.values():
+            for cursor in hook.backlogs[self.index].cursors():
+                yield hook, cursor
+
+    def oldest_pending_ms(self) -> int | None:
+        """Since when the oldest delivery of the window and of all cursors is pending, None if none is known."""
+        oldest = self.oldest
+        found = [] if oldest is None else [oldest.delivery.owed_since_ms]
+        for _, cursor in self.open_cursors():
+            if cursor.buffer:
+                found.append(next(iter(cursor.buffer.values())).delivery.owed_since_ms)
+            elif cursor.scan < self.position and cursor.oldest_ms:
+                found.append(cursor.oldest_ms)
+        return min(found, default=None)
 
     def settled_above(self) -> tuple[int, bytes]:
         """The lowest unsettled offset and what is settled above it, as a commit says it.

@@ -216,14 +216,13 @@ class DeliveryLoop:
         self._metrics.window_used_ratio.pop(part.index, None)
 
     def _flying(self, parts: Sequence[OwnedPartition]) -> bool:
-        return any(stream.in_flight for part in parts for stream in part.engine.ledger.streams)
+        return any(part.engine.posts_in_flight for part in parts)
 
     def _abandon(self, part: OwnedPartition) -> None:
         """Cancel what is still in flight."""
-        for stream in part.engine.ledger.streams:
-            for post in list(stream.in_flight.values()):
-                self._requests.cancel(post)
-                part.engine.abandon(post)
+        for post in part.engine.posts_in_flight:
+            self._requests.cancel(post)
+            part.engine.abandon(post)
 
     def abandon_all(self) -> None:
         """Cancel everything: the worker ends without saying goodbye. No engine is asked: one of them may be broken."""
@@ -250,8 +249,7 @@ class DeliveryLoop:
     def row_changed(self, client: int, event: str) -> None:
         """Follow a change of the table."""
         for part in self._order:
-            if (client, event) in part.engine.ledger.slots:
-                part.engine.row_changed(client, event)
+            part.engine.row_changed(client, event)
         self.wake()
 
     def settings_changed(self, client: int, target_digest: bytes) -> None:
@@ -284,12 +282,11 @@ class DeliveryLoop:
         for part in order:
             engine = part.engine
             engine.end_turn()
-            ledger = engine.ledger
-            if ledger.changes != part.seen_changes:
-                part.seen_changes = ledger.changes
+            if engine.changes != part.seen_changes:
+                part.seen_changes = engine.changes
                 part.progress += 1
             dirty = dirty or part.progress > 0
-            owing = owing or bool(ledger.streams[0].owing or ledger.streams[1].owing)
+            owing = owing or engine.has_cursors
         fenced = self._parts.committing.fenced
         if not fenced:
             self._requests.dispatch(self._by_engine, self._leaving, now, wall_ms // 1000)
@@ -346,8 +343,7 @@ class DeliveryLoop:
         self._planning = None
         owing = False
         for part in self._order:
-            streams = part.engine.ledger.streams
-            if (streams[0].owing or streams[1].owing) and part not in self._leaving:
+            if part.engine.has_cursors and part not in self._leaving:
                 owing = True
                 self.readers.plan(part)
         if owing and not self._stopped:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from hookstream.processors.delivery.engine.operator_settings import SettingsTable
     from hookstream.processors.delivery.engine.partition_state import Snapshot
     from hookstream.processors.delivery.engine.policy import EnginePolicy
-    from hookstream.processors.delivery.engine.stream import Stream
     from hookstream.processors.delivery.http.exchange import Answer
     from hookstream.processors.metrics import Metrics
     from hookstream.schemas.delivery import Delivery
@@ -163,17 +162,16 @@ class OwnedPartition:
 
     def _flows(self, stream: StreamIndex) -> bool:
         """Whether enough is read ahead, and the oldest of it is not old."""
-        held = self.engine.ledger.streams[stream]
-        if len(held.unsettled) < _ENOUGH_AHEAD:
+        if self.engine.window_size(stream) < _ENOUGH_AHEAD:
             return False
-        oldest = held.unsettled.get(held.tracker.base)
-        return oldest is not None and self._now - oldest.read_at < _FLOWS_WITHIN_S
+        read_at = self.engine.oldest_read_at(stream)
+        return read_at is not None and self._now - read_at < _FLOWS_WITHIN_S
 
     def _bury_undecodable(self, stream: StreamIndex, reason: str) -> None:
         """Write the record at the front of the inbox to the dead letters; reading goes on when it is there."""
         message = self.inboxes[stream].messages[0]
         offset = message.offset() or 0
-        if offset in self.engine.ledger.streams[stream].reread:  # it is one since before the restart
+        if self.engine.settled_before(stream, offset):  # it is one since before the restart
             self._pass_undecodable(stream, offset)
             return
         self.blocked[stream] = True
@@ -325,16 +323,11 @@ class EngineView:
 
     def progress(self) -> tuple[int, bytes]:
         """The lowest unsettled offset, and the settled set above it."""
-        return self._engine.ledger.streams[self._stream].settled_above()
+        return self._engine.progress(self._stream)
 
     def cursors(self) -> Collection[CursorName]:
         """Every open cursor."""
-        stream = self._stream
-        return [
-            (hook.id, cursor.resource)
-            for hook in self._engine.ledger.streams[stream].owing.values()
-            for cursor in hook.backlogs[stream].cursors()
-        ]
+        return self._engine.cursors(self._stream)
 
     def snapshot(self) -> Snapshot:
         """Everything that a commit with a new state says."""
@@ -348,35 +341,22 @@ def measure(owned: Iterable[OwnedPartition], metrics: Metrics) -> None:
     for part in owned:
         engine = part.engine
         used = 0
-        for stream in engine.ledger.streams:
-            used = max(used, stream.tracker.position - stream.tracker.base)
-            cursors += stream.cursors
-            oldest += _owed_since(stream)
+        for stream in (LIVE, REPLAY):
+            used = max(used, engine.window_span(stream))
+            cursors += len(engine.cursors(stream))
+            since = engine.oldest_pending_ms(stream)
+            if since is not None:
+                oldest.append(since)
         metrics.window_used_ratio[part.index] = used / engine.policy.window_records
         measure_settled(part, metrics)
     metrics.cursors = cursors
     metrics.owed_oldest_seconds = max(0.0, time.time() - min(oldest) / 1000) if oldest else 0.0
 
 
-def _owed_since(stream: Stream) -> Iterator[int]:
-    """Since when the window, and each cursor, owes the first of what it does; nothing of those that owe nothing."""
-    first = stream.unsettled.get(stream.tracker.base)
-    if first is not None:
-        yield first.delivery.owed_since_ms
-    for hook in stream.owing.values():
-        for cursor in hook.backlogs[stream.index].cursors():
-            if cursor.buffer:
-                yield next(iter(cursor.buffer.values())).delivery.owed_since_ms
-            elif cursor.scan < stream.position and cursor.oldest_ms:
-                yield cursor.oldest_ms
-
-
 def measure_settled(part: OwnedPartition, metrics: Metrics) -> None:
     """Count what a partition has settled unsent since the last call; also the last time before it is given away."""
-    settled = part.engine.ledger.settled_unsent
-    for standing, count in settled.items():
+    for standing, count in part.engine.take_settled_unsent().items():
         metrics.deliveries[standing.value] += count
-        settled[standing] = 0
 
 
 def _stream_start(stream: StreamStarting) -> StreamStart:

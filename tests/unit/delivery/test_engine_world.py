@@ -103,7 +103,7 @@ def test_cursors_that_nothing_happened_to_are_looked_at_soon() -> None:
     """Not in every turn, but within ten milliseconds: the engine asks for the turn itself."""
     simulation = Simulation(World(4))
     engine = simulation.world.owner.engine
-    while not engine.ledger.streams[LIVE].owing:
+    while not engine.has_cursors:
         simulation.step()
         engine = simulation.world.owner.engine
     engine.end_turn()
