@@ -113,20 +113,20 @@ def run(log: list[Delivery]) -> float:
         now=0.0,
         wall_ms=1,
     )
-    flying: list[Post] = []
+    in_flight: list[Post] = []
     position, turn = 0, 0
     began = time.process_time()
-    while position < len(log) or flying:
+    while position < len(log) or in_flight:
         turn += 1
         engine.advance(turn / 1000, turn)
         for _ in range(min(engine.room(LIVE), BATCH, len(log) - position)):
             engine.read(LIVE, position, log[position], 150)
             position += 1
         while (post := dispatcher.next()) is not None:
-            flying.append(post)
-        for post in flying:
+            in_flight.append(post)
+        for post in in_flight:
             engine.answer(post, DELIVERED, 0.001)
-        flying.clear()
+        in_flight.clear()
         engine.end_turn()
         if turn % 50 == 0:
             engine.snapshot(LIVE)

@@ -101,13 +101,13 @@ class Faults:
 
     def _forget_what_the_next_owner_cannot_know(self, owner: Owner) -> None:
         world, streams = self.world, owner.ledger.streams
-        fresh = [c for s in streams for h in s.owing.values() for c in h.backlogs[s.index].cursors() if not c.restored]
-        if fresh and any(stream.position < stream.reread.end for stream in streams):
+        fresh = [cursor for stream in streams for _, cursor in stream.open_cursors() if not cursor.restored]
+        if fresh and any(stream.position < stream.restored_settled.end for stream in streams):
             # The next owner cannot tell these cursors from those that owe what is not re-read.
             world.judge.forget_answers()
         for answered, log, stream in zip(world.judge.answered, world.logs, streams, strict=True):
             # What lies above a resource cursor and is settled is known to the next owner while it has the cursor.
-            apart = {hook.id for hook in stream.owing.values() if hook.backlogs[stream.index].exceptions}
+            apart = {hook.id for hook in stream.hooks_with_cursor.values() if hook.backlogs[stream.index].exceptions}
             answered -= {offset for offset in answered if (record := log[offset]) and record.hook_id in apart}
 
     def _cancel(self, flight: Flight) -> None:

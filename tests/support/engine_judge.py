@@ -80,14 +80,12 @@ class Judge(History):
 
     def _judge_dead_letters(self, owner: Owner, pending: Pending) -> None:
         record = pending.delivery
-        for stream, dying, _ in owner.dead_letters:
-            if self.excused(stream, dying.delivery) or dying.offset in self.lost[stream]:
+        for stream, dead, _ in owner.dead_letters:
+            if self.excused(stream, dead.delivery) or dead.offset in self.lost[stream]:
                 continue
-            same_lane = (dying.delivery.hook_id, dying.resource) == (record.hook_id, record.resource)
-            if same_lane and stream == pending.stream and dying.offset <= pending.offset:
-                raise ViolationError(
-                    f"I2 {pending.offset} passes {dying.offset}, whose dead letter is not acknowledged"
-                )
+            same_lane = (dead.delivery.hook_id, dead.resource) == (record.hook_id, record.resource)
+            if same_lane and stream == pending.stream and dead.offset <= pending.offset:
+                raise ViolationError(f"I2 {pending.offset} passes {dead.offset}, whose dead letter is not acknowledged")
 
     def _judge_rate(self, owner: Owner, row: HookRow) -> None:
         if row.rate_limit_per_s is None:
@@ -201,7 +199,7 @@ class Judge(History):
         """Return how many records below an offset are owed."""
         owed = {
             offset
-            for hook in self.world.owner.ledger.streams[stream].owing.values()
+            for hook in self.world.owner.ledger.streams[stream].hooks_with_cursor.values()
             for cursor in hook.backlogs[stream].cursors()
             for offset in range(cursor.scan, low)
             if self._owes(hook, stream, cursor, offset)

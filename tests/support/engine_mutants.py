@@ -127,7 +127,7 @@ MUTANTS = {
         "hand-over although live reading still skips what the restored commit calls settled",
         (
             "hand_over",
-            "endpoint.health.waits(ledger.now) or stream.position < stream.reread.end:",
+            "endpoint.health.waits(ledger.now) or stream.position < stream.restored_settled.end:",
             "endpoint.health.waits(ledger.now):",
         ),
     ),
@@ -155,7 +155,7 @@ MUTANTS = {
             (
                 "            self._effects.bury(stream.index, pending, reason)\n"
                 "            self._ledger.settle(stream, pending.offset, pending.hook, pending.resource)\n"
-                "            stream.dying[pending.offset] = reason\n"
+                "            stream.dead_letters_pending[pending.offset] = reason\n"
             ),
         ),
     ),
@@ -165,16 +165,16 @@ MUTANTS = {
             "sending",
             "            head = queue[0]\n",
             (
-                "            dying = self._ledger.streams[stream].dying\n"
-                "            head = next((p for p in queue if p.offset not in dying), queue[0])\n"
+                "            dead_letters_pending = self._ledger.streams[stream].dead_letters_pending\n"
+                "            head = next((p for p in queue if p.offset not in dead_letters_pending), queue[0])\n"
             ),
         ),
         (
             "sending",
             "        buffered = lane.buffers[stream]\n",
             (
-                "        dying = self._ledger.streams[stream].dying\n"
-                "        buffered = [p for p in lane.buffers[stream] if p.offset not in dying]\n"
+                "        dead_letters_pending = self._ledger.streams[stream].dead_letters_pending\n"
+                "        buffered = [p for p in lane.buffers[stream] if p.offset not in dead_letters_pending]\n"
             ),
         ),
     ),
@@ -301,7 +301,7 @@ MUTANTS = {
         "the new endpoint is used while the old one is in flight",
         (
             "sending",
-            "        if hook.flying and hook.flying_to is not lane.endpoint:\n",
+            "        if hook.in_flight and hook.in_flight_to is not lane.endpoint:\n",
             "        if False:\n",
         ),
     ),
@@ -447,9 +447,9 @@ MUTANTS = {
             "ledger",
             (
                 "        backlog.remember(offset, resource, lowest=stream.position - self.policy.window_records)\n"
-                "        if stream.dying:"
+                "        if stream.dead_letters_pending:"
             ),
-            "        if stream.dying:",
+            "        if stream.dead_letters_pending:",
         ),
     ),
     "state_newer_than_offset": _mutant(
@@ -517,7 +517,7 @@ MUTANTS = {
         "what retention passes is not counted",
         (
             "catch_up",
-            "                    lost += low - cursor.scan\n",
+            "                lost += low - cursor.scan\n",
             "",
         ),
     ),
@@ -691,7 +691,7 @@ MUTANTS = {
     ),
     "settled_is_forgotten_before_it_is_reread": _mutant(
         "a commit forgets what the restored one called settled and that is not re-read yet",
-        ("stream", "self.reread if self.position < self.reread.end else None", "None"),
+        ("stream", "restored if self.position < restored.end else None", "None"),
     ),
     "settled_is_owed_after_a_start": _mutant(
         "a cursor that opens after a start owes what the restored commit calls settled above it",
@@ -701,8 +701,8 @@ MUTANTS = {
         "a cursor whose whole backlog retention took is not handed over",
         (
             "catch_up",
-            "                        self._ledger.touched[hook.endpoint] = None\n",
-            "                        pass\n",
+            "                    self._ledger.touched[hook.endpoint] = None\n",
+            "                    pass\n",
         ),
     ),
     "share_does_not_shrink": _crowded(

@@ -118,8 +118,10 @@ class Simulation:
             and owner.table.offset == len(world.rows)
             and not owner.dead_letters
             and all(
-                s.position >= len(log) and not (s.unsettled or s.in_flight or s.dying or s.owing)
-                for s, log in zip(owner.ledger.streams, world.logs, strict=True)
+                stream.position >= len(log)
+                and not (stream.unsettled or stream.in_flight)
+                and not (stream.dead_letters_pending or stream.hooks_with_cursor)
+                for stream, log in zip(owner.ledger.streams, world.logs, strict=True)
             )
         )
 

@@ -227,12 +227,12 @@ class World:
         for stream, log in zip(self.owner.ledger.streams, self.logs, strict=True):
             owing = {
                 (h.id, c.resource): (c.next, c.scan, sorted(c.buffer))
-                for h in stream.owing.values()
+                for h in stream.hooks_with_cursor.values()
                 for c in h.backlogs[stream.index].cursors()
             }
             words.append(
                 f"position {stream.position}/{len(log)} window {sorted(stream.unsettled)} cursors {owing} "
-                f"in flight {sorted(stream.in_flight)} dying {sorted(stream.dying)}"
+                f"in flight {sorted(stream.in_flight)} dead letters pending {sorted(stream.dead_letters_pending)}"
             )
         health = {
             (e.client_id, e.target): (e.health.sick, e.behind, e.health.probe_at, e.health.quiet_until, e.in_flight)

@@ -81,7 +81,7 @@ class Answers:
         client.sent_sum -= post.sent_at
         if post.probe:
             endpoint.probing = False
-        hook.flying -= 1
+        hook.in_flight -= 1
         self._dispatcher.ended()
 
     def _offer_after(self, post: Post) -> None:
@@ -96,7 +96,7 @@ class Answers:
             self._dispatcher.offer(endpoint, LIVE)
         if endpoint.ready[REPLAY]:
             self._dispatcher.offer(endpoint, REPLAY)
-        if not hook.flying and hook.endpoint is not None and hook.endpoint is not endpoint:
+        if not hook.in_flight and hook.endpoint is not None and hook.endpoint is not endpoint:
             ledger.wake_lanes(hook.endpoint)
         if endpoint.client.blocked:
             self._dispatcher.freed(endpoint.client)

@@ -73,7 +73,7 @@ class CatchUp:
         Without it a cursor would trail a busy live reading for ever by what a read of the log takes.
         """
         for stream in self._ledger.streams:
-            if not stream.owing:
+            if not stream.hooks_with_cursor:
                 continue
             tail_start, position = stream.tail_start, stream.position
             if any(tail_start <= scan for scan, _ in self._wanted(stream)):

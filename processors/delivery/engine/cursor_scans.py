@@ -152,7 +152,7 @@ class Stretch:
         if standing in (Standing.CANCELLED, Standing.SKIPPED) and offset not in stream.in_flight:
             ledger.count(standing)
             cursor.settle(offset)
-            stream.dying.pop(offset, None)
+            stream.dead_letters_pending.pop(offset, None)
             return
         reason = None if offset in stream.in_flight else self._scans.why_dead(hook, delivery)
         if expiring and reason is None:

@@ -105,13 +105,13 @@ class Engine:
         to the others. What is touched is looked at at once.
         """
         ledger = self.ledger
-        owing = self.has_cursors
-        if ledger.touched or (owing and ledger.now >= self._meet_at):
+        catching_up = self.has_cursors
+        if ledger.touched or (catching_up and ledger.now >= self._meet_at):
             self._meet_at = ledger.now + self.policy.meet_every_s
             self._catch_up.read_tails()
             self._probes.end_readings()
             self._hand_over.run()
-        elif owing and not self._meet_asked:
+        elif catching_up and not self._meet_asked:
             self._meet_asked = True
             self._timers.at(self._meet_at, self._meet_is_due)
 
@@ -151,17 +151,17 @@ class Engine:
         stream = ledger.streams[stream_index]
         hook_id = delivery.hook_id
         hook = ledger.hooks.get(hook_id) or ledger.hook(hook_id, (delivery.client, delivery.event))
-        if stream.owing:
+        if stream.hooks_with_cursor:
             stream.remember_tail(offset, delivery, self.policy.tail_records)
-        if offset < stream.reread.end and offset in stream.reread:
-            self._reread(hook, stream, offset, delivery)
+        if offset < stream.restored_settled.end and offset in stream.restored_settled:
+            self._read_restored(hook, stream, offset, delivery)
             return
         standing = ledger.standing(delivery, hook, stream_index)
         if standing is Standing.CANCELLED or standing is Standing.SKIPPED:
             stream.tracker.read(offset, settled=True)
             ledger.count(standing)
             return
-        if stream.owing and (cursor := hook.backlogs[stream_index].owner(delivery.resource)) is not None:
+        if stream.hooks_with_cursor and (cursor := hook.backlogs[stream_index].owner(delivery.resource)) is not None:
             stream.tracker.read(offset, settled=True)
             if not cursor.oldest_ms:
                 cursor.oldest_ms = delivery.owed_since_ms
@@ -185,14 +185,14 @@ class Engine:
             ledger.open_cursor(hook, stream)
             if endpoint.health.sick:
                 self._probes.wait_for_next(endpoint)
-        elif stream.owing and ledger.lane_is_parked(stream, endpoint, pending.resource):
+        elif stream.hooks_with_cursor and ledger.lane_is_parked(stream, endpoint, pending.resource):
             ledger.open_cursor(hook, stream, pending.resource)
         elif pending.lane is not None:
             ledger.offer(pending.lane)
             if endpoint.window_counts[index] > self.policy.lagging_share * self.policy.window_records:
                 self._isolation.lag(endpoint, stream)
 
-    def _reread(self, hook: TrackedHook, stream: Stream, offset: int, delivery: Delivery) -> None:
+    def _read_restored(self, hook: TrackedHook, stream: Stream, offset: int, delivery: Delivery) -> None:
         """A record that the restored commit calls settled: it is, or a cursor that came with that commit owes it.
 
         A cursor that opened below it since must not owe it, nor one that opens later.
@@ -235,7 +235,7 @@ class Engine:
     def buried(self, stream: StreamIndex, pending: Pending) -> None:
         """Settle a dead letter: Kafka has acknowledged it (rule R7)."""
         held = self.ledger.streams[stream]
-        if held.dying.pop(pending.offset, None) is not None:
+        if held.dead_letters_pending.pop(pending.offset, None) is not None:
             self.ledger.settle(held, pending.offset, pending.hook, pending.resource)
             self.ledger.offer_resource(pending.hook, pending.resource)
 
@@ -299,7 +299,7 @@ class Engine:
     def has_cursors(self) -> bool:
         """Whether anything is pending from a backlog cursor."""
         live, replay = self.ledger.streams
-        return bool(live.owing or replay.owing)
+        return bool(live.hooks_with_cursor or replay.hooks_with_cursor)
 
     @property
     def posts_in_flight(self) -> list[Post]:
@@ -316,7 +316,7 @@ class Engine:
 
     def settled_before(self, stream: StreamIndex, offset: int) -> bool:
         """Whether the commit that this engine started from calls an offset settled."""
-        return offset in self.ledger.streams[stream].reread
+        return offset in self.ledger.streams[stream].restored_settled
 
     def window_size(self, stream: StreamIndex) -> int:
         """How many unsettled records the window holds."""

@@ -30,14 +30,14 @@ class HandOver:
             return
         touched, ledger.touched = ledger.touched, {}
         for stream in ledger.streams:
-            if stream.owing or any(endpoint.behind[stream.index] for endpoint in touched):
+            if stream.hooks_with_cursor or any(endpoint.behind[stream.index] for endpoint in touched):
                 for endpoint in touched:
                     self._hand_over(stream, endpoint)
 
     def _hand_over(self, stream: Stream, endpoint: Endpoint) -> None:
         """Move cursors that have reached the live reading back into the window, group by group."""
         ledger, index = self._ledger, stream.index
-        if endpoint.health.waits(ledger.now) or stream.position < stream.reread.end:
+        if endpoint.health.waits(ledger.now) or stream.position < stream.restored_settled.end:
             return
         for group in self._hook_groups(stream, endpoint):
             cursors = [hook.backlogs[index].cursor for hook in group]

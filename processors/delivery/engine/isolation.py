@@ -120,8 +120,8 @@ class Isolation:
 
     def bury(self, stream: Stream, pending: Pending, reason: DeadLetterReason) -> None:
         """Produce a dead letter; until Kafka acknowledges it, the record stays the head of its lane (rule R7)."""
-        if pending.offset not in stream.dying:
-            stream.dying[pending.offset] = reason
+        if pending.offset not in stream.dead_letters_pending:
+            stream.dead_letters_pending[pending.offset] = reason
             self._effects.bury(stream.index, pending, reason)
 
     def resettle(self, stream: Stream, pending: Pending) -> None:

@@ -106,7 +106,7 @@ class Ledger:
     def forget_idle(self) -> None:
         """Drop hooks and endpoints of which nothing has to be remembered."""
         for hook in list(self.hooks.values()):
-            idle = not hook.flying and hook.disabled_under is None and not hook.throttled
+            idle = not hook.in_flight and hook.disabled_under is None and not hook.throttled
             if idle and all(backlog.empty for backlog in hook.backlogs):
                 del self.hooks[hook.id]
                 of_slot = self.slots[hook.slot]
@@ -257,10 +257,10 @@ class Ledger:
 
     def _count_cursor(self, hook: TrackedHook, stream: Stream, cursor: Cursor) -> None:
         cursor.suspect = hook.endpoint is not None and bool(hook.endpoint.health.skipped)
-        if not stream.owing:
+        if not stream.hooks_with_cursor:
             stream.tail.clear()
             stream.tail_start = stream.position
-        stream.owing[hook.id] = hook
+        stream.hooks_with_cursor[hook.id] = hook
         self.changes += 1
 
     def drop_cursor(self, hook: TrackedHook, stream: Stream, cursor: Cursor) -> None:
@@ -272,7 +272,7 @@ class Ledger:
             del backlog.exceptions[cursor.resource]
         self.changes += 1
         if backlog.cursor is None and not backlog.exceptions:
-            del stream.owing[hook.id]
+            del stream.hooks_with_cursor[hook.id]
 
     def rewind(self, hooks: Iterable[TrackedHook]) -> None:
         """Forget what catch-up read ahead for hooks that nothing may be sent of now."""
@@ -324,8 +324,8 @@ class Ledger:
             if hook.endpoint is not None:
                 self.touched[hook.endpoint] = None
         backlog.remember(offset, resource, lowest=stream.position - self.policy.window_records)
-        if stream.dying:
-            stream.dying.pop(offset, None)
+        if stream.dead_letters_pending:
+            stream.dead_letters_pending.pop(offset, None)
 
     def lane_is_parked(self, stream: Stream, endpoint: Endpoint, resource: str) -> bool:
         """Whether a hook of the endpoint that is served has a resource cursor for this lane."""

@@ -311,9 +311,9 @@ class TrackedHook:
         "backlogs",
         "disabled_under",
         "endpoint",
-        "flying",
-        "flying_to",
         "id",
+        "in_flight",
+        "in_flight_to",
         "notice_at",
         "notice_kind",
         "refilled_at",
@@ -335,8 +335,8 @@ class TrackedHook:
         self.disabled_under: int | None = None  # revision of the row under which a 410 or the five days struck
         self.notice_at = 0.0
         self.notice_kind = NoticeKind.GONE
-        self.flying = 0
-        self.flying_to: Endpoint | None = None
+        self.in_flight = 0
+        self.in_flight_to: Endpoint | None = None
         self.tokens = 1.0
         self.refilled_at = 0.0
         self.throttled: dict[Lane, None] = {}  # lanes that wait for a token

@@ -112,7 +112,7 @@ class Probes:
         self._wanting.pop(endpoint, None)
         walk = self._walks[endpoint] = ProbeWalk()
         streams = self._ledger.streams
-        if any(hook.id in stream.owing for hook in endpoint.hooks.values() for stream in streams):
+        if any(hook.id in stream.hooks_with_cursor for hook in endpoint.hooks.values() for stream in streams):
             return
         heads: dict[str, Pending] = {}
         for hook in endpoint.hooks.values():
@@ -192,7 +192,7 @@ class Probes:
         ):
             return None
         row = rules.probe_row(endpoint, head)
-        if row is None and head.offset in self._ledger.streams[head.stream].dying:
+        if row is None and head.offset in self._ledger.streams[head.stream].dead_letters_pending:
             walk.awaits_dead_letter = True
         return row
 
@@ -229,7 +229,7 @@ class Probes:
             return True
         walk.seen.add(resource)
         walk.found_pending = True
-        if offset in stream.dying:
+        if offset in stream.dead_letters_pending:
             walk.awaits_dead_letter = True
         elif standing is Standing.SEND:
             pending = Pending(stream.index, offset, delivery, hook, 0, self._ledger.now)
@@ -278,7 +278,7 @@ class Probes:
     def _end_fruitless_round(self, endpoint: Endpoint, walk: ProbeWalk) -> None:
         """A round found nothing to probe with. If it found no pending delivery at all, the cursors go with it."""
         ledger, health = self._ledger, endpoint.health
-        rereading = any(stream.position < stream.reread.end for stream in ledger.streams)
+        rereading = any(stream.position < stream.restored_settled.end for stream in ledger.streams)
         if not (walk.found_pending or endpoint.in_flight or rereading):
             for stream in ledger.streams:
                 for hook, cursor in self._cursors(endpoint, stream):

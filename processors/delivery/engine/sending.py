@@ -77,7 +77,7 @@ class Sending:
     def _may_send(self, pending: Pending, lane: Lane) -> HookRow | None:
         """Return the row to send under, or None; whatever is waited for offers the lane again."""
         hook, stream, ledger = pending.hook, pending.stream, self._ledger
-        if hook.flying and hook.flying_to is not lane.endpoint:
+        if hook.in_flight and hook.in_flight_to is not lane.endpoint:
             return None  # a retarget is a barrier: the answer of the last request to the old target lifts it
         held = ledger.streams[stream]
         clocks = hook.backlogs[stream].clocks
@@ -85,7 +85,7 @@ class Sending:
         if health.skips_some and health.skips(pending.delivery):
             self._isolation.bury(held, pending, DeadLetterReason.SKIPPED)
         early = clocks and (clock := clocks.get(pending.resource)) is not None and clock.due > ledger.now
-        if early or (held.dying and pending.offset in held.dying):
+        if early or (held.dead_letters_pending and pending.offset in held.dead_letters_pending):
             return None
         row = self._sendable_row(pending, held)
         if row is None or (stream == REPLAY and not self.replayable(pending, lane)):
@@ -156,7 +156,7 @@ class Sending:
         hook, stream = head.hook, self._ledger.streams[head.stream]
         if endpoint.health.skips(head.delivery):
             self._isolation.bury(stream, head, DeadLetterReason.SKIPPED)
-        if head.offset in stream.dying or (hook.flying and hook.flying_to is not endpoint):
+        if head.offset in stream.dead_letters_pending or (hook.in_flight and hook.in_flight_to is not endpoint):
             return None
         return self._sendable_row(head, stream)
 
@@ -172,6 +172,6 @@ class Sending:
         client = endpoint.client
         client.in_flight += 1
         client.sent_sum += post.sent_at
-        hook.flying += 1
-        hook.flying_to = endpoint
+        hook.in_flight += 1
+        hook.in_flight_to = endpoint
         return post

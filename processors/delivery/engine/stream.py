@@ -16,27 +16,27 @@ class Stream:
 
     __slots__ = (
         "bytes",
-        "dying",
+        "dead_letters_pending",
+        "hooks_with_cursor",
         "in_flight",
         "index",
-        "owing",
-        "reread",
+        "restored_settled",
         "tail",
         "tail_start",
         "tracker",
         "unsettled",
     )
 
-    def __init__(self, index: StreamIndex, position: int, reread: SettledSet) -> None:
-        """Start reading at `position`; below `reread.end`, "settled" may mean "owed by a cursor"."""
+    def __init__(self, index: StreamIndex, position: int, restored_settled: SettledSet) -> None:
+        """Start reading at `position`; what the restored commit calls settled may be pending from a cursor."""
         self.index = index
         self.tracker = OffsetTracker(position)
-        self.reread = reread
+        self.restored_settled = restored_settled
         self.unsettled: dict[int, Pending] = {}
         self.bytes = 0
         self.in_flight: dict[int, Post] = {}
-        self.dying: dict[int, DeadLetterReason] = {}  # dead letters produced, not acknowledged
-        self.owing: dict[int, TrackedHook] = {}  # hooks that have a cursor here
+        self.dead_letters_pending: dict[int, DeadLetterReason] = {}  # dead letters produced, not acknowledged
+        self.hooks_with_cursor: dict[int, TrackedHook] = {}  # hooks that have a cursor here
         self.tail: deque[tuple[int, Delivery]] = deque()
         self.tail_start = position
 
@@ -57,7 +57,7 @@ class Stream:
 
     def open_cursors(self) -> Iterator[tuple[TrackedHook, Cursor]]:
         """Every cursor, with its hook."""
-        for hook in self.owing.values():
+        for hook in self.hooks_with_cursor.values():
             for cursor in hook.backlogs[self.index].cursors():
                 yield hook, cursor
 
@@ -78,7 +78,8 @@ class Stream:
         What the restored commit said counts until it is re-read: a partition that is given away again before that must
         not be delivered twice.
         """
-        return self.tracker.settled_above(self.reread if self.position < self.reread.end else None)
+        restored = self.restored_settled
+        return self.tracker.settled_above(restored if self.position < restored.end else None)
 
     def remember_tail(self, offset: int, delivery: Delivery, most: int) -> None:
         """Keep what the main lane has just read for the cursors that are about to meet it."""

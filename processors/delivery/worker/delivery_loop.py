@@ -278,7 +278,7 @@ class DeliveryLoop:
             part.advance(now, steady_ms)
         self._load += (self._requests.take_answers(self._by_engine, wall_ms) - self._load) * _LOAD_SMOOTHING
         waiting = self._read()
-        owing = dirty = False
+        catching_up = dirty = False
         for part in order:
             engine = part.engine
             engine.end_turn()
@@ -286,7 +286,7 @@ class DeliveryLoop:
                 part.seen_changes = engine.changes
                 part.progress += 1
             dirty = dirty or part.progress > 0
-            owing = owing or engine.has_cursors
+            catching_up = catching_up or engine.has_cursors
         fenced = self._parts.committing.fenced
         if not fenced:
             self._requests.dispatch(self._by_engine, self._leaving, now, wall_ms // 1000)
@@ -294,7 +294,7 @@ class DeliveryLoop:
         self._parts.attempts.flush()
         if dirty:
             self._parts.committing.soon()
-        if owing and self._planning is None:
+        if catching_up and self._planning is None:
             self._planning = self._loop.call_later(_PLAN_EVERY_S, self._plan)
         # Nothing wakes the loop when sending may go on, so it looks again.
         self._set_timer(now, waiting=waiting or fenced or self._requests.braked)
@@ -341,12 +341,12 @@ class DeliveryLoop:
 
     def _plan(self) -> None:
         self._planning = None
-        owing = False
+        catching_up = False
         for part in self._order:
             if part.engine.has_cursors and part not in self._leaving:
-                owing = True
+                catching_up = True
                 self.readers.plan(part)
-        if owing and not self._stopped:
+        if catching_up and not self._stopped:
             self._planning = self._loop.call_later(_PLAN_EVERY_S, self._plan)
             self.wake()
 

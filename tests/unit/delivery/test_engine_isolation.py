@@ -66,7 +66,7 @@ def test_a_quarantine_is_ended_by_a_probe_with_the_window_as_it_was() -> None:
     small.answer(small.probe(row))
     small.catch_up()
     assert small.window() == [1]
-    assert not small.stream().owing
+    assert not small.stream().hooks_with_cursor
 
 
 def test_a_resource_behind_a_cursor_takes_along_what_other_hooks_of_the_endpoint_are_owed_of_it() -> None:

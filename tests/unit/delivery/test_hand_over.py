@@ -26,7 +26,7 @@ def test_what_a_cursor_has_read_to_the_end_is_in_the_window_again() -> None:
     enable(small, disabled(small, 1, 2))
     small.catch_up()
     assert small.window() == [0, 1]
-    assert not small.stream().owing
+    assert not small.stream().hooks_with_cursor
     assert small.snapshot().offset == 0
 
 
@@ -88,10 +88,10 @@ def test_nothing_rejoins_before_what_the_last_owner_settled_is_read_again() -> N
     after.operate(failing, paused=False)
     after.engine.feed(LIVE, 0, 0, ())
     after.catch_up()
-    assert after.stream().owing
+    assert after.stream().hooks_with_cursor
     after.read_log()
     after.catch_up()
-    assert not after.stream().owing
+    assert not after.stream().hooks_with_cursor
     assert offsets([first]) == [1]
 
 

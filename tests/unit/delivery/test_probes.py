@@ -108,4 +108,4 @@ def test_where_retention_took_the_whole_backlog_of_a_quarantined_endpoint_its_cu
     small.wait(small.policy.probe_first_s)
     assert not small.send()
     small.catch_up()
-    assert not small.stream().owing
+    assert not small.stream().hooks_with_cursor

@@ -119,7 +119,7 @@ def test_the_cursor_of_a_hook_that_was_deleted_meanwhile_is_not_put_back() -> No
     row = small.row()
     small.quarantine(row)
     small.table[row.client, row.event] = replace(row, state=HookState.DELETED)
-    assert not SmallEngine(small).stream().owing
+    assert not SmallEngine(small).stream().hooks_with_cursor
 
 
 def test_the_cursor_of_a_hook_that_another_replaced_meanwhile_is_not_put_back() -> None:
@@ -127,4 +127,4 @@ def test_the_cursor_of_a_hook_that_another_replaced_meanwhile_is_not_put_back() 
     row = small.row()
     small.quarantine(row)
     small.table[row.client, row.event] = replace(row, id=HookId(row.id + 1))
-    assert not SmallEngine(small).stream().owing
+    assert not SmallEngine(small).stream().hooks_with_cursor

@@ -25,7 +25,7 @@ def test_a_deleted_hooks_cursors_and_clocks_go_with_it() -> None:
     assert small.backlog(row).clocks
     small.change(row, state=HookState.DELETED)
     assert small.backlog(row).empty
-    assert not small.stream().owing
+    assert not small.stream().hooks_with_cursor
 
 
 def test_a_hook_whose_subscription_key_another_took_is_cancelled() -> None:
