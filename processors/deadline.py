@@ -31,6 +31,15 @@ class Deadline:
         """This one, or so many seconds from now, whichever comes first."""
         return Deadline(min(self.ends_s, self.monotonic_s() + within_s), self.monotonic_s)
 
+    def later(self, within_s: float) -> Deadline:
+        """This one, or so many seconds from now, whichever comes last."""
+        return Deadline(max(self.ends_s, self.monotonic_s() + within_s), self.monotonic_s)
+
+    @property
+    def remaining_s(self) -> float:
+        """What is left, at least 0."""
+        return max(0.0, self.ends_s - self.monotonic_s())
+
     def left_s(self, most: float, doing: str) -> float:
         """How long one step may take: what is left, and at most that.
 

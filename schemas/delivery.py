@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NewType
 from uuid import UUID
@@ -77,7 +77,7 @@ class DeadLetterReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """A record that left the way, whole, with the reason and the last answer (at most 4 KiB of it)."""
+    """A record that is not attempted again, whole, with the reason and the last answer (at most 4 KiB of it)."""
 
     reason: DeadLetterReason
     detail: str
@@ -92,3 +92,8 @@ class DeadLetter:
     died_at_ms: int
     last_status: int | None = None
     last_answer: bytes = b""
+
+    def without_payload(self) -> DeadLetter:
+        """The same without the record's bytes, where the broker does not take them; they are still at its position."""
+        left_out = len(self.record_key or b"") + len(self.record_value or b"")
+        return replace(self, record_key=None, record_value=None, detail=f"{self.detail}; {left_out} bytes left out")

@@ -53,7 +53,7 @@ from .delivery_of import delivery_of
 from .delivery_writer import DeliveryWriter, RecordTooLargeError
 from .pipeline import Batch
 from .source import Source, Taken
-from .unroutable import bare, letter_for
+from .unroutable import dead_letter_of
 
 # Reports awaited at most: with that many the broker, not this process, is what is slow.
 _MAX_OUTSTANDING = 20_000
@@ -289,12 +289,12 @@ class Router:
         whole: bool = True,
     ) -> None:
         """Write a dead letter; where even that is too large, one with the position alone."""
-        letter = letter_for(part, message, reason=reason, detail=detail, now_ms=self._now_ms())
+        dead_letter = dead_letter_of(part, message, reason=reason, detail=detail, now_ms=self._now_ms())
         try:
-            final = letter if whole else bare(letter)
+            final = dead_letter if whole else dead_letter.without_payload()
             self._write(lambda: self._writer.write_dead_letter(batch, final))
         except RecordTooLargeError:
-            self._write(lambda: self._writer.write_dead_letter(batch, bare(letter)))
+            self._write(lambda: self._writer.write_dead_letter(batch, dead_letter.without_payload()))
         self.metrics.routed["dead-lettered"] += 1
         self.metrics.dead_letters[reason] += 1
         log.error(
@@ -303,7 +303,7 @@ class Router:
             detail=detail,
             topic=part.topic,
             partition=part.partition,
-            offset=letter.offset,
+            offset=dead_letter.offset,
         )
 
     def _decode(self, part: SourcePartition, message: Message) -> Event:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from confluent_kafka import Message
 
 from hookstream.schemas.bounded import long_of
@@ -13,7 +11,7 @@ from hookstream.schemas.event import ClientId
 from .assignment import SourcePartition
 
 
-def letter_for(
+def dead_letter_of(
     part: SourcePartition, message: Message, *, reason: DeadLetterReason, detail: str, now_ms: int
 ) -> DeadLetter:
     """The whole record with its position and the reason."""
@@ -31,12 +29,6 @@ def letter_for(
         delivery_id=None,
         died_at_ms=now_ms,
     )
-
-
-def bare(letter: DeadLetter) -> DeadLetter:
-    """The same without the record's bytes, which the broker would not take; they are still at its position."""
-    left_out = len(letter.record_key or b"") + len(letter.record_value or b"")
-    return replace(letter, record_key=None, record_value=None, detail=f"{letter.detail}; {left_out} bytes left out")
 
 
 def _client_of(key: bytes | None) -> ClientId | None:

@@ -63,8 +63,8 @@ def test_a_killed_worker_s_partitions_are_taken_over(
         eventually(lambda: "partition taken over" in second.log_text(), 40)
         world.wait_accepted(300)
         second.kill()
-        owned = len(first.worker._deliveries.partitions)
-        eventually(lambda: len(first.worker._deliveries.partitions) > owned, 40)
+        owned = len(first.worker.partitions)
+        eventually(lambda: len(first.worker.partitions) > owned, 40)
         world.targets.answer = lambda _seen: OK
     assert world.check_promises() <= REPEATED_BY_A_KILL
 
@@ -73,7 +73,7 @@ def test_replays_go_where_their_deliveries_are(world: DeliveryWorld) -> None:
     """Cooperative-sticky gives partition p of two topics to two workers; ours read p of both where they deliver p."""
     hooks = world.hooks(*NAMES)
     first, second = world.start(**COOPERATIVE), world.start(**COOPERATIVE)
-    shares = [first.worker._deliveries.partitions, second.worker._deliveries.partitions]
+    shares = [first.worker.partitions, second.worker.partitions]
     eventually(lambda: [len(share) for share in shares] == [2, 2], 40, describe="each has its share")
     replays = [world.delivery(hook, concept, replay="job") for concept in range(4) for hook in hooks]
     for concept in range(4):

@@ -92,7 +92,7 @@ def test_a_commit_below_the_log_goes_on_where_the_log_begins(stage: DeliveryStag
     hook = stage.hook(1, 9999, receiver.url("one"))
     stage.publish(hook)
     worker = stage.start_worker()
-    eventually(lambda: len(worker.worker._deliveries.partitions) == PARTITIONS, describe="owned")
+    eventually(lambda: len(worker.worker.partitions) == PARTITIONS, describe="owned")
     worker.stop()
     sent = [stage.delivery(hook, n) for n in range(20)]
     stage.produce(sent, partition=0)
@@ -166,7 +166,7 @@ def test_a_registry_that_is_away_makes_no_record_undecodable_and_holds_only_its_
     hook, other = stage.hook(1, 9999, receiver.url("one")), stage.hook(2, 2, receiver.url("two"))
     stage.publish(hook, other)
     worker = stage.start_worker()
-    eventually(lambda: len(worker.worker._deliveries.partitions) == PARTITIONS, describe="owned")
+    eventually(lambda: len(worker.worker.partitions) == PARTITIONS, describe="owned")
     registry.away = True
     encode = delivery_encoder(schema_id)
     held = [stage.delivery(hook, n % 5) for n in range(500)]
@@ -201,19 +201,22 @@ def test_a_partition_that_was_paused_when_it_went_flows_when_it_comes_back(
     hook = stage.hook(1, 9999, receiver.url("one"))
     stage.publish(hook)
     worker = stage.start_worker(group_protocol="classic")
-    eventually(lambda: len(worker.worker._deliveries.partitions) == PARTITIONS, 20, describe="owned")
+    eventually(lambda: len(worker.worker.partitions) == PARTITIONS, 20, describe="owned")
     stage.registry.away = True  # type: ignore[attr-defined]
     encode = delivery_encoder(schema_id)
     for number in range(500):
         value = encode(stage.delivery(hook, number))
         stage.produce_bytes(b"9999", value[:5] + b"\x00" + value[5:], partition=0)
     assert not stage.producer.flush(10)
-    eventually(lambda: worker.worker._poll.inboxes.paused, describe="the partition is paused")
+    eventually(
+        lambda: worker.worker.running is not None and worker.worker.running.parts.poll.inboxes.paused,
+        describe="the partition is paused",
+    )
     flaky, stage.registry = stage.registry, sound
     other = stage.start_worker(group_protocol="classic")
-    eventually(lambda: len(other.worker._deliveries.partitions) == PARTITIONS // 2, 30, describe="it has its share")
+    eventually(lambda: len(other.worker.partitions) == PARTITIONS // 2, 30, describe="it has its share")
     other.stop()
-    eventually(lambda: len(worker.worker._deliveries.partitions) == PARTITIONS, 30, describe="all are back")
+    eventually(lambda: len(worker.worker.partitions) == PARTITIONS, 30, describe="all are back")
     flaky.away = False  # type: ignore[attr-defined]
     eventually(lambda: len(set(ids_of(receiver))) == 500, 20, describe="everything")
     worker.stop()
@@ -370,11 +373,13 @@ def test_a_worker_that_met_a_bug_is_followed_by_another_in_its_process(
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        eventually(lambda: made and health.ready and len(made[0]._deliveries.partitions) == PARTITIONS, 30)
+        eventually(lambda: made and health.ready and len(made[0].partitions) == PARTITIONS, 30)
         before = [stage.delivery(hook, n) for n in range(20)]
         stage.produce(before, partition=0)
         eventually(lambda: stage.committed()[stage.topics.deliveries, 0].offset == 20, 30, describe="settled")
-        made[0]._fail_from_thread(ZeroDivisionError())
+        running = made[0].running
+        assert running is not None
+        running.parts.failure.fail_from_thread(ZeroDivisionError())
         eventually(lambda: len(made) == 2, 30, describe="made again")
         assert made[0].ended
         after = [stage.delivery(hook, n) for n in range(20)]

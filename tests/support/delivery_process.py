@@ -15,8 +15,9 @@ from hookstream.processors.delivery.http.client import HttpClientConfig
 from hookstream.processors.delivery.http.known_names import NameLimits
 from hookstream.processors.delivery.http.pool import PoolLimits
 from hookstream.processors.delivery.http.target_rules import TargetRules
-from hookstream.processors.delivery.worker import committing, delivery_loop
-from hookstream.processors.delivery.worker.worker import DeliveryWorker, WorkerConfig
+from hookstream.processors.delivery.worker import commit_fence, turns
+from hookstream.processors.delivery.worker.worker import DeliveryWorker
+from hookstream.processors.delivery.worker.worker_config import WorkerConfig
 from hookstream.processors.kafka import GroupProtocol, KafkaConfig
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.logs import configure
@@ -107,7 +108,7 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (settings.open_files, settings.open_files))
     configure(level="info", form="json")
     # The broker's session time-out is 45 s by default and 6 s in tests, so what has to be shorter is shorter here, too.
-    committing.FENCED_AFTER_S = delivery_loop._AWAY_S = settings.fenced_after_s
+    commit_fence.FENCED_AFTER_S = turns.SUSPENDED_AFTER_S = settings.fenced_after_s
     registry = embedded_registry(Catalogue.shipped(), settings.topics)  # in the same order: the same ids
     stop, health, metrics = StopSignal(), Health(), Metrics()
     stop.catch_signals()

@@ -19,7 +19,8 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from hookstream.processors.delivery.engine.policy import EnginePolicy
 from hookstream.processors.delivery.http.target_rules import TargetRules
-from hookstream.processors.delivery.worker.worker import DeliveryWorker, WorkerConfig
+from hookstream.processors.delivery.worker.worker import DeliveryWorker
+from hookstream.processors.delivery.worker.worker_config import WorkerConfig
 from hookstream.processors.kafka import (
     GroupProtocol,
     KafkaConfig,

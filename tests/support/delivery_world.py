@@ -67,18 +67,21 @@ class LocalWorker(RunningWorker):
 
     def standing(self) -> Iterator[str]:
         """Say where its partitions stand, for a failure's message."""
-        loop = self.worker._deliveries
-        yield f"not ready: {self.health.reasons}, fenced: {loop._parts.committing.fenced}"
-        for part in list(loop.partitions.values()):
-            engine = part.engine
-            for inbox, stream in zip(part.inboxes, (LIVE, REPLAY), strict=True):
+        yield f"not ready: {self.health.reasons}"
+        running = self.worker.running
+        if running is None:
+            return
+        yield f"fenced: {running.parts.loop.fenced}"
+        for owned in list(self.worker.partitions.values()):
+            engine = owned.engine
+            for inbox, stream in zip(owned.inboxes, (LIVE, REPLAY), strict=True):
                 yield (
-                    f"partition {part.index}: given {inbox.given}, taken {inbox.taken}, blocked {part.blocked},"
+                    f"partition {owned.index}: given {inbox.given}, taken {inbox.taken}, blocked {owned.blocked},"
                     f" position {engine.position(stream)}, lowest unsettled {engine.progress(stream)[0]},"
                     f" in flight {len(engine.posts_in_flight)}, cursors {engine.cursors(stream)}"
                 )
-        silent_s = time.monotonic() - self.worker._poll_requests.beat
-        yield f"paused {self.worker._poll.inboxes.paused}, silent {silent_s:.1f} s"
+        silent_s = time.monotonic() - running.parts.poll_requests.beat
+        yield f"paused {running.parts.poll.inboxes.paused}, silent {silent_s:.1f} s"
 
 
 class DeliveryWorld(DeliveryStage):

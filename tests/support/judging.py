@@ -24,7 +24,7 @@ from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.processors.delivery.http.target import parse_target
 from hookstream.processors.delivery.worker.internal_errors import InternalErrors
 from hookstream.processors.delivery.worker.request_builder import Request
-from hookstream.processors.delivery.worker.requests_in_flight import Requesting, RequestParts
+from hookstream.processors.delivery.worker.requests_in_flight import RequestDeps, Requesting
 from hookstream.processors.metrics import Metrics
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import Hook, HookId, HookState, Revision
@@ -94,8 +94,10 @@ class Bench:
             now=self.now,
             wall_ms=WALL_MS,
         )
-        self.part: Any = SimpleNamespace(index=3, progress=0, answering=None, engine=self.engine)
-        self.parts = RequestParts(
+        self.part: Any = SimpleNamespace(
+            index=3, commits=SimpleNamespace(uncommitted=0), answering=None, engine=self.engine
+        )
+        self.parts = RequestDeps(
             dispatcher=dispatcher,
             http=self.http,  # type: ignore[arg-type]
             builder=builder or Builder(),  # type: ignore[arg-type]

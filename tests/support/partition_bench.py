@@ -17,7 +17,8 @@ from hookstream.processors.delivery.worker import dead_letters
 from hookstream.processors.delivery.worker.dead_letters import DeadLetters
 from hookstream.processors.delivery.worker.inbox import AssignedPartition, Inbox
 from hookstream.processors.delivery.worker.known_schemas import SchemaNotFetchedError
-from hookstream.processors.delivery.worker.owned_partition import OwnedPartition, PartitionParts
+from hookstream.processors.delivery.worker.owned_partition import OwnedPartition
+from hookstream.processors.delivery.worker.partition_deps import DeliveryCodec, PartitionDeps
 from hookstream.processors.metrics import Metrics
 from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.hook import HookState, Revision
@@ -74,19 +75,21 @@ class PartitionBench:
         # One failure is enough, so that a rejected record is a dead letter after its second.
         self.policy = EnginePolicy(short_schedule_s=(1.0,))
         self.dispatcher = Dispatcher(self.policy)
-        self.parts = PartitionParts(
+        self.parts = PartitionDeps(
             policy=self.policy,
             topics=("deliveries", "deliveries.replay"),
             table=table,
             dispatcher=self.dispatcher,
-            decode=self._decode,
-            decode_owed=self._decode,
-            undecodable=lambda value: value in self.lacking,
             settings=None,
-            encode=lambda _: b"value",
+            codec=DeliveryCodec(
+                decode=self._decode,
+                decode_owed=self._decode,
+                undecodable=lambda value: value in self.lacking,
+                encode=lambda _: b"value",
+                fetch_schema=lambda _id, then: self.fetching.append(then),
+            ),
             dead_letters=DeadLetters(writer, "deliveries.dead", encode=lambda letter: letter),  # type: ignore[arg-type,return-value]
             notify=lambda *_: None,
-            fetch_schema=lambda _id, then: self.fetching.append(then),
             wake=lambda: None,
             random=lambda: 0.5,
             lines=AttemptLines(lambda: self.now),
@@ -148,12 +151,12 @@ class PartitionBench:
     @property
     def committed(self) -> int:
         """What a commit of now would say."""
-        return self.part.views[LIVE].snapshot().offset
+        return self.part.commits.views[LIVE].snapshot().offset
 
     @property
     def owed(self) -> int:
         """How many cursors its state would have."""
-        return len(self.part.views[LIVE].snapshot().state.cursors)
+        return len(self.part.commits.views[LIVE].snapshot().state.cursors)
 
 
 def given(partition: int) -> AssignedPartition:

@@ -14,7 +14,8 @@ from hookstream.processors.delivery.http.connector import parse_proxy
 from hookstream.processors.delivery.http.errors import InvalidProxyError
 from hookstream.processors.delivery.worker.internal_errors import InternalErrors
 from hookstream.processors.delivery.worker.restarts import run_with_restarts
-from hookstream.processors.delivery.worker.worker import POOL, DeliveryWorker, WorkerConfig
+from hookstream.processors.delivery.worker.worker import DeliveryWorker
+from hookstream.processors.delivery.worker.worker_config import POOL, WorkerConfig
 from hookstream.processors.errors import SettingsError
 from hookstream.processors.lifecycle import until_available
 from hookstream.processors.open_files import connections_that_fit, raise_limit

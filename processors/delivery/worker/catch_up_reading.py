@@ -23,7 +23,7 @@ log = structlog.get_logger("hookstream.deliver")
 class _ReadRequest(NamedTuple):
     """A chunk that is being read for a partition."""
 
-    part: OwnedPartition
+    partition: OwnedPartition
     stream: StreamIndex
 
 
@@ -56,36 +56,36 @@ class CatchUpReading:
         for started in self._readers.values():
             started.start()
 
-    def plan(self, part: OwnedPartition) -> bool:
+    def plan(self, partition: OwnedPartition) -> bool:
         """Have read what a partition's cursors want; says whether anything is being read for it."""
         reading = False
         for stream in (LIVE, REPLAY):
             for near in (True, False):
-                reading = self._plan(part, stream, near=near) or reading
+                reading = self._plan(partition, stream, near=near) or reading
         return reading
 
-    def forget(self, part: OwnedPartition) -> None:
+    def forget(self, partition: OwnedPartition) -> None:
         """A partition is given away."""
         for stream in (LIVE, REPLAY):
             for near in (True, False):
-                self._leave(near, (self._topics[stream], part.index))
+                self._leave(near, (self._topics[stream], partition.index))
 
     def close(self) -> None:
         """End both readers."""
         for reader in self._readers.values():
             reader.close()
 
-    def _plan(self, part: OwnedPartition, stream: StreamIndex, *, near: bool) -> bool:
-        key = (self._topics[stream], part.index)
+    def _plan(self, partition: OwnedPartition, stream: StreamIndex, *, near: bool) -> bool:
+        key = (self._topics[stream], partition.index)
         read_key = (near, key)
         if read_key in self._requests:
             return True
-        start = part.engine.plan(stream, at=self._ends.get(read_key), near=near)
+        start = partition.engine.plan(stream, at=self._ends.get(read_key), near=near)
         if start is None:
             if read_key in self._ends:
                 self._leave(near, key)
             return False
-        self._requests[read_key] = _ReadRequest(part, stream)
+        self._requests[read_key] = _ReadRequest(partition, stream)
         self._readers[near].read(key, start)
         return True
 
@@ -98,15 +98,15 @@ class CatchUpReading:
     def _arrived(self, near: bool, chunk: Chunk) -> None:  # noqa: FBT001
         read_key = (near, chunk.key)
         request = self._requests.get(read_key)
-        if request is None or request.part.gone:
+        if request is None or request.partition.gone:
             return
-        part, stream = request
+        partition, stream = request
         if chunk.low is not None:
-            self.expired += part.engine.lose_below(stream, chunk.low)
+            self.expired += partition.engine.lose_below(stream, chunk.low)
             log.error(
                 "records were deleted while they were owed",
                 topic=chunk.key[0],
-                partition=part.index,
+                partition=partition.index,
                 owed_from=chunk.start,
                 continues_at=chunk.low,
             )
@@ -114,11 +114,11 @@ class CatchUpReading:
             self._go_on(read_key, request)
         else:
             self._ends[read_key] = chunk.end
-            part.feed(stream, chunk, lambda: self._go_on(read_key, request))
+            partition.feed(stream, chunk, lambda: self._go_on(read_key, request))
 
     def _go_on(self, read_key: tuple[bool, TopicPartitionKey], request: _ReadRequest) -> None:
         """A request is answered: make the next, if there is one."""
         if self._requests.get(read_key) is request:
             del self._requests[read_key]
-            self._plan(request.part, request.stream, near=read_key[0])
-        self._fed(request.part)
+            self._plan(request.partition, request.stream, near=read_key[0])
+        self._fed(request.partition)

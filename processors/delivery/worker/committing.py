@@ -1,23 +1,21 @@
 """The commits of all partitions of a worker: one request at a time, every 100 ms at most. The event loop's thread.
 
-Also the guard against being fenced without noticing: 30 s without a successful commit, or a process that was stopped
-for that long, and nothing is sent until a commit succeeds. A worker with nothing to commit says the same again now and
-then, so that it hears of it.
+A worker with nothing to commit repeats a commit now and then, so that it learns of it where it does not own its
+partitions any more.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import structlog
 from confluent_kafka import TopicPartition
 
+from hookstream.processors.deadline import Deadline
 from hookstream.processors.delivery.checkpoints.commit_metadata import (
-    STATE_ID_BYTES,
     VERSION,
     CommitMetadata,
     StatePointer,
@@ -25,96 +23,86 @@ from hookstream.processors.delivery.checkpoints.commit_metadata import (
 )
 from hookstream.processors.delivery.checkpoints.commit_state import SendCommit, WriteState
 from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity
-from hookstream.processors.delivery.checkpoints.state_codec import StateKey, chunks_of, encode_state
 from hookstream.processors.delivery.engine.model import LIVE, REPLAY, StreamIndex
 from hookstream.processors.delivery.engine.partition_state import PartitionState
 
+from .commit_fence import CommitFence
 from .owned_partition import OwnedPartition
 from .poll_requests import Committed
-from .record_writer import RecordWriter
+from .state_writer import StateWriter
 
 COMMIT_AFTER_SETTLEMENTS = 50
 COMMIT_AFTER_S = 1.0
 COMMIT_EVERY_S = 0.1
-FENCED_AFTER_S = 30.0
 # One partition every so often, in turn: also what never changes is then committed every few minutes, and Kafka does not
-# forget it as the offset of nobody (`offsets.retention.minutes`, seven days).
-KEEP_EVERY_S = 10.0
-_TOMBSTONE_AFTER_S = 3600.0
+# forget the offset (`offsets.retention.minutes`, seven days).
+REPEAT_EVERY_S = 10.0
 
 log = structlog.get_logger("hookstream.deliver")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CommitParts:
-    """What commits need. `send` is called in the loop and answers in any thread; `wake`: sending may go on."""
+class CommitDeps:
+    """What commits need. `owned` is a live view of the worker's partitions; `wake`: sending may go on.
 
+    `send` is called in the loop and answers in any thread.
+    """
+
+    owned: Collection[OwnedPartition]
     topics: tuple[str, str]
-    state_topic: str
     identities: tuple[LogIdentity, LogIdentity]
-    writer: RecordWriter
+    states: StateWriter
     send: Callable[[list[TopicPartition], Committed], None]
     table_offset: Callable[[], int]
     wake: Callable[[], None]
+    monotonic_s: Callable[[], float]
     version: int = VERSION
 
 
 class _Sent(NamedTuple):
     """One commit on its way."""
 
-    part: OwnedPartition
+    partition: OwnedPartition
     stream: StreamIndex
     commit: SendCommit
 
 
 class Committing:
-    """Decides when to commit, writes states, sends requests, takes answers."""
+    """Decides when to commit, has states written, sends requests, takes answers."""
 
-    def __init__(self, parts: CommitParts, clock: Callable[[], float]) -> None:
-        """Nothing is owned yet."""
+    def __init__(self, deps: CommitDeps) -> None:
+        """Nothing is under way."""
         self.metadata_characters = 0
         """Of the longest metadata of the last request."""
-        self._parts = parts
-        self._clock = clock
-        self._owned: Iterable[OwnedPartition] = ()
+        self._deps = deps
+        self._fence = CommitFence(deps.monotonic_s)
         self._timer: asyncio.TimerHandle | None = None
         self._ready: list[_Sent] = []
         self._sent: list[_Sent] | None = None
-        self._stale: list[_Sent] | None = None
-        self._heard_at = clock()  # when a commit succeeded last, or there was nothing to own
-        self._kept_at = self._heard_at
-        self._kept = 0
-        self._must_succeed = False
+        self._repeated_at = deps.monotonic_s()
+        self._repeated = 0
         self._closed = False
-        self._tombstones: list[tuple[float, StateKey]] = []
-
-    def own(self, owned: Iterable[OwnedPartition]) -> None:
-        """Commit for these partitions: a live view of the worker's."""
-        self._owned = owned
 
     @property
     def fenced(self) -> bool:
-        """Whether nothing may be sent: perhaps the partitions are somebody else's."""
-        return self._must_succeed or self._clock() - self._heard_at > FENCED_AFTER_S
+        """Whether nothing may be sent: perhaps another worker has the partitions."""
+        return self._fence.closed
 
-    def prove(self) -> None:
-        """Send nothing before a commit that begins now has succeeded: this process was away for long.
-
-        The answer of one that was sent before it went away says nothing of who owns the partitions today.
-        """
-        self._must_succeed = True
-        self._stale = self._sent
-        self._insist(self._owned)
+    def require_commit(self) -> None:
+        """Send nothing before a commit that begins now has succeeded: this process was suspended."""
+        self._fence.require_commit(self._sent)
+        self._commit_again(self._deps.owned)
         self.soon()
 
-    def keep(self) -> None:
+    def repeat_idle(self) -> None:
         """Commit a partition though it has nothing new to say, if it is time for that; call it once a second."""
-        now, owned = self._clock(), list(self._owned)
+        now, owned = self._deps.monotonic_s(), list(self._deps.owned)
         if not owned:
-            self._heard_at = self._kept_at = now
-        elif now - self._kept_at >= KEEP_EVERY_S:
-            self._kept_at, self._kept = now, self._kept + 1
-            self._insist([owned[self._kept % len(owned)]])
+            self._fence.note_nothing_owned()
+            self._repeated_at = now
+        elif now - self._repeated_at >= REPEAT_EVERY_S:
+            self._repeated_at, self._repeated = now, self._repeated + 1
+            self._commit_again([owned[self._repeated % len(owned)]])
             self.soon()
 
     def soon(self) -> None:
@@ -128,108 +116,73 @@ class Committing:
         if self._timer is not None:
             self._timer.cancel()
 
-    def bury_tombstones(self) -> None:
-        """Write the tombstones that are due; call it now and then."""
-        now = self._clock()
-        due = [key for at, key in self._tombstones if at <= now]
-        if due:
-            self._tombstones = [(at, key) for at, key in self._tombstones if at > now]
-            for key in due:
-                self.write_tombstone(key)
-
-    def write_tombstone(self, key: StateKey) -> None:
-        """Let compaction remove one chunk of a state that nothing points to."""
-        self._parts.writer.write(
-            self._parts.state_topic, key.encode(), None, lambda _offset: None, partition=key.partition
-        )
-
     # --- steps --------------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
         self._timer = None
         if self._sent is not None:
             return  # its answer looks again
-        now = self._clock()
+        now = self._deps.monotonic_s()
         dirty = False
         if self.fenced:
-            self._insist(self._owned)
-        # Of all partitions together: one request takes them all, and what a kill repeats is what none of them has said.
-        enough = sum(part.progress for part in self._owned) >= COMMIT_AFTER_SETTLEMENTS
-        for part in self._owned:
-            if part.progress and (enough or now - part.begun_at >= COMMIT_AFTER_S):
-                self._begin(part, now)
-            dirty = dirty or bool(part.progress)
+            self._commit_again(self._deps.owned)
+        # Of all partitions together: one request takes them all, and what a kill repeats is what none has committed.
+        owned = self._deps.owned
+        enough = sum(partition.commits.uncommitted for partition in owned) >= COMMIT_AFTER_SETTLEMENTS
+        for partition in owned:
+            commits = partition.commits
+            if commits.uncommitted and (enough or now - commits.begun_at >= COMMIT_AFTER_S):
+                self._begin(partition, now)
+            dirty = dirty or bool(commits.uncommitted)
         self._send()
         if dirty:
             self.soon()
 
-    def _insist(self, parts: Iterable[OwnedPartition]) -> None:
+    def _commit_again(self, partitions: Iterable[OwnedPartition]) -> None:
         """Commit them, changed or not: while nothing is sent nothing changes, and only a commit ends that."""
-        for part in parts:
-            part.progress += COMMIT_AFTER_SETTLEMENTS
-            for commits in part.commits:
+        for partition in partitions:
+            partition.commits.uncommitted += COMMIT_AFTER_SETTLEMENTS
+            for commits in partition.commits.streams:
                 commits.forget_commit()
 
-    def _begin(self, part: OwnedPartition, now: float) -> None:
-        part.progress, part.begun_at = 0, now
+    def _begin(self, partition: OwnedPartition, now: float) -> None:
+        both = partition.commits
+        both.uncommitted, both.begun_at = 0, now
         for stream in (LIVE, REPLAY):
-            commits = part.commits[stream]
-            step = commits.begin(part.views[stream], now=now, table_offset=self._parts.table_offset())
+            commits = both.streams[stream]
+            step = commits.begin(both.views[stream], now=now, table_offset=self._deps.table_offset())
             if isinstance(step, WriteState):
-                self._write(part, stream, step)
+                self._write(partition, stream, step)
             elif step is not None:
-                self._ready.append(_Sent(part, stream, step))
+                self._ready.append(_Sent(partition, stream, step))
             if commits.held_back:
-                part.progress += 1
+                both.uncommitted += 1
 
-    def _write(self, part: OwnedPartition, stream: StreamIndex, step: WriteState) -> None:
+    def _write(self, partition: OwnedPartition, stream: StreamIndex, step: WriteState) -> None:
         """Write a state; its commit is sent when Kafka has acknowledged it."""
-        commits = part.commits[stream]
+        commits = partition.commits.streams[stream]
 
         def written(pointer: StatePointer | None) -> None:
             if pointer is not None:
                 commit = commits.state_written(step, pointer)
                 if commit is not None:
-                    self._ready.append(_Sent(part, stream, commit))
+                    self._ready.append(_Sent(partition, stream, commit))
                     self._send()
             elif commits.under_way(step):
                 commits.failed()
-                part.progress += 1
+                partition.commits.uncommitted += 1
             self.soon()
 
-        self.write_state(part.index, stream, step.state, written)
-
-    def write_state(
-        self, partition: int, stream: StreamIndex, state: PartitionState, written: Callable[[StatePointer | None], None]
-    ) -> None:
-        """Write a state under an id of its own; `written` gets the pointer to it, or None where Kafka refuses it."""
-        state_id = secrets.token_bytes(STATE_ID_BYTES)
-        topic = self._parts.topics[stream]
-        chunks = chunks_of(encode_state(state))
-        offsets: list[int] = []
-        refused = False
-
-        def acknowledged(offset: int | None) -> None:
-            nonlocal refused
-            if offset is None:
-                if not refused:
-                    refused = True
-                    written(None)
-                return
-            offsets.append(offset)
-            if len(offsets) == len(chunks):
-                written(StatePointer(state_id, len(chunks), min(offsets), max(offsets)))
-
-        for index, chunk in enumerate(chunks):
-            key = StateKey(topic, partition, state_id, index).encode()
-            self._parts.writer.write(self._parts.state_topic, key, chunk, acknowledged, partition=partition)
+        self._deps.states.write(partition.index, stream, step.state, written)
 
     def _send(self) -> None:
         """Commit everything that is ready, in one request."""
         if self._sent is not None or not self._ready:
             return
         sent, self._ready = self._ready, []
-        offsets = [self.offset_of(part.index, stream, commit) for part, stream, commit in sent if not part.gone]
+        offsets = [
+            self._offset_of(partition.index, stream, commit) for partition, stream, commit in sent if not partition.gone
+        ]
         if not offsets:
             return
         self._sent = sent
@@ -239,11 +192,11 @@ class Committing:
         def committed(failure: str | None) -> None:
             loop.call_soon_threadsafe(self._answered, sent, failure)
 
-        self._parts.send(offsets, committed)
+        self._deps.send(offsets, committed)
 
-    def offset_of(self, partition: int, stream: StreamIndex, commit: SendCommit) -> TopicPartition:
-        """What Kafka is to keep."""
-        identity = self._parts.identities[stream]
+    def _offset_of(self, partition: int, stream: StreamIndex, commit: SendCommit) -> TopicPartition:
+        """What Kafka has to keep."""
+        identity = self._deps.identities[stream]
         metadata = CommitMetadata(
             log_digest=identity.log_digest,
             table_digest=identity.table_digest,
@@ -251,64 +204,60 @@ class Committing:
             settled=commit.settled,
             pointer=commit.pointer,
         )
-        text = encode_metadata(metadata, version=self._parts.version)
-        return TopicPartition(self._parts.topics[stream], partition, commit.offset, text)
+        text = encode_metadata(metadata, version=self._deps.version)
+        return TopicPartition(self._deps.topics[stream], partition, commit.offset, text)
 
     def _answered(self, sent: list[_Sent], failure: str | None) -> None:
         self._sent = None
-        if sent is self._stale:
-            self._stale = None
-        elif failure is None:
-            fenced = self.fenced
-            self._heard_at, self._must_succeed = self._clock(), False
-            if fenced:
-                self._parts.wake()
+        if self._fence.take_answer(sent, success=failure is None):
+            self._deps.wake()
         if failure is not None:
             log.warning("a commit failed; it is tried again", reason=failure)
-        for part, stream, commit in sent:
-            commits = part.commits[stream]
-            if part.gone or not commits.under_way(commit):
+        for partition, stream, commit in sent:
+            commits = partition.commits.streams[stream]
+            if partition.gone or not commits.under_way(commit):
                 continue
             if failure is not None:
                 commits.failed()
-                part.progress += 1
+                partition.commits.uncommitted += 1
                 continue
-            part.committed.set()
-            at = self._clock() + _TOMBSTONE_AFTER_S
+            partition.commits.acknowledged.set()
             for pointer in commits.committed(commit):
-                self._tombstones += [
-                    (at, StateKey(self._parts.topics[stream], part.index, pointer.id, chunk))
-                    for chunk in range(pointer.chunks)
-                ]
+                self._deps.states.note_replaced(partition.index, stream, pointer)
         self._send()
         self.soon()
 
     # --- giving a partition away --------------------------------------------------------------------------------------
 
-    async def last_commits(self, part: OwnedPartition, ends: float) -> list[TopicPartition]:
+    async def last_commits(self, partition: OwnedPartition, deadline: Deadline) -> list[TopicPartition]:
         """Everything that a partition still has to say; its state, if it has one, is acknowledged when this returns."""
         offsets = []
         for stream in (LIVE, REPLAY):
-            commits = part.commits[stream]
+            commits = partition.commits.streams[stream]
             if not commits.idle:
                 commits.failed()  # whatever is under way is older than what follows
             step = commits.begin(
-                part.views[stream], now=self._clock(), table_offset=self._parts.table_offset(), final=True
+                partition.commits.views[stream],
+                now=self._deps.monotonic_s(),
+                table_offset=self._deps.table_offset(),
+                final=True,
             )
             if isinstance(step, WriteState):
-                pointer = await self._written_within(part.index, stream, step.state, ends)
+                pointer = await self._written_within(partition.index, stream, step.state, deadline)
                 step = None if pointer is None else commits.state_written(step, pointer)
             if isinstance(step, SendCommit):
-                offsets.append(self.offset_of(part.index, stream, step))
+                offsets.append(self._offset_of(partition.index, stream, step))
         return offsets
 
     async def _written_within(
-        self, partition: int, stream: StreamIndex, state: PartitionState, ends: float
+        self, partition: int, stream: StreamIndex, state: PartitionState, deadline: Deadline
     ) -> StatePointer | None:
         future: asyncio.Future[StatePointer | None] = asyncio.get_running_loop().create_future()
-        self.write_state(partition, stream, state, lambda p: None if future.done() else future.set_result(p))
+        self._deps.states.write(
+            partition, stream, state, lambda pointer: None if future.done() else future.set_result(pointer)
+        )
         try:
-            async with asyncio.timeout(max(0.0, ends - self._clock())):
+            async with asyncio.timeout(deadline.remaining_s):
                 return await future
         except TimeoutError:
             log.warning("a last state was not acknowledged; what it covered is delivered again", partition=partition)

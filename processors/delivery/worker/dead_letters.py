@@ -1,14 +1,13 @@
-"""Dead letters: a record leaves the way only when Kafka has acknowledged that it is kept in `deliveries.dead`.
+"""Dead letters: a delivery is done only when Kafka has acknowledged that it is kept in `deliveries.dead`.
 
 A refused one is written again without the record's bytes (they are still at its position in the log), and then again
-and again: it is never dropped, and what it stands for stays owed. Belongs to the event loop's thread.
+and again: it is never dropped, and its delivery stays pending. Belongs to the event loop's thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
 import structlog
 
@@ -35,22 +34,24 @@ class DeadLetters:
         self._topic = topic
         self._encode = encode
 
-    def write(self, letter: DeadLetter, acknowledged: Callable[[], None], *, retry_s: float = _FIRST_RETRY_S) -> None:
+    def write(
+        self, dead_letter: DeadLetter, acknowledged: Callable[[], None], *, retry_s: float = _FIRST_RETRY_S
+    ) -> None:
         """Write one; `acknowledged` is called in the loop, once, whenever that may be."""
 
         def written(offset: int | None) -> None:
             if offset is not None:
                 acknowledged()
                 return
-            again = bare(letter) if letter.record_value is not None else letter
+            again = dead_letter.without_payload() if dead_letter.record_value is not None else dead_letter
             later = min(2 * retry_s, _LAST_RETRY_S)
             asyncio.get_running_loop().call_later(retry_s, lambda: self.write(again, acknowledged, retry_s=later))
 
-        key = None if letter.client is None else b"%d" % letter.client
-        self._writer.write(self._topic, key, self._encode(letter), written)
+        key = None if dead_letter.client is None else b"%d" % dead_letter.client
+        self._writer.write(self._topic, key, self._encode(dead_letter), written)
 
 
-def letter_of(  # noqa: PLR0913 - the record, and why
+def dead_letter_of(  # noqa: PLR0913 - the record, and why
     delivery: Delivery,
     value: bytes,
     *,
@@ -80,7 +81,7 @@ def letter_of(  # noqa: PLR0913 - the record, and why
     )
 
 
-def undecodable_letter(
+def undecodable_dead_letter(
     key: bytes | None,
     value: bytes | None,
     *,
@@ -90,7 +91,7 @@ def undecodable_letter(
     detail: str,
     died_at_ms: int,
 ) -> DeadLetter:
-    """The dead letter of a record that nobody can read; its key may still tell whose it was."""
+    """The dead letter of a record that cannot be decoded; its key may still name the client."""
     client = long_of(key)
     return DeadLetter(
         reason=DeadLetterReason.UNDECODABLE,
@@ -105,12 +106,6 @@ def undecodable_letter(
         delivery_id=None,
         died_at_ms=died_at_ms,
     )
-
-
-def bare(letter: DeadLetter) -> DeadLetter:
-    """The same without the record's bytes."""
-    left_out = len(letter.record_key or b"") + len(letter.record_value or b"")
-    return replace(letter, record_key=None, record_value=None, detail=f"{letter.detail}; {left_out} bytes left out")
 
 
 _DETAILS = {

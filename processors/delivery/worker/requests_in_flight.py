@@ -45,7 +45,7 @@ log = structlog.get_logger("hookstream.deliver")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestParts:
+class RequestDeps:
     """What requests are made with."""
 
     dispatcher: Dispatcher
@@ -61,9 +61,9 @@ class RequestParts:
 class Requesting:
     """Every request of a worker that has no answer yet."""
 
-    def __init__(self, parts: RequestParts, *, answered: Callable[[], None]) -> None:
+    def __init__(self, deps: RequestDeps, *, answered: Callable[[], None]) -> None:
         """`answered` is called when an answer waits to be taken."""
-        self._parts = parts
+        self._deps = deps
         self._answered = answered
         self._answers: list[tuple[Post, Answer]] = []
         self._failures: deque[tuple[Post, Answer]] = deque()  # requests that ended without an answer
@@ -79,15 +79,15 @@ class Requesting:
         self, owners: Mapping[Dispatches, OwnedPartition], leaving: Collection[OwnedPartition], now: float, wall_s: int
     ) -> None:
         """Send everything whose turn it is, but for partitions that are given away; `now` is monotonic seconds."""
-        next_post, brake = self._parts.dispatcher.next, self._brake
+        next_post, brake = self._deps.dispatcher.next, self._brake
         unsent: list[Post] = []
         others = _OTHERS_PER_TURN
         while not brake.on or brake.admits(now):
             post = next_post(quick_only=not others)
             if post is None:
                 break
-            part = owners.get(post.endpoint.engine)
-            if part is None or part in leaving:
+            partition = owners.get(post.endpoint.engine)
+            if partition is None or partition in leaving:
                 unsent.append(post)  # not abandoned yet: a probe would be due again, and next, without end
             else:
                 if others and not post.endpoint.quick:
@@ -102,13 +102,13 @@ class Requesting:
         self._flights[post] = None
         where = "build"
         try:
-            request = self._parts.builder.build(post, wall_s)
+            request = self._deps.builder.build(post, wall_s)
             if request is None:
                 self.take_note(post, Answer(None, AttemptResult.BLOCKED, b"", None, 0.0))
                 return
             where = "send"
             waiting = _Waiting(self, post)
-            self._flights[post] = self._parts.http.post(
+            self._flights[post] = self._deps.http.post(
                 request.target, request.headers, request.body, waiting, post.row.client
             )
         except Exception as exc:  # noqa: BLE001 - this request is given up, not the loop
@@ -148,8 +148,8 @@ class Requesting:
                 take(owners[post.endpoint.engine], post, answer, wall_ms)
         return len(answers)
 
-    def _take(self, part: OwnedPartition, post: Post, answer: Answer, wall_ms: int) -> None:
-        metrics = self._parts.metrics
+    def _take(self, partition: OwnedPartition, post: Post, answer: Answer, wall_ms: int) -> None:
+        metrics = self._deps.metrics
         try:
             result, outcome = judge(answer.status, answer.error, answer.retry_after, wall_s=wall_ms / 1000)
         except Exception as exc:  # noqa: BLE001 - this attempt is given up, not the loop
@@ -161,36 +161,38 @@ class Requesting:
             log.warning("answers can be judged again; sending goes on")
         metrics.attempts[result] += 1
         metrics.attempt_seconds.observe(answer.duration_s)
-        part.progress += 1
+        partition.commits.uncommitted += 1
         health = post.endpoint.health
         was_sick = health.sick
-        self._record(part, post, result, answer, wall_ms)
+        self._record(partition, post, result, answer, wall_ms)
         if result is AttemptResult.DELIVERED:
             metrics.deliveries["delivered"] += 1
             delivery = post.pending.delivery
             if delivery.replay is None:
                 metrics.delivery_seconds.observe((wall_ms - delivery.occurred_at_ms) / 1000)
-            part.engine.answer(post, outcome, answer.duration_s)
+            partition.engine.answer(post, outcome, answer.duration_s)
             if was_sick:
                 self._tell(post, result, answer, was_sick=was_sick)
         else:
-            part.answering = answer
-            part.engine.answer(post, outcome, answer.duration_s)
-            part.answering = None
+            partition.answering = answer
+            partition.engine.answer(post, outcome, answer.duration_s)
+            partition.answering = None
             self._tell(post, result, answer, was_sick=was_sick)
 
-    def _record(self, part: OwnedPartition, post: Post, result: AttemptResult, answer: Answer, wall_ms: int) -> None:
+    def _record(
+        self, partition: OwnedPartition, post: Post, result: AttemptResult, answer: Answer, wall_ms: int
+    ) -> None:
         """Tell the attempt log and the traces; an exception of theirs is no failure of the attempt."""
         try:
-            self._parts.attempts.add(post, result, answer, partition=part.index, wall_ms=wall_ms)
-            if self._parts.spans is not None:
-                self._parts.spans.ended(post, result, answer, partition=part.index, wall_ms=wall_ms)
+            self._deps.attempts.add(post, result, answer, partition=partition.index, wall_ms=wall_ms)
+            if self._deps.spans is not None:
+                self._deps.spans.ended(post, result, answer, partition=partition.index, wall_ms=wall_ms)
         except Exception as exc:  # noqa: BLE001 - the record is given up
             self._meet("record", exc, post)
 
     def _tell(self, post: Post, result: AttemptResult, answer: Answer, *, was_sick: bool) -> None:
         """Write a line of log; an exception of that is no failure of the attempt."""
-        lines = self._parts.lines
+        lines = self._deps.lines
         try:
             if result is AttemptResult.DELIVERED:
                 lines.recovered(post, answer)
@@ -207,7 +209,7 @@ class Requesting:
 
     def _meet(self, where: str, error: Exception, post: Post) -> None:
         delivery = post.pending.delivery
-        self._parts.internal_errors.met(
+        self._deps.internal_errors.met(
             where, error, delivery=delivery.id, hook=delivery.hook_id, client=delivery.client, attempt=post.number
         )
 

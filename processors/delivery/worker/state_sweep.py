@@ -1,11 +1,11 @@
-"""Tombstones for states that nobody points to and nobody else will bury.
+"""Tombstones for states that no commit points to and that no other worker removes.
 
-A worker buries the states that its own commits replace. What is left are those whose commit never arrived, those of a
-worker that died within the hour, and those that were replaced by another's first commit. An hour after it took a
-partition over a worker looks through what `delivery-state` holds of it, and buries what is older than an hour and not
-its own, once a commit has succeeded after it looked. A state that old is pointed to by the last commit or by none, and
-whose commit succeeds is the owner: a worker that was suspended and lost the partition meanwhile would bury its
-successor's.
+A worker writes tombstones for the states that its own commits replace. What is left are those whose commit never
+arrived, those of a worker that died within the hour, and those that were replaced by another's first commit. An hour
+after it took a partition over a worker reads what `delivery-state` holds of it, and writes tombstones for what is older
+than an hour and not its own, once a commit has succeeded after it read. A state that old is pointed to by the last
+commit or by none, and the worker whose commit succeeds is the owner: one that was suspended and lost the partition
+meanwhile would remove the state of its successor.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import structlog
 
 from hookstream.processors.delivery.checkpoints.state_codec import StateKey
 from hookstream.processors.delivery.checkpoints.state_store import StateReader
-from hookstream.processors.delivery.engine.model import LIVE, REPLAY
+from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.errors import ProcessorError
 from hookstream.processors.kafka import KafkaConfig
 
 from .committing import Committing
 from .owned_partition import OwnedPartition
+from .state_writer import StateWriter
 
 SWEEP_AFTER_S = 3600.0
 _OLD_MS = 3_600_000
@@ -42,6 +43,7 @@ class StateSweep:
         topics: tuple[str, str],
         state_topic: str,
         committing: Committing,
+        states: StateWriter,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing is looked at yet."""
@@ -49,6 +51,7 @@ class StateSweep:
         self._topics = topics
         self._state_topic = state_topic
         self._committing = committing
+        self._states = states
         self._clock = clock
         self._running: asyncio.Task[None] | None = None
 
@@ -57,10 +60,10 @@ class StateSweep:
         if self._running is not None and not self._running.done():
             return
         now = self._clock()
-        for part in owned:
-            if now - part.swept_at >= SWEEP_AFTER_S:
-                part.swept_at = now
-                self._running = asyncio.get_running_loop().create_task(self._sweep(part))
+        for partition in owned:
+            if now - partition.swept_at >= SWEEP_AFTER_S:
+                partition.swept_at = now
+                self._running = asyncio.get_running_loop().create_task(self._sweep(partition))
                 return
 
     def close(self) -> None:
@@ -68,33 +71,36 @@ class StateSweep:
         if self._running is not None:
             self._running.cancel()
 
-    async def _sweep(self, part: OwnedPartition) -> None:
+    async def _sweep(self, partition: OwnedPartition) -> None:
         try:
-            found = await asyncio.to_thread(self._read, part.index)
+            found = await asyncio.to_thread(self._read, partition.index)
         except ProcessorError as exc:
-            log.warning("the states of a partition could not be looked through", partition=part.index, reason=str(exc))
+            log.warning(
+                "the states of a partition could not be looked through", partition=partition.index, reason=str(exc)
+            )
             return
-        if not found or not await self._still_owns(part):
+        if not found or not await self._still_owns(partition):
             return
         oldest_ms = time.time_ns() // 1_000_000 - _OLD_MS
-        pointed = {part.commits[stream].pointed for stream in (LIVE, REPLAY)}
+        pointed = {commits.pointed for commits in partition.commits.streams}
         kept = {pointer.id for pointer in pointed if pointer is not None}
         for key, written_ms in found.items():
             if written_ms < oldest_ms and key.state_id not in kept:
-                self._committing.write_tombstone(key)
+                self._states.write_tombstone(key)
 
-    async def _still_owns(self, part: OwnedPartition) -> bool:
+    async def _still_owns(self, partition: OwnedPartition) -> bool:
         """Commit once more, and say whether Kafka took it."""
-        part.committed.clear()
-        part.commits[LIVE].forget_commit()
-        part.progress += 1
+        commits = partition.commits
+        commits.acknowledged.clear()
+        commits.streams[LIVE].forget_commit()
+        commits.uncommitted += 1
         self._committing.soon()
         try:
             async with asyncio.timeout(_CONFIRM_WITHIN_S):
-                await part.committed.wait()
+                await commits.acknowledged.wait()
         except TimeoutError:
             return False
-        return not part.gone
+        return not partition.gone
 
     def _read(self, partition: int) -> dict[StateKey, int]:
         reader = StateReader(self._kafka, self._state_topic)

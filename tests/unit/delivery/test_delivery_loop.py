@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +11,23 @@ import pytest
 from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.processors.delivery.worker import delivery_loop
-from hookstream.processors.delivery.worker.delivery_loop import DeliveryLoop, LoopParts
+from hookstream.processors.delivery.worker.catch_up_planner import CatchUpPlanner
+from hookstream.processors.delivery.worker.delivery_loop import DeliveryLoop, LoopDeps
+from hookstream.processors.delivery.worker.housekeeping import Housekeeping, HousekeepingDeps
 from hookstream.processors.delivery.worker.internal_errors import InternalErrors
+from hookstream.processors.delivery.worker.loop_clock import LoopClock
+from hookstream.processors.delivery.worker.owned_partitions import OwnedPartitions
+from hookstream.processors.delivery.worker.partition_handover import HandoverDeps, PartitionHandover
+from hookstream.processors.delivery.worker.requests_in_flight import RequestDeps, Requesting
+from hookstream.processors.delivery.worker.turns import SUSPENDED_AFTER_S, Turns
 from hookstream.processors.metrics import Metrics
 from tests.support.judging import Attempts, Builder, Http
 from tests.support.partition_bench import Message, PartitionBench, given
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+    from hookstream.processors.deadline import Deadline
 
 OK = Answer(204, None, b"", None, 0.01)
 
@@ -32,20 +40,17 @@ class Committing:
         self.calls: list[str] = []
         self.of_parts: Callable[[Any], None] = lambda _: None
 
-    def own(self, owned: Any) -> None:
-        self.owned = owned
-
     def soon(self) -> None:
         self.calls.append("soon")
 
-    def prove(self) -> None:
-        self.calls.append("prove")
+    def require_commit(self) -> None:
+        self.calls.append("require")
         self.fenced = True
 
     def close(self) -> None:
         self.calls.append("close")
 
-    async def last_commits(self, part: Any, _ends: float) -> list[Any]:
+    async def last_commits(self, part: Any, _deadline: Deadline) -> list[Any]:
         self.of_parts(part)
         self.calls.append(f"last {part.index}")
         return [part.index]
@@ -73,31 +78,75 @@ class Bench(PartitionBench):
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, drain_timeout_s: float = 5.0) -> None:
         super().__init__(monkeypatch)
         self.monotonic = 1000.0
-        monkeypatch.setattr(
-            delivery_loop, "time", SimpleNamespace(monotonic=lambda: self.monotonic, time_ns=time.time_ns)
-        )
+        loop = asyncio.get_running_loop()
         self.committing, self.http, self.failures = Committing(), CancellableHttp(), list[Exception]()
         self.ready = True
         metrics = Metrics()
-        self.loop = DeliveryLoop(
-            LoopParts(
-                shared=self.parts,
+        committing: Any = self.committing
+        http: Any = self.http
+        builder: Any = Builder()
+        attempts: Any = SimpleNamespace(add=Attempts().add, flush=lambda: None, poll=lambda: None, dropped=0)
+        sweep: Any = SimpleNamespace(close=lambda: None, look=lambda _: None)
+        states: Any = SimpleNamespace(write_due_tombstones=lambda: None)
+        reading: Any = SimpleNamespace(forget=lambda _: None, plan=lambda _: False)
+        clock = LoopClock(monotonic_s=lambda: self.monotonic)
+        self.turns = Turns(loop, monotonic_s=lambda: self.monotonic)
+        self.owned = OwnedPartitions()
+        requests = Requesting(
+            RequestDeps(
                 dispatcher=self.dispatcher,
-                http=self.http,  # type: ignore[arg-type]
-                requests=Builder(),  # type: ignore[arg-type]
-                attempts=SimpleNamespace(add=Attempts().add, flush=lambda: None, poll=lambda: None, dropped=0),  # type: ignore[arg-type]
+                http=http,
+                builder=builder,
+                attempts=attempts,
+                lines=self.parts.lines,
                 spans=None,
-                committing=self.committing,  # type: ignore[arg-type]
-                sweep=SimpleNamespace(close=lambda: None, look=lambda _: None),  # type: ignore[arg-type]
                 metrics=metrics,
                 internal_errors=InternalErrors(metrics),
-                table_ready=lambda _: self.ready,
-                failed=self.failures.append,
-                drain_timeout_s=drain_timeout_s,
             ),
-            asyncio.get_running_loop(),
+            answered=self.turns.wake,
         )
-        self.loop.readers = SimpleNamespace(forget=lambda _: None, plan=lambda _: False)  # type: ignore[assignment]
+        self.handover = PartitionHandover(
+            HandoverDeps(
+                shared=self.parts,
+                partitions=self.owned,
+                turns=self.turns,
+                clock=clock,
+                requests=requests,
+                reading=reading,
+                committing=committing,
+                table_ready=lambda _: self.ready,
+                drain_timeout_s=drain_timeout_s,
+            )
+        )
+        self.housekeeping = Housekeeping(
+            HousekeepingDeps(
+                partitions=self.owned,
+                turns=self.turns,
+                clock=clock,
+                attempts=attempts,
+                committing=committing,
+                states=states,
+                sweep=sweep,
+                metrics=metrics,
+            ),
+            loop,
+        )
+        self.loop = DeliveryLoop(
+            LoopDeps(
+                partitions=self.owned,
+                turns=self.turns,
+                clock=clock,
+                dispatcher=self.dispatcher,
+                requests=requests,
+                attempts=attempts,
+                committing=committing,
+                planner=CatchUpPlanner(reading, self.owned, self.turns, loop),
+                handover=self.handover,
+                housekeeping=self.housekeeping,
+                metrics=metrics,
+                failed=self.failures.append,
+            )
+        )
 
     def own(self, partition: int) -> Any:
         """Take a partition over, with a record of two resources in its inbox."""
@@ -105,11 +154,11 @@ class Bench(PartitionBench):
         for offset, value in enumerate((b"%d" % partition, b"1%d" % partition)):
             assigned.inboxes[LIVE].messages.append(Message(offset, value))  # type: ignore[arg-type]
             assigned.inboxes[LIVE].given += 1
-        self.loop._take_over([assigned])
-        return self.loop.partitions.get(partition)
+        self.handover.take_over([assigned])
+        return self.owned.by_index.get(partition)
 
     def have_turn(self) -> None:
-        self.loop._turn()
+        self.turns.have()
 
     def answer_all(self, answer: Answer = OK) -> None:
         waiting, self.http.waiting = self.http.waiting, []
@@ -133,15 +182,15 @@ def test_a_loop_that_had_no_turn_for_long_sends_nothing_before_a_commit_proved_t
 ) -> None:
     async def run(bench: Bench) -> None:
         bench.own(3)
-        bench.monotonic += delivery_loop._AWAY_S + 1
+        bench.monotonic += SUSPENDED_AFTER_S + 1
         bench.have_turn()
-        assert bench.committing.calls.count("prove") == 1
+        assert bench.committing.calls.count("require") == 1
         assert not bench.http.waiting, "not even in the turn that noticed it"
         bench.monotonic += 0.1
         bench.have_turn()
         assert not bench.http.waiting
-        assert bench.loop._timer is not None
-        assert bench.loop._timer_at <= bench.monotonic + delivery_loop._LOOK_AGAIN_S, "it looks again by itself"
+        assert bench.turns._timer is not None
+        assert bench.turns._timer_at <= bench.monotonic + delivery_loop._LOOK_AGAIN_S, "it looks again by itself"
         bench.committing.fenced = False
         bench.have_turn()
         assert len(bench.http.waiting) == 2
@@ -154,13 +203,13 @@ def test_housekeeping_does_not_hide_that_the_loop_was_away(monkeypatch: pytest.M
 
     async def run(bench: Bench) -> None:
         bench.own(3)
-        bench.monotonic += delivery_loop._AWAY_S + 1
-        bench.committing.keep = bench.committing.bury_tombstones = lambda: None  # type: ignore[attr-defined]
+        bench.monotonic += SUSPENDED_AFTER_S + 1
+        bench.committing.repeat_idle = lambda: None  # type: ignore[attr-defined]
         bench.committing.metadata_characters = 0  # type: ignore[attr-defined]
-        bench.loop.house.cancel()
-        bench.loop._keep_house()
+        bench.housekeeping.close()
+        bench.housekeeping._run()
         bench.have_turn()
-        assert "prove" in bench.committing.calls
+        assert "require" in bench.committing.calls
 
     on_loop(monkeypatch, run)
 
@@ -171,9 +220,9 @@ def test_a_partition_begins_when_the_table_is_read_as_far_as_its_last_owner_s(mo
         assert bench.own(3) is None
         bench.have_turn()
         assert not bench.http.waiting
-        assert bench.loop.waiting_for_table
+        assert bench.handover.waiting_for_table
         bench.ready = True
-        bench.loop.start_waiting()
+        bench.handover.start_waiting()
         bench.have_turn()
         assert len(bench.http.waiting) == 2
 
@@ -184,13 +233,13 @@ def test_a_partition_that_is_taken_away_while_it_waits_for_the_table_never_begin
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def run(bench: Bench) -> None:
-        for take in (bench.loop.give_away, bench.loop._drop_all):
+        for take in (bench.handover.give_away, bench.handover.drop_all):
             bench.ready = False
             bench.own(3)
             await take([3])
             bench.ready = True
-            bench.loop.start_waiting()
-            assert not bench.loop.partitions
+            bench.handover.start_waiting()
+            assert not bench.owned.by_index
 
     on_loop(monkeypatch, run)
 
@@ -203,8 +252,8 @@ def test_a_partition_is_given_away_when_what_was_in_flight_is_answered_and_nothi
         bench.have_turn()
         assert len(bench.http.waiting) == 4
         offsets: list[int] = []
-        bench.committing.of_parts = lambda part: offsets.append(part.views[LIVE].snapshot().offset)
-        giving = asyncio.ensure_future(bench.loop.give_away([3]))
+        bench.committing.of_parts = lambda part: offsets.append(part.commits.views[LIVE].snapshot().offset)
+        giving = asyncio.ensure_future(bench.handover.give_away([3]))
         await asyncio.sleep(0)
         for n in range(2, 6):
             leaving.inboxes[LIVE].messages.append(Message(n, b"3"))
@@ -218,7 +267,7 @@ def test_a_partition_is_given_away_when_what_was_in_flight_is_answered_and_nothi
         assert offsets == [2], "the answers count"
         assert bench.http.cancelled == 0
         assert (leaving.gone, staying.gone) == (True, False)
-        assert list(bench.loop.partitions) == [4]
+        assert list(bench.owned.by_index) == [4]
         assert len(bench.http.waiting) == 1, "the other one goes on"
 
     on_loop(monkeypatch, run)
@@ -231,8 +280,8 @@ def test_what_is_not_answered_when_the_drain_s_time_is_over_is_cancelled_and_owe
         bench.own(3)
         bench.have_turn()
         offsets: list[int] = []
-        bench.committing.of_parts = lambda part: offsets.append(part.views[LIVE].snapshot().offset)
-        assert await bench.loop.give_away([3]) == [3]
+        bench.committing.of_parts = lambda part: offsets.append(part.commits.views[LIVE].snapshot().offset)
+        assert await bench.handover.give_away([3]) == [3]
         assert offsets == [0]
         assert bench.http.cancelled == 2
         bench.answer_all()
@@ -245,7 +294,7 @@ def test_a_lost_partition_is_dropped_at_once_and_says_nothing_more(monkeypatch: 
     async def run(bench: Bench) -> None:
         part = bench.own(3)
         bench.have_turn()
-        await bench.loop._drop_all([3])
+        await bench.handover.drop_all([3])
         assert part.gone
         assert bench.http.cancelled == 2
         assert not any(call.startswith("last") for call in bench.committing.calls)
@@ -269,7 +318,7 @@ def test_a_turn_that_raises_ends_the_worker_which_says_nothing_more_of_its_parti
         bench.loop.abandon_all()
         assert part.gone
         assert "close" in bench.committing.calls
-        assert await bench.loop.give_away([3]) == []
+        assert await bench.handover.give_away([3]) == []
 
     on_loop(monkeypatch, run)
 
@@ -280,7 +329,7 @@ def test_a_worker_that_fails_does_not_wait_for_answers_of_what_it_was_giving_awa
     async def run(bench: Bench) -> None:
         bench.own(3)
         bench.have_turn()
-        giving = asyncio.ensure_future(bench.loop.give_away([3]))
+        giving = asyncio.ensure_future(bench.handover.give_away([3]))
         await asyncio.sleep(0)
         bench.loop.abandon_all()
         async with asyncio.timeout(5):

@@ -6,14 +6,17 @@ import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from hookstream.processors.deadline import Deadline
 from hookstream.processors.delivery.checkpoints.commit_metadata import decode_metadata, log_digest, table_digest
 from hookstream.processors.delivery.checkpoints.commit_state import SendCommit, StreamCommits
 from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity
 from hookstream.processors.delivery.checkpoints.state_codec import StateKey, decode_state
 from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE, PartitionState, Snapshot, StoredCursor
-from hookstream.processors.delivery.worker import committing as committing_module
-from hookstream.processors.delivery.worker.committing import FENCED_AFTER_S, KEEP_EVERY_S, CommitParts, Committing
+from hookstream.processors.delivery.worker import committing, state_writer
+from hookstream.processors.delivery.worker.commit_fence import FENCED_AFTER_S
+from hookstream.processors.delivery.worker.committing import REPEAT_EVERY_S, CommitDeps, Committing
+from hookstream.processors.delivery.worker.state_writer import StateWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +41,16 @@ class View:
         return Snapshot(self.offset, b"", self.state)
 
 
+def commits_of(views: tuple[View, View], *, uncommitted: int, begun_at: float) -> Any:
+    return SimpleNamespace(
+        uncommitted=uncommitted,
+        begun_at=begun_at,
+        acknowledged=asyncio.Event(),
+        streams=(StreamCommits(offset=0), StreamCommits(offset=0)),
+        views=views,
+    )
+
+
 class Bench:
     """One partition, and a Kafka that answers when it is told to."""
 
@@ -50,23 +63,30 @@ class Bench:
         self.part: Any = SimpleNamespace(
             index=3,
             gone=False,
-            progress=0,
-            begun_at=0.0,
-            committed=asyncio.Event(),
-            commits=(StreamCommits(offset=0), StreamCommits(offset=0)),
-            views=self.views,
+            commits=commits_of(self.views, uncommitted=0, begun_at=0.0),
         )
-        parts = CommitParts(
-            topics=("deliveries", "deliveries.replay"),
+        self.owned: list[Any] = [self.part]
+        topics = ("deliveries", "deliveries.replay")
+        self.states = StateWriter(
+            SimpleNamespace(write=self._write),  # type: ignore[arg-type]
+            topics=topics,
             state_topic="delivery-state",
+            monotonic_s=lambda: self.now,
+        )
+        deps = CommitDeps(
+            owned=self.owned,
+            topics=topics,
             identities=(IDENTITY, IDENTITY),
-            writer=SimpleNamespace(write=self._write),  # type: ignore[arg-type]
+            states=self.states,
             send=lambda offsets, committed: self.sent.append((offsets, committed)),
             table_offset=lambda: 11,
             wake=lambda: self.woken.append(self.now),
+            monotonic_s=lambda: self.now,
         )
-        self.committing = Committing(parts, lambda: self.now)
-        self.committing.own([self.part])  # type: ignore[list-item]
+        self.committing = Committing(deps)
+
+    def deadline(self, within_s: float) -> Deadline:
+        return Deadline.after(within_s, lambda: self.now)
 
     def is_fenced(self) -> bool:
         return self.committing.fenced
@@ -77,7 +97,7 @@ class Bench:
 
     def deliver(self, records: int = 1) -> None:
         self.views[0].offset += records
-        self.part.progress += records
+        self.part.commits.uncommitted += records
         self.committing.soon()
 
     async def tick(self) -> None:
@@ -98,7 +118,7 @@ class Bench:
 def test_fifty_settlements_are_committed_at_once_and_few_after_a_second() -> None:
     async def run() -> None:
         bench = Bench()
-        bench.part.begun_at = bench.now
+        bench.part.commits.begun_at = bench.now
         bench.deliver(49)
         await bench.tick()
         assert not bench.sent
@@ -126,15 +146,11 @@ def test_fifty_settlements_of_all_partitions_together_are_committed_in_one_reque
         second: Any = SimpleNamespace(
             index=4,
             gone=False,
-            progress=20,
-            begun_at=bench.now,
-            committed=asyncio.Event(),
-            commits=(StreamCommits(offset=0), StreamCommits(offset=0)),
-            views=(other, View()),
+            commits=commits_of((other, View()), uncommitted=20, begun_at=bench.now),
         )
         other.offset = 20
-        bench.part.begun_at = bench.now
-        bench.committing.own([bench.part, second])
+        bench.part.commits.begun_at = bench.now
+        bench.owned.append(second)
         bench.deliver(29)
         await bench.tick()
         assert not bench.sent
@@ -200,7 +216,7 @@ def test_a_burst_just_after_a_start_waits_for_no_second_because_an_endpoint_fell
     asyncio.run(run())
 
 
-def test_a_replaced_state_is_buried_an_hour_after_the_commit_that_replaced_it() -> None:
+def test_a_replaced_state_gets_tombstones_an_hour_after_the_commit_that_replaced_it() -> None:
     async def run() -> None:
         bench = Bench()
         bench.views[0].state = OWING
@@ -214,12 +230,12 @@ def test_a_replaced_state_is_buried_an_hour_after_the_commit_that_replaced_it() 
         bench.deliver(60)
         await bench.tick()
         await bench.answer()
-        bench.now += committing_module._TOMBSTONE_AFTER_S - 1
-        bench.committing.bury_tombstones()
+        bench.now += state_writer._TOMBSTONE_AFTER_S - 1
+        bench.states.write_due_tombstones()
         assert not bench.written
         bench.now += 2
-        bench.committing.bury_tombstones()
-        bench.committing.bury_tombstones()
+        bench.states.write_due_tombstones()
+        bench.states.write_due_tombstones()
         assert [(k, v) for k, v, _ in bench.written] == [(key, None)]
 
     asyncio.run(run())
@@ -249,8 +265,8 @@ def test_an_idle_worker_says_the_same_again_and_so_hears_when_it_is_forgotten() 
         await bench.tick()
         await bench.answer()
         for _ in range(5):
-            bench.now += KEEP_EVERY_S
-            bench.committing.keep()
+            bench.now += REPEAT_EVERY_S
+            bench.committing.repeat_idle()
             await bench.tick()
             assert {(tp.topic, tp.offset) for tp in await bench.answer()} == {
                 ("deliveries", 60),
@@ -258,8 +274,8 @@ def test_an_idle_worker_says_the_same_again_and_so_hears_when_it_is_forgotten() 
             }
             assert not bench.is_fenced()
         for _ in range(4):
-            bench.now += KEEP_EVERY_S
-            bench.committing.keep()
+            bench.now += REPEAT_EVERY_S
+            bench.committing.repeat_idle()
             await bench.tick()
         assert bench.is_fenced(), "Kafka does not answer, and perhaps another worker delivers"
         await bench.answer()
@@ -271,10 +287,10 @@ def test_an_idle_worker_says_the_same_again_and_so_hears_when_it_is_forgotten() 
 def test_a_worker_that_owned_nothing_for_long_begins_unfenced() -> None:
     async def run() -> None:
         bench = Bench()
-        bench.committing.own([])
+        bench.owned.clear()
         bench.now += 3600
-        bench.committing.keep()
-        bench.committing.own([bench.part])
+        bench.committing.repeat_idle()
+        bench.owned.append(bench.part)
         assert not bench.is_fenced()
 
     asyncio.run(run())
@@ -283,7 +299,7 @@ def test_a_worker_that_owned_nothing_for_long_begins_unfenced() -> None:
 def test_a_worker_that_was_suspended_proves_that_it_still_owns_before_it_sends() -> None:
     async def run() -> None:
         bench = Bench()
-        bench.committing.prove()
+        bench.committing.require_commit()
         assert bench.committing.fenced
         await bench.tick()
         assert {tp.topic for tp in await bench.answer()} == {"deliveries", "deliveries.replay"}
@@ -299,7 +315,7 @@ def test_giving_away_writes_the_last_state_and_returns_the_last_commits() -> Non
         await bench.tick()
         bench.views[0].state = OWING
         bench.deliver(3)
-        giving = asyncio.ensure_future(bench.committing.last_commits(bench.part, bench.now + 5))
+        giving = asyncio.ensure_future(bench.committing.last_commits(bench.part, bench.deadline(5)))
         await asyncio.sleep(0)
         _, _, written = bench.written.pop()
         written(5)
@@ -317,7 +333,7 @@ def test_giving_away_does_not_wait_for_ever_for_a_state() -> None:
         bench = Bench()
         bench.views[0].state = OWING
         bench.deliver(3)
-        assert await bench.committing.last_commits(bench.part, bench.now + 0.05) == []
+        assert await bench.committing.last_commits(bench.part, bench.deadline(0.05)) == []
 
     asyncio.run(run())
 
@@ -329,7 +345,7 @@ def test_the_answer_to_a_commit_from_before_the_suspension_does_not_end_the_fenc
         bench = Bench()
         bench.deliver(60)
         await bench.tick()
-        bench.committing.prove()
+        bench.committing.require_commit()
         await bench.answer()
         assert bench.is_fenced()
         assert not bench.woken
@@ -344,7 +360,7 @@ def test_the_answer_to_a_commit_from_before_the_suspension_does_not_end_the_fenc
 def test_a_failed_commit_does_not_end_the_fence() -> None:
     async def run() -> None:
         bench = Bench()
-        bench.committing.prove()
+        bench.committing.require_commit()
         await bench.tick()
         await bench.answer("unknown member")
         assert bench.is_fenced()
@@ -374,7 +390,7 @@ def test_a_commit_that_failed_is_sent_again_by_itself() -> None:
 
 
 def two_chunks(monkeypatch: Any) -> None:
-    monkeypatch.setattr(committing_module, "chunks_of", lambda whole: [whole[:1], whole[1:]])
+    monkeypatch.setattr(state_writer, "chunks_of", lambda whole: [whole[:1], whole[1:]])
 
 
 def test_a_state_is_pointed_to_when_every_chunk_of_it_is_acknowledged(monkeypatch: Any) -> None:
@@ -449,7 +465,7 @@ def test_what_is_ready_when_a_partition_goes_is_not_committed() -> None:
         bench = Bench()
         bench.deliver(60)
         await bench.tick()
-        bench.committing._ready = [committing_module._Sent(bench.part, LIVE, SendCommit(70, b"", None, 11))]
+        bench.committing._ready = [committing._Sent(bench.part, LIVE, SendCommit(70, b"", None, 11))]
         bench.part.gone = True
         await bench.answer()
         assert not bench.sent
@@ -473,8 +489,8 @@ def test_the_answer_for_a_partition_that_is_gone_buries_nothing_of_it() -> None:
         await bench.tick()
         bench.part.gone = True
         await bench.answer()
-        bench.now += 2 * committing_module._TOMBSTONE_AFTER_S
-        bench.committing.bury_tombstones()
+        bench.now += 2 * state_writer._TOMBSTONE_AFTER_S
+        bench.states.write_due_tombstones()
         assert not bench.written
 
     asyncio.run(run())
@@ -486,6 +502,6 @@ def test_what_is_under_way_when_a_partition_is_given_away_is_replaced_by_the_las
         bench.deliver(60)
         await bench.tick()
         bench.deliver(3)
-        assert [tp.offset for tp in await bench.committing.last_commits(bench.part, bench.now + 5)] == [63]
+        assert [tp.offset for tp in await bench.committing.last_commits(bench.part, bench.deadline(5))] == [63]
 
     asyncio.run(run())

@@ -24,10 +24,18 @@ from hookstream.processors.delivery.checkpoints.partition_lookup import Partitio
 from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity, StartAt
 from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
+from hookstream.processors.delivery.http.resolver import SystemResolver
 from hookstream.processors.delivery.worker import record_writer
+from hookstream.processors.delivery.worker.composition import compose
+from hookstream.processors.delivery.worker.failure import Failure
 from hookstream.processors.delivery.worker.inbox import AssignedPartition, Inbox
+from hookstream.processors.delivery.worker.internal_errors import InternalErrors
+from hookstream.processors.delivery.worker.known_schemas import KnownSchemas
 from hookstream.processors.delivery.worker.owned_partition import OwnedPartition
-from hookstream.processors.delivery.worker.worker import DeliveryWorker, WorkerConfig
+from hookstream.processors.delivery.worker.worker import RunningWorker
+from hookstream.processors.delivery.worker.worker_config import WorkerConfig, WorkerDeps
+from hookstream.processors.delivery.worker.worker_start import FoundAtStart
+from hookstream.processors.delivery.worker.worker_tables import WorkerTables
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
@@ -86,7 +94,7 @@ ELSEWHERE = {
         "checkpoints.partition_lookup.PartitionLookup",
         "checkpoints.state_store.StateReader",
     },
-    "lives as long as the loop runs": {"worker.watchdog.Watchdog"},
+    "makes what runs": {"worker.worker.DeliveryWorker"},
     "of `hookstream recover`": {
         "checkpoints.partition_recovery.Evidence",
         "checkpoints.partition_recovery.FoundState",
@@ -171,35 +179,46 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         policy=settings.engine_policy(),
         http=http_config(settings),
     )
-    made = DeliveryWorker(
-        config,
-        Registry(),  # type: ignore[arg-type]
-        SecretBox.parse(["a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="]),
+    found = FoundAtStart(
+        schema_ids=dict.fromkeys(
+            (config.topics.deliveries, config.topics.dead_letters, config.topics.attempts, config.topics.hook_notices),
+            1,
+        ),
+        identities=(identity, identity),
+    )
+    metrics = Metrics()
+    registry: Any = Registry()
+    deps = WorkerDeps(
+        registry=registry,
+        secrets=SecretBox.parse(["a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="]),
         stop=StopSignal(),
         health=Health(),
-        metrics=Metrics(),
+        metrics=metrics,
+        internal_errors=InternalErrors(metrics),
+        resolver=SystemResolver(),
+        spans=None,
     )
-    made._ids = dict.fromkeys(
-        (config.topics.deliveries, config.topics.dead_letters, config.topics.attempts, config.topics.hook_notices), 1
-    )
-    made._identities = (identity, identity)
 
     async def main() -> set[str]:
-        made._loop = asyncio.get_running_loop()
-        made._ended = made._loop.create_future()
-        _, _, http = made._compose()
+        loop = asyncio.get_running_loop()
+        failure = Failure(loop, deps.internal_errors)
+        schemas = KnownSchemas(registry.schema_text_by_id)
+        tables = WorkerTables(config.kafka, config.topics, registry.schema_text_by_id, loop, failure.fail_from_thread)
+        made = compose(config, deps, tables=tables, schemas=schemas, failure=failure, found=found)
         start = StreamStarting(StartAt(0, None), EMPTY_STATE)
         given = AssignedPartition(PartitionStarting(0, (start, start)), (Inbox(), Inbox()))
-        part = OwnedPartition(made._deliveries._parts.shared, given, now=1.0, steady_ms=1)
-        made.table.apply(0, HOOK.key, replace(HOOK, state=HookState.ENABLED))
+        made.handover._deps.partitions.add(
+            part := OwnedPartition(made.handover._deps.shared, given, now=1.0, steady_ms=1)
+        )
+        tables.rows.apply(0, HOOK.key, replace(HOOK, state=HookState.ENABLED))
         delivery = replace(DELIVERY, client=HOOK.client, event=HOOK.event, hook_id=HOOK.id, hook_revision=HOOK.revision)
         part.engine.read(LIVE, 0, delivery, 1)
         try:
-            return reached(made, part)
+            return reached(RunningWorker(config, deps, made))
         finally:
-            made._deliveries.readers.close()
-            made._deliveries.abandon_all()
-            await http.close()
+            made.reading.close()
+            made.loop.abandon_all()
+            await made.http.close()
 
     return asyncio.run(main())
 

@@ -22,14 +22,19 @@ from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
 from hookstream.processors.delivery.worker import state_sweep
 from hookstream.processors.delivery.worker.catch_up_reading import CatchUpReading
+from hookstream.processors.delivery.worker.failure import Failure
+from hookstream.processors.delivery.worker.internal_errors import InternalErrors
 from hookstream.processors.delivery.worker.log_reader import Chunk
 from hookstream.processors.delivery.worker.schema_fetcher import SchemaFetcher
 from hookstream.processors.delivery.worker.state_sweep import StateSweep
-from hookstream.processors.delivery.worker.worker import DeliveryWorker
+from hookstream.processors.delivery.worker.worker import RunningWorker
+from hookstream.processors.delivery.worker.worker_tables import WorkerTables
 from hookstream.processors.errors import KafkaUnavailableError
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import Health, StopSignal
+from hookstream.processors.metrics import Metrics
 from hookstream.producers.errors import RegistryUnavailableError
+from hookstream.schemas.topics import TopicNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,12 +43,15 @@ IDENTITY = LogIdentity(log_digest("c", "t"), table_digest("s"))
 METADATA = CommitMetadata(log_digest=IDENTITY.log_digest, table_digest=IDENTITY.table_digest, table_offset=50)
 
 
-def a_worker(**parts: Any) -> Any:
-    """A worker of which only these parts are made."""
-    worker = DeliveryWorker.__new__(DeliveryWorker)
-    for name, part in parts.items():
-        setattr(worker, name, part)
-    return worker
+def tables_read_to(offset: int, *, resynced: str | None = None) -> WorkerTables:
+    """The tables of a worker whose topic ended at 100 when it began."""
+    loop: Any = None
+    kafka = KafkaConfig(bootstrap_servers="127.0.0.1:1")
+    tables = WorkerTables(kafka, TopicNames(), lambda _: "", loop, failed=lambda _: None)
+    tables.rows.advance(offset)
+    tables.rows.resynced_topic_id = resynced
+    tables.rows_reader.bounds, tables.rows_reader.topic_id = {0: (0, 100)}, "s"
+    return tables
 
 
 def starting(live: CommitMetadata | None, replay: CommitMetadata | None = None) -> PartitionStarting:
@@ -68,24 +76,16 @@ class TestTheTable:
     def test_a_partition_waits_until_it_is_read_to_both_ends(
         self, read_to: int, live: CommitMetadata | None, replay: CommitMetadata | None, ready: bool
     ) -> None:
-        worker = a_worker(
-            table=SimpleNamespace(offset=read_to, resynced_topic_id=None),
-            _reader=SimpleNamespace(target_offset=100, topic_id="s"),
-            _identities=(IDENTITY, IDENTITY),
-        )
-        assert worker._table_ready(starting(live, replay)) == ready
+        tables = tables_read_to(read_to)
+        assert tables.know_enough_for(starting(live, replay), (IDENTITY, IDENTITY)) == ready
 
     @pytest.mark.parametrize(("resynced", "ready"), [(None, False), ("another", False), ("s", True)])
     def test_another_topic_of_this_name_is_no_table_before_its_end_mark(
         self, resynced: str | None, ready: bool
     ) -> None:
-        worker = a_worker(
-            table=SimpleNamespace(offset=100, resynced_topic_id=resynced),
-            _reader=SimpleNamespace(target_offset=100, topic_id="s"),
-            _identities=(IDENTITY, IDENTITY),
-        )
+        tables = tables_read_to(100, resynced=resynced)
         old = replace(METADATA, table_digest=table_digest("of before"), table_offset=10_000)
-        assert worker._table_ready(starting(old)) == ready
+        assert tables.know_enough_for(starting(old), (IDENTITY, IDENTITY)) == ready
 
 
 class TestItsEnd:
@@ -96,29 +96,26 @@ class TestItsEnd:
             done.append(("give away", partitions))
             return ["commit"]
 
-        worker = a_worker(
-            _health=Health(),
-            _poll_requests=SimpleNamespace(
-                drain=lambda: done.append("drain"), finish=lambda c: done.append(("finish", c))
-            ),
-            _deliveries=SimpleNamespace(partitions={3: None}, give_away=give_away),
+        deps, parts = SimpleNamespace(health=Health()), SimpleNamespace()
+        parts.poll_requests = SimpleNamespace(
+            drain=lambda: done.append("drain"), finish=lambda commits: done.append(("finish", commits))
         )
-        asyncio.run(worker._finish())
+        parts.partitions, parts.handover = SimpleNamespace(by_index={3: None}), SimpleNamespace(give_away=give_away)
+        asyncio.run(RunningWorker(SimpleNamespace(), deps, parts)._finish())  # type: ignore[arg-type]
         assert done == ["drain", ("give away", [3]), ("finish", ["commit"])]
-        assert not worker._health.ready
+        assert not deps.health.ready
 
     def test_the_first_error_counts_and_at_once_nothing_more_is_sent_or_committed(self) -> None:
         async def main() -> None:
             abandoned: list[int] = []
-            worker = a_worker(
-                _ended=asyncio.get_running_loop().create_future(),
-                _deliveries=SimpleNamespace(abandon_all=lambda: abandoned.append(1)),
-            )
+            failure = Failure(asyncio.get_running_loop(), InternalErrors(Metrics()))
+            failure.listen(lambda: abandoned.append(1))
             first = ValueError()
-            worker._fail(first)
+            failure.fail(first)
             assert abandoned == [1]
-            worker._fail(KeyError())
-            assert worker._ended.exception() is first
+            failure.fail(KeyError())
+            assert failure.ended.exception() is first
+            assert abandoned == [1]
 
         asyncio.run(main())
 
@@ -135,13 +132,18 @@ class TestItsEnd:
     )
     def test_an_uncaught_exception_ends_what_hangs_on_it(self, context: dict[str, Any], where: str | None) -> None:
         met: list[str] = []
-        failed: list[BaseException] = []
-        worker = a_worker(_internal_errors=SimpleNamespace(met=lambda where, _: met.append(where)))
-        worker._fail = failed.append
         error = ValueError()
-        worker._take_bug(None, {"message": "x", "exception": error, **context})
+
+        async def main() -> BaseException | None:
+            loop = asyncio.get_running_loop()
+            errors: Any = SimpleNamespace(met=lambda where, _: met.append(where))
+            failure = Failure(loop, errors)
+            failure.take_uncaught(loop, {"message": "x", "exception": error, **context})
+            return failure.ended.exception() if failure.ended.done() else None
+
+        failed = asyncio.run(main())
         assert met == ([] if where is None else [where])
-        assert failed == ([error] if where is None else [])
+        assert failed is (error if where is None else None)
 
 
 NOW_MS = 1_790_000_000_000
@@ -150,33 +152,34 @@ OLD, YOUNG = NOW_MS - state_sweep._OLD_MS - 1, NOW_MS - state_sweep._OLD_MS + 1
 
 class TestSweeping:
     def sweep(self, monkeypatch: pytest.MonkeyPatch, *, owner: bool = True, read: Any = None) -> list[bytes]:
-        """Look through four states; give the ids of those that were buried."""
+        """Look through four states; give the ids of those that get tombstones."""
         keys = {
             StateKey("deliveries", 3, state_id, 0): written
             for state_id, written in ((b"pointed!", OLD), (b"replays!", OLD), (b"orphaned", OLD), (b"underway", YOUNG))
         }
-        buried: list[bytes] = []
+        removed: list[bytes] = []
 
         async def main() -> None:
             part: Any = SimpleNamespace(
                 index=3,
                 gone=False,
-                progress=0,
-                committed=asyncio.Event(),
-                commits=tuple(
-                    SimpleNamespace(pointed=StatePointer(state_id, 1, 0, 0), forget_commit=lambda: None)
-                    for state_id in (b"pointed!", b"replays!")
+                commits=SimpleNamespace(
+                    uncommitted=0,
+                    acknowledged=asyncio.Event(),
+                    streams=tuple(
+                        SimpleNamespace(pointed=StatePointer(state_id, 1, 0, 0), forget_commit=lambda: None)
+                        for state_id in (b"pointed!", b"replays!")
+                    ),
                 ),
             )
-            committing: Any = SimpleNamespace(
-                soon=part.committed.set if owner else lambda: None,
-                write_tombstone=lambda key: buried.append(key.state_id),
-            )
+            committing: Any = SimpleNamespace(soon=part.commits.acknowledged.set if owner else lambda: None)
+            states: Any = SimpleNamespace(write_tombstone=lambda key: removed.append(key.state_id))
             sweep = StateSweep(
                 KafkaConfig(bootstrap_servers="127.0.0.1:1"),
                 topics=("deliveries", "deliveries.replay"),
                 state_topic="delivery-state",
                 committing=committing,
+                states=states,
             )
             monkeypatch.setattr(sweep, "_read", read or (lambda _: keys))
             monkeypatch.setattr(state_sweep, "_CONFIRM_WITHIN_S", 0.01)
@@ -184,15 +187,15 @@ class TestSweeping:
             await sweep._sweep(part)
 
         asyncio.run(main())
-        return buried
+        return removed
 
-    def test_only_what_is_old_and_not_pointed_to_is_buried(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_only_what_is_old_and_not_pointed_to_is_removed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert self.sweep(monkeypatch) == [b"orphaned"]
 
-    def test_nothing_is_buried_before_a_commit_proved_who_owns_the_partition(
+    def test_nothing_is_removed_before_a_commit_proved_who_owns_the_partition(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A worker that was suspended would bury its successor's state."""
+        """A worker that was suspended would remove its successor's state."""
         assert self.sweep(monkeypatch, owner=False) == []
 
     def test_states_that_cannot_be_read_are_left(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from hookstream.processors.delivery.checkpoints.partition_start import (
     needs_state_search,
 )
 from hookstream.processors.delivery.checkpoints.varints import VarintReader, append_text, append_varint
-from hookstream.processors.delivery.worker.dead_letters import bare, letter_of, undecodable_letter
+from hookstream.processors.delivery.worker.dead_letters import dead_letter_of, undecodable_dead_letter
 from hookstream.processors.delivery.worker.inbox import (
     MAX_WAITING_BYTES,
     MAX_WAITING_RECORDS,
@@ -227,7 +227,7 @@ class TestKnownSchemas:
 
 class TestDeadLetters:
     def test_a_delivery_s_letter_has_everything_and_4_kib_of_the_answer(self) -> None:
-        letter = letter_of(
+        letter = dead_letter_of(
             DELIVERY,
             b"value",
             topic="deliveries",
@@ -248,15 +248,17 @@ class TestDeadLetters:
     def test_the_key_tells_whose_an_undecodable_record_was_if_it_can(
         self, key: bytes | None, client: int | None
     ) -> None:
-        letter = undecodable_letter(key, b"?", topic="deliveries", partition=0, offset=1, detail="no", died_at_ms=5)
+        letter = undecodable_dead_letter(
+            key, b"?", topic="deliveries", partition=0, offset=1, detail="no", died_at_ms=5
+        )
         assert letter.client == client
         assert letter.record_value == b"?"
 
     def test_a_letter_that_is_too_large_keeps_the_position(self) -> None:
-        letter = undecodable_letter(
+        letter = undecodable_dead_letter(
             b"1", b"?" * 99, topic="deliveries", partition=0, offset=1, detail="no", died_at_ms=5
         )
-        small = bare(letter)
+        small = letter.without_payload()
         assert (small.record_key, small.record_value) == (None, None)
         assert small.detail == "no; 100 bytes left out"
         assert (small.topic, small.partition, small.offset) == ("deliveries", 0, 1)

@@ -11,7 +11,7 @@ import yaml
 
 from hookstream.processors.cli.main import app
 from hookstream.processors.delivery.engine.policy import EnginePolicy
-from hookstream.processors.delivery.worker.worker import POOL
+from hookstream.processors.delivery.worker.worker_config import POOL
 from hookstream.processors.open_files import connections_that_fit
 from hookstream.processors.settings import METRICS_PORTS, Settings, variable
 from tests.support.machine import IMAGES, Part

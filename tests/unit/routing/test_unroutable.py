@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import Message
 
 from hookstream.processors.routing.assignment import SourcePartition
-from hookstream.processors.routing.unroutable import bare, letter_for
+from hookstream.processors.routing.unroutable import dead_letter_of
 from hookstream.schemas.delivery import DeadLetter, DeadLetterReason
 from hookstream.schemas.event import Event
 
@@ -15,14 +15,14 @@ def refuse(_data: bytes | None) -> Event:
     raise NotImplementedError
 
 
-def letter(key: bytes | None, value: bytes | None = b"bytes") -> DeadLetter:
+def dead_letter(key: bytes | None, value: bytes | None = b"bytes") -> DeadLetter:
     part = SourcePartition(topic="events.lead", partition=3, topic_id=None, decode=refuse, next_offset=0, done_offset=0)
     message = Message(topic="events.lead", partition=3, offset=8, key=key, value=value)
-    return letter_for(part, message, reason=DeadLetterReason.UNDECODABLE, detail="why", now_ms=5)
+    return dead_letter_of(part, message, reason=DeadLetterReason.UNDECODABLE, detail="why", now_ms=5)
 
 
 def test_the_whole_record_is_kept_with_its_position_and_the_reason() -> None:
-    found = letter(b"434|7")
+    found = dead_letter(b"434|7")
     assert (found.topic, found.partition, found.offset) == ("events.lead", 3, 8)
     assert (found.record_key, found.record_value) == (b"434|7", b"bytes")
     assert (found.reason, found.detail, found.died_at_ms) == (DeadLetterReason.UNDECODABLE, "why", 5)
@@ -49,11 +49,11 @@ def test_the_whole_record_is_kept_with_its_position_and_the_reason() -> None:
     ],
 )
 def test_the_client_is_told_where_the_key_tells_it(key: bytes | None, client: int | None) -> None:
-    assert letter(key).client == client
+    assert dead_letter(key).client == client
 
 
-def test_a_bare_letter_says_what_it_left_out() -> None:
-    found = bare(letter(b"434|7"))
+def test_a_dead_letter_without_payload_says_what_it_left_out() -> None:
+    found = dead_letter(b"434|7").without_payload()
     assert found.record_key is None
     assert found.record_value is None
     assert found.detail == "why; 10 bytes left out"

@@ -10,7 +10,7 @@ from hookstream.processors.delivery.checkpoints.commit_metadata import decode_me
 from hookstream.processors.delivery.checkpoints.state_codec import StateKey
 from hookstream.processors.delivery.checkpoints.varints import VarintReader
 from hookstream.processors.delivery.engine.partition_state import PartitionState, StoredCursor
-from hookstream.processors.delivery.worker.dead_letters import undecodable_letter
+from hookstream.processors.delivery.worker.dead_letters import undecodable_dead_letter
 from hookstream.processors.errors import StoredFormatError
 from hookstream.processors.operations.queries.backlog_records import CommitView
 from hookstream.processors.operations.replays.reader import read_note
@@ -58,7 +58,7 @@ def test_no_reader_of_keys_raises(text: str) -> None:
     assert StateKey.decode(b"deliveries|0|0011223344556677|%b" % key) is None
     assert parse_endpoint_id(f"{text}-0011223344556677") is None
     SubscriptionTable().apply(0, key + b"|lead.new", None)
-    letter = undecodable_letter(key, b"", topic="t", partition=0, offset=0, detail="", died_at_ms=0)
+    letter = undecodable_dead_letter(key, b"", topic="t", partition=0, offset=0, detail="", died_at_ms=0)
     assert letter.client is None
 
 
