@@ -67,7 +67,7 @@ class Topic:
     def records(self) -> list[Record]:
         """Everything that is in it now."""
         found: list[Record] = []
-        read_to_end(self.reader(lambda batch: found.extend(batch.records)))  # type: ignore[arg-type]  # all are readable
+        read_to_end(self.reader(lambda batch: found.extend(each[1:] for each in batch.records)))  # type: ignore[misc]  # all are readable
         return found
 
     def table(self) -> dict[bytes | None, Hook | ResyncMark | None]:
