@@ -100,7 +100,7 @@ def test_attempts_are_counted_across_a_kill(world: DeliveryWorld, processes: Pro
     """A delivery that failed twice is tried for the third time after a kill -9, and when its schedule says so."""
     (hook,) = world.hooks("one")
     world.targets.answer = lambda seen: Reply(422) if seen.concept == 0 else OK
-    policy = {"short_schedule_s": [0.2, 25.0, 25.0], "near_s": 4.0, "jitter": 0.0, **QUICK_PROBES}
+    policy = {"short_schedule_s": [0.2, 25.0, 25.0], "retry_in_window_s": 4.0, "jitter": 0.0, **QUICK_PROBES}
     worker = world.spawn(processes, policy=policy)
     world.send(hook, [1, 2], partition=0)
     world.wait_all(30)

@@ -107,7 +107,9 @@ class Faults:
             world.judge.forget_answers()
         for answered, log, stream in zip(world.judge.answered, world.logs, streams, strict=True):
             # What lies above a resource cursor and is settled is known to the next owner while it has the cursor.
-            apart = {hook.id for hook in stream.hooks_with_cursor.values() if hook.backlogs[stream.index].exceptions}
+            apart = {
+                hook.id for hook in stream.hooks_with_cursor.values() if hook.backlogs[stream.index].resource_cursors
+            }
             answered -= {offset for offset in answered if (record := log[offset]) and record.hook_id in apart}
 
     def _cancel(self, flight: Flight) -> None:

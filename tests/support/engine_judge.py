@@ -174,7 +174,7 @@ class Judge(History):
         now = self.world.now
         for endpoint in set(owner.ledger.endpoints.values()) - before:
             failures = self.failing[owner.serial, (endpoint.client_id, endpoint.target)]
-            parked = {r for h in endpoint.hooks.values() for b in h.backlogs for r in b.exceptions}
+            parked = {r for h in endpoint.hooks.values() for b in h.backlogs for r in b.resource_cursors}
             proved = failures.prove(alone=not endpoint.health.several_resources)
             if endpoint.health.sick:
                 if not proved and len(parked) < MAX_RESOURCE_CURSORS:

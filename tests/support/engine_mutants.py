@@ -185,7 +185,7 @@ MUTANTS = {
             "            start = mine[0].offset if mine else stream.position\n",
             (
                 "            start = mine[0].offset if mine else stream.position\n"
-                "            for cursor in list(backlog.exceptions.values()) if resource is None else []:\n"
+                "            for cursor in list(backlog.resource_cursors.values()) if resource is None else []:\n"
                 "                self.rewind_cursor(cursor)\n"
                 "                self.drop_cursor(hook, stream, cursor)\n"
             ),
@@ -198,7 +198,7 @@ MUTANTS = {
             "            start = mine[0].offset if mine else stream.position\n",
             (
                 "            start = mine[0].offset if mine else stream.position\n"
-                "            for cursor in list(backlog.exceptions.values()) if resource is None else []:\n"
+                "            for cursor in list(backlog.resource_cursors.values()) if resource is None else []:\n"
                 "                start = min(start, cursor.next)\n"
                 "                self.rewind_cursor(cursor)\n"
                 "                self.drop_cursor(hook, stream, cursor)\n"
@@ -277,7 +277,7 @@ MUTANTS = {
         "each lane that fails while its endpoint catches up gets a cursor of its own",
         (
             "answers",
-            "        return backlog.cursor is not None and resource not in backlog.exceptions\n",
+            "        return backlog.cursor is not None and resource not in backlog.resource_cursors\n",
             "        return False\n",
         ),
     ),
@@ -285,7 +285,7 @@ MUTANTS = {
         "a lane that waits for long stays in the buffer of its hook",
         (
             "answers",
-            "        if crowded or wait_s > self._policy.near_behind_s:\n",
+            "        if crowded or wait_s > self._policy.retry_in_buffer_s:\n",
             "        if crowded:\n",
         ),
     ),
@@ -293,8 +293,8 @@ MUTANTS = {
         "a lane that fails stays in the buffer of its hook, however many records it holds there",
         (
             "answers",
-            "        if crowded or wait_s > self._policy.near_behind_s:\n",
-            "        if wait_s > self._policy.near_behind_s:\n",
+            "        if crowded or wait_s > self._policy.retry_in_buffer_s:\n",
+            "        if wait_s > self._policy.retry_in_buffer_s:\n",
         ),
     ),
     "no_retarget_barrier": _mutant(
@@ -405,8 +405,8 @@ MUTANTS = {
         "a full window waits for the request that holds its head",
         (
             "engine",
-            "        self._isolation.relieve(held, oldest)\n",
-            "        if oldest.offset not in held.in_flight:\n            self._isolation.relieve(held, oldest)\n",
+            "        self._isolation.evict_oldest(held, oldest)\n",
+            "        if oldest.offset not in held.in_flight:\n            self._isolation.evict_oldest(held, oldest)\n",
         ),
     ),
     "quarantine_keeps_sending": _mutant(

@@ -121,10 +121,10 @@ class World:
         policy: EnginePolicy = self.kit.policy.EnginePolicy(
             window_records=WINDOW,
             read_ahead_records=WINDOW,
-            young_s=0.0,
+            fresh_window_s=0.0,
             lagging_s=0.0,
-            near_s=NEAR,
-            near_behind_s=NEAR,
+            retry_in_window_s=NEAR,
+            retry_in_buffer_s=NEAR,
             stale_wait_s=40.0,
             buffer_records=5,
             resource_buffer_records=5,

@@ -229,7 +229,7 @@ class SmallEngine:
     def cursor(self, row: Hook, resource: int | None = None) -> Cursor:
         """The cursor of a hook in the live stream, or of one of its resources."""
         backlog = self.backlog(row)
-        cursor = backlog.cursor if resource is None else backlog.exceptions.get(name(resource))
+        cursor = backlog.cursor if resource is None else backlog.resource_cursors.get(name(resource))
         assert cursor is not None
         return cursor
 

@@ -120,7 +120,9 @@ def _write_v1(state: PartitionState) -> bytes:
     for clock in state.clocks:
         _append_hook(out, clock, events)
         append_text(out, clock.resource)
-        _append_all(out, (clock.attempts, clock.requests, clock.due_ms, clock.spent, clock.first_failed_ms))
+        _append_all(
+            out, (clock.attempts, clock.requests, clock.due_ms, clock.schedule_exhausted, clock.first_failed_ms)
+        )
     append_varint(out, len(state.disables))
     for disable in state.disables:
         _append_hook(out, disable, events)
@@ -148,8 +150,8 @@ def _read_v1(data: bytes) -> PartitionState:
     def clock() -> StoredClock:
         hook_id, client, event, resource = reader.varint(), reader.varint(), events[reader.varint()], reader.text()
         attempts, requests, due_ms = reader.varint(), reader.varint(), reader.varint()
-        spent, first_failed_ms = bool(reader.varint()), reader.varint()
-        return StoredClock(hook_id, client, event, resource, attempts, requests, due_ms, spent, first_failed_ms)
+        exhausted, first_failed_ms = bool(reader.varint()), reader.varint()
+        return StoredClock(hook_id, client, event, resource, attempts, requests, due_ms, exhausted, first_failed_ms)
 
     def disable() -> StoredDisable:
         hook_id, client, event = reader.varint(), reader.varint(), events[reader.varint()]

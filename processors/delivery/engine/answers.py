@@ -106,7 +106,9 @@ class Answers:
         clock = clocks.get(post.pending.resource)
         first = clock.first_failed_ms if clock and clock.first_failed_ms else self._ledger.wall_ms
         clock = clock or LaneClock()
-        clocks[post.pending.resource] = LaneClock(clock.attempts, post.number, clock.due, clock.spent, first)
+        clocks[post.pending.resource] = LaneClock(
+            clock.attempts, post.number, clock.due, clock.schedule_exhausted, first
+        )
 
     def _end_quarantine(self, endpoint: Endpoint) -> None:
         self._probes.forget(endpoint)
@@ -125,7 +127,7 @@ class Answers:
         ledger = self._ledger
         wait = endpoint.health.busy(retry_after_s, now=ledger.now, wall_ms=ledger.wall_ms)
         self._timers.at(endpoint.health.quiet_until, lambda: ledger.wake_lanes(endpoint))
-        if wait > self._policy.near_s:
+        if wait > self._policy.retry_in_window_s:
             self._isolation.put_behind(endpoint, sick=False)
 
     def _fail(self, post: Post, *, rejected: bool) -> None:
@@ -151,16 +153,16 @@ class Answers:
             random=self._random,
         )
         if clock is None:
-            clocks[pending.resource] = LaneClock(requests=post.number, spent=True)
+            clocks[pending.resource] = LaneClock(requests=post.number, schedule_exhausted=True)
             self._isolation.bury(stream, pending, DeadLetterReason.SCHEDULE)
             return
         clocks[pending.resource] = clock
         self._timers.at(clock.due, lambda: ledger.offer_resource(hook, pending.resource))
         wait_s = clock.due - ledger.now
-        far = wait_s > self._policy.near_s
+        far = wait_s > self._policy.retry_in_window_s
         if far or not self._may_wait(post, wait_s):
             self._isolation.park_lane(stream, endpoint, pending.resource)
-            cursor = hook.backlogs[pending.stream].exceptions.get(pending.resource)
+            cursor = hook.backlogs[pending.stream].resource_cursors.get(pending.resource)
             if cursor is not None and far:
                 ledger.rewind_cursor(cursor)
 
@@ -175,6 +177,6 @@ class Answers:
             return True
         backlog = post.hook.backlogs[stream]
         crowded = len(post.lane.buffers[stream]) > self._policy.resource_buffer_records
-        if crowded or wait_s > self._policy.near_behind_s:
+        if crowded or wait_s > self._policy.retry_in_buffer_s:
             return False
-        return backlog.cursor is not None and resource not in backlog.exceptions
+        return backlog.cursor is not None and resource not in backlog.resource_cursors

@@ -66,7 +66,7 @@ class CursorScans:
             return False
         if cursor.resource is not None:
             clock = hook.backlogs[stream.index].clocks.get(cursor.resource)
-            if clock is not None and clock.due - ledger.now > self._policy.near_s:
+            if clock is not None and clock.due - ledger.now > self._policy.retry_in_window_s:
                 return False
         return True
 

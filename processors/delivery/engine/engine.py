@@ -134,11 +134,11 @@ class Engine:
         if span > 0 and ahead > 0 and held.bytes < policy.window_bytes:
             return min(ahead, span)
         oldest = held.unsettled[held.tracker.base]
-        if self.ledger.now - oldest.read_at < policy.young_s:
+        if self.ledger.now - oldest.read_at < policy.fresh_window_s:
             return 0
         if span > 0 and held.bytes < policy.window_bytes:
             return span
-        self._isolation.relieve(held, oldest)
+        self._isolation.evict_oldest(held, oldest)
         return max(0, policy.window_records - held.span)
 
     def skip_to(self, stream: StreamIndex, position: int) -> None:

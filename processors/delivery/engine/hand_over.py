@@ -72,7 +72,7 @@ class HandOver:
         groups = defaultdict(list)
         for hook in endpoint.hooks.values():
             if not self._ledger.held(hook):
-                for resource in hook.backlogs[stream.index].exceptions:
+                for resource in hook.backlogs[stream.index].resource_cursors:
                     groups[resource].append(hook)
         return groups
 
@@ -80,12 +80,12 @@ class HandOver:
         """Not while one of the hooks has a cursor of its own, nor while the resource's head has failed."""
         backlogs = [hook.backlogs[stream.index] for hook in hooks]
         for backlog in backlogs:
-            failed = backlog.clock(resource).attempts and backlog.exceptions[resource].buffer
+            failed = backlog.clock(resource).attempts and backlog.resource_cursors[resource].buffer
             if backlog.cursor is not None or failed:
                 return
-        if self._rejoins(stream, [backlog.exceptions[resource] for backlog in backlogs]):
+        if self._rejoins(stream, [backlog.resource_cursors[resource] for backlog in backlogs]):
             for hook, backlog in zip(hooks, backlogs, strict=True):
-                self._ledger.reenter_window(stream, hook, backlog.exceptions[resource])
+                self._ledger.reenter_window(stream, hook, backlog.resource_cursors[resource])
 
     def _rejoins(self, stream: Stream, cursors: Sequence[Cursor | None]) -> bool:
         """Whether a whole group has been read to the position, and what it buffers fits into the window."""

@@ -44,7 +44,7 @@ class Isolation:
         self._probes = probes
         self._effects = effects
 
-    def relieve(self, stream: Stream, oldest: Pending) -> None:
+    def evict_oldest(self, stream: Stream, oldest: Pending) -> None:
         """Put the lane that holds the oldest record of a full window behind a cursor, whatever it waits for."""
         hook = oldest.hook
         if hook.endpoint is None or self._ledger.standing(oldest.delivery, hook, stream.index) is Standing.WAIT:
@@ -91,7 +91,7 @@ class Isolation:
         """Put one lane behind resource cursors: every hook with records of it in the window, or a cursor that may."""
         ledger = self._ledger
         hooks = list(endpoint.hooks.values())
-        parked = {r for hook in hooks for r in hook.backlogs[stream.index].exceptions} - {resource}
+        parked = {r for hook in hooks for r in hook.backlogs[stream.index].resource_cursors} - {resource}
         if len(parked) >= self._policy.max_resource_cursors:
             self.put_behind(endpoint, sick=not endpoint.health.sick)
             return

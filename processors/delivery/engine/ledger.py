@@ -215,7 +215,7 @@ class Ledger:
         its hook, if there is one, and is an exception to it from there on.
         """
         backlog = hook.backlogs[stream.index]
-        if backlog.cursor is not None if resource is None else resource in backlog.exceptions:
+        if backlog.cursor is not None if resource is None else resource in backlog.resource_cursors:
             return
         parent = backlog.cursor
         if resource is not None and parent is not None:
@@ -242,7 +242,7 @@ class Ledger:
         if resource is None:
             backlog.cursor = cursor
         else:
-            backlog.exceptions[resource] = cursor
+            backlog.resource_cursors[resource] = cursor
         self._count_cursor(hook, stream, cursor)
 
     def adopt_cursor(self, hook: TrackedHook, stream: Stream, cursor: Cursor) -> None:
@@ -252,7 +252,7 @@ class Ledger:
         if cursor.resource is None:
             backlog.cursor = cursor
         else:
-            backlog.exceptions[cursor.resource] = cursor
+            backlog.resource_cursors[cursor.resource] = cursor
         self._count_cursor(hook, stream, cursor)
 
     def _count_cursor(self, hook: TrackedHook, stream: Stream, cursor: Cursor) -> None:
@@ -269,9 +269,9 @@ class Ledger:
         if cursor.resource is None:
             backlog.cursor = None
         else:
-            del backlog.exceptions[cursor.resource]
+            del backlog.resource_cursors[cursor.resource]
         self.changes += 1
-        if backlog.cursor is None and not backlog.exceptions:
+        if backlog.cursor is None and not backlog.resource_cursors:
             del stream.hooks_with_cursor[hook.id]
 
     def rewind(self, hooks: Iterable[TrackedHook]) -> None:
@@ -311,8 +311,8 @@ class Ledger:
             clock = backlog.clocks.pop(resource, None)
             if clock is not None:
                 self.changes += 1
-                if clock.spent:
-                    backlog.clocks[resource] = LaneClock(spent=True)
+                if clock.schedule_exhausted:
+                    backlog.clocks[resource] = LaneClock(schedule_exhausted=True)
         pending = stream.unsettled.get(offset)
         if pending is not None:
             self.leave_window(stream, pending)
@@ -330,7 +330,7 @@ class Ledger:
     def lane_is_parked(self, stream: Stream, endpoint: Endpoint, resource: str) -> bool:
         """Whether a hook of the endpoint that is served has a resource cursor for this lane."""
         return any(
-            resource in hook.backlogs[stream.index].exceptions and not self.held(hook)
+            resource in hook.backlogs[stream.index].resource_cursors and not self.held(hook)
             for hook in endpoint.hooks.values()
         )
 

@@ -254,20 +254,20 @@ class Backlog:
     cursor that opens below them must not deliver them again.
     """
 
-    __slots__ = ("_prune_at", "clocks", "cursor", "exceptions", "settled", "window")
+    __slots__ = ("_prune_at", "clocks", "cursor", "resource_cursors", "settled", "window")
 
     def __init__(self) -> None:
         """Hold nothing."""
         self.window: dict[int, Pending] = {}
         self.settled: list[tuple[int, str]] = []
         self.cursor: Cursor | None = None
-        self.exceptions: dict[str, Cursor] = {}  # resource cursors
+        self.resource_cursors: dict[str, Cursor] = {}  # resource cursors
         self.clocks: dict[str, LaneClock] = {}
         self._prune_at = _PRUNE_AT
 
     def owner(self, resource: str) -> Cursor | None:
         """The cursor that owes a record of this resource, if one does."""
-        return self.exceptions.get(resource) or self.cursor
+        return self.resource_cursors.get(resource) or self.cursor
 
     def clock(self, resource: str) -> LaneClock:
         """The clock of a resource, a fresh one if nothing failed."""
@@ -275,7 +275,7 @@ class Backlog:
 
     def cursors(self) -> list[Cursor]:
         """All cursors of this hook in this stream."""
-        found = list(self.exceptions.values())
+        found = list(self.resource_cursors.values())
         if self.cursor is not None:
             found.append(self.cursor)
         return found
@@ -286,7 +286,7 @@ class Backlog:
 
     def remember(self, offset: int, resource: str, *, lowest: int) -> None:
         """Keep in mind that a record is settled; below `lowest` no cursor can open."""
-        if not (self.window or self.cursor or self.exceptions):
+        if not (self.window or self.cursor or self.resource_cursors):
             if self.settled:
                 self.settled.clear()
             return
@@ -301,7 +301,7 @@ class Backlog:
     @property
     def empty(self) -> bool:
         """Whether nothing has to be remembered."""
-        return not (self.window or self.cursor or self.exceptions or self.clocks)
+        return not (self.window or self.cursor or self.resource_cursors or self.clocks)
 
 
 class TrackedHook:

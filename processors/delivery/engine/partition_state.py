@@ -29,7 +29,7 @@ class StoredClock:
     attempts: int
     requests: int
     due_ms: int
-    spent: bool
+    schedule_exhausted: bool
     first_failed_ms: int
 
 

@@ -42,20 +42,20 @@ class EnginePolicy:
     # The window: what lies between the committed offset and the main lane's position.
     window_records: int = LONGEST_WINDOW
     window_bytes: int = 16 * 1024 * 1024
-    # A healthy backlog is not read further ahead than this, a little more than two clients may have in flight: every
-    # record read ahead is a wait for whoever comes next. A window whose oldest record is younger than `young_s` is
-    # flowing, not stuck, so reading waits for it instead of moving lanes behind cursors.
+    # Live reading of a healthy log goes no further ahead than this, a little more than two clients may have in flight:
+    # every record read ahead is a wait for the next client. A window whose oldest record is younger than
+    # `fresh_window_s` is flowing, not stuck, so reading waits for it instead of opening cursors.
     read_ahead_records: int = 300
-    young_s: float = 0.25
+    fresh_window_s: float = 0.25
 
     # An endpoint that holds this share of the window, with its oldest record older than `lagging_s`, is lagging.
     lagging_share: float = 0.25
     lagging_s: float = 1.0
 
     # A retry this near stays in the window; a later one leaves it behind a cursor.
-    near_s: float = 30.0
+    retry_in_window_s: float = 30.0
     # A retry this near stays in the buffer of its hook's cursor; for a later one its lane gets a cursor of its own.
-    near_behind_s: float = 10.0
+    retry_in_buffer_s: float = 10.0
     # A record newer than the table waits this long in the window before its hook goes behind a cursor.
     stale_wait_s: float = 5.0
 

@@ -13,14 +13,14 @@ class LaneClock:
     """What is remembered of the head of one resource of one hook between its attempts.
 
     `attempts` were spent on the schedule; `requests` counts every HTTP request, probes too, and numbers the next one.
-    `due` is monotonic seconds. `spent` belongs to the resource, not to its head: the schedule ran out once, so each
-    following record gets one attempt until one succeeds.
+    `due` is monotonic seconds. `schedule_exhausted` belongs to the resource, not to its head: the schedule ran out
+    once, so each following record gets one attempt until one succeeds.
     """
 
     attempts: int = 0
     requests: int = 0
     due: float = 0.0
-    spent: bool = False
+    schedule_exhausted: bool = False
     first_failed_ms: int = 0
 
     def due_at(self, due: float) -> LaneClock:
@@ -41,10 +41,12 @@ def after_failure(
     """
     schedule = policy.short_schedule_s if rejected else policy.full_schedule_s
     attempts = clock.attempts + 1
-    if clock.spent or attempts > len(schedule):
+    if clock.schedule_exhausted or attempts > len(schedule):
         return None
     delay = schedule[attempts - 1] * (1 + policy.jitter * (2 * random() - 1))
-    return LaneClock(attempts, clock.requests, now + delay, spent=False, first_failed_ms=clock.first_failed_ms)
+    return LaneClock(
+        attempts, clock.requests, now + delay, schedule_exhausted=False, first_failed_ms=clock.first_failed_ms
+    )
 
 
 def probe_pause_s(failed: int, policy: EnginePolicy) -> float:

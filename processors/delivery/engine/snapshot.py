@@ -45,7 +45,7 @@ def stored(ledger: Ledger, stream: Stream) -> PartitionState:
                 )
             )
         for resource, clock in backlog.clocks.items():
-            if clock.spent or backlog.owner(resource) is not None:
+            if clock.schedule_exhausted or backlog.owner(resource) is not None:
                 clocks.append(
                     StoredClock(
                         hook.id,
@@ -55,7 +55,7 @@ def stored(ledger: Ledger, stream: Stream) -> PartitionState:
                         clock.attempts,
                         clock.requests,
                         wall(clock.due),
-                        clock.spent,
+                        clock.schedule_exhausted,
                         clock.first_failed_ms,
                     )
                 )
@@ -132,7 +132,7 @@ class Restoration:
             return
         due = self._due(found.due_ms)
         hook.backlogs[stream.index].clocks[found.resource] = LaneClock(
-            found.attempts, found.requests, due, found.spent, found.first_failed_ms
+            found.attempts, found.requests, due, found.schedule_exhausted, found.first_failed_ms
         )
         self._wake_at(due, hook, found.resource)
 

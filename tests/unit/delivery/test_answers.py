@@ -66,7 +66,7 @@ def test_after_a_schedule_that_ran_out_each_record_of_the_resource_gets_one_atte
     for _ in range(2):
         small.answer(small.send_one(), FAILED)
         small.acknowledge()
-        assert small.backlog(row).clocks[name(1)].spent
+        assert small.backlog(row).clocks[name(1)].schedule_exhausted
     small.answer(small.send_one())
     assert small.backlog(row).clocks == {}
 
@@ -82,7 +82,7 @@ def test_a_rejected_record_has_the_short_schedule_while_other_resources_succeed(
 
 
 def test_a_retry_that_is_far_off_leaves_the_window_with_its_resource_alone() -> None:
-    small = SmallEngine(full_schedule_s=(31.0,), near_s=30.0)
+    small = SmallEngine(full_schedule_s=(31.0,), retry_in_window_s=30.0)
     row = small.row()
     small.read(row, 1, 2)
     small.answer(small.send()[0], FAILED)
@@ -91,7 +91,7 @@ def test_a_retry_that_is_far_off_leaves_the_window_with_its_resource_alone() -> 
 
 
 def test_a_retry_that_is_near_stays_in_the_window() -> None:
-    small = SmallEngine(full_schedule_s=(30.0,), near_s=30.0)
+    small = SmallEngine(full_schedule_s=(30.0,), retry_in_window_s=30.0)
     small.read(small.row(), 1)
     small.answer(small.send_one(), FAILED)
     assert small.window() == [0]
@@ -108,7 +108,7 @@ def behind_a_cursor(**policy: float) -> tuple[SmallEngine, Hook]:
 
 
 def test_behind_a_cursor_a_resource_whose_retry_is_not_near_gets_a_cursor_of_its_own() -> None:
-    small, row = behind_a_cursor(near_behind_s=0.5)
+    small, row = behind_a_cursor(retry_in_buffer_s=0.5)
     small.answer(small.send()[0], FAILED)
     assert small.cursor(row, 1).next == 0
     assert small.cursor(row).next == 1
@@ -117,7 +117,7 @@ def test_behind_a_cursor_a_resource_whose_retry_is_not_near_gets_a_cursor_of_its
 def test_behind_a_cursor_a_resource_whose_retry_is_near_stays_in_the_buffer_of_its_hook() -> None:
     small, row = behind_a_cursor()
     small.answer(small.send()[1], FAILED)
-    assert small.backlog(row).exceptions == {}
+    assert small.backlog(row).resource_cursors == {}
 
 
 def test_behind_a_cursor_a_resource_that_fails_with_many_records_buffered_gets_a_cursor_of_its_own() -> None:
@@ -140,7 +140,7 @@ def test_a_busy_endpoint_is_sent_nothing_until_the_time_it_named_and_spends_no_a
 
 
 def test_an_endpoint_that_is_busy_for_long_leaves_the_window() -> None:
-    small = SmallEngine(near_s=30.0)
+    small = SmallEngine(retry_in_window_s=30.0)
     row = small.row()
     small.read(row, 1)
     small.answer(small.send_one(), busy(31.0))

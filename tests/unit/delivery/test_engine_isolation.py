@@ -16,7 +16,7 @@ def test_a_full_window_is_relieved_of_the_resource_that_holds_its_oldest_record_
     row = small.row()
     small.read(row, 1, 2, 1, 2)
     small.send()
-    small.wait(small.policy.young_s)
+    small.wait(small.policy.fresh_window_s)
     assert small.engine.room(LIVE) == 1
     assert small.cursor(row, 1).next == 0
     assert small.window() == [1, 3]
@@ -43,7 +43,7 @@ def test_a_full_window_does_not_wait_for_the_table() -> None:
     small = SmallEngine(**WINDOW)
     row = small.row()
     small.read(row, 1, 2, 3, 4, hook_revision=Revision(9))
-    small.wait(small.policy.young_s)
+    small.wait(small.policy.fresh_window_s)
     assert small.engine.room(LIVE) == 4
     assert small.unknown == [row.id]
 
@@ -71,7 +71,7 @@ def test_a_quarantine_is_ended_by_a_probe_with_the_window_as_it_was() -> None:
 
 def test_a_resource_behind_a_cursor_takes_along_what_other_hooks_of_the_endpoint_are_owed_of_it() -> None:
     """Or a later record of the resource would overtake the one that waits for its retry."""
-    small = SmallEngine(near_s=0.5)
+    small = SmallEngine(retry_in_window_s=0.5)
     first, second = small.row(1), small.row(2)
     small.read(first, 1)
     small.read(second, 1, 2)
@@ -82,7 +82,7 @@ def test_a_resource_behind_a_cursor_takes_along_what_other_hooks_of_the_endpoint
 
 
 def test_more_resource_cursors_than_an_endpoint_may_have_become_one_for_each_hook() -> None:
-    small = SmallEngine(near_s=0.5, max_resource_cursors=2, breaker_after_s=1e9)
+    small = SmallEngine(retry_in_window_s=0.5, max_resource_cursors=2, breaker_after_s=1e9)
     row = small.row()
     small.read(row, 1, 2, 3)
     for post in small.send():

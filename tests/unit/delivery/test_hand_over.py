@@ -96,7 +96,7 @@ def test_nothing_rejoins_before_what_the_last_owner_settled_is_read_again() -> N
 
 
 def test_a_resource_cursor_stays_while_its_head_has_failed() -> None:
-    small = SmallEngine(near_s=0.5)
+    small = SmallEngine(retry_in_window_s=0.5)
     row = small.row()
     small.read(row, 1, 1)
     small.answer(small.send_one(), FAILED)

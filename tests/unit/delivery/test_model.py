@@ -50,10 +50,10 @@ def test_a_cursor_forgets_settled_offsets_by_itself_before_they_are_many() -> No
 
 def test_a_resource_with_a_cursor_of_its_own_is_not_owed_by_the_hooks() -> None:
     backlog = Backlog()
-    backlog.cursor, backlog.exceptions["a"] = Cursor(10, set(), None), Cursor(20, set(), "a")
-    assert backlog.owner("a") is backlog.exceptions["a"]
+    backlog.cursor, backlog.resource_cursors["a"] = Cursor(10, set(), None), Cursor(20, set(), "a")
+    assert backlog.owner("a") is backlog.resource_cursors["a"]
     assert backlog.owner("b") is backlog.cursor
-    assert set(backlog.cursors()) == {backlog.cursor, backlog.exceptions["a"]}
+    assert set(backlog.cursors()) == {backlog.cursor, backlog.resource_cursors["a"]}
 
 
 def test_a_resource_of_which_nothing_failed_has_a_fresh_clock() -> None:
@@ -85,6 +85,6 @@ def test_of_many_settled_records_those_below_every_cursor_and_the_window_are_for
 
 def test_a_backlog_is_empty_when_neither_window_nor_cursor_nor_clock_needs_it() -> None:
     none, clock, cursor = Backlog(), Backlog(), Backlog()
-    clock.clocks["a"] = LaneClock(spent=True)
-    cursor.exceptions["a"] = Cursor(1, set(), "a")
+    clock.clocks["a"] = LaneClock(schedule_exhausted=True)
+    cursor.resource_cursors["a"] = Cursor(1, set(), "a")
     assert [backlog.empty for backlog in (none, clock, cursor)] == [True, False, False]

@@ -43,7 +43,7 @@ def test_pauses_are_spread_by_a_fifth_so_that_lanes_do_not_come_back_together() 
 
 
 def test_a_resource_whose_schedule_ran_out_gets_one_attempt_for_each_record() -> None:
-    assert failed(LaneClock(spent=True)) is None
+    assert failed(LaneClock(schedule_exhausted=True)) is None
 
 
 def test_a_failure_spends_an_attempt_and_keeps_what_counts_requests_and_says_since_when() -> None:
@@ -52,8 +52,8 @@ def test_a_failure_spends_an_attempt_and_keeps_what_counts_requests_and_says_sin
 
 
 def test_a_clock_may_be_made_due_at_another_time_and_stays_the_same_otherwise() -> None:
-    assert LaneClock(2, 7, 105.0, spent=False, first_failed_ms=99).due_at(1.0) == LaneClock(
-        2, 7, 1.0, spent=False, first_failed_ms=99
+    assert LaneClock(2, 7, 105.0, schedule_exhausted=False, first_failed_ms=99).due_at(1.0) == LaneClock(
+        2, 7, 1.0, schedule_exhausted=False, first_failed_ms=99
     )
 
 

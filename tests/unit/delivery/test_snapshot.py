@@ -51,7 +51,7 @@ def test_what_was_settled_above_a_cursor_is_not_sent_again() -> None:
 
 
 def test_a_clock_behind_a_cursor_keeps_attempts_and_due_time() -> None:
-    small = SmallEngine(near_s=0.5)
+    small = SmallEngine(retry_in_window_s=0.5)
     row = small.row()
     small.read(row, 1)
     small.answer(small.send_one(), FAILED)
@@ -68,7 +68,7 @@ def test_a_spent_resource_stays_spent() -> None:
     small.read(row, 1)
     small.answer(small.send_one(), FAILED)
     small.acknowledge()
-    assert SmallEngine(small).backlog(row).clocks[name(1)].spent
+    assert SmallEngine(small).backlog(row).clocks[name(1)].schedule_exhausted
 
 
 def test_a_hook_that_a_410_disabled_stays_so_until_its_row_changes() -> None:

@@ -139,4 +139,4 @@ def test_a_change_keeps_the_clocks_of_a_hook_that_stays() -> None:
     small.answer(small.send_one(), FAILED)
     small.change(row, rate_limit_per_s=5.0)
     (clock,) = small.backlog(row).clocks.values()
-    assert clock == LaneClock(1, 1, small.now + 1.0, spent=False, first_failed_ms=small.wall_ms)
+    assert clock == LaneClock(1, 1, small.now + 1.0, schedule_exhausted=False, first_failed_ms=small.wall_ms)
