@@ -176,7 +176,7 @@ class Judge(History):
             failures = self.failing[owner.serial, (endpoint.client_id, endpoint.target)]
             parked = {r for h in endpoint.hooks.values() for b in h.backlogs for r in b.resource_cursors}
             proved = failures.prove(alone=not endpoint.health.several_resources)
-            if endpoint.health.sick:
+            if endpoint.health.breaker_open:
                 if not proved and len(parked) < MAX_RESOURCE_CURSORS:
                     raise ViolationError(
                         f"I9 {endpoint.target} quarantined for {failures.count} failures of "
@@ -227,7 +227,7 @@ class Judge(History):
         world, owner = self.world, self.world.owner
         for endpoint in owner.ledger.endpoints.values():
             key = (owner.serial, endpoint.client_id, endpoint.target)
-            if not endpoint.health.sick:
+            if not endpoint.health.breaker_open:
                 self.good_since.pop(key, None)
                 continue
             since = self.good_since[key]

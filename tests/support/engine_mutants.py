@@ -135,8 +135,8 @@ MUTANTS = {
         "a hook of an endpoint behind hands over without the others",
         (
             "hand_over",
-            ("        if endpoint.behind[stream.index]:\n            return [hooks] if hooks else []\n"),
-            "        endpoint.behind[stream.index] = False\n",
+            ("        if endpoint.from_backlog[stream.index]:\n            return [hooks] if hooks else []\n"),
+            "        endpoint.from_backlog[stream.index] = False\n",
         ),
     ),
     "handover_drops_buffer": _mutant(
@@ -413,13 +413,13 @@ MUTANTS = {
         "catch-up goes on in a quarantine",
         (
             "sending",
-            ("        if health.sick:\n            return self._take_probe(endpoint)\n"),
+            ("        if health.breaker_open:\n            return self._take_probe(endpoint)\n"),
             "",
         ),
         (
             "endpoint_health",
-            "        return self.sick or self.paused or now < self.quiet_until\n",
-            "        return self.paused or now < self.quiet_until\n",
+            "        return self.breaker_open or self.paused or now < self.retry_after_until\n",
+            "        return self.paused or now < self.retry_after_until\n",
         ),
     ),
     "replay_ignores_owed": _mutant(
@@ -472,7 +472,7 @@ MUTANTS = {
         "an endpoint's concurrency limit is not kept",
         (
             "sending",
-            "        if endpoint.in_flight >= health.limit and not health.sick:\n",
+            "        if endpoint.in_flight >= health.limit and not health.breaker_open:\n",
             "        if False:\n",
         ),
     ),
@@ -545,8 +545,8 @@ MUTANTS = {
         "a paused endpoint is probed",
         (
             "sending",
-            "        if health.paused or now < health.quiet_until:\n",
-            "        if (health.paused and not health.sick) or now < health.quiet_until:\n",
+            "        if health.paused or now < health.retry_after_until:\n",
+            "        if (health.paused and not health.breaker_open) or now < health.retry_after_until:\n",
         ),
     ),
     "pause_ignored": _mutant(

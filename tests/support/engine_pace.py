@@ -256,7 +256,7 @@ class Pace:
     def _answer(self, post: Post, *, well: bool) -> None:
         kinds = self._kit.outcome
         self.engine.answer(post, kinds.DELIVERED if well else kinds.FAILED, self.plan.latency_s)
-        sick = post.endpoint.health.sick
+        sick = post.endpoint.health.breaker_open
         if sick and not self._sick:
             self.seen.quarantines.append(self.now)
         self._sick = sick

@@ -235,7 +235,13 @@ class World:
                 f"in flight {sorted(stream.in_flight)} dead letters pending {sorted(stream.dead_letters_pending)}"
             )
         health = {
-            (e.client_id, e.target): (e.health.sick, e.behind, e.health.probe_at, e.health.quiet_until, e.in_flight)
+            (e.client_id, e.target): (
+                e.health.breaker_open,
+                e.from_backlog,
+                e.health.probe_at,
+                e.health.retry_after_until,
+                e.in_flight,
+            )
             for e in self.owner.ledger.endpoints.values()
         }
         table = f"table {self.owner.table.offset}/{len(self.rows)} dead {len(self.owner.dead_letters)}"

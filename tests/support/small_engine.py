@@ -184,7 +184,7 @@ class SmallEngine:
         self.wait(self.policy.full_schedule_s[0])
         for post in self.send():
             self.answer(post, FAILED)
-        assert self.endpoint(row).health.sick
+        assert self.endpoint(row).health.breaker_open
 
     def catch_up(self, stream: StreamIndex = LIVE) -> None:
         """Read what cursors owe, and let those go that have reached live reading."""

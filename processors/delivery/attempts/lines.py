@@ -110,7 +110,7 @@ class AttemptLines:
             result=str(result),
             status=answer.status,
             seconds=round(answer.duration_s, 3),
-            quarantined=post.endpoint.health.sick,
+            quarantined=post.endpoint.health.breaker_open,
             left_out=left_out,
         )
 

@@ -30,7 +30,7 @@ VERSION = 1
 CHUNK_BYTES = 512 * 1024  # the topic takes records of 1 MiB
 
 _DIGEST_BYTES = 8
-_SICK, _BEHIND = 1, 2
+_BREAKER_OPEN, _FROM_BACKLOG = 1, 2
 _Row = TypeVar("_Row")
 _HookRow: TypeAlias = StoredCursor | StoredClock | StoredDisable
 
@@ -131,8 +131,14 @@ def _write_v1(state: PartitionState) -> bytes:
     for health in state.health:
         append_varint(out, health.client)
         out += health.target_digest
-        flags = _SICK * health.sick | _BEHIND * health.behind
-        times = (health.quiet_until_ms, health.failing_since_ms, health.busy_streak, health.probe_at_ms, health.probes)
+        flags = _BREAKER_OPEN * health.breaker_open | _FROM_BACKLOG * health.from_backlog
+        times = (
+            health.retry_after_until_ms,
+            health.failing_since_ms,
+            health.busy_streak,
+            health.probe_at_ms,
+            health.probes,
+        )
         _append_all(out, (flags, *times, health.retried_at_ms))
     return zlib.compress(bytes(out), level=1)
 
@@ -160,8 +166,8 @@ def _read_v1(data: bytes) -> PartitionState:
     def health() -> StoredHealth:
         client, digest, flags = reader.varint(), reader.take(_DIGEST_BYTES), reader.varint()
         quiet, failing, streak, probe, probes, retried = (reader.varint() for _ in range(6))
-        sick, behind = bool(flags & _SICK), bool(flags & _BEHIND)
-        return StoredHealth(client, digest, sick, behind, quiet, failing, streak, probe, probes, retried)
+        breaker_open, from_backlog = bool(flags & _BREAKER_OPEN), bool(flags & _FROM_BACKLOG)
+        return StoredHealth(client, digest, breaker_open, from_backlog, quiet, failing, streak, probe, probes, retried)
 
     state = PartitionState(_rows(reader, cursor), _rows(reader, clock), _rows(reader, disable), _rows(reader, health))
     if not reader.at_end:

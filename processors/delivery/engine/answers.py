@@ -61,7 +61,7 @@ class Answers:
                 self._busy(endpoint, outcome.retry_after_s)
             else:
                 self._fail(post, rejected=verdict is Verdict.REJECTED)
-            if endpoint.health.sick:
+            if endpoint.health.breaker_open:
                 self._probes.wait_for_next(endpoint)
             self._isolation.resettle(stream, pending)
         self._offer_after(post)
@@ -126,20 +126,20 @@ class Answers:
         """The whole endpoint waits; no attempt is spent."""
         ledger = self._ledger
         wait = endpoint.health.busy(retry_after_s, now=ledger.now, wall_ms=ledger.wall_ms)
-        self._timers.at(endpoint.health.quiet_until, lambda: ledger.wake_lanes(endpoint))
+        self._timers.at(endpoint.health.retry_after_until, lambda: ledger.wake_lanes(endpoint))
         if wait > self._policy.retry_in_window_s:
-            self._isolation.put_behind(endpoint, sick=False)
+            self._isolation.serve_from_backlog(endpoint, breaker_open=False)
 
     def _fail(self, post: Post, *, rejected: bool) -> None:
         """Spend an attempt, open the breaker, or neither."""
         pending, endpoint, hook, ledger = post.pending, post.endpoint, post.hook, self._ledger
         health = endpoint.health
-        quarantined = health.sick
+        quarantined = health.breaker_open
         opens = health.fail(pending.resource, now=ledger.now, wall_ms=ledger.wall_ms)
         if quarantined:
             return
         if opens:
-            self._isolation.put_behind(endpoint, sick=True)
+            self._isolation.serve_from_backlog(endpoint, breaker_open=True)
             return
         if post.probe or hook.endpoint is not endpoint:
             return

@@ -15,13 +15,14 @@ _SMOOTHING = 0.1
 class EndpointHealth:
     """What is known of one endpoint. Times are monotonic seconds, but for `failing_since_ms`, which is stored.
 
-    `sick`: quarantined, only probes are sent. `quiet_until`: the endpoint asked for silence (Retry-After).
+    `breaker_open`: quarantined, only probes are sent. `retry_after_until`: nothing is sent before (Retry-After).
     """
 
     __slots__ = (
         "_policy",
         "_random",
         "_usual_limit",
+        "breaker_open",
         "busy_streak",
         "failed_at",
         "failing",
@@ -33,11 +34,10 @@ class EndpointHealth:
         "paused",
         "probe_at",
         "probes",
-        "quiet_until",
         "resource",
         "retried_at_ms",
+        "retry_after_until",
         "several_resources",
-        "sick",
         "skip_before_ms",
         "skipped",
         "succeeded",
@@ -47,10 +47,10 @@ class EndpointHealth:
         """Start healthy."""
         self._policy = policy
         self._random = random
-        self.sick = False
+        self.breaker_open = False
         self.probe_at = 0.0
         self.probes = 0  # failed ones since the quarantine began
-        self.quiet_until = 0.0
+        self.retry_after_until = 0.0
         self.busy_streak = 0
         # Of what failed since the endpoint's last success: the first resource, whether there were others, how often,
         # and when it began.
@@ -79,7 +79,7 @@ class EndpointHealth:
 
     def succeed(self, resource: str, duration_s: float, in_flight: int) -> bool:
         """Note a 2xx; return whether it ended a quarantine."""
-        ended, self.sick = self.sick, False
+        ended, self.breaker_open = self.breaker_open, False
         self.succeeded = resource
         if self.failures:
             self.failing, self.failing_several, self.failures = None, False, 0
@@ -107,7 +107,7 @@ class EndpointHealth:
         elif resource != self.failing:
             self.failing_several = True
         self.failures += 1
-        if self.sick:
+        if self.breaker_open:
             return False
         self.limit = max(self.limit / 2, 1.0)
         if self.several_resources and not self.failing_several:
@@ -127,7 +127,7 @@ class EndpointHealth:
 
     def quarantine(self, now: float) -> None:
         """Begin to probe; an endpoint that comes back starts with few requests at once."""
-        self.sick = True
+        self.breaker_open = True
         self.probes = 0
         self.limit = self._usual_limit = min(self.limit, self._policy.concurrency_start)
         self.look_again(now)
@@ -145,11 +145,11 @@ class EndpointHealth:
         """Note a 429, or a 503 with Retry-After; return how long the whole endpoint waits."""
         policy = self._policy
         self.clock_failure(wall_ms)
-        if now >= self.quiet_until or not self.busy_streak:  # the answers to what was in flight are one refusal
+        if now >= self.retry_after_until or not self.busy_streak:  # the answers to what was in flight are one refusal
             self.busy_streak += 1
         floor = min(policy.busy_first_s * 2.0 ** min(self.busy_streak - 1, 30), policy.busy_max_s)
         wait = min(max(retry_after_s or 0.0, floor), policy.retry_after_max_s)
-        self.quiet_until = max(self.quiet_until, now + wait)
+        self.retry_after_until = max(self.retry_after_until, now + wait)
         return wait
 
     def shrink(self) -> None:
@@ -168,11 +168,11 @@ class EndpointHealth:
 
     def waits(self, now: float) -> bool:
         """Whether nothing may be sent, or nothing but a probe."""
-        return self.sick or self.paused or now < self.quiet_until
+        return self.breaker_open or self.paused or now < self.retry_after_until
 
     def unremarkable(self, now: float) -> bool:
         """Whether there is nothing to store: what is paused or skipped stands in the operators' settings."""
-        waits = self.sick or self.quiet_until > now
+        waits = self.breaker_open or self.retry_after_until > now
         return not (waits or self.failing_since_ms or self.busy_streak or self.retried_at_ms)
 
     def _spread(self, seconds: float) -> float:

@@ -181,16 +181,16 @@ class Engine:
         ledger, hook, index = self.ledger, pending.hook, stream.index
         ledger.queue(stream, pending, endpoint)
         endpoint.health.met(pending.resource)
-        if standing is Standing.HELD or endpoint.behind[index]:
+        if standing is Standing.HELD or endpoint.from_backlog[index]:
             ledger.open_cursor(hook, stream)
-            if endpoint.health.sick:
+            if endpoint.health.breaker_open:
                 self._probes.wait_for_next(endpoint)
         elif stream.hooks_with_cursor and ledger.lane_is_parked(stream, endpoint, pending.resource):
             ledger.open_cursor(hook, stream, pending.resource)
         elif pending.lane is not None:
             ledger.offer(pending.lane)
             if endpoint.window_counts[index] > self.policy.lagging_share * self.policy.window_records:
-                self._isolation.lag(endpoint, stream)
+                self._isolation.serve_slow_from_backlog(endpoint, stream)
 
     def _read_restored(self, hook: TrackedHook, stream: Stream, offset: int, delivery: Delivery) -> None:
         """A record that the restored commit calls settled: it is, or a cursor that came with that commit owes it.

@@ -30,7 +30,7 @@ class HandOver:
             return
         touched, ledger.touched = ledger.touched, {}
         for stream in ledger.streams:
-            if stream.hooks_with_cursor or any(endpoint.behind[stream.index] for endpoint in touched):
+            if stream.hooks_with_cursor or any(endpoint.from_backlog[stream.index] for endpoint in touched):
                 for endpoint in touched:
                     self._hand_over(stream, endpoint)
 
@@ -47,12 +47,12 @@ class HandOver:
                     cursor = hook.backlogs[index].cursor
                     if cursor is not None:
                         ledger.reenter_window(stream, hook, cursor)
-        if endpoint.behind[index] and not any(
+        if endpoint.from_backlog[index] and not any(
             hook.backlogs[index].cursor is not None and not ledger.held(hook) for hook in endpoint.hooks.values()
         ):
-            endpoint.behind[index] = False
+            endpoint.from_backlog[index] = False
             ledger.changes += 1
-        if not endpoint.behind[index]:
+        if not endpoint.from_backlog[index]:
             for resource, hooks in self._resource_groups(stream, endpoint).items():
                 self._hand_over_resource(stream, resource, hooks)
         ledger.wake_lanes(endpoint)
@@ -64,7 +64,7 @@ class HandOver:
             for hook in endpoint.hooks.values()
             if hook.backlogs[stream.index].cursor is not None and not self._ledger.held(hook)
         ]
-        if endpoint.behind[stream.index]:
+        if endpoint.from_backlog[stream.index]:
             return [hooks] if hooks else []
         return [[hook] for hook in hooks]
 

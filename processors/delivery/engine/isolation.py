@@ -63,29 +63,29 @@ class Isolation:
         """Tell the API's process once more that a hook is disabled."""
         self._effects.notify(hook, row, hook.notice_kind)
 
-    def put_behind(self, endpoint: Endpoint, *, sick: bool) -> None:
+    def serve_from_backlog(self, endpoint: Endpoint, *, breaker_open: bool) -> None:
         """Serve an endpoint through cursors: all of its hooks that the window holds go now, the others when met."""
         ledger, health = self._ledger, endpoint.health
-        if sick:
+        if breaker_open:
             health.quarantine(ledger.now)
             self._probes.begin(endpoint)
         for stream in ledger.streams:
-            endpoint.behind[stream.index] = True
+            endpoint.from_backlog[stream.index] = True
             for hook in list(endpoint.hooks.values()):
                 if hook.backlogs[stream.index].unsettled():
                     ledger.open_cursor(hook, stream)
         ledger.changes += 1
         if health.waits(ledger.now):
             ledger.rewind(endpoint.hooks.values())
-        if sick:
+        if breaker_open:
             self._probes.wait_for_next(endpoint)
 
-    def lag(self, endpoint: Endpoint, stream: Stream) -> None:
+    def serve_slow_from_backlog(self, endpoint: Endpoint, stream: Stream) -> None:
         """An endpoint holds a large share of the window and does not flow: it goes behind cursors, without blame."""
         held = (next(iter(hook.backlogs[stream.index].window.values()), None) for hook in endpoint.hooks.values())
         oldest = min((pending.read_at for pending in held if pending is not None), default=self._ledger.now)
         if self._ledger.now - oldest >= self._policy.lagging_s:
-            self.put_behind(endpoint, sick=False)
+            self.serve_from_backlog(endpoint, breaker_open=False)
 
     def park_lane(self, stream: Stream, endpoint: Endpoint, resource: str) -> None:
         """Put one lane behind resource cursors: every hook with records of it in the window, or a cursor that may."""
@@ -93,7 +93,7 @@ class Isolation:
         hooks = list(endpoint.hooks.values())
         parked = {r for hook in hooks for r in hook.backlogs[stream.index].resource_cursors} - {resource}
         if len(parked) >= self._policy.max_resource_cursors:
-            self.put_behind(endpoint, sick=not endpoint.health.sick)
+            self.serve_from_backlog(endpoint, breaker_open=not endpoint.health.breaker_open)
             return
         for hook in hooks:
             backlog = hook.backlogs[stream.index]

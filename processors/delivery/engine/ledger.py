@@ -116,7 +116,7 @@ class Ledger:
                 if hook.endpoint is not None:
                     hook.endpoint.hooks.pop(hook.id, None)
         for key, endpoint in list(self.endpoints.items()):
-            waiting = endpoint.lanes or endpoint.in_flight or any(endpoint.behind) or any(endpoint.dispatched)
+            waiting = endpoint.lanes or endpoint.in_flight or any(endpoint.from_backlog) or any(endpoint.dispatched)
             if not (endpoint.hooks or waiting) and endpoint.health.unremarkable(self.now):
                 del self.endpoints[key]
                 endpoint.client.blocked.pop(endpoint, None)

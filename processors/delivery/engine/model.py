@@ -123,11 +123,11 @@ class Endpoint:
     """One (client, target), served by one engine: its lanes, its health, its place in the round robin."""
 
     __slots__ = (
-        "behind",
         "client",
         "client_id",
         "dispatched",
         "engine",
+        "from_backlog",
         "health",
         "hooks",
         "in_flight",
@@ -163,7 +163,7 @@ class Endpoint:
         self.sent_sum = 0.0  # as its client's
         self.quick = False  # the last answer was a 2xx, and came quickly
         self.window_counts = [0, 0]
-        self.behind = [False, False]  # its hooks are served through cursors
+        self.from_backlog = [False, False]  # its hooks are served through cursors
         self.probing = False  # a probe is in flight
 
     def lane(self, resource: str) -> Lane:

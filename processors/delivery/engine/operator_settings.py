@@ -56,11 +56,11 @@ class OperatorSettings:
             self._try_now(endpoint)
         if wanted.paused:
             health.paused = True
-            self._isolation.put_behind(endpoint, sick=False)
+            self._isolation.serve_from_backlog(endpoint, breaker_open=False)
         elif health.paused:
             health.paused = False
             ledger.touched[endpoint] = None
-            if health.sick:
+            if health.breaker_open:
                 self._probes.wait_for_next(endpoint)
         ledger.changes += 1
         ledger.wake_lanes(endpoint)
@@ -87,7 +87,7 @@ class OperatorSettings:
     def _try_now(self, endpoint: Endpoint) -> None:
         """Nothing waits for a time any more: neither the endpoint nor one of its resources."""
         health, now = endpoint.health, self._ledger.now
-        health.quiet_until = 0.0
+        health.retry_after_until = 0.0
         health.probe_at = min(health.probe_at, now)
         for hook in endpoint.hooks.values():
             for backlog in hook.backlogs:

@@ -54,9 +54,9 @@ class StoredHealth:
 
     client: int
     target_digest: bytes
-    sick: bool
-    behind: bool
-    quiet_until_ms: int
+    breaker_open: bool
+    from_backlog: bool
+    retry_after_until_ms: int
     failing_since_ms: int
     busy_streak: int
     probe_at_ms: int

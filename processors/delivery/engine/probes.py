@@ -134,7 +134,7 @@ class Probes:
     def wait_for_next(self, endpoint: Endpoint) -> None:
         """Give a quarantined endpoint its turn when its next probe is due."""
         health = endpoint.health
-        due = max(health.probe_at, health.quiet_until)
+        due = max(health.probe_at, health.retry_after_until)
         self._timers.at(due, lambda: self._ledger.wake(endpoint))
 
     def next(self, endpoint: Endpoint, rules: ProbeRules) -> Probe | None:

@@ -31,14 +31,14 @@ class Sending:
     def take(self, endpoint: Endpoint, stream: StreamIndex) -> Post | None:
         """Return the next request of an endpoint whose turn it is, or None; what it waits for brings it back."""
         health, now, dispatcher = endpoint.health, self._ledger.now, self._dispatcher
-        if health.paused or now < health.quiet_until:
+        if health.paused or now < health.retry_after_until:
             return None
-        if endpoint.in_flight >= health.limit and not health.sick:
+        if endpoint.in_flight >= health.limit and not health.breaker_open:
             return None
         short = endpoint.client.in_flight >= self._unquestioned or dispatcher.in_flight >= self._scarce_from
         if short and not dispatcher.admits(endpoint, now):
             return None
-        if health.sick:
+        if health.breaker_open:
             return self._take_probe(endpoint)
         ready = endpoint.ready[stream]
         while ready:

@@ -65,18 +65,18 @@ def stored(ledger: Ledger, stream: Stream) -> PartitionState:
             )
     health = []
     for endpoint in ledger.endpoints.values():
-        state, behind = endpoint.health, endpoint.behind[stream.index]
-        if behind or (stream.index == LIVE and not state.unremarkable(ledger.now)):
+        state, from_backlog = endpoint.health, endpoint.from_backlog[stream.index]
+        if from_backlog or (stream.index == LIVE and not state.unremarkable(ledger.now)):
             health.append(
                 StoredHealth(
                     endpoint.client_id,
                     target_digest(endpoint.target),
-                    state.sick,
-                    behind,
-                    wall(state.quiet_until),
+                    state.breaker_open,
+                    from_backlog,
+                    wall(state.retry_after_until),
                     state.failing_since_ms,
                     state.busy_streak,
-                    wall(state.probe_at) if state.sick else 0,
+                    wall(state.probe_at) if state.breaker_open else 0,
                     state.probes,
                     state.retried_at_ms,
                 )
@@ -156,18 +156,18 @@ class Restoration:
             return
         for stream, of_stream in zip(self._ledger.streams, found, strict=True):
             if of_stream is not None:
-                endpoint.behind[stream.index] = of_stream.behind
+                endpoint.from_backlog[stream.index] = of_stream.from_backlog
         live = found[LIVE]
         if live is None:
             return
         health = endpoint.health
-        health.sick = live.sick
-        endpoint.behind[REPLAY] = endpoint.behind[REPLAY] or live.sick
-        health.quiet_until = self._due(live.quiet_until_ms)
+        health.breaker_open = live.breaker_open
+        endpoint.from_backlog[REPLAY] = endpoint.from_backlog[REPLAY] or live.breaker_open
+        health.retry_after_until = self._due(live.retry_after_until_ms)
         health.failing_since_ms = live.failing_since_ms
         health.busy_streak = live.busy_streak
         health.probe_at = self._due(live.probe_at_ms)
         health.probes = live.probes
         health.retried_at_ms = live.retried_at_ms
-        for due in (health.quiet_until, health.probe_at):
+        for due in (health.retry_after_until, health.probe_at):
             self._timers.at(max(due, self._ledger.now), lambda: self._ledger.wake_lanes(endpoint))

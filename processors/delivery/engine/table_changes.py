@@ -83,7 +83,7 @@ class TableChanges:
                 ledger.leave_lane(pending)
                 ledger.queue(stream, pending, endpoint)
                 endpoint.health.met(pending.resource)
-            if waiting and endpoint.behind[stream.index]:
+            if waiting and endpoint.from_backlog[stream.index]:
                 ledger.open_cursor(hook, stream)
 
     def _resettle_window(self, hook: TrackedHook) -> None:

@@ -163,7 +163,7 @@ class Requesting:
         metrics.attempt_seconds.observe(answer.duration_s)
         partition.commits.uncommitted += 1
         health = post.endpoint.health
-        was_sick = health.sick
+        was_open = health.breaker_open
         self._record(partition, post, result, answer, wall_ms)
         if result is AttemptResult.DELIVERED:
             metrics.deliveries["delivered"] += 1
@@ -171,13 +171,13 @@ class Requesting:
             if delivery.replay is None:
                 metrics.delivery_seconds.observe((wall_ms - delivery.occurred_at_ms) / 1000)
             partition.engine.answer(post, outcome, answer.duration_s)
-            if was_sick:
-                self._tell(post, result, answer, was_sick=was_sick)
+            if was_open:
+                self._tell(post, result, answer, was_open=was_open)
         else:
             partition.answering = answer
             partition.engine.answer(post, outcome, answer.duration_s)
             partition.answering = None
-            self._tell(post, result, answer, was_sick=was_sick)
+            self._tell(post, result, answer, was_open=was_open)
 
     def _record(
         self, partition: OwnedPartition, post: Post, result: AttemptResult, answer: Answer, wall_ms: int
@@ -190,13 +190,13 @@ class Requesting:
         except Exception as exc:  # noqa: BLE001 - the record is given up
             self._meet("record", exc, post)
 
-    def _tell(self, post: Post, result: AttemptResult, answer: Answer, *, was_sick: bool) -> None:
+    def _tell(self, post: Post, result: AttemptResult, answer: Answer, *, was_open: bool) -> None:
         """Write a line of log; an exception of that is no failure of the attempt."""
         lines = self._deps.lines
         try:
             if result is AttemptResult.DELIVERED:
                 lines.recovered(post, answer)
-            elif post.endpoint.health.sick and not was_sick:
+            elif post.endpoint.health.breaker_open and not was_open:
                 lines.quarantined(post, result, answer)
             else:
                 lines.failed(post, result, answer)

@@ -101,7 +101,7 @@ def test_a_success_ends_the_quarantine_and_says_so_once() -> None:
     endpoint.quarantine(0.0)
     assert endpoint.succeed("a", 0.01, 1)
     assert not endpoint.succeed("a", 0.01, 1)
-    assert not endpoint.sick
+    assert not endpoint.breaker_open
 
 
 def test_each_failed_probe_makes_the_next_one_later() -> None:
@@ -133,7 +133,7 @@ def test_a_rejection_of_the_only_resource_is_the_endpoints_failure() -> None:
 
 def test_a_busy_endpoint_waits_as_long_as_it_asks_within_a_floor_that_doubles_and_an_hour() -> None:
     def wait(endpoint: EndpointHealth, asked_s: float | None) -> float:
-        return endpoint.busy(asked_s, now=endpoint.quiet_until, wall_ms=1)
+        return endpoint.busy(asked_s, now=endpoint.retry_after_until, wall_ms=1)
 
     assert wait(health(), 17.0) == 17.0
     assert wait(health(), 24 * HOUR_S) == HOUR_S
@@ -147,7 +147,7 @@ def test_refusals_of_what_was_in_flight_together_count_as_one_and_the_longest_ho
     endpoint = health()
     for asked_s in (3.0, 9.0, 1.0):
         endpoint.busy(asked_s, now=10.0, wall_ms=1)
-    assert (endpoint.busy_streak, endpoint.quiet_until) == (1, 19.0)
+    assert (endpoint.busy_streak, endpoint.retry_after_until) == (1, 19.0)
 
 
 def test_the_five_day_clock_starts_with_the_first_failure_and_ends_with_a_success() -> None:
@@ -163,12 +163,12 @@ def test_the_five_day_clock_starts_with_the_first_failure_and_ends_with_a_succes
 def test_nothing_is_sent_to_an_endpoint_that_is_sick_or_paused_or_asked_for_silence() -> None:
     endpoint = health()
     assert not endpoint.waits(10.0)
-    endpoint.quiet_until = 10.5
+    endpoint.retry_after_until = 10.5
     assert endpoint.waits(10.0)
     assert not endpoint.waits(10.5)
     endpoint.paused = True
     assert endpoint.waits(10.5)
-    endpoint.paused, endpoint.sick = False, True
+    endpoint.paused, endpoint.breaker_open = False, True
     assert endpoint.waits(10.5)
 
 
@@ -186,7 +186,12 @@ def test_health_is_stored_only_where_there_is_something_to_tell_the_next_owner()
     endpoint = health("a")
     endpoint.paused, endpoint.skip_before_ms = True, 10  # known from elsewhere
     assert endpoint.unremarkable(10.0)
-    for field, told in (("sick", True), ("quiet_until", 11.0), ("failing_since_ms", 1), ("retried_at_ms", 1)):
+    for field, told in (
+        ("breaker_open", True),
+        ("retry_after_until", 11.0),
+        ("failing_since_ms", 1),
+        ("retried_at_ms", 1),
+    ):
         endpoint = health("a")
         setattr(endpoint, field, told)
         assert not endpoint.unremarkable(10.0), field

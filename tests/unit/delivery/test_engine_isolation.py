@@ -88,7 +88,7 @@ def test_more_resource_cursors_than_an_endpoint_may_have_become_one_for_each_hoo
     for post in small.send():
         small.answer(post, FAILED)
     assert small.backlog(row).cursor is not None
-    assert small.endpoint(row).behind[LIVE]
+    assert small.endpoint(row).from_backlog[LIVE]
 
 
 def test_an_endpoint_that_holds_much_of_the_window_for_long_goes_behind_cursors_without_blame() -> None:
@@ -99,8 +99,8 @@ def test_an_endpoint_that_holds_much_of_the_window_for_long_goes_behind_cursors_
     assert small.window() == [0, 1]
     small.read(row, 1)
     assert small.window() == []
-    assert small.endpoint(row).behind[LIVE]
-    assert not small.endpoint(row).health.sick
+    assert small.endpoint(row).from_backlog[LIVE]
+    assert not small.endpoint(row).health.breaker_open
 
 
 def test_an_endpoint_that_holds_much_of_the_window_for_a_moment_stays_there() -> None:

@@ -65,7 +65,7 @@ def test_hooks_of_an_endpoint_that_is_served_from_its_backlog_rejoin_together() 
         small.read(row, 1)
     small.operate(rows[0], paused=True)
     small.operate(rows[0], paused=False)
-    small.endpoint(rows[0]).behind[LIVE] = True
+    small.endpoint(rows[0]).from_backlog[LIVE] = True
     assert [small.cursor(row).next for row in rows] == [0, 1]
     small.cursor(rows[1]).scan = 1
     small.read_for_cursors(1)

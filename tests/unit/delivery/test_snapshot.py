@@ -98,7 +98,7 @@ def test_a_quarantine_and_the_pace_of_its_probes_go_on() -> None:
     small.quarantine(row)
     small.answer(small.probe(row), FAILED)
     health = SmallEngine(small).endpoint(row).health
-    assert (health.sick, health.probes) == (True, 1)
+    assert (health.breaker_open, health.probes) == (True, 1)
     assert health.probe_at == pytest.approx(small.now + 0.2, abs=0.002)
 
 

@@ -152,9 +152,9 @@ def test_each_is_told_how_its_own_endpoints_are_alone(log: Log, monkeypatch: pyt
         StoredHealth(
             client=client,
             target_digest=bytes([client] * 8),
-            sick=True,
-            behind=True,
-            quiet_until_ms=0,
+            breaker_open=True,
+            from_backlog=True,
+            retry_after_until_ms=0,
             failing_since_ms=0,
             busy_streak=0,
             probe_at_ms=5,
