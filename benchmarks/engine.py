@@ -50,7 +50,7 @@ class Table(dict[int, Hook]):
 class NoEffects:
     """A healthy partition asks for nothing beside requests."""
 
-    def bury(self, stream: StreamIndex, pending: Pending, reason: DeadLetterReason) -> None:
+    def dead_letter(self, stream: StreamIndex, pending: Pending, reason: DeadLetterReason) -> None:
         """Unexpected here."""
         raise AssertionError(stream, pending.offset, reason)
 

@@ -117,7 +117,7 @@ class Actions:
         world.say("dead", stream, pending.offset, reason)
         world.judge.judge_dead_letter(stream, pending, reason)
         world.dead[stream][pending.offset] = reason
-        owner.engine.buried(stream, pending)
+        owner.engine.dead_letter_acknowledged(stream, pending)
 
     # -- requests ------------------------------------------------------------------------------------------------
     def send(self, owner: Owner) -> None:

@@ -151,9 +151,9 @@ MUTANTS = {
         "a dead letter settles when produced",
         (
             "isolation",
-            "            self._effects.bury(stream.index, pending, reason)\n",
+            "            self._effects.dead_letter(stream.index, pending, reason)\n",
             (
-                "            self._effects.bury(stream.index, pending, reason)\n"
+                "            self._effects.dead_letter(stream.index, pending, reason)\n"
                 "            self._ledger.settle(stream, pending.offset, pending.hook, pending.resource)\n"
                 "            stream.dead_letters_pending[pending.offset] = reason\n"
             ),
@@ -241,7 +241,7 @@ MUTANTS = {
         "the first probe waits as long as the later ones",
         (
             "endpoint_health",
-            "self._policy.concurrency_start)\n        self.look_again(now)\n",
+            "self._policy.concurrency_start)\n        self.schedule_probe(now)\n",
             "self._policy.concurrency_start)\n        self.probe_at = now + self._policy.probe_steady_s\n",
         ),
     ),
@@ -504,12 +504,12 @@ MUTANTS = {
         "what is too old is settled without a dead letter",
         (
             "isolation",
-            "            self._effects.bury(stream.index, pending, reason)\n",
+            "            self._effects.dead_letter(stream.index, pending, reason)\n",
             (
                 "            if reason is DeadLetterReason.EXPIRED:\n"
                 "                self._ledger.settle(stream, pending.offset, pending.hook, pending.resource)\n"
                 "                return\n"
-                "            self._effects.bury(stream.index, pending, reason)\n"
+                "            self._effects.dead_letter(stream.index, pending, reason)\n"
             ),
         ),
     ),
@@ -668,12 +668,12 @@ MUTANTS = {
         "a request that a revocation cancels counts as answered",
         (
             "answers",
-            "        self._land(post)\n\n    def _land",
+            "        self._end_request(post)\n\n    def _end_request",
             (
-                "        self._land(post)\n"
+                "        self._end_request(post)\n"
                 "        stream = self._ledger.streams[post.pending.stream]\n"
                 "        self._ledger.settle(stream, post.pending.offset, post.hook, post.pending.resource)\n"
-                "\n    def _land"
+                "\n    def _end_request"
             ),
         ),
     ),
@@ -715,7 +715,11 @@ MUTANTS = {
     ),
     "nothing_is_kept": _crowded(
         "no places are kept for endpoints that answer quickly",
-        ("fair_share", "        self._kept = policy.process_in_flight * _KEPT\n", "        self._kept = 0.0\n"),
+        (
+            "fair_share",
+            "        self._reserved = policy.process_in_flight * _RESERVED\n",
+            "        self._reserved = 0.0\n",
+        ),
     ),
     "age_ignored": _crowded(
         "a share does not shrink with the age of what is in flight",
@@ -733,8 +737,8 @@ MUTANTS = {
         "a client of which nothing is known waits for those that hang",
         (
             "fair_share",
-            "            free -= self._kept if mine or age_s > self._fast_s else",
-            "            free -= self._kept if True else",
+            "            free -= self._reserved if mine or age_s > self._fast_s else",
+            "            free -= self._reserved if True else",
         ),
     ),
     "quick_waits_with_the_others": _crowded(
@@ -753,7 +757,7 @@ MUTANTS = {
         "a client has more in flight than its cap",
         (
             "fair_share",
-            "        if mine >= (self._client_cap if quick else self.unquestioned):\n",
+            "        if mine >= (self._client_cap if quick else self.unreserved):\n",
             "        if False:\n",
         ),
     ),
@@ -761,8 +765,8 @@ MUTANTS = {
         "a request that a revocation cancels keeps its place",
         (
             "answers",
-            "        self._land(post)\n\n    def _land",
-            "        self._land(post)\n        self._dispatcher.in_flight += 1\n\n    def _land",
+            "        self._end_request(post)\n\n    def _end_request",
+            "        self._end_request(post)\n        self._dispatcher.in_flight += 1\n\n    def _end_request",
         ),
     ),
 }

@@ -81,7 +81,7 @@ class Recorder:
         """Record for one owner."""
         self.world, self.owner = world, owner
 
-    def bury(self, stream: int, pending: Pending, reason: DeadLetterReason) -> None:
+    def dead_letter(self, stream: int, pending: Pending, reason: DeadLetterReason) -> None:
         """Take a dead letter, which Kafka acknowledges later."""
         record, settings = pending.delivery, self.owner.table.settings
         if reason.value == "skipped" and not any(
@@ -98,12 +98,12 @@ class Recorder:
         if kind.value == "gone" and not early and (hook.id, row.revision) not in judge.gone_under:
             raise ViolationError(f"I9 hook {hook.id} disabled under revision {row.revision}, which never got a 410")
         if kind.value == "failing" and owner is world.owner and not world.traits.crashes:
-            endpoint = (hook.slot[0], row.target)
+            endpoint = (hook.subscription_key[0], row.target)
             since = judge.first_failure.get(endpoint, world.now)
             first = hook.notice_at - world.now == world.policy.notice_every_s
             if first and world.now - since < world.policy.disable_after_s:
                 raise ViolationError(f"I11 {endpoint} disabled after {world.now - since} s of failure")
-        world.notices.append((hook.slot, hook.id, row.revision))
+        world.notices.append((hook.subscription_key, hook.id, row.revision))
         judge.disturbed.add(hook.id)
 
     def stale(self, hook: TrackedHook) -> None:

@@ -148,7 +148,7 @@ class Pace:
         """The one row of the table."""
         return self._row
 
-    def bury(self, stream: int, pending: Pending, reason: DeadLetterReason) -> None:
+    def dead_letter(self, stream: int, pending: Pending, reason: DeadLetterReason) -> None:
         """Kafka acknowledges a dead letter when the turn is over; nothing else than what is too old becomes one."""
         if reason is not DeadLetterReason.EXPIRED:
             raise ViolationError(f"{pending.offset} dead-lettered: {reason}")
@@ -179,7 +179,7 @@ class Pace:
             self._send(post)
         dead, self._dead = self._dead, []
         for stream, pending in dead:
-            engine.buried(stream, pending)
+            engine.dead_letter_acknowledged(stream, pending)
 
     def _next(self) -> float:
         """When something happens next."""

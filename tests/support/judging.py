@@ -82,7 +82,7 @@ class Bench:
         self.policy = policy or EnginePolicy()
         dispatcher = Dispatcher(self.policy)
         start = StreamStart(0, SettledSet(0), EMPTY_STATE)
-        effects = SimpleNamespace(bury=lambda *_: None, notify=lambda *_: None, stale=lambda *_: None)
+        effects = SimpleNamespace(dead_letter=lambda *_: None, notify=lambda *_: None, stale=lambda *_: None)
         self.engine = Engine(
             policy=self.policy,
             table=self.table,

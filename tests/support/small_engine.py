@@ -77,7 +77,7 @@ class SmallEngine:
 
     # -- what the engine asks for ----------------------------------------------------------------------------------
 
-    def bury(self, stream: StreamIndex, pending: Pending, reason: DeadLetterReason) -> None:
+    def dead_letter(self, stream: StreamIndex, pending: Pending, reason: DeadLetterReason) -> None:
         self.dead_letters.append((stream, pending, reason))
 
     def notify(self, hook: TrackedHook, _row: HookRow, kind: NoticeKind) -> None:
@@ -189,7 +189,7 @@ class SmallEngine:
     def catch_up(self, stream: StreamIndex = LIVE) -> None:
         """Read what cursors owe, and let those go that have reached live reading."""
         self.read_owed(stream)
-        self.wait(self.policy.meet_every_s)
+        self.wait(self.policy.rejoin_every_s)
 
     def read_owed(self, stream: StreamIndex = LIVE) -> None:
         """Read what cursors owe, as far as they want it read now."""
@@ -206,7 +206,7 @@ class SmallEngine:
         """Let Kafka acknowledge every dead letter that was produced."""
         produced, self.dead_letters = self.dead_letters, []
         for stream, pending, _ in produced:
-            self.engine.buried(stream, pending)
+            self.engine.dead_letter_acknowledged(stream, pending)
 
     # -- what a test looks at --------------------------------------------------------------------------------------
 

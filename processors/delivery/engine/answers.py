@@ -33,12 +33,12 @@ class Answers:
 
     def answer(self, post: Post, outcome: Outcome, duration_s: float) -> None:
         """Take the answer of a request that this engine sent; it counts for what it was sent under (rule R9)."""
-        self._land(post)
+        self._end_request(post)
         pending, endpoint, hook = post.pending, post.endpoint, post.hook
         ledger, client = self._ledger, endpoint.client
         quick = duration_s <= self._policy.concurrency_fast_s
         if not quick or client.slowness_s:
-            client.took(duration_s)
+            client.note_slow_request(duration_s)
         stream = ledger.streams[pending.stream]
         verdict = outcome.verdict
         endpoint.quick = quick and verdict is Verdict.DELIVERED
@@ -53,7 +53,7 @@ class Answers:
         else:
             ledger.changes += 1
             if post.probe:
-                endpoint.health.probed(ledger.now)
+                endpoint.health.probe_failed(ledger.now)
             self._count_request(post)
             if verdict is Verdict.GONE:
                 self._gone(post)
@@ -68,9 +68,9 @@ class Answers:
 
     def abandon(self, post: Post) -> None:
         """Forget a request whose answer nobody waits for: its partition was revoked."""
-        self._land(post)
+        self._end_request(post)
 
-    def _land(self, post: Post) -> None:
+    def _end_request(self, post: Post) -> None:
         pending, endpoint, hook = post.pending, post.endpoint, post.hook
         del self._ledger.streams[pending.stream].in_flight[pending.offset]
         post.lane.in_flight = False
@@ -118,7 +118,7 @@ class Answers:
     def _gone(self, post: Post) -> None:
         """410 disables the hook at once, unless its row has changed since the request was sent."""
         hook = post.hook
-        row = hook.slot_row
+        row = hook.newest_row
         if row is not None and row.id == hook.id and row.revision == post.row.revision:
             self._isolation.disable(hook, row, NoticeKind.GONE)
 
@@ -147,21 +147,21 @@ class Answers:
         clocks = hook.backlogs[pending.stream].clocks
         clock = after_failure(
             clocks[pending.resource],
-            rejected=rejected and health.blames_record(pending.resource),
+            rejected=rejected and health.record_at_fault(pending.resource),
             now=ledger.now,
             policy=self._policy,
             random=self._random,
         )
         if clock is None:
             clocks[pending.resource] = LaneClock(requests=post.number, schedule_exhausted=True)
-            self._isolation.bury(stream, pending, DeadLetterReason.SCHEDULE)
+            self._isolation.dead_letter(stream, pending, DeadLetterReason.SCHEDULE)
             return
         clocks[pending.resource] = clock
         self._timers.at(clock.due, lambda: ledger.offer_resource(hook, pending.resource))
         wait_s = clock.due - ledger.now
         far = wait_s > self._policy.retry_in_window_s
         if far or not self._may_wait(post, wait_s):
-            self._isolation.park_lane(stream, endpoint, pending.resource)
+            self._isolation.open_resource_cursors(stream, endpoint, pending.resource)
             cursor = hook.backlogs[pending.stream].resource_cursors.get(pending.resource)
             if cursor is not None and far:
                 ledger.rewind_cursor(cursor)

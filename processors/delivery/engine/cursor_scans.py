@@ -41,7 +41,7 @@ class CursorScans:
             if self._catching_up(stream, hook, cursor):
                 if 2 * len(cursor.buffer) <= self._capacity(cursor):
                     yield Scanner(hook, cursor, expiring=False)
-            elif (cursor.suspect or self._too_old(hook, cursor.oldest_ms)) and self.has_room(cursor):
+            elif (cursor.first_may_be_skipped or self._too_old(hook, cursor.oldest_ms)) and self.has_room(cursor):
                 yield Scanner(hook, cursor, expiring=True)
 
     def has_room(self, cursor: Cursor) -> bool:
@@ -111,7 +111,7 @@ class Stretch:
         for scanner in scans.scanners(stream):
             if start <= scanner.cursor.scan < self._end:
                 self._scanners[id(scanner.cursor)] = scanner
-                self.clients.add(b"%d" % scanner.hook.slot[0])
+                self.clients.add(b"%d" % scanner.hook.subscription_key[0])
         self._joined = list(self._scanners.values())
         self._probed: dict[int, list[Endpoint]] = defaultdict(list)  # by client
         for endpoint in probes.reading(stream, start, self._end):
@@ -156,7 +156,7 @@ class Stretch:
             return
         reason = None if offset in stream.in_flight else self._scans.why_dead(hook, delivery)
         if expiring and reason is None:
-            cursor.suspect = False
+            cursor.first_may_be_skipped = False
             cursor.oldest_ms = delivery.owed_since_ms
             self._stop(cursor, offset)
             return
@@ -168,7 +168,7 @@ class Stretch:
         if hook.endpoint is not None and not ledger.held(hook):
             hook.endpoint.lane(pending.resource).add_to_buffer(pending)
         if reason is not None:
-            self._isolation.bury(stream, pending, reason)
+            self._isolation.dead_letter(stream, pending, reason)
 
     def _stop(self, cursor: Cursor, offset: int) -> None:
         """A cursor stops here: its buffer is full, or what follows is kept."""

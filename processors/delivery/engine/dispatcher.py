@@ -41,7 +41,7 @@ class Dispatcher:
     def admits(self, endpoint: Endpoint, now: float) -> bool:
         """Whether the client of an endpoint may have one more request in flight; if not, the endpoint waits for that.
 
-        Not to be asked before a place is short: see `FairShare.unquestioned`.
+        Not to be asked before a place is short: see `FairShare.unreserved`.
         """
         client = endpoint.client
         if self.share.allows(endpoint, self.in_flight, now):
@@ -118,7 +118,7 @@ class Dispatcher:
                 post = endpoint.engine.take(endpoint, stream)
             if post is not None and endpoint.ready[stream] and endpoint not in client.blocked:
                 self.offer(endpoint, stream)
-        if client.blocked and (client.in_flight < self.share.unquestioned or self.in_flight >= self._scarce_from):
+        if client.blocked and (client.in_flight < self.share.unreserved or self.in_flight >= self._scarce_from):
             self._held[client] = None
         if post is not None:
             self.in_flight += 1

@@ -70,7 +70,7 @@ class EndpointHealth:
         self.skipped: Mapping[str, int] = {}  # by operators' settings: single deliveries, and when it was said of each
         self.retried_at_ms = 0  # the last request to try at once that was followed
 
-    def met(self, resource: str) -> None:
+    def note_resource(self, resource: str) -> None:
         """Remember whether the endpoint has more than one resource: a single one may open the breaker alone."""
         if self.resource is None:
             self.resource = resource
@@ -115,7 +115,7 @@ class EndpointHealth:
         lasting = now - self.failed_at >= self._policy.breaker_after_s  # so it is not the first
         return lasting or self.failures >= self._policy.breaker_in_a_row
 
-    def blames_record(self, resource: str) -> bool:
+    def record_at_fault(self, resource: str) -> bool:
         """Whether a rejection is the record's own fault: the endpoint's other resources succeed."""
         others_failed = self.failing_several or self.failing not in (None, resource)
         return self.succeeded is not None and self.several_resources and not others_failed
@@ -130,14 +130,14 @@ class EndpointHealth:
         self.breaker_open = True
         self.probes = 0
         self.limit = self._usual_limit = min(self.limit, self._policy.concurrency_start)
-        self.look_again(now)
+        self.schedule_probe(now)
 
-    def probed(self, now: float) -> None:
+    def probe_failed(self, now: float) -> None:
         """Set the next probe's time after one that did not succeed."""
         self.probes += 1
-        self.look_again(now)
+        self.schedule_probe(now)
 
-    def look_again(self, now: float) -> None:
+    def schedule_probe(self, now: float) -> None:
         """Set the next probe's time; by itself after a round without a probe that nobody is to blame for."""
         self.probe_at = now + self._spread(probe_pause_s(self.probes, self._policy))
 

@@ -71,8 +71,8 @@ class Engine:
             policy=policy, table=table, dispatcher=dispatcher, dispatches=self, random=random, streams=streams
         )
         self.policy = policy
-        self._meet_at = 0.0
-        self._meet_asked = False
+        self._rejoin_at = 0.0
+        self._rejoin_asked = False
         self._timers = Timers()
         self._probes = Probes(self.ledger, self._timers)
         self._isolation = Isolation(self.ledger, self._probes, effects)
@@ -106,18 +106,18 @@ class Engine:
         """
         ledger = self.ledger
         catching_up = self.has_cursors
-        if ledger.touched or (catching_up and ledger.now >= self._meet_at):
-            self._meet_at = ledger.now + self.policy.meet_every_s
+        if ledger.touched or (catching_up and ledger.now >= self._rejoin_at):
+            self._rejoin_at = ledger.now + self.policy.rejoin_every_s
             self._catch_up.read_tails()
             self._probes.end_readings()
             self._hand_over.run()
-        elif catching_up and not self._meet_asked:
-            self._meet_asked = True
-            self._timers.at(self._meet_at, self._meet_is_due)
+        elif catching_up and not self._rejoin_asked:
+            self._rejoin_asked = True
+            self._timers.at(self._rejoin_at, self._rejoin_is_due)
 
-    def _meet_is_due(self) -> None:
+    def _rejoin_is_due(self) -> None:
         """The turn that this timer brings looks at the cursors."""
-        self._meet_asked = False
+        self._rejoin_asked = False
 
     # -- the main lane -------------------------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ class Engine:
         pending = Pending(stream_index, offset, delivery, hook, size, ledger.now)
         ledger.enter_window(stream, pending)
         if standing is Standing.SEND:
-            pending.row = hook.slot_row
+            pending.row = hook.newest_row
         elif standing is Standing.WAIT:
             self._await_table(hook, stream)
         if hook.endpoint is not None:
@@ -180,12 +180,12 @@ class Engine:
         """Give a window record its lane, or, where nothing of it is sent now, a cursor."""
         ledger, hook, index = self.ledger, pending.hook, stream.index
         ledger.queue(stream, pending, endpoint)
-        endpoint.health.met(pending.resource)
+        endpoint.health.note_resource(pending.resource)
         if standing is Standing.HELD or endpoint.from_backlog[index]:
             ledger.open_cursor(hook, stream)
             if endpoint.health.breaker_open:
                 self._probes.wait_for_next(endpoint)
-        elif stream.hooks_with_cursor and ledger.lane_is_parked(stream, endpoint, pending.resource):
+        elif stream.hooks_with_cursor and ledger.has_resource_cursor(stream, endpoint, pending.resource):
             ledger.open_cursor(hook, stream, pending.resource)
         elif pending.lane is not None:
             ledger.offer(pending.lane)
@@ -232,7 +232,7 @@ class Engine:
         """Forget a request whose answer nobody waits for: its partition was revoked."""
         self._answers.abandon(post)
 
-    def buried(self, stream: StreamIndex, pending: Pending) -> None:
+    def dead_letter_acknowledged(self, stream: StreamIndex, pending: Pending) -> None:
         """Settle a dead letter: Kafka has acknowledged it (rule R7)."""
         held = self.ledger.streams[stream]
         if held.dead_letters_pending.pop(pending.offset, None) is not None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from .model import Endpoint
 from .policy import EnginePolicy
 
-_KEPT = 1 / 8  # of the process's places and of a client's own, for what answers quickly
+_RESERVED = 1 / 8  # of the process's places and of a client's own, for what answers quickly
 _SCARCE = 1 / 2  # with more than this in flight, shares are looked at
 _MOST = 1 / 2  # of what is free, for one client, where a process has few places
 
@@ -22,18 +22,18 @@ _MOST = 1 / 2  # of what is free, for one client, where a process has few places
 class FairShare:
     """The caps of one process. Pure: it is told how much is in flight."""
 
-    __slots__ = ("_client_cap", "_fast_s", "_kept", "_part", "_process_cap", "scarce_from", "unquestioned")
+    __slots__ = ("_client_cap", "_fast_s", "_part", "_process_cap", "_reserved", "scarce_from", "unreserved")
 
     def __init__(self, policy: EnginePolicy) -> None:
         """Divide these caps."""
         self._process_cap = policy.process_in_flight
         self._client_cap = policy.client_in_flight
         self._fast_s = policy.concurrency_fast_s
-        self._kept = policy.process_in_flight * _KEPT
+        self._reserved = policy.process_in_flight * _RESERVED
         self.scarce_from = int(policy.process_in_flight * _SCARCE)
         """With fewer in flight in the process, only a client's own cap holds it back."""
         self._part = min(policy.client_in_flight / (policy.process_in_flight - self.scarce_from), _MOST)
-        self.unquestioned = policy.client_in_flight - int(policy.client_in_flight * _KEPT)
+        self.unreserved = policy.client_in_flight - int(policy.client_in_flight * _RESERVED)
         """With fewer in flight, a client's own cap holds nothing of it back."""
 
     def allows(self, endpoint: Endpoint, in_flight: int, now: float) -> bool:
@@ -41,13 +41,13 @@ class FairShare:
         client = endpoint.client
         mine = client.in_flight
         age_s, quick = self._standing(endpoint, now)
-        if mine >= (self._client_cap if quick else self.unquestioned):
+        if mine >= (self._client_cap if quick else self.unreserved):
             return False
         if in_flight < self.scarce_from:
             return True
         free: float = self._process_cap - in_flight
         if not quick:  # half of what is kept is also for the first request of a client of which nothing is known
-            free -= self._kept if mine or age_s > self._fast_s else self._kept / 2
+            free -= self._reserved if mine or age_s > self._fast_s else self._reserved / 2
         return mine < free * self._part / (1 + age_s / self._fast_s)
 
     def _standing(self, endpoint: Endpoint, now: float) -> tuple[float, bool]:

@@ -109,5 +109,5 @@ class HandOver:
         if cursor is None:
             return
         for resource in sorted({pending.resource for pending in cursor.buffer.values()}):
-            if self._ledger.lane_is_parked(stream, endpoint, resource):
+            if self._ledger.has_resource_cursor(stream, endpoint, resource):
                 self._ledger.open_cursor(hook, stream, resource)

@@ -21,8 +21,8 @@ from .stream import Stream
 class Effects(Protocol):
     """What the engine asks the worker to do beside requests."""
 
-    def bury(self, stream: StreamIndex, pending: Pending, reason: DeadLetterReason) -> None:
-        """Produce a dead letter; `Engine.buried` when Kafka has acknowledged it, and not before."""
+    def dead_letter(self, stream: StreamIndex, pending: Pending, reason: DeadLetterReason) -> None:
+        """Produce a dead letter; `Engine.dead_letter_acknowledged` when Kafka has acknowledged it, and not before."""
         ...
 
     def notify(self, hook: TrackedHook, row: HookRow, kind: NoticeKind) -> None:
@@ -50,7 +50,7 @@ class Isolation:
         if hook.endpoint is None or self._ledger.standing(oldest.delivery, hook, stream.index) is Standing.WAIT:
             self.give_up_waiting(hook, stream)
         else:
-            self.park_lane(stream, hook.endpoint, oldest.resource)
+            self.open_resource_cursors(stream, hook.endpoint, oldest.resource)
         if oldest.in_window:  # its endpoint was held, or at its bound of resource cursors
             self._ledger.open_cursor(hook, stream)
 
@@ -87,7 +87,7 @@ class Isolation:
         if self._ledger.now - oldest >= self._policy.lagging_s:
             self.serve_from_backlog(endpoint, breaker_open=False)
 
-    def park_lane(self, stream: Stream, endpoint: Endpoint, resource: str) -> None:
+    def open_resource_cursors(self, stream: Stream, endpoint: Endpoint, resource: str) -> None:
         """Put one lane behind resource cursors: every hook with records of it in the window, or a cursor that may."""
         ledger = self._ledger
         hooks = list(endpoint.hooks.values())
@@ -118,11 +118,11 @@ class Isolation:
         ledger.rewind([hook])
         ledger.changes += 1
 
-    def bury(self, stream: Stream, pending: Pending, reason: DeadLetterReason) -> None:
+    def dead_letter(self, stream: Stream, pending: Pending, reason: DeadLetterReason) -> None:
         """Produce a dead letter; until Kafka acknowledges it, the record stays the head of its lane (rule R7)."""
         if pending.offset not in stream.dead_letters_pending:
             stream.dead_letters_pending[pending.offset] = reason
-            self._effects.bury(stream.index, pending, reason)
+            self._effects.dead_letter(stream.index, pending, reason)
 
     def resettle(self, stream: Stream, pending: Pending) -> None:
         """Settle what was cancelled or skipped while it was in flight."""
@@ -132,7 +132,7 @@ class Isolation:
             return
         endpoint = pending.hook.endpoint
         if endpoint is not None and endpoint.health.skips(pending.delivery) and pending.offset not in stream.in_flight:
-            self.bury(stream, pending, DeadLetterReason.SKIPPED)
+            self.dead_letter(stream, pending, DeadLetterReason.SKIPPED)
 
     def settle_unsent(self, stream: Stream, pending: Pending, standing: Standing) -> None:
         """Settle a record that the table cancels or skips, unless it is in flight: its answer settles it then."""

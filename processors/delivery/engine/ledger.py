@@ -55,7 +55,7 @@ class Ledger:
         self.now = 0.0
         self.wall_ms = 0
         self.hooks: dict[int, TrackedHook] = {}
-        self.slots: dict[tuple[int, str], dict[int, TrackedHook]] = {}
+        self.hooks_of_key: dict[tuple[int, str], dict[int, TrackedHook]] = {}
         self.endpoints: dict[tuple[int, str], Endpoint] = {}
         self.clients: dict[int, Client] = {}
         self.touched: dict[Endpoint, None] = {}  # endpoints whose cursors may be ready for a hand-over
@@ -67,16 +67,16 @@ class Ledger:
 
     # -- hooks and endpoints -------------------------------------------------------------------------------------
 
-    def hook(self, hook_id: int, slot: tuple[int, str]) -> TrackedHook:
+    def hook(self, hook_id: int, subscription_key: tuple[int, str]) -> TrackedHook:
         """Return what is held of a hook, made on first use from the table's row."""
         hook = self.hooks.get(hook_id)
         if hook is None:
-            hook = self.hooks[hook_id] = TrackedHook(hook_id, slot, (Backlog(), Backlog()))
-            self.slots.setdefault(slot, {})[hook_id] = hook
-            row = hook.slot_row = self.table.get(*slot)
+            hook = self.hooks[hook_id] = TrackedHook(hook_id, subscription_key, (Backlog(), Backlog()))
+            self.hooks_of_key.setdefault(subscription_key, {})[hook_id] = hook
+            row = hook.newest_row = self.table.get(*subscription_key)
             if row is not None and row.id == hook_id:
                 hook.row = row
-                self.attach(hook, self.endpoint(slot[0], row.target))
+                self.attach(hook, self.endpoint(subscription_key[0], row.target))
         return hook
 
     def endpoint(self, client_id: int, target: str) -> Endpoint:
@@ -109,10 +109,10 @@ class Ledger:
             idle = not hook.in_flight and hook.disabled_under is None and not hook.throttled
             if idle and all(backlog.empty for backlog in hook.backlogs):
                 del self.hooks[hook.id]
-                of_slot = self.slots[hook.slot]
-                del of_slot[hook.id]
-                if not of_slot:
-                    del self.slots[hook.slot]
+                of_key = self.hooks_of_key[hook.subscription_key]
+                del of_key[hook.id]
+                if not of_key:
+                    del self.hooks_of_key[hook.subscription_key]
                 if hook.endpoint is not None:
                     hook.endpoint.hooks.pop(hook.id, None)
         for key, endpoint in list(self.endpoints.items()):
@@ -127,7 +127,7 @@ class Ledger:
 
     def standing(self, delivery: Delivery, hook: TrackedHook, stream: StreamIndex) -> Standing:
         """Compare a delivery with the table: the revision first, only then the id (rule R8)."""
-        row = hook.slot_row
+        row = hook.newest_row
         if row is None or row.revision < delivery.hook_revision:
             return Standing.WAIT
         if row.id != delivery.hook_id or row.state is HookState.DELETED:
@@ -256,7 +256,7 @@ class Ledger:
         self._count_cursor(hook, stream, cursor)
 
     def _count_cursor(self, hook: TrackedHook, stream: Stream, cursor: Cursor) -> None:
-        cursor.suspect = hook.endpoint is not None and bool(hook.endpoint.health.skipped)
+        cursor.first_may_be_skipped = hook.endpoint is not None and bool(hook.endpoint.health.skipped)
         if not stream.hooks_with_cursor:
             stream.tail.clear()
             stream.tail_start = stream.position
@@ -327,7 +327,7 @@ class Ledger:
         if stream.dead_letters_pending:
             stream.dead_letters_pending.pop(offset, None)
 
-    def lane_is_parked(self, stream: Stream, endpoint: Endpoint, resource: str) -> bool:
+    def has_resource_cursor(self, stream: Stream, endpoint: Endpoint, resource: str) -> bool:
         """Whether a hook of the endpoint that is served has a resource cursor for this lane."""
         return any(
             resource in hook.backlogs[stream.index].resource_cursors and not self.held(hook)

@@ -112,7 +112,7 @@ class Client:
         self.slowness_s = 0.0  # smoothed duration of requests since one was slow, 0 while none is
         self.blocked: dict[Endpoint, None] = {}  # ready, but the client is at its share; in the order of their turns
 
-    def took(self, duration_s: float) -> None:
+    def note_slow_request(self, duration_s: float) -> None:
         """Note how long a request of a client took that was slow, or is being so."""
         self.slowness_s += (duration_s - self.slowness_s) * _SMOOTHING
         if self.slowness_s < _FORGOTTEN_S:
@@ -187,23 +187,24 @@ class Dispatches(Protocol):
 
 
 class Cursor:
-    """Everything of one hook (or of one resource of it) from `next` on, but for what is settled above.
+    """Everything of one hook (or of one resource of it) from `next` on is pending, but for what is settled above.
 
     `scan` is where catch-up reads on; what it has read and not settled is in `buffer`, by offset, ascending.
-    `oldest_ms` says since when the first of it is owed, 0 while unknown. `suspect`: an operator skipped a delivery that
-    may be the first; where the cursor waits, that one is looked at. `restored`: it, or the one that it was taken out
-    of, came with the state of the last owner, whose commit calls settled what it owes.
+    `oldest_ms` is the time since which the first is pending, 0 while unknown. `first_may_be_skipped`: an operator
+    skipped a delivery that may be the first, so catch-up looks at the first even while the cursor waits. `restored`:
+    this cursor, or the one from which it was taken, came with the state of the last owner, whose commit calls its
+    pending records settled.
     """
 
     __slots__ = (
         "_trim_at",
         "buffer",
+        "first_may_be_skipped",
         "oldest_ms",
         "resource",
         "restored",
         "scan",
         "settled",
-        "suspect",
         "unserved_since",
     )
 
@@ -214,7 +215,7 @@ class Cursor:
         self.resource = resource
         self.buffer: dict[int, Pending] = {}
         self.oldest_ms = oldest_ms
-        self.suspect = False
+        self.first_may_be_skipped = False
         self.restored = False
         self.unserved_since = 0.0
         self._trim_at = _PRUNE_AT
@@ -314,21 +315,21 @@ class TrackedHook:
         "id",
         "in_flight",
         "in_flight_to",
+        "newest_row",
         "notice_at",
         "notice_kind",
         "refilled_at",
         "row",
-        "slot",
-        "slot_row",
+        "subscription_key",
         "throttled",
         "tokens",
     )
 
-    def __init__(self, hook_id: int, slot: tuple[int, str], backlogs: tuple[Backlog, Backlog]) -> None:
+    def __init__(self, hook_id: int, subscription_key: tuple[int, str], backlogs: tuple[Backlog, Backlog]) -> None:
         """Hold nothing yet."""
         self.id = hook_id
-        self.slot = slot
-        self.slot_row: HookRow | None = None  # the newest row of the slot, perhaps another hook's
+        self.subscription_key = subscription_key
+        self.newest_row: HookRow | None = None  # the newest row of the slot, perhaps another hook's
         self.row: HookRow | None = None  # the newest row that shows this hook
         self.endpoint: Endpoint | None = None
         self.backlogs = backlogs

@@ -82,7 +82,7 @@ class OperatorSettings:
         for hook in endpoint.hooks.values():
             for backlog in hook.backlogs:
                 for cursor in backlog.cursors():
-                    cursor.suspect = True
+                    cursor.first_may_be_skipped = True
 
     def _try_now(self, endpoint: Endpoint) -> None:
         """Nothing waits for a time any more: neither the endpoint nor one of its resources."""

@@ -62,7 +62,7 @@ class EnginePolicy:
     buffer_records: int = 256  # of a hook's cursor
     resource_buffer_records: int = 16  # of a resource's cursor
     max_resource_cursors: int = 256  # on one endpoint
-    meet_every_s: float = 0.01  # how often cursors that nothing has happened to are looked at
+    rejoin_every_s: float = 0.01  # how often cursors that nothing has happened to are looked at
     tail_records: int = 1_024  # read by the main lane and kept while cursors catch up, so that they can meet it
     probe_candidates: int = 64  # heads of distinct lanes read at a time
     probe_resources: int = 10_000  # remembered in one walk, then it starts again

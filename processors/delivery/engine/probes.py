@@ -286,9 +286,9 @@ class Probes:
                     ledger.drop_cursor(hook, stream, cursor)
         else:
             if walk.awaits_dead_letter:  # in a moment the next of its lane is the head
-                health.look_again(ledger.now)
+                health.schedule_probe(ledger.now)
             else:
-                health.probed(ledger.now)
+                health.probe_failed(ledger.now)
             self.wait_for_next(endpoint)
         self.forget(endpoint)
 

@@ -22,7 +22,7 @@ class Sending:
         """Work on a ledger."""
         self._ledger = ledger
         self._dispatcher = ledger.dispatcher
-        self._unquestioned = ledger.dispatcher.share.unquestioned
+        self._unreserved = ledger.dispatcher.share.unreserved
         self._scarce_from = ledger.dispatcher.share.scarce_from
         self._timers = timers
         self._isolation = isolation
@@ -35,7 +35,7 @@ class Sending:
             return None
         if endpoint.in_flight >= health.limit and not health.breaker_open:
             return None
-        short = endpoint.client.in_flight >= self._unquestioned or dispatcher.in_flight >= self._scarce_from
+        short = endpoint.client.in_flight >= self._unreserved or dispatcher.in_flight >= self._scarce_from
         if short and not dispatcher.admits(endpoint, now):
             return None
         if health.breaker_open:
@@ -83,7 +83,7 @@ class Sending:
         clocks = hook.backlogs[stream].clocks
         health = lane.endpoint.health
         if health.skips_some and health.skips(pending.delivery):
-            self._isolation.bury(held, pending, DeadLetterReason.SKIPPED)
+            self._isolation.dead_letter(held, pending, DeadLetterReason.SKIPPED)
         early = clocks and (clock := clocks.get(pending.resource)) is not None and clock.due > ledger.now
         if early or (held.dead_letters_pending and pending.offset in held.dead_letters_pending):
             return None
@@ -97,11 +97,11 @@ class Sending:
     def _sendable_row(self, pending: Pending, stream: Stream) -> HookRow | None:
         """Compare with the table once more: rows change while records wait."""
         delivery, hook, ledger = pending.delivery, pending.hook, self._ledger
-        if pending.row is not None and pending.row is hook.slot_row and hook.disabled_under is None:
+        if pending.row is not None and pending.row is hook.newest_row and hook.disabled_under is None:
             return pending.row
         standing = ledger.standing(delivery, hook, stream.index)
         if standing is Standing.SEND:
-            return hook.slot_row
+            return hook.newest_row
         if standing in (Standing.CANCELLED, Standing.SKIPPED):
             lane = pending.lane
             self._isolation.settle_unsent(stream, pending, standing)
@@ -155,7 +155,7 @@ class Sending:
         """Return the row to probe under, or None if the head may not be sent."""
         hook, stream = head.hook, self._ledger.streams[head.stream]
         if endpoint.health.skips(head.delivery):
-            self._isolation.bury(stream, head, DeadLetterReason.SKIPPED)
+            self._isolation.dead_letter(stream, head, DeadLetterReason.SKIPPED)
         if head.offset in stream.dead_letters_pending or (hook.in_flight and hook.in_flight_to is not endpoint):
             return None
         return self._sendable_row(head, stream)

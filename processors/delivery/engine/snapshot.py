@@ -29,7 +29,7 @@ def stored(ledger: Ledger, stream: Stream) -> PartitionState:
 
     cursors, clocks, disables = [], [], []
     for hook in ledger.hooks.values():
-        client, event = hook.slot
+        client, event = hook.subscription_key
         backlog = hook.backlogs[stream.index]
         for cursor in backlog.cursors():
             cursor.trim()
@@ -142,7 +142,7 @@ class Restoration:
     def _hook(self, hook_id: int, client: int, event: str) -> TrackedHook | None:
         """The hook, unless the table says by now that it is deleted or replaced."""
         hook = self._ledger.hook(hook_id, (client, event))
-        row = hook.slot_row
+        row = hook.newest_row
         gone = row is not None and (row.state is HookState.DELETED if row.id == hook_id else hook_id < row.id)
         return None if gone else hook
 

@@ -22,7 +22,7 @@ class TableChanges:
 
     def row_changed(self, client: int, event: str) -> None:
         """Follow a change of one slot of the table, which holds the new row already."""
-        hooks = self._ledger.slots.get((client, event))
+        hooks = self._ledger.hooks_of_key.get((client, event))
         if not hooks:
             return
         row = self._ledger.table.get(client, event)
@@ -30,7 +30,7 @@ class TableChanges:
             return
         self._ledger.changes += 1
         for hook in list(hooks.values()):
-            hook.slot_row = row
+            hook.newest_row = row
             if row.id != hook.id and (hook.row is None or row.revision < hook.row.revision):
                 continue  # an older hook of the slot: it says nothing of this one
             if (row.id != hook.id and hook.row is not None) or row.state is HookState.DELETED:
@@ -60,7 +60,7 @@ class TableChanges:
             if hook.endpoint is not None:
                 hook.endpoint.health.failing_since_ms = 0
         if hook.endpoint is None or hook.endpoint.target != row.target:
-            self._retarget(hook, ledger.endpoint(hook.slot[0], row.target))
+            self._retarget(hook, ledger.endpoint(hook.subscription_key[0], row.target))
         if ledger.held(hook):
             self._isolation.hold(hook)
         elif hook.endpoint is not None:
@@ -82,7 +82,7 @@ class TableChanges:
             for pending in waiting:
                 ledger.leave_lane(pending)
                 ledger.queue(stream, pending, endpoint)
-                endpoint.health.met(pending.resource)
+                endpoint.health.note_resource(pending.resource)
             if waiting and endpoint.from_backlog[stream.index]:
                 ledger.open_cursor(hook, stream)
 

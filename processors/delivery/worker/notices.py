@@ -28,7 +28,7 @@ class Notices:
 
     def write(self, hook: TrackedHook, row: HookRow, kind: NoticeKind) -> None:
         """Tell what was observed of a hook under a row."""
-        client, event = hook.slot
+        client, event = hook.subscription_key
         notice = HookNotice(
             hook_id=HookId(hook.id),
             client=ClientId(client),

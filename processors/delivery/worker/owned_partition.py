@@ -215,7 +215,7 @@ class OwnedPartition:
 
     # --- what the engine asks for -------------------------------------------------------------------------------------
 
-    def bury(self, stream: StreamIndex, pending: Pending, reason: DeadLetterReason) -> None:
+    def dead_letter(self, stream: StreamIndex, pending: Pending, reason: DeadLetterReason) -> None:
         """Produce a dead letter; the engine is called back when Kafka has acknowledged it."""
         answer = self.answering
         dead_letter = dead_letter_of(
@@ -236,7 +236,7 @@ class OwnedPartition:
             if not self.gone:
                 self._count_dead_letter(reason)
                 self._deps.lines.buried(pending.delivery, reason, dead_letter.last_status)
-                self.engine.buried(stream, pending)
+                self.engine.dead_letter_acknowledged(stream, pending)
                 self.commits.uncommitted += 1
                 self._deps.wake()
 
@@ -262,7 +262,7 @@ class OwnedPartition:
 
     def stale(self, hook: TrackedHook) -> None:
         """Alert: the table is older than the router's."""
-        client, event = hook.slot
+        client, event = hook.subscription_key
         log.error(
             "the subscriptions table is behind: a hook's deliveries wait for its row",
             hook=hook.id,

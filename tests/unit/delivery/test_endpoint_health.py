@@ -17,7 +17,7 @@ def health(*resources: str, policy: EnginePolicy = POLICY) -> EndpointHealth:
     """An endpoint that these resources were met of."""
     made = EndpointHealth(policy, lambda: 0.5)
     for resource in resources:
-        made.met(resource)
+        made.note_resource(resource)
     return made
 
 
@@ -108,27 +108,27 @@ def test_each_failed_probe_makes_the_next_one_later() -> None:
     endpoint = health("a")
     endpoint.quarantine(100.0)
     assert endpoint.probe_at == pytest.approx(100.1)
-    endpoint.probed(200.0)
+    endpoint.probe_failed(200.0)
     assert endpoint.probe_at == pytest.approx(200.2)
-    endpoint.look_again(300.0)
+    endpoint.schedule_probe(300.0)
     assert endpoint.probe_at == pytest.approx(300.2), "nothing was sent, so it is as soon as before"
 
 
 def test_a_rejection_blames_the_record_only_while_other_resources_succeed() -> None:
     endpoint = health("a", "b")
-    assert not endpoint.blames_record("a"), "nothing ever succeeded"
+    assert not endpoint.record_at_fault("a"), "nothing ever succeeded"
     endpoint.succeed("b", 0.01, 1)
     fails(endpoint, "a", 0.0)
-    assert endpoint.blames_record("a")
-    assert not endpoint.blames_record("b"), "another one failed since the last success"
+    assert endpoint.record_at_fault("a")
+    assert not endpoint.record_at_fault("b"), "another one failed since the last success"
     fails(endpoint, "b", 0.0)
-    assert not endpoint.blames_record("a")
+    assert not endpoint.record_at_fault("a")
 
 
 def test_a_rejection_of_the_only_resource_is_the_endpoints_failure() -> None:
     endpoint = health("a")
     endpoint.succeed("a", 0.01, 1)
-    assert not endpoint.blames_record("a")
+    assert not endpoint.record_at_fault("a")
 
 
 def test_a_busy_endpoint_waits_as_long_as_it_asks_within_a_floor_that_doubles_and_an_hour() -> None:

@@ -111,4 +111,4 @@ def test_cursors_that_nothing_happened_to_are_looked_at_soon() -> None:
     assert not engine.ledger.touched
     due = engine.next_due()
     assert due is not None
-    assert due <= engine.ledger.now + engine.policy.meet_every_s
+    assert due <= engine.ledger.now + engine.policy.rejoin_every_s

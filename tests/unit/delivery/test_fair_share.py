@@ -89,10 +89,10 @@ def test_a_client_that_was_slow_is_slow_for_a_while() -> None:
     """Also when nothing of it is in flight any more."""
     client = Client()
     for _ in range(20):
-        client.took(15.0)
+        client.note_slow_request(15.0)
     assert most(endpoint(client), HALF_FULL) == 7
     for _ in range(80):
-        client.took(0.01)
+        client.note_slow_request(0.01)
     assert client.slowness_s == 0.0
 
 
@@ -108,7 +108,7 @@ def test_a_quick_endpoint_is_not_held_up_by_a_slow_one_of_its_client() -> None:
 def test_small_caps_leave_a_place_for_everyone_who_is_alone(process: int, client: int) -> None:
     """However a deployment sets them."""
     share = FairShare(EnginePolicy(process_in_flight=process, client_in_flight=client))
-    assert share.unquestioned >= 1
+    assert share.unreserved >= 1
     assert share.allows(endpoint(Client()), 0, NOW)
 
 

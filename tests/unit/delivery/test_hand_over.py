@@ -35,7 +35,7 @@ def test_a_cursor_that_has_not_read_to_the_position_stays() -> None:
     (row,) = enable(small, disabled(small, 1))
     small.read(row, 1)
     assert small.window() == []
-    small.wait(small.policy.meet_every_s)
+    small.wait(small.policy.rejoin_every_s)
     assert small.window() == []
 
 
@@ -46,7 +46,7 @@ def test_a_cursor_close_to_the_position_is_given_what_the_live_reading_has_just_
     small.read_owed()
     small.read(row, 2)
     assert small.window() == []
-    small.wait(small.policy.meet_every_s)
+    small.wait(small.policy.rejoin_every_s)
     assert small.window() == [0, 1]
 
 
@@ -54,7 +54,7 @@ def test_hooks_of_an_endpoint_that_is_not_served_from_its_backlog_rejoin_each_al
     small = SmallEngine()
     enable(small, disabled(small, 1, 2))
     small.read_for_cursors(1)
-    small.wait(small.policy.meet_every_s)
+    small.wait(small.policy.rejoin_every_s)
     assert small.window() == [1]
 
 
@@ -69,7 +69,7 @@ def test_hooks_of_an_endpoint_that_is_served_from_its_backlog_rejoin_together() 
     assert [small.cursor(row).next for row in rows] == [0, 1]
     small.cursor(rows[1]).scan = 1
     small.read_for_cursors(1)
-    small.wait(small.policy.meet_every_s)
+    small.wait(small.policy.rejoin_every_s)
     assert small.window() == []
     small.catch_up()
     assert small.window() == [0, 1]

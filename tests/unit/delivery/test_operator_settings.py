@@ -41,7 +41,7 @@ def test_an_endpoint_that_is_resumed_without_a_backlog_is_served_from_the_window
     small.endpoint(row)
     small.operate(row, paused=True)
     small.operate(row, paused=False)
-    small.wait(small.policy.meet_every_s)
+    small.wait(small.policy.rejoin_every_s)
     small.read(row, 1)
     assert small.window() == [0]
 
