@@ -7,6 +7,7 @@ partitions any more.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -77,6 +78,7 @@ class Committing:
         self._deps = deps
         self._fence = CommitFence(deps.monotonic_s)
         self._timer: asyncio.TimerHandle | None = None
+        self._due: deque[OwnedPartition] = deque()
         self._ready: list[_Sent] = []
         self._sent: list[_Sent] | None = None
         self._repeated_at = deps.monotonic_s()
@@ -120,22 +122,34 @@ class Committing:
 
     def _tick(self) -> None:
         self._timer = None
-        if self._sent is not None:
-            return  # its answer looks again
+        if self._sent is not None or self._due:
+            return  # its answer, or the last partition that is due, looks again
         now = self._deps.monotonic_s()
-        dirty = False
         if self.fenced:
             self._commit_again(self._deps.owned)
         # Of all partitions together: one request takes them all, and what a kill repeats is what none has committed.
         owned = self._deps.owned
         enough = sum(partition.commits.uncommitted for partition in owned) >= COMMIT_AFTER_SETTLEMENTS
-        for partition in owned:
-            commits = partition.commits
-            if commits.uncommitted and (enough or now - commits.begun_at >= COMMIT_AFTER_S):
-                self._begin(partition, now)
-            dirty = dirty or bool(commits.uncommitted)
+        self._due += [
+            partition
+            for partition in owned
+            if partition.commits.uncommitted and (enough or now - partition.commits.begun_at >= COMMIT_AFTER_S)
+        ]
+        self._begin_next()
+
+    def _begin_next(self) -> None:
+        """Begin the commit of one partition in each turn of the loop: encoding a large state takes milliseconds."""
+        if self._closed:
+            return
+        if self._due:
+            partition = self._due.popleft()
+            if not partition.gone:
+                self._begin(partition, self._deps.monotonic_s())
+        if self._due:
+            asyncio.get_running_loop().call_soon(self._begin_next)
+            return
         self._send()
-        if dirty:
+        if any(partition.commits.uncommitted for partition in self._deps.owned):
             self.soon()
 
     def _commit_again(self, partitions: Iterable[OwnedPartition]) -> None:

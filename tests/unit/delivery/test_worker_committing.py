@@ -505,3 +505,63 @@ def test_what_is_under_way_when_a_partition_is_given_away_is_replaced_by_the_las
         assert [tp.offset for tp in await bench.committing.last_commits(bench.part, bench.deadline(5))] == [63]
 
     asyncio.run(run())
+
+
+def test_one_partition_is_encoded_in_a_turn_of_the_loop_and_one_request_takes_all() -> None:
+    async def run() -> None:
+        bench = Bench()
+        begun: list[int] = []
+
+        class Counting(View):
+            def __init__(self, index: int) -> None:
+                super().__init__()
+                self.offset, self.index = 10, index
+
+            def snapshot(self) -> Snapshot:
+                begun.append(self.index)
+                return super().snapshot()
+
+        bench.owned[:] = [
+            SimpleNamespace(
+                index=index,
+                gone=False,
+                commits=commits_of((Counting(index), View()), uncommitted=20, begun_at=bench.now),
+            )
+            for index in range(3)
+        ]
+        bench.committing._tick()
+        seen = [len(begun)]
+        bench.committing._tick()  # another look meanwhile begins nothing twice
+        for _ in range(2):
+            assert not bench.sent
+            await asyncio.sleep(0)
+            seen.append(len(begun))
+        assert seen == [1, 2, 3]
+        assert begun == [0, 1, 2]
+        offsets = await bench.answer()
+        assert sorted(tp.partition for tp in offsets if tp.topic == "deliveries") == [0, 1, 2]
+
+    asyncio.run(run())
+
+
+def test_a_partition_that_was_given_away_before_its_turn_is_not_committed() -> None:
+    async def run() -> None:
+        bench = Bench()
+        parts = [
+            SimpleNamespace(
+                index=index, gone=False, commits=commits_of((View(), View()), uncommitted=50, begun_at=bench.now)
+            )
+            for index in range(2)
+        ]
+        for part in parts:
+            part.commits.views[0].offset = 7
+        bench.owned[:] = parts
+        bench.committing._tick()
+        parts[1].gone = True
+        bench.owned.remove(parts[1])
+        await asyncio.sleep(0)
+        offsets = await bench.answer()
+        assert {tp.partition for tp in offsets} == {0}
+        assert parts[1].commits.streams[LIVE].idle
+
+    asyncio.run(run())
