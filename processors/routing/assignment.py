@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from hookstream.processors.kafka import TopicPartitionKey
 from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.schemas.event import Event
 
@@ -28,18 +29,23 @@ class SourcePartition:
     done_offset: int
     committed_offset: int = NEVER_COMMITTED
     committed_table_offset: int = NEVER_COMMITTED
-    suspects: tuple[int, int] | None = None
-    convicts: dict[int, int] = field(default_factory=dict)
-    """Records that the broker refused, among others and alone: see `CommitNote`."""
+    rejected: tuple[int, int] | None = None
+    rejections: dict[int, int] = field(default_factory=dict)
+    """Records that the broker rejected, among others and alone: see `CommitNote`."""
     needs_table_offset: int = 0
     needs_resync_mark: bool = False
-    """The subscriptions topic is not the one that the predecessor read."""
+    """The subscriptions topic is not the one that the last owner read."""
     paused: bool = False
     gone: bool = False
-    """Revoked or lost: records of it that are still in hand are somebody else's."""
+    """Revoked or lost: records of it that are still in hand belong to another router."""
+
+    @property
+    def key(self) -> TopicPartitionKey:
+        """Its topic and number."""
+        return self.topic, self.partition
 
     def may_route(self, table: SubscriptionTable, table_topic_id: str | None) -> bool:
-        """Whether the table is good enough to say that nobody wants an event."""
+        """Whether the table is good enough to say that no hook wants an event."""
         return (
             table.offset >= self.needs_table_offset
             and not table.unreadable
@@ -52,33 +58,33 @@ class SourcePartition:
             table_topic_id=table_topic_id,
             table_offset=table.offset,
             source_topic_id=self.topic_id,
-            suspects=self.suspects if self.suspects is not None and self.suspects[1] >= self.done_offset else None,
-            convicts={offset: blamed for offset, blamed in self.convicts.items() if offset >= self.done_offset},
+            rejected=self.rejected if self.rejected is not None and self.rejected[1] >= self.done_offset else None,
+            rejections={offset: count for offset, count in self.rejections.items() if offset >= self.done_offset},
         )
 
-    def blamed(self, offset: int) -> int:
-        """How often the record was refused so far."""
-        if offset in self.convicts:
-            return self.convicts[offset]
-        return 1 if self.suspects is not None and self.suspects[0] <= offset <= self.suspects[1] else 0
+    def rejections_of(self, offset: int) -> int:
+        """How often the record was rejected so far."""
+        if offset in self.rejections:
+            return self.rejections[offset]
+        return 1 if self.rejected is not None and self.rejected[0] <= offset <= self.rejected[1] else 0
 
-    def blame(self, offsets: Iterable[int]) -> None:
-        """Count a refused request. Who was a suspect was sent alone, so it is to blame; the others are suspects now."""
-        before = {offset: self.blamed(offset) for offset in offsets}
-        self.convicts.update({offset: count + 1 for offset, count in before.items() if count})
+    def note_rejections(self, offsets: Iterable[int]) -> None:
+        """Count a rejected request. What was rejected before was sent alone now, so it is the cause."""
+        before = {offset: self.rejections_of(offset) for offset in offsets}
+        self.rejections.update({offset: count + 1 for offset, count in before.items() if count})
         fresh = [offset for offset, count in before.items() if not count]
-        if fresh and self.suspects is not None and self.suspects[1] >= self.done_offset:
-            fresh += self.suspects
+        if fresh and self.rejected is not None and self.rejected[1] >= self.done_offset:
+            fresh += self.rejected
         if fresh:
-            self.suspects = (min(fresh), max(fresh))
+            self.rejected = (min(fresh), max(fresh))
 
     def inherit(self, note: CommitNote | None, table_topic_id: str | None) -> None:
-        """Take over what the predecessor noted about the table and about blamed records."""
+        """Take over what the last owner noted about the table and about rejected records."""
         if note is None:
             return
         if note.source_topic_id == self.topic_id:
-            self.suspects = note.suspects
-            self.convicts.update(note.convicts)
+            self.rejected = note.rejected
+            self.rejections.update(note.rejections)
         if None not in (note.table_topic_id, table_topic_id) and note.table_topic_id != table_topic_id:
             self.needs_resync_mark = True
         else:

@@ -15,21 +15,21 @@ import orjson
 from hookstream.schemas.bounded import checked_long
 
 VERSION = 1
-# Each takes up to 24 characters. They are blamed one a process, so there are never many.
-MAX_CONVICTS = 100
+# Each takes up to 24 characters. One a process is rejected alone, so there are never many.
+MAX_REJECTIONS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitNote:
-    """The table that routed up to here, the topic that was read, and the records that the broker blamed."""
+    """The table that routed up to here, the topic that was read, and the records that the broker rejected."""
 
     table_topic_id: str | None
     table_offset: int
     source_topic_id: str | None
-    suspects: tuple[int, int] | None = None
-    """First and last offset of the records in a request that was refused: one of them is to blame, or some are."""
-    convicts: Mapping[int, int] = field(default_factory=dict)
-    """How often the record at this offset was refused, the last time alone."""
+    rejected: tuple[int, int] | None = None
+    """First and last offset of the records in a request that was rejected: one of them is the cause, or some are."""
+    rejections: Mapping[int, int] = field(default_factory=dict)
+    """How often the record at this offset was rejected, the last time alone."""
 
     def encode(self) -> str:
         """The metadata string."""
@@ -38,10 +38,10 @@ class CommitNote:
             fields["t"] = self.table_topic_id
         if self.source_topic_id is not None:
             fields["s"] = self.source_topic_id
-        if self.suspects is not None:
-            fields["r"] = self.suspects
-        if self.convicts:
-            fields["x"] = sorted(self.convicts.items())[:MAX_CONVICTS]
+        if self.rejected is not None:
+            fields["r"] = self.rejected
+        if self.rejections:
+            fields["x"] = sorted(self.rejections.items())[:MAX_REJECTIONS]
         return orjson.dumps(fields).decode()
 
     @classmethod
@@ -51,13 +51,13 @@ class CommitNote:
             fields = orjson.loads((metadata or "").rstrip("\0"))
             if fields["v"] != VERSION:
                 return None
-            suspects = fields.get("r")
+            rejected = fields.get("r")
             return cls(
                 table_topic_id=fields.get("t"),
                 table_offset=checked_long(fields["o"]),
                 source_topic_id=fields.get("s"),
-                suspects=None if suspects is None else (checked_long(suspects[0]), checked_long(suspects[1])),
-                convicts={checked_long(offset): checked_long(blamed) for offset, blamed in fields.get("x", ())},
+                rejected=None if rejected is None else (checked_long(rejected[0]), checked_long(rejected[1])),
+                rejections={checked_long(offset): checked_long(count) for offset, count in fields.get("x", ())},
             )
         except (ValueError, TypeError, LookupError, AttributeError):
             return None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import ProduceFailedError
 from hookstream.processors.kafka import REQUEST_TIMEOUT_S, KafkaConfig, make_producer, producer_config, translated
 from hookstream.schemas.catalogue import InternalSchema
@@ -24,7 +24,7 @@ from hookstream.schemas.trace_context import HEADER
 from .pipeline import Batch, Pipeline
 
 # What says that the record is wrong, and not the broker or the network.
-_BLAMES = frozenset(
+_REJECTS = frozenset(
     {
         KafkaError.MSG_SIZE_TOO_LARGE,
         KafkaError.RECORD_LIST_TOO_LARGE,
@@ -44,7 +44,7 @@ class RecordTooLargeError(Exception):
     """The producer's own limit refuses the record before it is sent."""
 
 
-Blamed: TypeAlias = dict[tuple[str, int], list[int]]
+RejectedRecords: TypeAlias = dict[tuple[str, int], list[int]]
 """Offsets of the records that were refused, by source topic and partition."""
 
 
@@ -109,15 +109,15 @@ class DeliveryWriter:
         headers: Headers | None = None if traceparent is None else [(HEADER, traceparent)]
         return self._produce(batch, self._deliveries, delivery.key, self._encode_delivery(delivery), headers)
 
-    def write_dead_letter(self, batch: Batch, letter: DeadLetter) -> bool:
+    def write_dead_letter(self, batch: Batch, dead_letter: DeadLetter) -> bool:
         """Hand a dead letter to the producer; False if its queue is full: poll, then try again.
 
         Raises:
             RecordTooLargeError: it was not taken.
             ProduceFailedError: the producer has failed.
         """
-        key = None if letter.client is None else b"%d" % letter.client
-        return self._produce(batch, self._dead_letters, key, self._encode_dead_letter(letter), None)
+        key = None if dead_letter.client is None else b"%d" % dead_letter.client
+        return self._produce(batch, self._dead_letters, key, self._encode_dead_letter(dead_letter), None)
 
     def poll(self, timeout_s: float) -> None:
         """Take the reports that have come in, and settle what is complete."""
@@ -129,23 +129,23 @@ class DeliveryWriter:
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until every report is in; False if some are not, at the deadline or because one failed."""
-        ends = time.monotonic() + timeout_s
-        while self.outstanding and not self.failed and (left := ends - time.monotonic()) > 0:
-            self.poll(min(left, 0.1))
+        deadline = Deadline.after(timeout_s)
+        while self.outstanding and not self.failed and not deadline.over:
+            self.poll(min(deadline.remaining_s, 0.1))
         self._pipeline.settle()
         return not self.outstanding
 
-    def failures(self) -> tuple[str, Blamed]:
-        """After a failed report: stop the producer, and say what is to blame: why, and which records."""
+    def failures(self) -> tuple[str, RejectedRecords]:
+        """After a failed report: stop the producer, and say why it failed, and which records were rejected."""
         self._give_up()
         failures = self._pipeline.failures
-        first = next((error for error, _ in failures if error.code() in _BLAMES), self._fatal or failures[0][0])
-        blamed: Blamed = {}
+        first = next((error for error, _ in failures if error.code() in _REJECTS), self._fatal or failures[0][0])
+        rejected: RejectedRecords = {}
         for error, message in failures:
-            if error.code() in _BLAMES:
+            if error.code() in _REJECTS:
                 topic, partition, offset = self._source(message)
-                blamed.setdefault((topic, partition), []).append(offset)
-        return f"{first.str()} ({first.name()})", blamed
+                rejected.setdefault((topic, partition), []).append(offset)
+        return f"{first.str()} ({first.name()})", rejected
 
     def close(self) -> None:
         """Drop what was not sent. Drain first; what is dropped here was not committed and will be routed again."""
@@ -154,8 +154,8 @@ class DeliveryWriter:
     def _give_up(self) -> None:
         """Throw away what is queued or in flight, and take the reports of that. A failed producer refuses to flush."""
         self._producer.purge()
-        ends = time.monotonic() + _COLLECT_FAILURES_S
-        while len(self._producer) and time.monotonic() < ends:
+        deadline = Deadline.after(_COLLECT_FAILURES_S)
+        while len(self._producer) and not deadline.over:
             self.poll(_TURN_S)
 
     def _produce(self, batch: Batch, topic: str, key: bytes | None, value: bytes, headers: Headers | None) -> bool:
@@ -177,8 +177,8 @@ class DeliveryWriter:
         if message.topic() == self._deliveries:
             delivery = _read_delivery(message.value())
             return delivery.source_topic, delivery.source_partition, delivery.source_offset
-        letter = _read_dead_letter(message.value())
-        return letter.topic, letter.partition, letter.offset
+        dead_letter = _read_dead_letter(message.value())
+        return dead_letter.topic, dead_letter.partition, dead_letter.offset
 
 
 # What this process wrote, it wrote with its own schemas.

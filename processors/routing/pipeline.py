@@ -59,5 +59,5 @@ class Pipeline:
         """Move the done offsets over every complete batch that has no incomplete one before it."""
         batches = self._batches
         while batches and batches[0].sealed and not batches[0].pending:
-            for part, next_offset in batches.popleft().positions.items():
-                part.done_offset = next_offset
+            for source, next_offset in batches.popleft().positions.items():
+                source.done_offset = next_offset

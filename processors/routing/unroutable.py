@@ -12,15 +12,15 @@ from .assignment import SourcePartition
 
 
 def dead_letter_of(
-    part: SourcePartition, message: Message, *, reason: DeadLetterReason, detail: str, now_ms: int
+    source: SourcePartition, message: Message, *, reason: DeadLetterReason, detail: str, now_ms: int
 ) -> DeadLetter:
     """The whole record with its position and the reason."""
     key = message.key()
     return DeadLetter(
         reason=reason,
         detail=detail,
-        topic=part.topic,
-        partition=part.partition,
+        topic=source.topic,
+        partition=source.partition,
         offset=message.offset() or 0,
         record_key=key,
         record_value=message.value(),
@@ -32,6 +32,6 @@ def dead_letter_of(
 
 
 def _client_of(key: bytes | None) -> ClientId | None:
-    """The client, as far as the key tells: `client|concept id`."""
+    """The client, where the key names it: `client|concept id`."""
     client = long_of((key or b"").partition(b"|")[0])
     return None if client is None else ClientId(client)

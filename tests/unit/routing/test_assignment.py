@@ -40,8 +40,8 @@ def note(table_topic_id: str | None = HERE, table_offset: int = 0, source_topic_
         table_topic_id=table_topic_id,
         table_offset=table_offset,
         source_topic_id=source_topic_id,
-        suspects=(100, 120),
-        convicts={100: 2, 205: 3},
+        rejected=(100, 120),
+        rejections={100: 2, 205: 3},
     )
 
 
@@ -87,36 +87,36 @@ def test_a_row_that_cannot_be_read_stops_routing() -> None:
     assert not part.may_route(table, HERE)
 
 
-def test_suspects_are_inherited_from_the_same_topic_only() -> None:
+def test_rejected_records_are_inherited_from_the_same_topic_only() -> None:
     part = source()
     part.inherit(note(source_topic_id="another"), HERE)
-    assert (part.suspects, part.convicts) == (None, {})
+    assert (part.rejected, part.rejections) == (None, {})
     part.inherit(note(), HERE)
-    assert [part.blamed(offset) for offset in (99, 100, 101, 120, 121, 205)] == [0, 2, 1, 1, 0, 3]
+    assert [part.rejections_of(offset) for offset in (99, 100, 101, 120, 121, 205)] == [0, 2, 1, 1, 0, 3]
 
 
-def test_suspects_below_the_commit_are_forgotten() -> None:
+def test_rejected_records_below_the_commit_are_forgotten() -> None:
     part = source()
     part.inherit(note(), HERE)
     part.done_offset = 101
     kept = CommitNote(
-        table_topic_id=HERE, table_offset=7, source_topic_id="source-id", suspects=(100, 120), convicts={205: 3}
+        table_topic_id=HERE, table_offset=7, source_topic_id="source-id", rejected=(100, 120), rejections={205: 3}
     )
     assert part.note(table_at(7), HERE) == kept
     part.done_offset = 121
-    assert part.note(table_at(7), HERE) == replace(kept, suspects=None)
+    assert part.note(table_at(7), HERE) == replace(kept, rejected=None)
 
 
-def test_a_refused_request_makes_suspects_and_a_suspect_that_is_refused_is_to_blame() -> None:
+def test_a_rejected_request_rejects_all_of_it_and_a_record_that_is_rejected_alone_is_the_cause() -> None:
     part = source()
-    part.blame([110, 104, 107])
-    assert [part.blamed(offset) for offset in (103, 104, 105, 107, 110, 111)] == [0, 1, 1, 1, 1, 0]
-    part.blame([107])
-    assert [part.blamed(offset) for offset in (104, 107)] == [1, 2]
-    part.blame([107])
-    assert part.blamed(107) == 3
-    part.blame([130])
-    assert part.suspects == (104, 130)
+    part.note_rejections([110, 104, 107])
+    assert [part.rejections_of(offset) for offset in (103, 104, 105, 107, 110, 111)] == [0, 1, 1, 1, 1, 0]
+    part.note_rejections([107])
+    assert [part.rejections_of(offset) for offset in (104, 107)] == [1, 2]
+    part.note_rejections([107])
+    assert part.rejections_of(107) == 3
+    part.note_rejections([130])
+    assert part.rejected == (104, 130)
     part.done_offset = 140
-    part.blame([150])
-    assert part.suspects == (150, 150)
+    part.note_rejections([150])
+    assert part.rejected == (150, 150)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookstream.processors.routing.commit_note import MAX_CONVICTS, CommitNote
+from hookstream.processors.routing.commit_note import MAX_REJECTIONS, CommitNote
 
 OFFSETS = st.integers(0, 2**63 - 1)
 IDS = st.none() | st.text(alphabet="abcXYZ019-_", min_size=22, max_size=22)
@@ -18,8 +18,8 @@ IDS = st.none() | st.text(alphabet="abcXYZ019-_", min_size=22, max_size=22)
         table_topic_id=IDS,
         table_offset=OFFSETS,
         source_topic_id=IDS,
-        suspects=st.none() | st.tuples(OFFSETS, OFFSETS),
-        convicts=st.dictionaries(OFFSETS, st.integers(1, 9), max_size=MAX_CONVICTS),
+        rejected=st.none() | st.tuples(OFFSETS, OFFSETS),
+        rejections=st.dictionaries(OFFSETS, st.integers(1, 9), max_size=MAX_REJECTIONS),
     )
 )
 def test_a_note_comes_back_and_fits_into_a_commit(note: CommitNote) -> None:
@@ -28,11 +28,13 @@ def test_a_note_comes_back_and_fits_into_a_commit(note: CommitNote) -> None:
     assert len(note.encode()) < 4095
 
 
-def test_of_too_many_convicts_the_lowest_are_kept() -> None:
-    note = CommitNote(table_topic_id=None, table_offset=1, source_topic_id=None, convicts=dict.fromkeys(range(500), 2))
+def test_of_too_many_rejections_the_lowest_are_kept() -> None:
+    note = CommitNote(
+        table_topic_id=None, table_offset=1, source_topic_id=None, rejections=dict.fromkeys(range(500), 2)
+    )
     read = CommitNote.decode(note.encode())
     assert read is not None
-    assert sorted(read.convicts) == list(range(MAX_CONVICTS))
+    assert sorted(read.rejections) == list(range(MAX_REJECTIONS))
 
 
 @pytest.mark.parametrize(

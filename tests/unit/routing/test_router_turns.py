@@ -13,12 +13,14 @@ from hookstream.processors.errors import ProduceFailedError, StoppedError
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
+from hookstream.processors.routing import event_routing
 from hookstream.processors.routing import router as module
 from hookstream.processors.routing import source as source_module
 from hookstream.processors.routing.commit_note import CommitNote
 from hookstream.processors.routing.delivery_writer import RecordTooLargeError
 from hookstream.processors.routing.pipeline import Batch, Pipeline
 from hookstream.processors.routing.router import Router, RouterConfig
+from hookstream.processors.routing.source import Source
 from hookstream.processors.tables import compacted_topic_reader
 from hookstream.producers.errors import (
     NotRegisteredError,
@@ -189,6 +191,12 @@ class World:
             record(value, topic=TOPIC, partition=partition, offset=offset, key=b"9999|1") for offset in offsets
         ]
 
+    @property
+    def source(self) -> Source:
+        """What the router owns."""
+        assert self.router._source is not None
+        return self.router._source
+
     def sources(self) -> list[int]:
         """Source offsets of everything that was written."""
         return [each.source_offset if isinstance(each, Delivery) else each.offset for each in self.writer.written]
@@ -203,8 +211,6 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(source_module, "make_consumer", group.made)
     monkeypatch.setattr(compacted_topic_reader, "make_consumer", lambda _config: rows)
     monkeypatch.setattr(module, "DeliveryWriter", writer)
-    monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(source_module, "time", clock)
 
     def wait(seconds: float) -> bool:
         slept.append(seconds)
@@ -221,6 +227,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         health=Health(),
         metrics=Metrics(),
         now_ms=lambda: 1,
+        monotonic_s=clock.monotonic,
     )
     return World(router, group, writer, registry, rows, clock, stop, slept)
 
@@ -297,7 +304,7 @@ def test_nothing_is_committed_before_its_report_is_in(world: World) -> None:
     assert world.group.asked("commit")[-1] == {P0: 1}
 
 
-def test_the_first_failed_report_ends_the_router_after_the_blame_was_noted(world: World) -> None:
+def test_the_first_failed_report_ends_the_router_after_the_rejection_was_noted(world: World) -> None:
     world.start()
     world.writer.at_once = False
     world.put(5)
@@ -313,14 +320,14 @@ def test_the_first_failed_report_ends_the_router_after_the_blame_was_noted(world
     world.group.commit = commit  # type: ignore[method-assign,assignment]
     with pytest.raises(ProduceFailedError):
         world.router.run_once(0)
-    assert [note.suspects for note in commits if note is not None] == [(5, 5)]
+    assert [note.rejected for note in commits if note is not None] == [(5, 5)]
     assert world.group.asked("commit")[-1] == {P0: 0}
 
 
-def test_a_suspect_is_routed_alone(world: World) -> None:
+def test_a_rejected_record_is_routed_alone(world: World) -> None:
     world.group.stored[P0] = (
         3,
-        CommitNote(table_topic_id=None, table_offset=0, source_topic_id=None, suspects=(5, 5)).encode(),
+        CommitNote(table_topic_id=None, table_offset=0, source_topic_id=None, rejected=(5, 5)).encode(),
     )
     world.start()
     world.writer.at_once = False
@@ -344,7 +351,7 @@ def test_a_suspect_is_routed_alone(world: World) -> None:
 
 
 def test_what_was_refused_alone_is_a_dead_letter(world: World) -> None:
-    note = CommitNote(table_topic_id=None, table_offset=0, source_topic_id=None, convicts={5: 2, 6: 3})
+    note = CommitNote(table_topic_id=None, table_offset=0, source_topic_id=None, rejections={5: 2, 6: 3})
     world.group.stored[P0] = (5, note.encode())
     world.start()
     for offset in (5, 6):
@@ -390,7 +397,7 @@ def test_a_full_queue_is_waited_for_in_order_and_the_group_served(world: World) 
 def test_a_broker_that_acknowledges_nothing_stops_reading_and_is_told(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_MAX_OUTSTANDING", 2)
+    monkeypatch.setattr(event_routing, "_MAX_OUTSTANDING", 2)
     world.start()
     world.writer.at_once = False
     for offset in (0, 1):
@@ -413,7 +420,7 @@ def test_a_broker_that_acknowledges_nothing_stops_reading_and_is_told(
 
 def test_what_is_left_of_a_batch_is_not_routed_once_its_partition_is_gone(world: World) -> None:
     world.start(P0, P1)
-    part = world.router._source.parts[P0]
+    part = world.source.partitions[P0]
     consume = world.group.consume
     world.group.consume = lambda count, wait: [message for _ in range(3) for message in consume(count, wait)]  # type: ignore[method-assign,assignment]
     world.registry.errors.append(RegistryUnavailableError("no answer"))

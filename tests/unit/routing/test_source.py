@@ -11,6 +11,7 @@ from hookstream.processors.errors import ExpiredRecordsError, KafkaRefusedError,
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import StopSignal
 from hookstream.processors.routing import source as module
+from hookstream.processors.routing import source_start
 from hookstream.processors.routing.commit_note import CommitNote
 from hookstream.processors.routing.source import Source
 from hookstream.processors.tables.subscription_table import SubscriptionTable
@@ -64,7 +65,7 @@ class World:
 
     def done(self, place: tuple[str, int], offset: int) -> None:
         """Let everything below an offset be acknowledged."""
-        part = self.source.parts[place]
+        part = self.source.partitions[place]
         part.next_offset = part.done_offset = offset
 
     def offsets(self) -> list[int]:
@@ -80,13 +81,12 @@ def refuse(_data: bytes | None) -> Event:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     group, reader, table, clock, stop = GroupConsumer(), Reader(), SubscriptionTable(), Clock(), StopSignal()
     monkeypatch.setattr(module, "make_consumer", group.made)
-    monkeypatch.setattr(module, "topic_ids", lambda _kafka, names: dict.fromkeys(names, "source-id"))
-    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(source_start, "topic_ids", lambda _kafka, names: dict.fromkeys(names, "source-id"))
     made: list[World] = []
 
     def drain() -> None:
         made[0].drained.append(len(group.asked("commit")))
-        for part in made[0].source.parts.values():
+        for part in made[0].source.partitions.values():
             part.done_offset = part.next_offset
 
     source = Source(
@@ -97,8 +97,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         reader=reader,  # type: ignore[arg-type]
         drain=drain,
         stop=stop,
+        monotonic_s=clock.monotonic,
     )
-    source.open()
     made.append(World(source, group, table, reader, clock, stop))
     return made[0]
 
@@ -148,7 +148,7 @@ def test_nothing_is_committed_of_a_partition_that_waits_for_the_table(world: Wor
     world.reader.ends_at = 8
     world.group.assign(P0)
     world.source.commit_if_due()
-    assert world.source.commit_now(world.source.parts.values())
+    assert world.source.commit_now(world.source.partitions.values())
     assert world.group.asked("commit") == []
 
 
@@ -198,7 +198,7 @@ def test_the_broker_is_asked_until_it_answers_and_nothing_is_read_before(
     monkeypatch.undo()
     with pytest.raises(StoppedError):
         world.group.assign(P1)
-    assert P1 not in world.source.parts
+    assert P1 not in world.source.partitions
 
 
 def test_a_topic_that_was_re_created_is_read_from_its_first_record(world: World) -> None:
@@ -339,23 +339,23 @@ def test_an_answer_to_a_commit_says_nothing_of_a_later_assignment(world: World) 
     world.group.lose(P0)
     world.group.assign(P0)
     world.group.answer()
-    assert world.source.parts[P0].committed_offset == -1
+    assert world.source.partitions[P0].committed_offset == -1
 
 
 def test_what_is_under_way_is_finished_and_committed_before_a_partition_is_given_away(world: World) -> None:
     world.group.assign(P0, P1)
-    part = world.source.parts[P0]
+    part = world.source.partitions[P0]
     part.next_offset = 12  # read, and not acknowledged yet
     world.group.revoke(P0)
     assert world.drained == [0], "drained before anything was committed"
     assert world.group.asked("commit") == [{P0: 12}]
     assert part.gone
-    assert list(world.source.parts) == [P1]
+    assert list(world.source.partitions) == [P1]
 
 
 def test_of_a_lost_partition_nothing_is_committed(world: World) -> None:
     world.group.assign(P0)
-    part = world.source.parts[P0]
+    part = world.source.partitions[P0]
     world.done(P0, 5)
     world.group.lose(P0)
     world.source.commit_if_due()
@@ -368,4 +368,4 @@ def test_a_commit_at_the_end_that_fails_is_told_and_not_raised(world: World) -> 
     world.group.assign(P0)
     world.done(P0, 5)
     world.group.refusals.append(KafkaError(KafkaError._TIMED_OUT))
-    assert not world.source.commit_now(world.source.parts.values())
+    assert not world.source.commit_now(world.source.partitions.values())

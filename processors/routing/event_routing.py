@@ -1,0 +1,299 @@
+"""Joins events with hooks: reads `events.*`, looks each event up in the table, writes deliveries to `deliveries`.
+
+Safety depends on this order; the numbers are repeated where it happens.
+
+1. The table is read to the end that the topic had at assignment, and at least to where the predecessor had read it,
+   before the first record of a partition is routed: "no hook" has to mean that none wants it, not "not read yet".
+2. Every delivery is produced in the order of its partition, by one idempotent producer without a time-out. Under a
+   time-out a record behind a failed one succeeds, and order and deliveries are lost.
+3. An offset is committed only when the reports of everything below it are in.
+4. The first failed report ends the process. It starts again from the committed offset, and what it repeats carries
+   the same delivery ids: duplicates stand behind their originals, so first deliveries stay in order.
+
+A failed report may reject the record itself (its size, its form). Its offset goes into the commit's metadata before the
+process ends, with a count: rejected once, it is produced again alone, since the broker refuses whole batches; twice, it
+is dead-lettered; three times, so was the dead letter, and only its position is written.
+
+One thread. Kafka's callbacks run inside the calls made here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from confluent_kafka import Message
+
+from hookstream.processors.deadline import Deadline
+from hookstream.processors.errors import ProduceFailedError, StoppedError
+from hookstream.processors.lifecycle import Health, StopSignal, until_available
+from hookstream.processors.metrics import Metrics
+from hookstream.processors.tables.subscription_table import Route, SubscriptionTable
+from hookstream.producers.errors import RegistryError, RegistryRefusedError, RegistryUnavailableError
+from hookstream.schemas.delivery import DeadLetterReason
+from hookstream.schemas.errors import UndecodableError
+from hookstream.schemas.event import Event
+from hookstream.schemas.trace_context import find
+
+from .assignment import SourcePartition
+from .delivery_of import delivery_of
+from .delivery_writer import DeliveryWriter, RecordTooLargeError
+from .pipeline import Batch
+from .source import Source, Taken
+from .unroutable import dead_letter_of
+
+# Reports awaited at most: with that many the broker, not this process, is what is slow.
+_MAX_OUTSTANDING = 20_000
+# The group is served without reading when something else has been waited for this long.
+_SERVE_GROUP_AFTER_S = 1.0
+_TURN_S = 0.05
+_REPORT_WITHIN_S = 1.0
+# How often a record was rejected: it may have been another of the request, or it was this one.
+_AMONG_OTHERS, _ALONE = 1, 2
+
+log = structlog.get_logger("hookstream.router")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingDeps:
+    """What events are routed with. `tracing`: see `RouterConfig`."""
+
+    table: SubscriptionTable
+    source: Source
+    writer: DeliveryWriter
+    stop: StopSignal
+    health: Health
+    metrics: Metrics
+    now_ms: Callable[[], int]
+    monotonic_s: Callable[[], float]
+    drain_timeout_s: float
+    tracing: bool
+
+
+class EventRouting:
+    """Routes what its source gives, from joining the group to leaving it."""
+
+    def __init__(self, deps: RoutingDeps) -> None:
+        """The source has joined its group, and the table is read to the end that it had before."""
+        self._table = deps.table
+        self._source = deps.source
+        self._writer = deps.writer
+        self._stop = deps.stop
+        self._health = deps.health
+        self._metrics = deps.metrics
+        self._now_ms = deps.now_ms
+        self._monotonic_s = deps.monotonic_s
+        self._drain_timeout_s = deps.drain_timeout_s
+        self._tracing = deps.tracing
+
+    def run_once(self, timeout_s: float) -> int:
+        """Do one turn, waiting at most `timeout_s` for something to do; give the number of records routed.
+
+        Raises:
+            ProduceFailedError: a report failed; the process has to start again.
+            StoppedError: asked to stop in the middle of a wait; `finish` as usual.
+            ProcessorError: what Kafka refuses for good.
+        """
+        self._check_reports()
+        self._wait_until(lambda: self._writer.outstanding < _MAX_OUTSTANDING, "kafka", "does not acknowledge records")
+        taken = self._source.take(timeout_s)
+        if taken:
+            self._route(taken)
+        self._check_reports()
+        self._source.commit_if_due()  # (3)
+        self._report_health()
+        return len(taken)
+
+    def finish(self) -> None:
+        """Wait for reports and commit. The group is not served inside its own `close`, so it is done before."""
+        writer = self._writer
+        self._source.stalled = True
+        deadline = Deadline.after(self._drain_timeout_s, self._monotonic_s)
+        while writer.outstanding and not writer.failed and not deadline.over:
+            writer.poll(_TURN_S)
+            self._source.keep_alive()
+        self._source.commit_now(list(self._source.partitions.values()))
+
+    # --- routing ------------------------------------------------------------------------------------------------------
+
+    def _route(self, taken: Taken) -> None:
+        batch = self._writer.open_batch()
+        for source, message in taken:
+            if not source.gone:
+                self._route_one(batch, source, message)
+        batch.sealed = True
+
+    def _route_one(self, batch: Batch, source: SourcePartition, message: Message) -> None:
+        offset = message.offset() or 0
+        rejections = source.rejections_of(offset) if source.rejected is not None or source.rejections else 0
+        if rejections:
+            self._route_rejected(batch, source, message, rejections)
+        else:
+            self._judge(batch, source, message)
+        if not source.gone:
+            source.next_offset = batch.positions[source] = offset + 1
+
+    def _judge(self, batch: Batch, source: SourcePartition, message: Message) -> None:
+        """Write the delivery that a hook wants of the event, or a dead letter, or nothing."""
+        try:
+            event = self._decode(source, message)
+        except UndecodableError as exc:
+            self._dead_letter(batch, source, message, DeadLetterReason.UNDECODABLE, str(exc))
+            return
+        # The name is the record's own: a symbol newer than this process is wanted where a hook wants it.
+        route = self._table.route(event.client, event.name)
+        if route is None:
+            self._metrics.routed["unwanted"] += 1
+            return
+        try:
+            self._deliver(batch, source, message, event, route)
+        except RecordTooLargeError as exc:
+            self._dead_letter(batch, source, message, DeadLetterReason.TOO_LARGE, str(exc))
+
+    def _deliver(self, batch: Batch, source: SourcePartition, message: Message, event: Event, route: Route) -> None:
+        delivery = delivery_of(
+            event,
+            route,
+            topic=source.topic,
+            partition=source.partition,
+            offset=message.offset() or 0,
+            arrived_ms=message.timestamp()[1],
+        )
+        traceparent = find(message.headers()) if self._tracing else None
+        self._write(lambda: self._writer.write(batch, delivery, traceparent))  # (2)
+        self._metrics.routed["routed"] += 1
+
+    def _route_rejected(self, batch: Batch, source: SourcePartition, message: Message, rejections: int) -> None:
+        """Take a record that the broker rejected before: alone, so that nothing else can be rejected with it."""
+        self._await_reports()
+        if rejections <= _AMONG_OTHERS:
+            self._judge(batch, source, message)
+        else:
+            detail = "the broker refuses its delivery"
+            whole = rejections <= _ALONE
+            self._dead_letter(batch, source, message, DeadLetterReason.TOO_LARGE, detail, whole=whole)
+        self._await_reports()
+
+    def _dead_letter(  # the record, and why
+        self,
+        batch: Batch,
+        source: SourcePartition,
+        message: Message,
+        reason: DeadLetterReason,
+        detail: str,
+        *,
+        whole: bool = True,
+    ) -> None:
+        """Write a dead letter; where even that is too large, one with the position alone."""
+        dead_letter = dead_letter_of(source, message, reason=reason, detail=detail, now_ms=self._now_ms())
+        try:
+            final = dead_letter if whole else dead_letter.without_payload()
+            self._write(lambda: self._writer.write_dead_letter(batch, final))
+        except RecordTooLargeError:
+            self._write(lambda: self._writer.write_dead_letter(batch, dead_letter.without_payload()))
+        self._metrics.routed["dead-lettered"] += 1
+        self._metrics.dead_letters[reason] += 1
+        log.error(
+            "a record was dead-lettered",
+            reason=reason.value,
+            detail=detail,
+            topic=source.topic,
+            partition=source.partition,
+            offset=dead_letter.offset,
+        )
+
+    def _decode(self, source: SourcePartition, message: Message) -> Event:
+        """Decode an event; a registry that does not answer makes no record undecodable, so it is waited for."""
+        try:
+            return source.decode(message.value())
+        except UndecodableError:  # an unknown schema id is one, and a RegistryError too
+            raise
+        except RegistryError:
+            try:
+                return until_available(
+                    "schema registry",
+                    lambda: source.decode(message.value()),
+                    stop=self._stop,
+                    health=self._health,
+                    retriable=(RegistryUnavailableError, RegistryRefusedError),
+                    sleep=self._serve_group,
+                )
+            finally:
+                self._source.stalled = False
+
+    # --- waiting ------------------------------------------------------------------------------------------------------
+
+    def _write(self, write: Callable[[], bool]) -> None:
+        """Write, waiting while the producer's queue is full."""
+        try:
+            while not write():
+                # Its queue is bounded in bytes too: with large records it is full long before so many are outstanding.
+                before = max(1, self._writer.outstanding)
+                self._wait_until(lambda: self._writer.outstanding < before, "kafka", "takes no more records")  # noqa: B023 - called at once
+        except ProduceFailedError:
+            self._writer.poll(_REPORT_WITHIN_S)  # the report that says why
+            self._check_reports()
+            raise
+
+    def _await_reports(self) -> None:
+        self._wait_until(lambda: self._writer.outstanding == 0, "kafka", "does not acknowledge records")
+
+    def _wait_until(self, condition: Callable[[], bool], component: str, reason: str) -> None:
+        """Wait for reports; what takes long is shown by `/readyz`, and the group is served meanwhile."""
+        if condition():
+            return
+        served_until = Deadline.after(_SERVE_GROUP_AFTER_S, self._monotonic_s)
+        while not condition():
+            if not served_until.over:
+                self._writer.poll(_TURN_S)
+                self._check_reports()
+                self._check_stop()
+            else:
+                self._health.down(component, reason)
+                self._serve_group(_TURN_S)
+        if self._source.stalled:
+            self._source.stalled = False
+            self._health.up(component)
+
+    def _serve_group(self, seconds: float) -> None:
+        """Keep the membership and take reports, for so long, without reading."""
+        self._source.stalled = True
+        deadline = Deadline.after(seconds, self._monotonic_s)
+        while not deadline.over:
+            self._check_stop()
+            self._writer.poll(min(deadline.remaining_s, _TURN_S))
+            self._check_reports()
+            self._source.keep_alive()
+            self._source.commit_if_due()
+
+    def _check_stop(self) -> None:
+        if self._stop.asked:
+            message = "asked to stop in the middle of a batch"
+            raise StoppedError(message)
+
+    def _check_reports(self) -> None:
+        """Take reports; the first failed one ends the process (4), after the records that were rejected were noted."""
+        self._writer.poll(0)
+        if not self._writer.failed:
+            return
+        reason, rejected = self._writer.failures()
+        owned = self._source.partitions
+        sources = [owned[key] for key in rejected if key in owned]
+        for source in sources:
+            source.note_rejections(rejected[source.key])
+        noted = self._source.commit_now(sources)
+        count = sum(map(len, rejected.values()))
+        log.error("a record was not acknowledged", reason=reason, rejected=count, noted=noted)
+        message = f"a record was not acknowledged: {reason}; the router has to start again from its committed offsets"
+        raise ProduceFailedError(message)
+
+    def _report_health(self) -> None:
+        self._metrics.expired_of["router"] = self._source.expired
+        self._metrics.table_offset_of["router"] = self._table.offset
+        if self._table.unreadable:
+            self._health.down("table", "holds rows that cannot be read: run `hookstream subscriptions resync`")
+        elif self._source.waiting:
+            self._health.down("table", "not read far enough, or re-created without `hookstream subscriptions resync`")
+        else:
+            self._health.up("table")
