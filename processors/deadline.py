@@ -1,44 +1,17 @@
-"""A moment by which an answer has to be there: made once for a question, and shared by every step of it."""
+"""The deadline of a question to Kafka, which is an error of Kafka's when it is over."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic
-from typing import Self
+
+from hookstream.producers.deadline import Deadline as _Deadline
 
 from .errors import KafkaUnavailableError
 
 
 @dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(_Deadline):
     """A point in monotonic time, and the clock that it is read on."""
-
-    ends_s: float
-    monotonic_s: Callable[[], float] = monotonic
-
-    @classmethod
-    def after(cls, within_s: float, monotonic_s: Callable[[], float] = monotonic) -> Self:
-        """So many seconds from now."""
-        return cls(monotonic_s() + within_s, monotonic_s)
-
-    @property
-    def over(self) -> bool:
-        """Whether it has come."""
-        return self.monotonic_s() >= self.ends_s
-
-    def sooner(self, within_s: float) -> Deadline:
-        """This one, or so many seconds from now, whichever comes first."""
-        return Deadline(min(self.ends_s, self.monotonic_s() + within_s), self.monotonic_s)
-
-    def later(self, within_s: float) -> Deadline:
-        """This one, or so many seconds from now, whichever comes last."""
-        return Deadline(max(self.ends_s, self.monotonic_s() + within_s), self.monotonic_s)
-
-    @property
-    def remaining_s(self) -> float:
-        """What is left, at least 0."""
-        return max(0.0, self.ends_s - self.monotonic_s())
 
     def left_s(self, most: float, doing: str) -> float:
         """How long one step may take: what is left, and at most that.
@@ -46,7 +19,7 @@ class Deadline:
         Raises:
             KafkaUnavailableError: nothing is left; `doing` starts the message.
         """
-        left = self.ends_s - self.monotonic_s()
+        left = self.remaining_s
         if left <= 0:
             raise KafkaUnavailableError(f"{doing}: not done in time")
         return min(left, most)

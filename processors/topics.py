@@ -13,6 +13,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
+from hookstream.processors.deadline import Deadline
 from hookstream.producers.errors import NotRegisteredError
 from hookstream.producers.registry import COMPATIBILITY, SchemaRegistry
 from hookstream.schemas.catalogue import Catalogue
@@ -207,14 +208,14 @@ def _configs(admin: AdminClient, names: Iterable[str]) -> dict[str, dict[str, st
 
 def _wait_visible(admin: AdminClient, specs: Iterable[TopicSpec], sleep: Callable[[float], None]) -> None:
     """Wait until every topic has a leader for each partition, so that whoever comes next can use it."""
-    ends = time.monotonic() + _VISIBLE_WITHIN_S
+    deadline = Deadline.after(_VISIBLE_WITHIN_S)
     missing = {spec.name for spec in specs}
     while missing:
         with translated("cannot list topics"):
             topics = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
         ready = {n for n, t in topics.items() if t.error is None and all(p.leader >= 0 for p in t.partitions.values())}
         missing -= ready
-        if missing and time.monotonic() >= ends:
+        if missing and deadline.over:
             message = f"topics without leaders after {_VISIBLE_WITHIN_S:.0f} s: {', '.join(sorted(missing))}"
             raise KafkaUnavailableError(message)
         if missing:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from types import TracebackType
@@ -18,6 +17,7 @@ from hookstream.schemas.trace_context import HEADER
 
 from . import cloud_events
 from .config import ProducerConfig
+from .deadline import Deadline
 from .errors import (
     DeliveryFailedError,
     FlushTimeoutError,
@@ -142,10 +142,10 @@ class EventProducer:
         Raises:
             FlushTimeoutError: some had not, in time.
         """
-        ends = time.monotonic() + deadline_s
+        deadline = Deadline.after(deadline_s)
         self._kafka.flush(deadline_s)
         with self._settled:
-            if not self._settled.wait_for(lambda: self._unsettled == 0, max(0.0, ends - time.monotonic())):
+            if not self._settled.wait_for(lambda: self._unsettled == 0, deadline.remaining_s):
                 msg = f"{self._unsettled} events unacknowledged after {deadline_s:g} s"
                 raise FlushTimeoutError(msg)
 
@@ -202,12 +202,12 @@ class EventProducer:
         headers: cloud_events.Headers,
         report: Callable[[KafkaError | None, Message], None],
     ) -> None:
-        ends = time.monotonic() + self._config.queue_deadline_s
+        deadline = Deadline.after(self._config.queue_deadline_s)
         while True:
             try:
                 self._kafka.produce(topic, value, key, on_delivery=report, headers=headers)
             except BufferError as exc:
-                if time.monotonic() >= ends:
+                if deadline.over:
                     msg = f"the queue of {self._config.queue_messages} events stayed full"
                     raise QueueFullError(msg) from exc
                 self._kafka.poll(_FULL_QUEUE_WAIT_S)

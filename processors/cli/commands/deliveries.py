@@ -11,6 +11,7 @@ import typer
 from hookstream.processors.cli.console import CommandError, Json, note, say, say_json, say_table, shown_time
 from hookstream.processors.cli.open_api import open_api
 from hookstream.processors.cli.times import WANTED, parse_time
+from hookstream.processors.deadline import Deadline
 
 if TYPE_CHECKING:
     from hookstream.processors.cli.api_client import ApiClient
@@ -153,8 +154,8 @@ def _attempts(
 
 
 def _first_attempt(api: ApiClient, delivery_id: str, wait_s: float) -> dict[str, Any] | None:
-    ends_s = time.monotonic() + wait_s
-    while time.monotonic() < ends_s:
+    deadline = Deadline.after(wait_s)
+    while not deadline.over:
         time.sleep(_LOOK_S)
         attempts: list[dict[str, Any]] = api.get(f"/deliveries/{delivery_id}")["attempts"]
         if attempts:

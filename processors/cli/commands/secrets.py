@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hookstream.processors.cli.console import DEFAULT_WAIT_S, Json, Wait, note, say, say_json
+from hookstream.processors.deadline import Deadline
 
 app = typer.Typer(help="Rotate the master key that hooks' secrets are sealed with; works on the database directly.")
 
@@ -49,8 +50,8 @@ def rotate(
                 report = reseal_all(sessions, box, actor=actor(), now_ms=_now_ms, tell=tell)
         counts = count_sealed(sessions, box)
         unpublished = count_unpublished(sessions)
-        ends = time.monotonic() + wait_s
-        while unpublished and not dry_run and time.monotonic() < ends:
+        deadline = Deadline.after(wait_s)
+        while unpublished and not dry_run and not deadline.over:
             time.sleep(_LOOK_EVERY_S)
             unpublished = count_unpublished(sessions)
     if as_json:

@@ -14,6 +14,7 @@ import typer
 
 from hookstream.processors.cli.console import CommandError, Json, note, say, say_json, shown_time
 from hookstream.processors.cli.open_api import open_api
+from hookstream.processors.deadline import Deadline
 
 if TYPE_CHECKING:
     from hookstream.processors.cli.api_client import ApiClient
@@ -171,9 +172,9 @@ def _count(owed: Mapping[str, Any]) -> str:
 
 def _published(api: ApiClient, wanted: dict[str, Any]) -> dict[str, Any]:
     """Wait until Kafka has these settings, or later ones of the endpoint."""
-    ends = time.monotonic() + _PUBLISHED_WITHIN_S
+    deadline = Deadline.after(_PUBLISHED_WITHIN_S)
     while not wanted["published"]:
-        if time.monotonic() >= ends:
+        if deadline.over:
             note("Kafka does not have it yet: the API keeps it and goes on trying; see its /readyz")
             return wanted
         time.sleep(_LOOK_EVERY_S)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +11,7 @@ import structlog
 
 from hookstream.processors import logs
 from hookstream.processors.cli.console import CommandError
+from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import StoppedError
 from hookstream.processors.last_answers import LastAnswers, Part
 from hookstream.processors.lifecycle import Health, StopSignal
@@ -150,9 +150,9 @@ class Crew:
             BaseException: what the first one failed with.
             CommandError: somebody has not ended in time.
         """
-        ends = time.monotonic() + timeout_s
+        deadline = Deadline.after(timeout_s)
         for thread in self._threads:
-            thread.join(max(0.0, ends - time.monotonic()))
+            thread.join(deadline.remaining_s)
         if self._failures:
             raise self._failures[0]
         late = [thread.name for thread in self._threads if thread.is_alive()]

@@ -17,6 +17,7 @@ from hookstream.processors.cli.console import CommandError, as_cell
 from hookstream.processors.cli.parts import event_producer
 from hookstream.processors.cli.roles.api import now_ms
 from hookstream.processors.cli.roles.process import listen
+from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import StoppedError
 from hookstream.processors.lifecycle import StopSignal
 from hookstream.processors.settings import KEY_BYTES, Settings
@@ -171,8 +172,8 @@ def publish_all(sink: EventSink, names: Sequence[EventName], judge: Judge, *, st
 
 def _wait(stop: StopSignal, condition: Callable[[], bool], deadline_s: float) -> None:
     """Wait at most so long; what is missing then is the judge's to say."""
-    ends = time.monotonic() + deadline_s
-    while not condition() and time.monotonic() < ends:
+    deadline = Deadline.after(deadline_s)
+    while not condition() and not deadline.over:
         if stop.wait(_LOOK_S):
             raise StoppedError("asked to stop before every delivery had arrived")
 

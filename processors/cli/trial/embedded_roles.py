@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from hookstream.processors.cli.roles.deliver import run_deliver
 from hookstream.processors.cli.roles.process import Crew, Running, url_of
 from hookstream.processors.cli.roles.replayer import run_replayer
 from hookstream.processors.cli.roles.router import run_router
+from hookstream.processors.deadline import Deadline
 from hookstream.processors.delivery.http.target_rules import TargetRules
 from hookstream.processors.errors import StoppedError
 from hookstream.processors.lifecycle import Health, StopSignal
@@ -56,12 +56,12 @@ class Embedded:
             StoppedError: somebody asked to stop, or a role failed.
             CommandError: it takes too long; the message says what is missing.
         """
-        ends = time.monotonic() + _READY_WITHIN_S
+        deadline = Deadline.after(_READY_WITHIN_S)
         with httpx.Client(base_url=self.api_url, timeout=_READY_WITHIN_S, trust_env=False) as http:
             while (missing := _missing(http)) is not None:
                 if self.stop.wait(_LOOK_S):
                     raise StoppedError("asked to stop before everything was ready")
-                if time.monotonic() >= ends:
+                if deadline.over:
                     message = f"not ready within {_READY_WITHIN_S:.0f} s: {missing}"
                     raise CommandError(message)
 

@@ -19,7 +19,6 @@ it of the same resource stay in the table, all others go on. Whoever becomes the
 from __future__ import annotations
 
 import threading
-import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
@@ -39,6 +38,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import ProcessorError
 from hookstream.producers.errors import DeliveryFailedError, QueueFullError, RegistryError
 from hookstream.producers.outbox import OUTBOX, OutboxRow, event_of, traceparent_of
@@ -126,7 +126,7 @@ class OutboxRelay:
                 rows = connection.execute(_oldest_rows(self._batch_rows)).all()
             if not rows:
                 return Batch()
-            sending = _Sending(self._sink, time.monotonic() + self._report_deadline_s, stop or threading.Event())
+            sending = _Sending(self._sink, Deadline.after(self._report_deadline_s), stop or threading.Event())
             try:
                 sending.send(rows)
             finally:
@@ -175,7 +175,7 @@ class _Sending:
     """One batch on its way: rows by what became of them; what is in neither list is deferred."""
 
     sink: EventSink
-    ends: float
+    deadline: Deadline
     stop: threading.Event
     sent: list[int] = field(default_factory=list)
     parked: dict[int, str] = field(default_factory=dict)
@@ -218,7 +218,7 @@ class _Sending:
                 self._failed(row, exc)
 
     def _acknowledged(self, row: OutboxRow, future: Future[Receipt]) -> bool:
-        while not self.stop.is_set() and time.monotonic() < self.ends:
+        while not self.stop.is_set() and not self.deadline.over:
             try:
                 future.result(_STOP_CHECK_S)
             except TimeoutError:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka.admin import ConfigResource, ResourceType
 
+from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import KafkaUnavailableError
 from hookstream.processors.kafka import (
     REQUEST_TIMEOUT_S,
@@ -234,11 +235,11 @@ class WindowLookup:
     def _first_times(self, consumer: Consumer, places: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
         """When the first record arrived that each of these partitions still has."""
         found: dict[tuple[str, int], int] = {}
-        ends = time.monotonic() + _FIRST_RECORDS_WITHIN_S
+        deadline = Deadline.after(_FIRST_RECORDS_WITHIN_S)
         with translated(_DOING):
             consumer.assign(list(places))
             while len(found) < len(places):
-                if time.monotonic() >= ends:
+                if deadline.over:
                     message = f"{_DOING}: its first records cannot be read"
                     raise KafkaUnavailableError(message)
                 for message_ in consumer.consume(100, _TURN_S):

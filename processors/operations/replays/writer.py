@@ -16,6 +16,7 @@ from typing import NoReturn, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
+from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import KafkaUnavailableError, ProduceFailedError, StoppedError
 from hookstream.processors.kafka import (
     REQUEST_TIMEOUT_S,
@@ -150,7 +151,7 @@ class _Reports:
         self.awaited = records
         self._topic = topic
         self._stop = stop
-        self._ends = None if within_s is None else time.monotonic() + within_s + _REPORT_GRACE_S
+        self._deadline = None if within_s is None else Deadline.after(within_s + _REPORT_GRACE_S)
         self._failure: KafkaError | None = None
 
     def take(self, error: KafkaError | None, _message: Message) -> None:
@@ -172,7 +173,7 @@ class _Reports:
         if self._stop is not None and self._stop.asked:
             message = f"asked to stop before {self._topic} acknowledged"
             raise StoppedError(message)
-        if self._ends is not None and self.awaited and time.monotonic() >= self._ends:
+        if self._deadline is not None and self.awaited and self._deadline.over:
             message = f"{self._topic} did not acknowledge in time"
             raise KafkaUnavailableError(message)
 

@@ -41,3 +41,12 @@ def test_a_part_ends_with_the_whole() -> None:
     deadline = Deadline.after(5.0, clock)
     assert deadline.sooner(2.0).ends_s == 102.0
     assert deadline.sooner(9.0).ends_s == 105.0
+
+
+def test_a_step_may_end_later_than_the_whole_and_nothing_left_is_not_negative() -> None:
+    clock = Clock()
+    deadline = Deadline.after(5.0, clock)
+    assert (deadline.remaining_s, deadline.later(1.0).ends_s) == (5.0, 105.0)
+    clock.now_s = 110.0
+    assert (deadline.remaining_s, deadline.later(1.0).ends_s) == (0.0, 111.0)
+    assert isinstance(deadline.later(1.0), Deadline)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy import create_engine
 
 from hookstream.producers import event_producer as module
 from hookstream.producers.config import ProducerConfig
+from hookstream.producers.deadline import Deadline
 from hookstream.producers.errors import (
     DeliveryFailedError,
     FlushTimeoutError,
@@ -175,7 +177,8 @@ def test_a_full_queue_is_waited_for_and_given_up_at_its_deadline(
     kafka = kafka_of(producer)
     kafka.room = 0
     clock = iter(range(1000))
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    after = partial(Deadline.after, monotonic_s=lambda: float(next(clock)))
+    monkeypatch.setattr(module, "Deadline", SimpleNamespace(after=after))
     with pytest.raises(QueueFullError) as caught:
         producer.produce(EVENT)
     assert caught.value.retriable
