@@ -218,7 +218,7 @@ class Judge(History):
             record is not None
             and record.hook_id == hook.id
             and offset not in cursor.settled
-            and hook.backlogs[stream].owner(record.resource) is cursor
+            and hook.backlogs[stream].cursor_for(record.resource) is cursor
         )
 
     # -- at the end ----------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ class Judge(History):
             for offset, record in enumerate(self.world.logs[LIVE][: owner.position(LIVE)]):
                 if record is None or record.hook_id != hook.id:
                     continue
-                cursor = hook.backlogs[LIVE].owner(record.resource)
+                cursor = hook.backlogs[LIVE].cursor_for(record.resource)
                 if cursor is None or offset < cursor.next or offset in cursor.settled:
                     continue
                 if owner.ledger.standing(record, hook, model.LIVE).value == "send":

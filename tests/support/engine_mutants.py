@@ -91,7 +91,7 @@ MUTANTS = {
         "live reading does not skip what a cursor owes",
         (
             "engine",
-            "(cursor := hook.backlogs[stream_index].owner(delivery.resource)) is not None:",
+            "(cursor := hook.backlogs[stream_index].cursor_for(delivery.resource)) is not None:",
             "(cursor := None) is not None:",
         ),
     ),
@@ -361,7 +361,7 @@ MUTANTS = {
             "probes",
             "        if scan is None or offset < scan or resource in walk.seen:\n",
             (
-                "        owner = hook.backlogs[stream.index].owner(resource)\n"
+                "        owner = hook.backlogs[stream.index].cursor_for(resource)\n"
                 "        if scan is None or owner is None or offset not in owner.buffer or resource in walk.seen:\n"
             ),
         ),
@@ -427,7 +427,7 @@ MUTANTS = {
         (
             "sending",
             (
-                "            and backlog.owner(pending.resource) is None\n"
+                "            and backlog.cursor_for(pending.resource) is None\n"
                 "            and not any(waiting.hook is pending.hook for waiting in lane.windows[LIVE])\n"
             ),
             "",

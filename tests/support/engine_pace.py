@@ -231,7 +231,7 @@ class Pace:
         if start is None:
             return
         end = min(len(self.log), start + _READ_RECORDS)
-        record_type = self._kit.catch_up.OwedRecord
+        record_type = self._kit.catch_up.BacklogRecord
         records = [record_type(offset, self.log[offset].key, self.log[offset]) for offset in range(start, end)]
         self.engine.feed(LIVE, start, end, records)
 

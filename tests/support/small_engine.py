@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hookstream.processors.delivery.engine.catch_up import OwedRecord
+from hookstream.processors.delivery.engine.catch_up import BacklogRecord
 from hookstream.processors.delivery.engine.dispatcher import Dispatcher
 from hookstream.processors.delivery.engine.engine import Engine, StreamStart
 from hookstream.processors.delivery.engine.model import LIVE, REPLAY, Endpoint, Pending, Post, StreamIndex, TrackedHook
@@ -188,10 +188,10 @@ class SmallEngine:
 
     def catch_up(self, stream: StreamIndex = LIVE) -> None:
         """Read what cursors owe, and let those go that have reached live reading."""
-        self.read_owed(stream)
+        self.read_backlog(stream)
         self.wait(self.policy.rejoin_every_s)
 
-    def read_owed(self, stream: StreamIndex = LIVE) -> None:
+    def read_backlog(self, stream: StreamIndex = LIVE) -> None:
         """Read what cursors owe, as far as they want it read now."""
         while (at := self.engine.plan(stream)) is not None:
             self.read_for_cursors(at, stream)
@@ -199,7 +199,7 @@ class SmallEngine:
     def read_for_cursors(self, start: int, stream: StreamIndex = LIVE) -> None:
         """Give the cursors what the log holds from an offset on."""
         log = self.logs[stream]
-        records = [OwedRecord(n, log[n].key, b"%c%d" % (stream, n)) for n in range(start, len(log))]
+        records = [BacklogRecord(n, log[n].key, b"%c%d" % (stream, n)) for n in range(start, len(log))]
         self.engine.feed(stream, start, len(log), records)
 
     def acknowledge(self) -> None:

@@ -17,7 +17,7 @@ from .timers import Timers
 
 
 class Answers:
-    """Takes answers; each counts for what its request was sent under (rule R9)."""
+    """Takes answers; each counts for the row and the endpoint under which its request was sent (rule R9)."""
 
     def __init__(
         self, ledger: Ledger, timers: Timers, isolation: Isolation, probes: Probes, random: Callable[[], float]
@@ -32,7 +32,7 @@ class Answers:
         self._random = random
 
     def answer(self, post: Post, outcome: Outcome, duration_s: float) -> None:
-        """Take the answer of a request that this engine sent; it counts for what it was sent under (rule R9)."""
+        """Take the answer of a request that this engine sent."""
         self._end_request(post)
         pending, endpoint, hook = post.pending, post.endpoint, post.hook
         ledger, client = self._ledger, endpoint.client
@@ -67,7 +67,7 @@ class Answers:
         self._offer_after(post)
 
     def abandon(self, post: Post) -> None:
-        """Forget a request whose answer nobody waits for: its partition was revoked."""
+        """Forget a request whose answer is not waited for: its partition was revoked."""
         self._end_request(post)
 
     def _end_request(self, post: Post) -> None:
@@ -85,7 +85,7 @@ class Answers:
         self._dispatcher.ended()
 
     def _offer_after(self, post: Post) -> None:
-        """Let everything that this request kept waiting have its turn."""
+        """Offer everything that waited for this request."""
         ledger, endpoint, lane, hook = self._ledger, post.endpoint, post.lane, post.hook
         if lane.empty:
             if endpoint.lanes.get(lane.resource) is lane:
@@ -167,10 +167,10 @@ class Answers:
                 ledger.rewind_cursor(cursor)
 
     def _may_wait(self, post: Post, wait_s: float) -> bool:
-        """Whether a lane waits for its retry where it stands: in the window, or behind its hook's cursor.
+        """Whether a lane waits for its retry where it is: in the window, or in the buffer of its hook's cursor.
 
-        There a lane that waits for long, or has many records in the buffer that all lanes of the hook share, gets a
-        cursor of its own. One for each lane that fails would let a flaky endpoint that catches up reach its bound.
+        All lanes of the hook share that buffer, so a lane that waits for long, or has many records there, gets a cursor
+        of its own. If each lane that fails got one, a flaky endpoint that catches up would reach the limit of cursors.
         """
         stream, resource = post.pending.stream, post.pending.resource
         if post.pending.offset in self._ledger.streams[stream].unsettled:

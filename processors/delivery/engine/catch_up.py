@@ -1,4 +1,4 @@
-"""Catch-up: which part of the log to read again for what is pending, and giving what was read to those that want it.
+"""Catch-up: which part of the log to read again for pending deliveries, and who gets what was read.
 
 The worker's reader asks `plan` where to read and gives what it read to `feed`. Cursors that are catching up buffer what
 is pending from them; cursors whose records grow too old give them to the dead letters; the probes of quarantined
@@ -19,7 +19,7 @@ from .probes import Probes
 from .stream import Stream
 
 
-class OwedRecord(NamedTuple):
+class BacklogRecord(NamedTuple):
     """A record as the reader gives it: undecoded, because most are of clients without a backlog."""
 
     offset: int
@@ -58,7 +58,7 @@ class CatchUp:
                 best = (unserved_since, scan)
         return None if best is None else best[1]
 
-    def feed(self, stream: Stream, start: int, end: int, records: Sequence[OwedRecord]) -> None:
+    def feed(self, stream: Stream, start: int, end: int, records: Sequence[BacklogRecord]) -> None:
         """Take what the log holds in [start, end): every record there, in order; gaps are offsets that do not exist."""
         stretch = self._stretch(stream, start, end)
         if stretch.clients:
@@ -70,7 +70,7 @@ class CatchUp:
     def read_tails(self) -> None:
         """Give cursors that are close to the position what the live reading has just read.
 
-        Without it a cursor would trail a busy live reading for ever by what a read of the log takes.
+        Or a cursor would stay behind a busy live reading for ever, by the time that a read of the log takes.
         """
         for stream in self._ledger.streams:
             if not stream.hooks_with_cursor:

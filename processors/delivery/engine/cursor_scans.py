@@ -126,7 +126,7 @@ class Stretch:
         hook = self._ledger.hooks.get(delivery.hook_id)
         if hook is None:
             return
-        cursor = hook.backlogs[stream.index].owner(delivery.resource)
+        cursor = hook.backlogs[stream.index].cursor_for(delivery.resource)
         if cursor is None or offset < cursor.next or offset in cursor.settled:
             return
         scanner = self._scanners.get(id(cursor))

@@ -12,10 +12,10 @@ from .policy import EnginePolicy
 class Dispatcher:
     """The round robin of one process.
 
-    An endpoint stands in it at most once a stream. One whose last answer was quick goes before the others: thousands of
-    requests of which nothing is known may be due at once, and each costs a connection. One that cannot send when its
-    turn comes leaves it; whatever lifts that brings it back. Where the reason is the share of its client, that is the
-    end of any request of the process: the clients that wait for one take turns.
+    An endpoint is in it at most once a stream. One whose last answer was quick goes before the others: thousands of
+    requests to endpoints that never answered may be due at once, and each costs a connection. One that cannot send when
+    its turn comes leaves it, and is offered again when the reason is gone. Where the reason is the share of its client,
+    that may be the end of any request of the process: the clients that wait for a place take turns.
     """
 
     __slots__ = ("_freed", "_held", "_policy", "_quick", "_ready", "_recalls", "_scarce_from", "in_flight", "share")
@@ -25,9 +25,9 @@ class Dispatcher:
         self._policy = policy
         self._quick: tuple[deque[Endpoint], deque[Endpoint]] = (deque(), deque())
         self._ready: tuple[deque[Endpoint], deque[Endpoint]] = (deque(), deque())  # the others
-        self._freed: dict[Client, None] = {}  # a request of theirs has ended: they are looked at first
+        self._freed: dict[Client, None] = {}  # a request of theirs has ended: they come first
         self._held: dict[Client, None] = {}  # in the order of their turns
-        self._recalls = 0  # requests that have ended since somebody is held, less the turns given for them
+        self._recalls = 0  # requests that have ended since a client is held, less the turns given for them
         self.share = FairShare(policy)
         self._scarce_from = self.share.scarce_from
         self.in_flight = 0
@@ -41,7 +41,7 @@ class Dispatcher:
     def admits(self, endpoint: Endpoint, now: float) -> bool:
         """Whether the client of an endpoint may have one more request in flight; if not, the endpoint waits for that.
 
-        Not to be asked before a place is short: see `FairShare.unreserved`.
+        Call it only while places are scarce: see `FairShare.unreserved`.
         """
         client = endpoint.client
         if self.share.allows(endpoint, self.in_flight, now):
@@ -81,14 +81,14 @@ class Dispatcher:
             self._recalls += 1
 
     def freed(self, client: Client) -> None:
-        """Look at a client that has endpoints waiting for its share: a request of its own has ended."""
+        """Give a client whose endpoints wait for its share a turn: a request of its own has ended."""
         self._freed[client] = None
 
     def _recall(self, *, freed_only: bool) -> Post | None:
-        """Give the clients that wait for their share another turn: who ended a request first, then the others.
+        """Give the clients that wait for their share another turn: those whose requests have ended, then the others.
 
-        No more turns than requests have ended, while places are scarce: a request that ends lifts the share of a few,
-        and asking hundreds each time would cost more than the deliveries.
+        While places are scarce, there are no more turns than requests that have ended: a request that ends raises the
+        shares of a few clients, and asking hundreds each time would cost more than the deliveries.
         """
         while self._freed or (
             self._held and not freed_only and (self._recalls > 0 or self.in_flight < self._scarce_from)

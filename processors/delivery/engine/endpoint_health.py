@@ -66,8 +66,8 @@ class EndpointHealth:
         self._usual_limit: float = self.limit  # while failures in a row have lowered it
         self.latency_s = 0.0
         self.paused = False  # by operators' settings: nothing is sent
-        self.skip_before_ms = 0  # by operators' settings: what is owed since earlier goes to the dead letters
-        self.skipped: Mapping[str, int] = {}  # by operators' settings: single deliveries, and when it was said of each
+        self.skip_before_ms = 0  # by operators' settings: what is pending since earlier goes to the dead letters
+        self.skipped: Mapping[str, int] = {}  # by operators' settings: single deliveries, and when each was skipped
         self.retried_at_ms = 0  # the last request to try at once that was followed
 
     def note_resource(self, resource: str) -> None:
@@ -95,10 +95,9 @@ class EndpointHealth:
     def fail(self, resource: str, *, now: float, wall_ms: int) -> bool:
         """Note a failure; return whether it opens the breaker.
 
-        A flaky endpoint is not down: one failure holds its resource only. What counts is nothing but failure, on two
-        resources or on the only one, for `breaker_after_s` or `breaker_in_a_row` times. Until it is known which of the
-        two it is, the concurrency is halved with each failure, so that an endpoint that is down gets few requests; a
-        success gives it back.
+        A flaky endpoint is not down: one failure holds its resource only. The breaker opens when every attempt failed,
+        on two resources or on the only one, for `breaker_after_s` or `breaker_in_a_row` times. Until then each failure
+        halves the concurrency, so that an endpoint that is down gets few requests; a success restores it.
         """
         self.clock_failure(wall_ms)
         if not self.failures:
@@ -116,36 +115,36 @@ class EndpointHealth:
         return lasting or self.failures >= self._policy.breaker_in_a_row
 
     def record_at_fault(self, resource: str) -> bool:
-        """Whether a rejection is the record's own fault: the endpoint's other resources succeed."""
+        """Whether a rejection means the record and not the endpoint: the endpoint's other resources succeed."""
         others_failed = self.failing_several or self.failing not in (None, resource)
         return self.succeeded is not None and self.several_resources and not others_failed
 
     def clock_failure(self, wall_ms: int) -> None:
-        """Start the five-day clock, unless it runs."""
+        """Start the five-day clock if it does not run."""
         if not self.failing_since_ms:
             self.failing_since_ms = wall_ms
 
     def quarantine(self, now: float) -> None:
-        """Begin to probe; an endpoint that comes back starts with few requests at once."""
+        """Open the breaker; after the quarantine the endpoint starts with few requests at once."""
         self.breaker_open = True
         self.probes = 0
         self.limit = self._usual_limit = min(self.limit, self._policy.concurrency_start)
         self.schedule_probe(now)
 
     def probe_failed(self, now: float) -> None:
-        """Set the next probe's time after one that did not succeed."""
+        """Count a probe that did not succeed, and set the time of the next."""
         self.probes += 1
         self.schedule_probe(now)
 
     def schedule_probe(self, now: float) -> None:
-        """Set the next probe's time; by itself after a round without a probe that nobody is to blame for."""
+        """Set the time of the next probe, without counting a failed one."""
         self.probe_at = now + self._spread(probe_pause_s(self.probes, self._policy))
 
     def busy(self, retry_after_s: float | None, *, now: float, wall_ms: int) -> float:
         """Note a 429, or a 503 with Retry-After; return how long the whole endpoint waits."""
         policy = self._policy
         self.clock_failure(wall_ms)
-        if now >= self.retry_after_until or not self.busy_streak:  # the answers to what was in flight are one refusal
+        if now >= self.retry_after_until or not self.busy_streak:  # what was in flight is one refusal
             self.busy_streak += 1
         floor = min(policy.busy_first_s * 2.0 ** min(self.busy_streak - 1, 30), policy.busy_max_s)
         wait = min(max(retry_after_s or 0.0, floor), policy.retry_after_max_s)
@@ -158,11 +157,11 @@ class EndpointHealth:
 
     @property
     def skips_some(self) -> bool:
-        """Whether an operator wants anything in the dead letters."""
+        """Whether an operator skips any delivery."""
         return bool(self.skip_before_ms or self.skipped)
 
     def skips(self, delivery: Delivery) -> bool:
-        """Whether an operator wants a delivery in the dead letters; not one that was resent from there since."""
+        """Whether an operator skips a delivery; one that was resent from the dead letters since is not meant."""
         since = delivery.owed_since_ms
         return since < self.skip_before_ms or since < self.skipped.get(delivery.id, 0)
 
@@ -171,7 +170,7 @@ class EndpointHealth:
         return self.breaker_open or self.paused or now < self.retry_after_until
 
     def unremarkable(self, now: float) -> bool:
-        """Whether there is nothing to store: what is paused or skipped stands in the operators' settings."""
+        """Whether there is nothing to store: pauses and skips are in the operators' settings."""
         waits = self.breaker_open or self.retry_after_until > now
         return not (waits or self.failing_since_ms or self.busy_streak or self.retried_at_ms)
 

@@ -1,4 +1,4 @@
-"""The delivery engine of one partition, sans I/O: what is sent when, and what an answer means for everything else.
+"""The delivery engine of one partition, sans I/O: what is sent when, and what an answer means.
 
 The worker calls it from one thread, in turns: `advance` the clock, `read` what Kafka brought, send what `Dispatcher`
 offers, `answer` what came back, `end_turn`; `snapshot` for the commit. The tests drive the same class through crashes,
@@ -14,7 +14,7 @@ from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.hook import HookState, NoticeKind
 
 from .answers import Answers
-from .catch_up import CatchUp, OwedRecord
+from .catch_up import BacklogRecord, CatchUp
 from .dispatcher import Dispatcher
 from .hand_over import HandOver
 from .hook_table import HookTable, Standing
@@ -61,7 +61,7 @@ class Engine:
     ) -> None:
         """Start where the commits say. `now` is monotonic seconds, `wall_ms` Unix milliseconds.
 
-        `settings` are the operators' for endpoints; None where nobody can have any.
+        `settings` are the operators' settings for endpoints; None where there are none.
         """
         streams = (
             Stream(LIVE, starts[LIVE].offset, starts[LIVE].settled),
@@ -99,10 +99,10 @@ class Engine:
         return self._timers.next_due
 
     def end_turn(self) -> None:
-        """Let cursors that have met the main lane go.
+        """End a turn: let cursors that have reached the live reading rejoin it.
 
-        All of them are looked at, so not in every turn: five hundred dead endpoints would cost more than the deliveries
-        to the others. What is touched is looked at at once.
+        This looks at every cursor, so it is not done in every turn: those of five hundred endpoints that are down would
+        cost more than the deliveries to the others. A touched endpoint is looked at in the same turn.
         """
         ledger = self.ledger
         catching_up = self.has_cursors
@@ -119,13 +119,13 @@ class Engine:
         """The turn that this timer brings looks at the cursors."""
         self._rejoin_asked = False
 
-    # -- the main lane -------------------------------------------------------------------------------------------
+    # -- live reading --------------------------------------------------------------------------------------------
 
     def room(self, stream: StreamIndex) -> int:
-        """How many records the main lane takes now.
+        """How many records the live reading takes now.
 
-        A healthy backlog is not read far ahead. A full window is never waited for (rule R6) once its oldest record is
-        no longer young: the lane that holds it goes behind a cursor, which makes room.
+        The reading does not go far ahead of a window that flows. It never waits for a full window (rule R6) whose
+        oldest record is older than `fresh_window_s`: the lane of that record gets a cursor, which makes room.
         """
         held = self.ledger.streams[stream]
         policy = self.policy
@@ -161,7 +161,10 @@ class Engine:
             stream.tracker.read(offset, settled=True)
             ledger.count(standing)
             return
-        if stream.hooks_with_cursor and (cursor := hook.backlogs[stream_index].owner(delivery.resource)) is not None:
+        if (
+            stream.hooks_with_cursor
+            and (cursor := hook.backlogs[stream_index].cursor_for(delivery.resource)) is not None
+        ):
             stream.tracker.read(offset, settled=True)
             if not cursor.oldest_ms:
                 cursor.oldest_ms = delivery.owed_since_ms
@@ -177,7 +180,7 @@ class Engine:
             self._queue(stream, pending, hook.endpoint, standing)
 
     def _queue(self, stream: Stream, pending: Pending, endpoint: Endpoint, standing: Standing) -> None:
-        """Give a window record its lane, or, where nothing of it is sent now, a cursor."""
+        """Queue a window record in its lane, or open a cursor where the lane sends nothing now."""
         ledger, hook, index = self.ledger, pending.hook, stream.index
         ledger.queue(stream, pending, endpoint)
         endpoint.health.note_resource(pending.resource)
@@ -193,20 +196,20 @@ class Engine:
                 self._isolation.serve_slow_from_backlog(endpoint, stream)
 
     def _read_restored(self, hook: TrackedHook, stream: Stream, offset: int, delivery: Delivery) -> None:
-        """A record that the restored commit calls settled: it is, or a cursor that came with that commit owes it.
+        """Read a record that the restored commit calls settled: it is done, or pending from a cursor of that commit.
 
-        A cursor that opened below it since must not owe it, nor one that opens later.
+        A cursor that has opened below it since, or opens later, must not deliver it.
         """
         stream.tracker.read(offset, settled=True)
         backlog = hook.backlogs[stream.index]
-        owner = backlog.owner(delivery.resource)
+        owner = backlog.cursor_for(delivery.resource)
         if owner is not None and not owner.restored:
             owner.settle(offset)
         elif owner is None:
             backlog.remember(offset, delivery.resource, lowest=stream.position - self.policy.window_records)
 
     def _await_table(self, hook: TrackedHook, stream: Stream) -> None:
-        """The router knew a newer row than this worker: wait for it, then go behind a cursor and say so (rule R6)."""
+        """The router knew a newer row than this worker: wait for it, then open a cursor and alert (rule R6)."""
         self._timers.at(self.ledger.now + self.policy.stale_wait_s, lambda: self._stop_awaiting(hook, stream))
 
     def _stop_awaiting(self, hook: TrackedHook, stream: Stream) -> None:
@@ -229,7 +232,7 @@ class Engine:
         self._answers.answer(post, outcome, duration_s)
 
     def abandon(self, post: Post) -> None:
-        """Forget a request whose answer nobody waits for: its partition was revoked."""
+        """Forget a request whose answer is not waited for: its partition was revoked."""
         self._answers.abandon(post)
 
     def dead_letter_acknowledged(self, stream: StreamIndex, pending: Pending) -> None:
@@ -240,7 +243,7 @@ class Engine:
             self.ledger.offer_resource(pending.hook, pending.resource)
 
     def row_changed(self, client: int, event: str) -> None:
-        """Follow a change of one slot of the table, which holds the new row already."""
+        """Follow a change of one subscription key; the table holds the new row already."""
         self._table_changes.row_changed(client, event)
 
     def settings_changed(self, client: int, target_digest: bytes) -> None:
@@ -248,7 +251,7 @@ class Engine:
         self._settings.changed(client, target_digest)
 
     def _every_minute(self) -> None:
-        """Repeat notices, disable what failed for five days, forget what is idle."""
+        """Repeat notices, disable hooks whose endpoint failed for five days, forget what is idle."""
         ledger, policy = self.ledger, self.policy
         for endpoint in list(ledger.endpoints.values()):
             since = endpoint.health.failing_since_ms
@@ -284,7 +287,7 @@ class Engine:
         """Where the catch-up reader should read next, see `CatchUp.plan`."""
         return self._catch_up.plan(self.ledger.streams[stream], at=at, near=near)
 
-    def feed(self, stream: StreamIndex, start: int, end: int, records: Sequence[OwedRecord]) -> None:
+    def feed(self, stream: StreamIndex, start: int, end: int, records: Sequence[BacklogRecord]) -> None:
         """Take what the reader read, see `CatchUp.feed`."""
         self._catch_up.feed(self.ledger.streams[stream], start, end, records)
 

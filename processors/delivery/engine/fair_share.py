@@ -1,8 +1,8 @@
 """How many of a process's places for requests a client may fill while they are scarce.
 
 The rule is the dynamic threshold of shared buffers: a client may fill a fixed part of what is *free*, so every share
-shrinks as clients become active, without counting them, and something is left for who comes next. The share also
-shrinks with the age of what is in flight, and an eighth of the places is kept for endpoints that answer quickly.
+shrinks as clients become active, without counting them, and something is left for the next client. The share also
+shrinks with the age of what is in flight, and an eighth of the places is reserved for endpoints that answer quickly.
 
 Source: Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", IEEE/ACM ToN 6 (1998).
 With 4,096 places and a part of 1/16, of clients that take all they get at the same time, 16 get 112 each, and 60 get
@@ -20,7 +20,7 @@ _MOST = 1 / 2  # of what is free, for one client, where a process has few places
 
 
 class FairShare:
-    """The caps of one process. Pure: it is told how much is in flight."""
+    """The caps of one process. Pure: the caller says how much is in flight."""
 
     __slots__ = ("_client_cap", "_fast_s", "_part", "_process_cap", "_reserved", "scarce_from", "unreserved")
 
@@ -46,15 +46,15 @@ class FairShare:
         if in_flight < self.scarce_from:
             return True
         free: float = self._process_cap - in_flight
-        if not quick:  # half of what is kept is also for the first request of a client of which nothing is known
+        if not quick:  # half of the reserve is also for the first request of a client that has no answer yet
             free -= self._reserved if mine or age_s > self._fast_s else self._reserved / 2
         return mine < free * self._part / (1 + age_s / self._fast_s)
 
     def _standing(self, endpoint: Endpoint, now: float) -> tuple[float, bool]:
         """How old what is in flight is, or how slow answers were, in seconds; and whether the endpoint is quick.
 
-        An endpoint whose last answer was not a quick one, or that has none, for example one that its client has just
-        been moved to, has the standing of its client: a change of targets hides nothing.
+        An endpoint whose last answer was not a quick one, or that has none yet, has the standing of its client, so that
+        a client that hangs gains nothing by a change of targets.
         """
         if endpoint.quick:
             age_s = now - endpoint.sent_sum / endpoint.in_flight if endpoint.in_flight else 0.0

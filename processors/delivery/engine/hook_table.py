@@ -33,7 +33,7 @@ class HookTable(Protocol):
     """The worker's copy of the subscriptions table."""
 
     def get(self, client: int, event: str) -> HookRow | None:
-        """Return the newest row of a slot; None says nothing (absence never means deleted)."""
+        """Return the newest row of a subscription key; None says nothing (absence never means deleted)."""
         ...
 
 
@@ -42,6 +42,6 @@ class Standing(Enum):
 
     SEND = "send"
     WAIT = "wait"  # the table is older than the row that routed it
-    HELD = "held"  # owed, but its hook is disabled
+    HELD = "held"  # pending, but its hook is disabled
     CANCELLED = "cancelled"  # its hook is deleted or replaced
     SKIPPED = "skipped"  # it arrived before the hook's not_before

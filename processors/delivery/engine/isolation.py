@@ -1,7 +1,7 @@
-"""What keeps a stranger's trouble away from others: quarantine, parked lanes, held hooks, dead letters.
+"""What keeps one client's trouble away from the others: quarantine, resource cursors, held hooks, dead letters.
 
-Each of these moves takes records out of the window, so that nobody waits for them; what they owe is then served, or
-waited for, through cursors.
+Each of these moves takes records out of the window, so that the records of others do not wait for them. They are then
+pending from a cursor, and are sent by catch-up.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from .stream import Stream
 
 
 class Effects(Protocol):
-    """What the engine asks the worker to do beside requests."""
+    """What the worker does for the engine beside sending requests."""
 
     def dead_letter(self, stream: StreamIndex, pending: Pending, reason: DeadLetterReason) -> None:
         """Produce a dead letter; `Engine.dead_letter_acknowledged` when Kafka has acknowledged it, and not before."""
         ...
 
     def notify(self, hook: TrackedHook, row: HookRow, kind: NoticeKind) -> None:
-        """Tell the API's process about a hook; repeated until the row shows it."""
+        """Send the API a notice that a hook is disabled; repeated until the row shows it."""
         ...
 
     def stale(self, hook: TrackedHook) -> None:
-        """Alert: the table does not know a hook that the router knew, and its deliveries went behind a cursor."""
+        """Alert: the table does not know a hook that the router knew; its deliveries are pending from a cursor."""
         ...
 
 
@@ -45,26 +45,26 @@ class Isolation:
         self._effects = effects
 
     def evict_oldest(self, stream: Stream, oldest: Pending) -> None:
-        """Put the lane that holds the oldest record of a full window behind a cursor, whatever it waits for."""
+        """Open a cursor for the lane that holds the oldest record of a full window, whatever it waits for."""
         hook = oldest.hook
         if hook.endpoint is None or self._ledger.standing(oldest.delivery, hook, stream.index) is Standing.WAIT:
             self.give_up_waiting(hook, stream)
         else:
             self.open_resource_cursors(stream, hook.endpoint, oldest.resource)
-        if oldest.in_window:  # its endpoint was held, or at its bound of resource cursors
+        if oldest.in_window:  # its endpoint was held, or at its limit of resource cursors
             self._ledger.open_cursor(hook, stream)
 
     def give_up_waiting(self, hook: TrackedHook, stream: Stream) -> None:
-        """A hook that the table does not know goes behind a cursor; somebody should look why."""
+        """Open a cursor for a hook that the table does not know, and alert."""
         self._effects.stale(hook)
         self._ledger.open_cursor(hook, stream)
 
     def notify(self, hook: TrackedHook, row: HookRow) -> None:
-        """Tell the API's process once more that a hook is disabled."""
+        """Send the API the notice that a hook is disabled once more."""
         self._effects.notify(hook, row, hook.notice_kind)
 
     def serve_from_backlog(self, endpoint: Endpoint, *, breaker_open: bool) -> None:
-        """Serve an endpoint through cursors: all of its hooks that the window holds go now, the others when met."""
+        """Serve an endpoint from its backlog: its hooks in the window get cursors now, others when a record is read."""
         ledger, health = self._ledger, endpoint.health
         if breaker_open:
             health.quarantine(ledger.now)
@@ -81,14 +81,14 @@ class Isolation:
             self._probes.wait_for_next(endpoint)
 
     def serve_slow_from_backlog(self, endpoint: Endpoint, stream: Stream) -> None:
-        """An endpoint holds a large share of the window and does not flow: it goes behind cursors, without blame."""
+        """Serve an endpoint from its backlog if it has held a large share of the window for long."""
         held = (next(iter(hook.backlogs[stream.index].window.values()), None) for hook in endpoint.hooks.values())
         oldest = min((pending.read_at for pending in held if pending is not None), default=self._ledger.now)
         if self._ledger.now - oldest >= self._policy.lagging_s:
             self.serve_from_backlog(endpoint, breaker_open=False)
 
     def open_resource_cursors(self, stream: Stream, endpoint: Endpoint, resource: str) -> None:
-        """Put one lane behind resource cursors: every hook with records of it in the window, or a cursor that may."""
+        """Open a resource cursor for one lane in every hook that has a cursor, or records of it in the window."""
         ledger = self._ledger
         hooks = list(endpoint.hooks.values())
         parked = {r for hook in hooks for r in hook.backlogs[stream.index].resource_cursors} - {resource}
@@ -102,7 +102,7 @@ class Isolation:
         ledger.touched[endpoint] = None
 
     def disable(self, hook: TrackedHook, row: HookRow, kind: NoticeKind) -> None:
-        """Send nothing of a hook from now on, and say so, until its row has a higher revision."""
+        """Send nothing of a hook, and send notices, until its row has a higher revision."""
         hook.disabled_under = row.revision
         hook.notice_kind = kind
         hook.notice_at = self._ledger.now + self._policy.notice_every_s
@@ -110,7 +110,7 @@ class Isolation:
         self._effects.notify(hook, row, kind)
 
     def hold(self, hook: TrackedHook) -> None:
-        """Owe everything of a hook by cursors until it is enabled again."""
+        """Move everything of a hook to cursors until it is enabled again."""
         ledger = self._ledger
         for stream in ledger.streams:
             if hook.backlogs[stream.index].unsettled():
@@ -125,7 +125,7 @@ class Isolation:
             self._effects.dead_letter(stream.index, pending, reason)
 
     def resettle(self, stream: Stream, pending: Pending) -> None:
-        """Settle what was cancelled or skipped while it was in flight."""
+        """Settle a record that was cancelled while it was in flight; write a dead letter if it was skipped."""
         standing = self._ledger.standing(pending.delivery, pending.hook, stream.index)
         if standing in (Standing.CANCELLED, Standing.SKIPPED):
             self.settle_unsent(stream, pending, standing)

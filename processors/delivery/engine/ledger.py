@@ -1,4 +1,4 @@
-"""Where every record of a partition stands: settled, unsettled in the window, or owed by a cursor.
+"""Where every record of a partition is: settled, unsettled in the window, or pending from a cursor.
 
 The bookkeeping below the engine's decisions. Two streams are kept, live and replay; hooks, endpoints and lanes are
 shared by both. Invariant: a record below a stream's position is in exactly one of those places (rules R1 and R2).
@@ -58,7 +58,7 @@ class Ledger:
         self.hooks_of_key: dict[tuple[int, str], dict[int, TrackedHook]] = {}
         self.endpoints: dict[tuple[int, str], Endpoint] = {}
         self.clients: dict[int, Client] = {}
-        self.touched: dict[Endpoint, None] = {}  # endpoints whose cursors may be ready for a hand-over
+        self.touched: dict[Endpoint, None] = {}  # endpoints whose cursors may be ready to rejoin
         self._settled_unsent = {Standing.CANCELLED: 0, Standing.SKIPPED: 0}
         self.changes = 0  # of what a stored state would hold
         self._dispatches = dispatches
@@ -99,7 +99,7 @@ class Ledger:
             left = hook.endpoint
             left.hooks.pop(hook.id, None)
             if not left.hooks:
-                left.client.blocked.pop(left, None)  # or a client that is retargeted all the time would collect them
+                left.client.blocked.pop(left, None)  # or a client that is retargeted all the time would keep them all
         hook.endpoint = endpoint
         endpoint.hooks[hook.id] = hook
 
@@ -176,7 +176,7 @@ class Ledger:
         lane.add_to_window(pending)
 
     def leave_window(self, stream: Stream, pending: Pending) -> None:
-        """Take a record out of the window: it is settled, or owed by a cursor from now on."""
+        """Take a record out of the window: it is settled, or pending from a cursor from now on."""
         offset = pending.offset
         del stream.unsettled[offset]
         del pending.hook.backlogs[stream.index].window[offset]
@@ -185,7 +185,7 @@ class Ledger:
         lane = pending.lane
         if lane is not None:
             queue = lane.windows[stream.index]
-            if queue[0] is pending:  # the rule, in place because it is done for every delivery
+            if queue[0] is pending:  # the usual case, written out here because it is done for every delivery
                 del queue[0]
                 pending.lane = None
                 lane.endpoint.window_counts[stream.index] -= 1
@@ -196,7 +196,7 @@ class Ledger:
         pending.in_window = False
 
     def leave_lane(self, pending: Pending) -> None:
-        """Take a record out of its lane, if it stands in one."""
+        """Take a record out of its lane, if it is in one."""
         lane = pending.lane
         if lane is None:
             return
@@ -209,10 +209,10 @@ class Ledger:
             endpoint.lanes.pop(lane.resource, None)
 
     def open_cursor(self, hook: TrackedHook, stream: Stream, resource: str | None = None) -> None:
-        """Owe everything of a hook (or of one resource of it) by a cursor that starts at the oldest unsettled record.
+        """Open a cursor for a hook (or for one resource of it) at its oldest unsettled record.
 
-        It takes along all that the window holds, in flight or not (rule R2). A resource's cursor leaves the cursor of
-        its hook, if there is one, and is an exception to it from there on.
+        The cursor takes over all that the window holds, in flight or not (rule R2). A resource's cursor takes its
+        records from the cursor of its hook, if there is one, which no longer covers that resource.
         """
         backlog = hook.backlogs[stream.index]
         if backlog.cursor is not None if resource is None else resource in backlog.resource_cursors:
@@ -264,7 +264,7 @@ class Ledger:
         self.changes += 1
 
     def drop_cursor(self, hook: TrackedHook, stream: Stream, cursor: Cursor) -> None:
-        """Forget a cursor; what it owed is the caller's business."""
+        """Forget a cursor; the caller has moved or settled its records."""
         backlog = hook.backlogs[stream.index]
         if cursor.resource is None:
             backlog.cursor = None
@@ -275,7 +275,7 @@ class Ledger:
             del stream.hooks_with_cursor[hook.id]
 
     def rewind(self, hooks: Iterable[TrackedHook]) -> None:
-        """Forget what catch-up read ahead for hooks that nothing may be sent of now."""
+        """Forget what catch-up read ahead for hooks of which nothing may be sent now."""
         for hook in hooks:
             for stream in self.streams:
                 for cursor in hook.backlogs[stream.index].cursors():
@@ -305,7 +305,7 @@ class Ledger:
             hook.backlogs[stream.index].remember(offset, ANY_RESOURCE, lowest=lowest)
 
     def settle(self, stream: Stream, offset: int, hook: TrackedHook, resource: str) -> None:
-        """Settle one record, wherever it stands; its resource's clock starts afresh, but for whether it is spent."""
+        """Settle one record, wherever it is; its resource's clock keeps only whether the schedule ran out."""
         backlog = hook.backlogs[stream.index]
         if backlog.clocks:
             clock = backlog.clocks.pop(resource, None)
@@ -316,7 +316,7 @@ class Ledger:
         pending = stream.unsettled.get(offset)
         if pending is not None:
             self.leave_window(stream, pending)
-        elif (cursor := backlog.owner(resource)) is not None:
+        elif (cursor := backlog.cursor_for(resource)) is not None:
             buffered = cursor.buffer.pop(offset, None)
             if buffered is not None:
                 self.leave_lane(buffered)
@@ -337,7 +337,7 @@ class Ledger:
     # -- readiness -----------------------------------------------------------------------------------------------
 
     def offer(self, lane: Lane) -> None:
-        """Let a lane have its turn, if it has anything to send."""
+        """Give a lane its turn, if it has anything to send."""
         if lane.in_flight:
             return
         endpoint = lane.endpoint
@@ -348,17 +348,17 @@ class Ledger:
                 self.dispatcher.offer(endpoint, stream)
 
     def offer_resource(self, hook: TrackedHook, resource: str) -> None:
-        """Let the lane of one resource of a hook have its turn, wherever the hook is served by now."""
+        """Give the lane of one resource of a hook its turn, at the hook's present endpoint."""
         if hook.endpoint is not None and (lane := hook.endpoint.lanes.get(resource)) is not None:
             self.offer(lane)
 
     def wake(self, endpoint: Endpoint) -> None:
-        """Let an endpoint have its turn again after something it waited for."""
+        """Give an endpoint its turn again."""
         for stream in STREAMS:
             self.dispatcher.offer(endpoint, stream)
 
     def wake_lanes(self, endpoint: Endpoint) -> None:
-        """Let every lane of an endpoint have its turn again."""
+        """Give an endpoint and every lane of it their turns again."""
         for lane in list(endpoint.lanes.values()):
             self.offer(lane)
         self.wake(endpoint)

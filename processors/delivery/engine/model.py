@@ -50,7 +50,7 @@ class Pending:
         self.size = size
         self.read_at = read_at
         self.lane: Lane | None = None
-        self.row: HookRow | None = None  # the row under which it was found sendable; another row is looked at again
+        self.row: HookRow | None = None  # the row under which it may be sent; decided again after a change
         self.in_window = True
 
     def __lt__(self, other: Pending) -> bool:
@@ -68,7 +68,7 @@ class Lane:
         self.endpoint = endpoint
         self.resource = resource
         self.in_flight = False
-        self.queued = [False, False]  # stands among the endpoint's ready lanes, a flag a stream
+        self.queued = [False, False]  # is among the endpoint's ready lanes, a flag a stream
         self.windows: tuple[list[Pending], list[Pending]] = ([], [])
         self.buffers: tuple[list[Pending], list[Pending]] = ([], [])
 
@@ -78,7 +78,7 @@ class Lane:
         return not (self.in_flight or self.windows[0] or self.buffers[0] or self.windows[1] or self.buffers[1])
 
     def add_to_window(self, pending: Pending) -> None:
-        """Queue in offset order; appending is the rule, inserting follows a hand-over or a retarget."""
+        """Queue in offset order; a record is inserted only after a hand-over or a retarget."""
         pending.lane = self
         queue = self.windows[pending.stream]
         if queue and pending.offset < queue[-1].offset:
@@ -92,7 +92,7 @@ class Lane:
         insort(self.buffers[pending.stream], pending)
 
     def remove(self, pending: Pending) -> None:
-        """Take a pending delivery out, wherever it stands."""
+        """Take a pending delivery out of the window or the buffer."""
         queue = (self.windows if pending.in_window else self.buffers)[pending.stream]
         if queue and queue[0] is pending:
             del queue[0]
@@ -113,7 +113,7 @@ class Client:
         self.blocked: dict[Endpoint, None] = {}  # ready, but the client is at its share; in the order of their turns
 
     def note_slow_request(self, duration_s: float) -> None:
-        """Note how long a request of a client took that was slow, or is being so."""
+        """Note how long a request took while the client answers slowly."""
         self.slowness_s += (duration_s - self.slowness_s) * _SMOOTHING
         if self.slowness_s < _FORGOTTEN_S:
             self.slowness_s = 0.0
@@ -158,7 +158,7 @@ class Endpoint:
         self.lanes: dict[str, Lane] = {}
         self.hooks: dict[int, TrackedHook] = {}
         self.ready: tuple[deque[Lane], deque[Lane]] = (deque(), deque())
-        self.dispatched = [False, False]  # whether it stands in the round robin, a flag a stream
+        self.dispatched = [False, False]  # whether it is in the round robin, a flag a stream
         self.in_flight = 0
         self.sent_sum = 0.0  # as its client's
         self.quick = False  # the last answer was a 2xx, and came quickly
@@ -209,7 +209,7 @@ class Cursor:
     )
 
     def __init__(self, scan: int, settled: set[int], resource: str | None, *, oldest_ms: int = 0) -> None:
-        """Owe everything from `scan` on, but for `settled`."""
+        """Hold everything from `scan` on, but for `settled`."""
         self.scan = scan
         self.settled = settled
         self.resource = resource
@@ -222,7 +222,7 @@ class Cursor:
 
     @property
     def next(self) -> int:
-        """The lowest offset it may owe."""
+        """The lowest offset that may be pending from it."""
         for offset in self.buffer:
             return offset
         return self.scan
@@ -235,14 +235,14 @@ class Cursor:
         return forgotten
 
     def settle(self, offset: int) -> None:
-        """Note that a record it owed is settled."""
+        """Note that a record of it is settled."""
         self.settled.add(offset)
         if len(self.settled) >= self._trim_at:
             self.trim()
             self._trim_at = max(_PRUNE_AT, 2 * len(self.settled))
 
     def trim(self) -> None:
-        """Forget settled offsets that lie below everything owed."""
+        """Forget settled offsets below the lowest pending one."""
         if self.settled:
             lowest = self.next
             self.settled = {offset for offset in self.settled if offset >= lowest}
@@ -251,8 +251,8 @@ class Cursor:
 class Backlog:
     """What one stream holds of one hook: its records in the window, its cursors, its lane clocks.
 
-    `settled` are (offset, resource) of records that were settled above something the hook still has to deliver: a
-    cursor that opens below them must not deliver them again.
+    `settled` are (offset, resource) of records that were settled above a pending one: a cursor that opens below them
+    must not deliver them again.
     """
 
     __slots__ = ("_prune_at", "clocks", "cursor", "resource_cursors", "settled", "window")
@@ -262,12 +262,12 @@ class Backlog:
         self.window: dict[int, Pending] = {}
         self.settled: list[tuple[int, str]] = []
         self.cursor: Cursor | None = None
-        self.resource_cursors: dict[str, Cursor] = {}  # resource cursors
+        self.resource_cursors: dict[str, Cursor] = {}  # by resource
         self.clocks: dict[str, LaneClock] = {}
         self._prune_at = _PRUNE_AT
 
-    def owner(self, resource: str) -> Cursor | None:
-        """The cursor that owes a record of this resource, if one does."""
+    def cursor_for(self, resource: str) -> Cursor | None:
+        """The cursor from which records of this resource are pending, if there is one."""
         return self.resource_cursors.get(resource) or self.cursor
 
     def clock(self, resource: str) -> LaneClock:
@@ -286,7 +286,7 @@ class Backlog:
         return sorted(p for p in self.window.values() if resource is None or p.resource == resource)
 
     def remember(self, offset: int, resource: str, *, lowest: int) -> None:
-        """Keep in mind that a record is settled; below `lowest` no cursor can open."""
+        """Remember that a record is settled; below `lowest` no cursor can open."""
         if not (self.window or self.cursor or self.resource_cursors):
             if self.settled:
                 self.settled.clear()
@@ -329,11 +329,11 @@ class TrackedHook:
         """Hold nothing yet."""
         self.id = hook_id
         self.subscription_key = subscription_key
-        self.newest_row: HookRow | None = None  # the newest row of the slot, perhaps another hook's
+        self.newest_row: HookRow | None = None  # the newest row of the subscription key, perhaps another hook's
         self.row: HookRow | None = None  # the newest row that shows this hook
         self.endpoint: Endpoint | None = None
         self.backlogs = backlogs
-        self.disabled_under: int | None = None  # revision of the row under which a 410 or the five days struck
+        self.disabled_under: int | None = None  # revision of the row under which this engine disabled it
         self.notice_at = 0.0
         self.notice_kind = NoticeKind.GONE
         self.in_flight = 0
@@ -344,7 +344,7 @@ class TrackedHook:
 
 
 class Post:
-    """One HTTP request to make, and what has to be remembered until its answer."""
+    """One HTTP request to make, with what is needed when it is answered."""
 
     __slots__ = ("endpoint", "hook", "lane", "number", "pending", "probe", "row", "sent_at")
 

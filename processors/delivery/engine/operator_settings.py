@@ -11,7 +11,7 @@ from .ledger import Ledger
 from .model import Endpoint
 from .probes import Probes
 
-# Who asked longer ago than this does not mean "now" any more.
+# A retry that was asked for longer ago than this is not followed.
 _RETRY_KEPT_MS = 24 * 3600 * 1000
 
 
@@ -42,7 +42,7 @@ class OperatorSettings:
                 self.follow(endpoint)
 
     def follow(self, endpoint: Endpoint) -> None:
-        """Make an endpoint as it is set."""
+        """Apply the present settings to an endpoint."""
         if self._table is None:
             return
         wanted = self._table.get(endpoint.client_id, target_digest(endpoint.target))
@@ -66,7 +66,7 @@ class OperatorSettings:
         ledger.wake_lanes(endpoint)
 
     def forget_old(self) -> None:
-        """Forget which retries were followed once nobody would follow them again."""
+        """Forget retries that are too old to be followed again."""
         oldest_ms = self._ledger.wall_ms - _RETRY_KEPT_MS
         for endpoint in self._ledger.endpoints.values():
             if 0 < endpoint.health.retried_at_ms < oldest_ms:
@@ -74,7 +74,7 @@ class OperatorSettings:
                 self._ledger.changes += 1
 
     def _skip_single(self, endpoint: Endpoint, wanted: EndpointSettings) -> None:
-        """Take over which single deliveries are skipped; cursors that wait look whether their first is one."""
+        """Take over which single deliveries are skipped; catch-up then looks at the first record of each cursor."""
         skipped = {skip.delivery_id: skip.at_ms for skip in wanted.skipped}
         if skipped == endpoint.health.skipped:
             return
@@ -85,7 +85,7 @@ class OperatorSettings:
                     cursor.first_may_be_skipped = True
 
     def _try_now(self, endpoint: Endpoint) -> None:
-        """Nothing waits for a time any more: neither the endpoint nor one of its resources."""
+        """Make everything due now: the endpoint, its next probe, and its resources."""
         health, now = endpoint.health, self._ledger.now
         health.retry_after_until = 0.0
         health.probe_at = min(health.probe_at, now)

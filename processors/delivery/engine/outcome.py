@@ -16,7 +16,7 @@ _UNAVAILABLE = 503
 
 # The longest form of a date has 33 characters.
 _MAX_RETRY_AFTER_CHARACTERS = 64
-# What the standard library raises for a date that is none: a year or a day that no integer type holds among them.
+# What the standard library raises for text that is no date, among them a year or a day that no integer type holds.
 _NO_DATE = (ValueError, OverflowError, TypeError, LookupError)
 
 
@@ -26,7 +26,7 @@ class Verdict(Enum):
     DELIVERED = "delivered"
     GONE = "gone"  # the hook is disabled
     BUSY = "busy"  # the whole endpoint waits
-    REJECTED = "rejected"  # a failure that may be the record's own fault
+    REJECTED = "rejected"  # a failure that may concern the record alone
     FAILED = "failed"
 
 

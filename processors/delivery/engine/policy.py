@@ -27,11 +27,11 @@ FULL_SCHEDULE_S = (
     20 * HOUR_S,
     24 * HOUR_S,
 )
-# For answers that blame the record while the endpoint's other resources succeed: 35 minutes in all.
+# For rejections while the endpoint's other resources succeed: 35 minutes in all.
 SHORT_SCHEDULE_S = (5.0, 5 * MINUTE_S, 30 * MINUTE_S)
 
 
-# Offsets between a commit and the reading position: more than that the commit's metadata has no room for.
+# The most offsets between a commit and the reading position that the commit's metadata has room for.
 LONGEST_WINDOW = 10_000
 
 
@@ -39,7 +39,7 @@ LONGEST_WINDOW = 10_000
 class EnginePolicy:
     """What the engine of one partition decides by. Durations in seconds, sizes in records or bytes."""
 
-    # The window: what lies between the committed offset and the main lane's position.
+    # The window: what lies between the committed offset and the position of the live reading.
     window_records: int = LONGEST_WINDOW
     window_bytes: int = 16 * 1024 * 1024
     # Live reading of a healthy log goes no further ahead than this, a little more than two clients may have in flight:
@@ -52,18 +52,18 @@ class EnginePolicy:
     lagging_share: float = 0.25
     lagging_s: float = 1.0
 
-    # A retry this near stays in the window; a later one leaves it behind a cursor.
+    # A retry that is due within this time waits in the window; for a later one the lane gets a cursor.
     retry_in_window_s: float = 30.0
-    # A retry this near stays in the buffer of its hook's cursor; for a later one its lane gets a cursor of its own.
+    # One that is due within this time waits in the buffer of its hook's cursor; for a later one the lane gets its own.
     retry_in_buffer_s: float = 10.0
-    # A record newer than the table waits this long in the window before its hook goes behind a cursor.
+    # A record newer than the table waits this long in the window before its hook gets a cursor.
     stale_wait_s: float = 5.0
 
     buffer_records: int = 256  # of a hook's cursor
     resource_buffer_records: int = 16  # of a resource's cursor
     max_resource_cursors: int = 256  # on one endpoint
-    rejoin_every_s: float = 0.01  # how often cursors that nothing has happened to are looked at
-    tail_records: int = 1_024  # read by the main lane and kept while cursors catch up, so that they can meet it
+    rejoin_every_s: float = 0.01  # how often it is looked whether untouched cursors can rejoin
+    tail_records: int = 1_024  # kept of the live reading while cursors catch up, so that they can rejoin it
     probe_candidates: int = 64  # heads of distinct lanes read at a time
     probe_resources: int = 10_000  # remembered in one walk, then it starts again
 
@@ -73,7 +73,7 @@ class EnginePolicy:
     # take some 100 ms.
     breaker_after_s: float = 1.0
     breaker_in_a_row: int = 20
-    # The first probe comes after 100 ms, doubling to 5 s: nobody waits for long after a short outage. Then every 5 s
+    # The first probe comes after 100 ms, doubling to 5 s, so that a short outage ends soon. Then every 5 s
     # for the rest of two minutes, then doubling to 5 min.
     #
     #   probe    1    2    3    4    5    6     7 …   29     30     31     32 …

@@ -183,7 +183,7 @@ class Probes:
     def _row(self, endpoint: Endpoint, walk: ProbeWalk, head: Pending, rules: ProbeRules) -> HookRow | None:
         """The row to probe under, None if the head is no longer pending at this endpoint or may not be sent."""
         hook = head.hook
-        cursor = hook.backlogs[head.stream].owner(head.resource)
+        cursor = hook.backlogs[head.stream].cursor_for(head.resource)
         if (
             cursor is None
             or head.offset < cursor.next

@@ -36,7 +36,7 @@ def after_failure(
 ) -> LaneClock | None:
     """Return the clock after one more spent attempt, or None when the schedule ran out: dead letter.
 
-    `rejected`: the answer blames the record while the endpoint's other resources succeed (short schedule).
+    `rejected`: the record was rejected while the endpoint's other resources succeed (short schedule).
     `random` returns a number in [0, 1); it spreads each delay by ±`policy.jitter`.
     """
     schedule = policy.short_schedule_s if rejected else policy.full_schedule_s

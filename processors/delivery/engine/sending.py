@@ -1,4 +1,4 @@
-"""Whose record goes next: the head of a lane, the probe of a quarantined endpoint, and what holds one back."""
+"""Which delivery is sent next: the head of a lane or the probe of a quarantined endpoint, and what delays one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REPLAY_RECHECK_S = 0.2
 
 
 class Sending:
-    """Chooses requests; whatever a lane waits for offers it again."""
+    """Chooses requests. A lane or endpoint that cannot send now is offered again when the reason is gone."""
 
     def __init__(self, ledger: Ledger, timers: Timers, isolation: Isolation, probes: Probes) -> None:
         """Work on a ledger."""
@@ -29,7 +29,7 @@ class Sending:
         self._probes = probes
 
     def take(self, endpoint: Endpoint, stream: StreamIndex) -> Post | None:
-        """Return the next request of an endpoint whose turn it is, or None; what it waits for brings it back."""
+        """Return the next request of an endpoint whose turn it is, or None."""
         health, now, dispatcher = endpoint.health, self._ledger.now, self._dispatcher
         if health.paused or now < health.retry_after_until:
             return None
@@ -52,7 +52,7 @@ class Sending:
         return None
 
     def _head(self, lane: Lane, stream: StreamIndex) -> tuple[Pending, HookRow] | None:
-        """The record of a lane that may be sent now: the lowest that is owed, else the lowest in the window."""
+        """The record of a lane that may be sent now: the lowest of a cursor, else the lowest in the window."""
         buffered = lane.buffers[stream]
         if buffered and self._scanned_past(lane, stream, buffered[0].offset):
             row = self._may_send(buffered[0], lane)
@@ -69,16 +69,16 @@ class Sending:
     def _scanned_past(self, lane: Lane, stream: StreamIndex, offset: int) -> bool:
         """Whether no cursor of the endpoint can hold a lower record of this lane that it has not read yet (rule R3)."""
         for hook in lane.endpoint.hooks.values():
-            cursor = hook.backlogs[stream].owner(lane.resource)
+            cursor = hook.backlogs[stream].cursor_for(lane.resource)
             if cursor is not None and cursor.scan <= offset and not self._ledger.held(hook):
                 return False
         return True
 
     def _may_send(self, pending: Pending, lane: Lane) -> HookRow | None:
-        """Return the row to send under, or None; whatever is waited for offers the lane again."""
+        """Return the row to send under, or None if the record may not be sent now."""
         hook, stream, ledger = pending.hook, pending.stream, self._ledger
         if hook.in_flight and hook.in_flight_to is not lane.endpoint:
-            return None  # a retarget is a barrier: the answer of the last request to the old target lifts it
+            return None  # after a retarget the lane waits for the answer of the last request to the old target
         held = ledger.streams[stream]
         clocks = hook.backlogs[stream].clocks
         health = lane.endpoint.health
@@ -95,7 +95,7 @@ class Sending:
         return row
 
     def _sendable_row(self, pending: Pending, stream: Stream) -> HookRow | None:
-        """Compare with the table once more: rows change while records wait."""
+        """Compare the record with the table once more: rows change while records wait."""
         delivery, hook, ledger = pending.delivery, pending.hook, self._ledger
         if pending.row is not None and pending.row is hook.newest_row and hook.disabled_under is None:
             return pending.row
@@ -112,12 +112,12 @@ class Sending:
         return None
 
     def replayable(self, pending: Pending, lane: Lane) -> bool:
-        """Rule R12: a first delivery is never overtaken by a replay."""
+        """Whether every first delivery that a replay must not overtake is done (rule R12)."""
         live = self._ledger.streams[LIVE]
         backlog = pending.hook.backlogs[LIVE]
         if (
             live.position >= pending.delivery.live_end
-            and backlog.owner(pending.resource) is None
+            and backlog.cursor_for(pending.resource) is None
             and not any(waiting.hook is pending.hook for waiting in lane.windows[LIVE])
         ):
             return True
@@ -125,7 +125,7 @@ class Sending:
         return False
 
     def _within_rate(self, hook: TrackedHook, rate: float, lane: Lane) -> bool:
-        """Take a token of the hook's bucket (one second deep), or wait in line for the next."""
+        """Take a token of the hook's bucket (one second deep), or let the lane wait for the next token."""
         now = self._ledger.now
         hook.tokens = min(max(rate, 1.0), hook.tokens + (now - hook.refilled_at) * rate)
         hook.refilled_at = now

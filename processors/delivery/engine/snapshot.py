@@ -45,7 +45,7 @@ def stored(ledger: Ledger, stream: Stream) -> PartitionState:
                 )
             )
         for resource, clock in backlog.clocks.items():
-            if clock.schedule_exhausted or backlog.owner(resource) is not None:
+            if clock.schedule_exhausted or backlog.cursor_for(resource) is not None:
                 clocks.append(
                     StoredClock(
                         hook.id,
@@ -95,7 +95,7 @@ class Restoration:
         ledger.preparations.append(self._restore_health)
 
     def restore(self, states: Sequence[PartitionState]) -> None:
-        """Put back the states of both streams; what the table cancels by now stays away."""
+        """Put back the states of both streams, without the hooks that the table cancels by now."""
         ledger = self._ledger
         for stream, state in zip(ledger.streams, states, strict=True):
             for health in state.health:

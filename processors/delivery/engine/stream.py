@@ -36,13 +36,13 @@ class Stream:
         self.bytes = 0
         self.in_flight: dict[int, Post] = {}
         self.dead_letters_pending: dict[int, DeadLetterReason] = {}  # dead letters produced, not acknowledged
-        self.hooks_with_cursor: dict[int, TrackedHook] = {}  # hooks that have a cursor here
+        self.hooks_with_cursor: dict[int, TrackedHook] = {}
         self.tail: deque[tuple[int, Delivery]] = deque()
         self.tail_start = position
 
     @property
     def position(self) -> int:
-        """The next offset the main lane reads."""
+        """The next offset that the live reading reads."""
         return self.tracker.position
 
     @property
@@ -75,14 +75,14 @@ class Stream:
     def settled_above(self) -> tuple[int, bytes]:
         """The lowest unsettled offset and what is settled above it, as a commit says it.
 
-        What the restored commit said counts until it is re-read: a partition that is given away again before that must
-        not be delivered twice.
+        What the restored commit calls settled stays so until it is read again: a partition may be given away before
+        that, and the next owner must not deliver those records twice.
         """
         restored = self.restored_settled
         return self.tracker.settled_above(restored if self.position < restored.end else None)
 
     def remember_tail(self, offset: int, delivery: Delivery, most: int) -> None:
-        """Keep what the main lane has just read for the cursors that are about to meet it."""
+        """Keep what the live reading has just read for the cursors that are about to rejoin it."""
         self.tail.append((offset, delivery))
         if len(self.tail) > most:
             self.tail_start = self.tail.popleft()[0] + 1

@@ -21,7 +21,7 @@ class TableChanges:
         self._probes = probes
 
     def row_changed(self, client: int, event: str) -> None:
-        """Follow a change of one slot of the table, which holds the new row already."""
+        """Follow a change of one subscription key; the table holds the new row already."""
         hooks = self._ledger.hooks_of_key.get((client, event))
         if not hooks:
             return
@@ -32,7 +32,7 @@ class TableChanges:
         for hook in list(hooks.values()):
             hook.newest_row = row
             if row.id != hook.id and (hook.row is None or row.revision < hook.row.revision):
-                continue  # an older hook of the slot: it says nothing of this one
+                continue  # the row of an older hook of this key: it says nothing of this hook
             if (row.id != hook.id and hook.row is not None) or row.state is HookState.DELETED:
                 self._drop(hook)
             elif row.id == hook.id:
@@ -40,7 +40,7 @@ class TableChanges:
             self._resettle_window(hook)
 
     def _drop(self, hook: TrackedHook) -> None:
-        """A deleted or replaced hook's cursors, disable and clocks go with it; its records cancel themselves."""
+        """Drop the cursors, disable and clocks of a deleted or replaced hook; its records are cancelled later."""
         ledger = self._ledger
         ledger.rewind([hook])
         for stream in ledger.streams:
@@ -71,7 +71,7 @@ class TableChanges:
             ledger.wake_lanes(hook.endpoint)
 
     def _retarget(self, hook: TrackedHook, endpoint: Endpoint) -> None:
-        """Move what waits to the lanes of the new endpoint; what is in flight to the old one is a barrier."""
+        """Move what waits to the lanes of the new endpoint; they wait for what is in flight to the old one."""
         ledger = self._ledger
         ledger.rewind([hook])
         if hook.endpoint is not None:

@@ -70,7 +70,7 @@ class OffsetTracker:
         """Return (base, bitmap): bit i of the bitmap, most significant first, is 1 where offset base + i is settled.
 
         The bitmap ends with the last settled offset and is empty if nothing above the base is settled. From the
-        position on, what a `restored` commit calls settled is still so.
+        position on, it holds what a `restored` commit calls settled.
         """
         base = self.base
         flags = self._flags[base - self._origin :]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import structlog
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from hookstream.processors.delivery.engine.catch_up import OwedRecord
+from hookstream.processors.delivery.engine.catch_up import BacklogRecord
 from hookstream.processors.errors import KafkaUnavailableError
 from hookstream.processors.kafka import (
     KafkaConfig,
@@ -51,7 +51,7 @@ class Chunk(NamedTuple):
     key: TopicPartitionKey
     start: int
     end: int
-    records: Sequence[OwedRecord]
+    records: Sequence[BacklogRecord]
     low: int | None = None
 
 
@@ -65,7 +65,7 @@ class _ReadPosition:
     start: int | None
     held_from: int
     next_offset: int
-    ahead: deque[OwedRecord] = field(default_factory=deque)
+    ahead: deque[BacklogRecord] = field(default_factory=deque)
     paused: bool = False
 
     def goes_on_at(self, start: int) -> bool:
@@ -88,7 +88,7 @@ class LogReader:
         name: str,
         deliver: Callable[[Chunk], None],
         failed: Callable[[Exception], None],
-        prepare: Callable[[Sequence[OwedRecord]], bool] = lambda _: True,
+        prepare: Callable[[Sequence[BacklogRecord]], bool] = lambda _: True,
         tracing: bool = False,
     ) -> None:
         """`deliver`, `failed` and `prepare` (can these records be decoded now?) are called in the reader's thread.
@@ -187,7 +187,7 @@ class LogReader:
             offset = message.offset() or 0
             if position is not None and offset >= position.next_offset:
                 traceparent = find(message.headers()) if self._tracing else None
-                position.ahead.append(OwedRecord(offset, message.key() or b"", message.value() or b"", traceparent))
+                position.ahead.append(BacklogRecord(offset, message.key() or b"", message.value() or b"", traceparent))
                 position.next_offset = offset + 1
         elif error.code() == KafkaError._PARTITION_EOF:
             if position is not None:

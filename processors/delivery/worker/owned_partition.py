@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from hookstream.processors.delivery.engine.catch_up import OwedRecord
+from hookstream.processors.delivery.engine.catch_up import BacklogRecord
 from hookstream.processors.delivery.engine.engine import Engine, StreamStart
 from hookstream.processors.delivery.engine.hook_table import HookRow
 from hookstream.processors.delivery.engine.model import LIVE, REPLAY, Pending, StreamIndex, TrackedHook
@@ -141,11 +141,11 @@ class OwnedPartition:
             self._unblock(stream)
 
         self._write_undecodable(
-            stream, OwedRecord(offset, message.key() or b"", message.value() or b""), reason, acknowledged
+            stream, BacklogRecord(offset, message.key() or b"", message.value() or b""), reason, acknowledged
         )
 
     def _write_undecodable(
-        self, stream: StreamIndex, record: OwedRecord, reason: str, acknowledged: Callable[[], None]
+        self, stream: StreamIndex, record: BacklogRecord, reason: str, acknowledged: Callable[[], None]
     ) -> None:
         topic = self._deps.topics[stream]
         log.error("a record cannot be decoded", topic=topic, partition=self.index, offset=record.offset, reason=reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from hookstream.processors.delivery.engine.catch_up import OwedRecord
+from hookstream.processors.delivery.engine.catch_up import BacklogRecord
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.producers.errors import RegistryError
 from hookstream.schemas.delivery import Delivery, DeliveryId
@@ -70,7 +70,7 @@ class SchemaFetcher:
 
         loop.run_in_executor(None, self._schemas.fetch, schema_id).add_done_callback(asked)
 
-    def prepare(self, records: Sequence[OwedRecord]) -> bool:
+    def prepare(self, records: Sequence[BacklogRecord]) -> bool:
         """Make sure that records can be decoded, or proved undecodable; False: not now. Any thread but the loop's."""
         for schema_id in self._schemas.missing(record.value for record in records):
             try:

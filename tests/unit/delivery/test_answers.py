@@ -103,7 +103,7 @@ def behind_a_cursor(**policy: float) -> tuple[SmallEngine, Hook]:
     row = small.row(state=HookState.DISABLED)
     small.read(row, 1, 2, 2, 2)
     row = small.change(row, state=HookState.ENABLED)
-    small.read_owed()
+    small.read_backlog()
     return small, row
 
 

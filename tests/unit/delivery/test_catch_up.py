@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hookstream.processors.delivery.engine.catch_up import OwedRecord
+from hookstream.processors.delivery.engine.catch_up import BacklogRecord
 from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.event import ClientId
@@ -54,7 +54,7 @@ def test_records_of_clients_without_a_backlog_are_not_decoded() -> None:
     small = SmallEngine()
     (row,) = backlogs(small, 1)
     small.read(small.row(2, client=ClientId(2)), 1)
-    records = [OwedRecord(0, b"1", b"%c%d" % (LIVE, 0)), OwedRecord(1, b"2", b"no record")]
+    records = [BacklogRecord(0, b"1", b"%c%d" % (LIVE, 0)), BacklogRecord(1, b"2", b"no record")]
     small.engine.feed(LIVE, 0, 2, records)
     assert list(small.cursor(row).buffer) == [0]
 
@@ -64,7 +64,7 @@ def test_a_cursor_reads_no_further_than_its_buffer_holds_and_goes_on_when_half_o
     row = small.row(state=HookState.DISABLED)
     small.read(row, 1, 2, 3, 4, 5)
     small.change(row, state=HookState.ENABLED)
-    small.read_owed()
+    small.read_backlog()
     assert list(small.cursor(row).buffer) == [0, 1]
     assert small.engine.plan(LIVE) is None
     small.answer(small.send()[0])
@@ -78,7 +78,7 @@ def test_what_was_settled_above_a_cursor_is_not_buffered() -> None:
     small.answer(small.send()[1])
     row = small.change(row, state=HookState.DISABLED)
     small.change(row, state=HookState.ENABLED)
-    small.read_owed()
+    small.read_backlog()
     assert list(small.cursor(row).buffer) == [0]
 
 
@@ -88,7 +88,7 @@ def test_a_record_that_is_too_old_goes_to_the_dead_letters_while_its_endpoint_is
     small.quarantine(row)
     small.wait(6 * DAY_S + 1)
     small.read(row, 103, arrived_ms=small.wall_ms)
-    small.read_owed()
+    small.read_backlog()
     assert {(pending.offset, reason) for _, pending, reason in small.dead_letters} == {
         (0, DeadLetterReason.EXPIRED),
         (1, DeadLetterReason.EXPIRED),
@@ -102,7 +102,7 @@ def test_a_record_that_the_hook_no_longer_wants_is_settled_where_it_is_read() ->
     small.read(row, 1)
     row = small.change(row, state=HookState.ENABLED, not_before_ms=small.wall_ms)
     small.read(row, 1, arrived_ms=small.wall_ms)
-    small.read_owed()
+    small.read_backlog()
     assert list(small.cursor(row).buffer) == [1]
     assert offsets(small.send()) == [1]
 

@@ -43,7 +43,7 @@ def test_a_cursor_close_to_the_position_is_given_what_the_live_reading_has_just_
     """Or it would never reach the position of a busy log."""
     small = SmallEngine()
     (row,) = enable(small, disabled(small, 1))
-    small.read_owed()
+    small.read_backlog()
     small.read(row, 2)
     assert small.window() == []
     small.wait(small.policy.rejoin_every_s)

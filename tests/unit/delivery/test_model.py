@@ -51,8 +51,8 @@ def test_a_cursor_forgets_settled_offsets_by_itself_before_they_are_many() -> No
 def test_a_resource_with_a_cursor_of_its_own_is_not_owed_by_the_hooks() -> None:
     backlog = Backlog()
     backlog.cursor, backlog.resource_cursors["a"] = Cursor(10, set(), None), Cursor(20, set(), "a")
-    assert backlog.owner("a") is backlog.resource_cursors["a"]
-    assert backlog.owner("b") is backlog.cursor
+    assert backlog.cursor_for("a") is backlog.resource_cursors["a"]
+    assert backlog.cursor_for("b") is backlog.cursor
     assert set(backlog.cursors()) == {backlog.cursor, backlog.resource_cursors["a"]}
 
 

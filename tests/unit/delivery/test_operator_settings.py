@@ -60,7 +60,7 @@ def test_a_backlog_that_is_skipped_goes_to_the_dead_letters() -> None:
     row = small.row()
     small.quarantine(row)
     small.operate(row, skip_before_ms=small.wall_ms)
-    small.read_owed()
+    small.read_backlog()
     assert {(p.offset, reason) for _, p, reason in small.dead_letters} == {
         (0, DeadLetterReason.SKIPPED),
         (1, DeadLetterReason.SKIPPED),
@@ -83,7 +83,7 @@ def test_a_single_delivery_that_is_skipped_behind_a_cursor_does_not_wait_for_its
     row = small.row()
     small.quarantine(row)
     small.skip(row, 0)
-    small.read_owed()
+    small.read_backlog()
     assert [(p.offset, reason) for _, p, reason in small.dead_letters] == [(0, DeadLetterReason.SKIPPED)]
 
 

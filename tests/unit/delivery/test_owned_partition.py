@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from hookstream.processors.delivery.engine.catch_up import OwedRecord
+from hookstream.processors.delivery.engine.catch_up import BacklogRecord
 from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.outcome import DELIVERED, REJECTED
 from hookstream.processors.delivery.worker.log_reader import Chunk
@@ -97,7 +97,7 @@ def test_nothing_of_a_stretch_is_given_to_the_engine_before_each_of_its_dead_let
     given: list[Any] = []
     monkeypatch.setattr(bench.part.engine, "feed", lambda *args: given.append(args))
     bench.lacking = {b"x", b"y"}
-    records = [OwedRecord(n, b"434", value) for n, value in enumerate((b"x", b"1", b"y"))]
+    records = [BacklogRecord(n, b"434", value) for n, value in enumerate((b"x", b"1", b"y"))]
     fed: list[int] = []
     bench.part.feed(LIVE, Chunk(("deliveries", 3), 0, 3, records), lambda: fed.append(1))
     first, second = bench.letters

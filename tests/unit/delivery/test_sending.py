@@ -62,7 +62,7 @@ def test_what_a_cursor_has_read_is_sent_in_the_order_of_the_log_and_before_the_w
     small.read(row, 1, 1)
     row = small.change(row, state=HookState.ENABLED)
     small.read(small.row(2), 1)
-    small.read_owed()
+    small.read_backlog()
     for offset in range(3):
         post = small.send_one()
         assert post.pending.offset == offset
@@ -79,7 +79,7 @@ def test_what_a_cursor_has_read_waits_until_the_other_cursors_of_the_endpoint_ha
     small.read_for_cursors(1)
     assert list(small.cursor(rows[1]).buffer) == [1]
     assert small.send() == []
-    small.read_owed()
+    small.read_backlog()
     assert offsets(small.send()) == [0]
 
 
