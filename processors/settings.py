@@ -7,7 +7,6 @@ somebody needs it, with the name of its variable. No message ever holds a value.
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -92,11 +91,19 @@ def _keys_bytes(value: SecretStr) -> tuple[bytes, ...]:
 
 
 def _key_bytes(value: SecretStr) -> bytes:
-    text = value.get_secret_value().strip().replace("-", "+").replace("_", "/")
+    return parse_key(value.get_secret_value())
+
+
+def parse_key(text: str) -> bytes:
+    """A master key: base64 of 32 bytes, in either alphabet.
+
+    Raises:
+        ValueError: it is none; the message does not repeat it.
+    """
     try:
-        key = base64.b64decode(text, validate=True)
-    except binascii.Error:
-        raise ValueError(_KEY_WANTED) from None
+        key = base64.b64decode(text.strip().replace("-", "+").replace("_", "/"), validate=True)
+    except ValueError:
+        key = b""
     if len(key) != KEY_BYTES:
         raise ValueError(_KEY_WANTED)
     return key

@@ -22,7 +22,7 @@ SubscriptionsError
 │   ├── ExpiredTokenError
 │   └── RevokedTokenError
 ├── SecretError
-│   ├── InvalidKeyError          a master key that is not base64 of 32 bytes, or no key at all
+│   ├── InvalidKeyError          a master key that has not 32 bytes, or no key at all
 │   ├── InvalidSecretError       a signing secret outside Standard Webhooks
 │   ├── UnknownKeyError          sealed under a master key that is not among ours
 │   └── TamperedError            not a ciphertext of ours, or one that belongs elsewhere

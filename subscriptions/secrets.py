@@ -10,10 +10,9 @@ NIST SP 800-38D (random 96-bit nonces: at most 2^32 under one key, which is 4,00
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -56,22 +55,6 @@ class SigningSecret:
         """A fresh one of 32 bytes."""
         return cls(random_bytes(_SECRET_BYTES))
 
-    @classmethod
-    def parse(cls, text: str) -> SigningSecret:
-        """Read `whsec_…`.
-
-        Raises:
-            InvalidSecretError: no such text.
-        """
-        try:
-            key = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
-        except (binascii.Error, ValueError):
-            key = b""
-        if not text.startswith(SECRET_PREFIX) or not key:
-            msg = f"a signing secret is {SECRET_PREFIX} and base64"
-            raise InvalidSecretError(msg)
-        return cls(key)
-
     def reveal(self) -> str:
         """`whsec_…`, as the integrator sees it once."""
         return SECRET_PREFIX + base64.b64encode(self.key).decode()
@@ -86,21 +69,8 @@ class MasterKey:
     def __post_init__(self) -> None:
         """Raise `InvalidKeyError` for anything but 32 bytes."""
         if len(self.material) != _KEY_BYTES:
-            msg = f"a master key is base64 of {_KEY_BYTES} bytes"
+            msg = f"a master key has {_KEY_BYTES} bytes"
             raise InvalidKeyError(msg)
-
-    @classmethod
-    def parse(cls, text: str) -> MasterKey:
-        """Read the base64 of a settings value.
-
-        Raises:
-            InvalidKeyError: not base64 of 32 bytes.
-        """
-        try:
-            return cls(base64.b64decode(text.strip(), validate=True))
-        except (binascii.Error, ValueError):
-            msg = f"a master key is base64 of {_KEY_BYTES} bytes"
-            raise InvalidKeyError(msg) from None
 
     @property
     def id(self) -> bytes:
@@ -121,15 +91,6 @@ class SecretBox:
             msg = "no master key"
             raise InvalidKeyError(msg)
         object.__setattr__(self, "_ciphers", {key.id: AESGCM(key.material) for key in reversed(self.keys)})
-
-    @classmethod
-    def parse(cls, texts: Sequence[str]) -> SecretBox:
-        """A box of base64 keys; the first one seals.
-
-        Raises:
-            InvalidKeyError: none, or one that is not base64 of 32 bytes.
-        """
-        return cls(tuple(MasterKey.parse(text) for text in texts))
 
     def __repr__(self) -> str:
         """Key ids alone."""

@@ -26,7 +26,8 @@ from .dead_letter_bodies import (
 )
 from .dependencies import ApiDependencies
 from .openapi import BEARER, problems
-from .problems import Fault, ProblemError, invalid
+from .paging import CursorParameter, decode_cursor, encode_cursor
+from .problems import ProblemError
 
 _MAX_LONG = 2**63 - 1
 _MAX_MS = 253_402_300_799_999  # the year 9999
@@ -53,7 +54,7 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
         since_ms: Time = None,
         until_ms: Time = None,
         limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = _DEFAULT_PAGE,
-        cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,
+        cursor: CursorParameter = None,
     ) -> LettersAnswer:
         """List dead letters by partition, in each from the oldest on. A page may be short, and not the last one."""
         query = LetterQuery(
@@ -63,14 +64,14 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
             reason=reason,
             since_ms=since_ms,
             until_ms=until_ms,
-            after=_position(cursor),
+            after=decode_cursor(cursor, _position),
             limit=limit,
         )
         with asking(deps, request, Question.DEAD_LETTERS):
             page = deps.dead_letters.find(query)
         return LettersAnswer(
             dead_letters=[LetterFields(**_fields(found)) for found in page.letters],
-            next_cursor=None if page.after is None else page.after.id,
+            next_cursor=None if page.after is None else encode_cursor(page.after.id),
         )
 
     @router.get("/dead-letters/{letter}", responses=problems(401, 403, 404, 422, 429, 503), **BEARER)
@@ -131,12 +132,8 @@ def _own(found: FoundLetter | None, request: Request) -> FoundLetter | None:
     return None if found is None or own not in (None, found.letter.client) else found
 
 
-def _position(cursor: str | None) -> LetterPlace | None:
-    if cursor is None:
-        return None
-    if re.fullmatch(LETTER_ID, cursor) is None:
-        raise invalid(Fault(parameter="cursor", detail="is none that was given out"))
-    return _place(cursor)
+def _position(text: str) -> LetterPlace | None:
+    return None if re.fullmatch(LETTER_ID, text) is None else _place(text)
 
 
 def _place(letter_id: str) -> LetterPlace:

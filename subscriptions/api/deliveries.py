@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from http import HTTPStatus
 from typing import Annotated, Literal, TypeAlias
 
@@ -35,7 +33,7 @@ from .delivery_bodies import (
 )
 from .dependencies import ApiDependencies
 from .openapi import BEARER, problems
-from .problems import Fault, invalid
+from .paging import CursorParameter, decode_cursor, encode_cursor
 
 _MAX_LONG = 2**63 - 1
 # An answer is up to 20 kB, so a page is up to 2 MB.
@@ -62,14 +60,14 @@ class AttemptPage:
         from_ms: Annotated[int | None, Query(ge=0, le=_MAX_LONG, description="begun at or after then, Unix ms")] = None,
         to_ms: Annotated[int | None, Query(ge=0, le=_MAX_LONG, description="begun before then, Unix ms")] = None,
         limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = _DEFAULT_PAGE,
-        cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,
+        cursor: CursorParameter = None,
     ) -> None:
         """Take them as they were sent."""
         self.outcome = outcome
         self.from_ms = from_ms
         self.to_ms = to_ms
         self.limit = limit
-        self.after = _position(cursor)
+        self.after = decode_cursor(cursor, _position)
 
     def read(
         self,
@@ -94,7 +92,10 @@ class AttemptPage:
         with deps.reading() as session:
             found = list_attempts(session, query)
         page = found[: self.limit]
-        return [_fields(logged) for logged in page], _cursor(page[-1]) if len(found) > self.limit else None
+        after = None
+        if len(found) > self.limit:
+            after = encode_cursor(f"{page[-1].attempt.started_at_ms}.{page[-1].row_id}")
+        return [_fields(logged) for logged in page], after
 
 
 def attempt_routes(deps: ApiDependencies) -> APIRouter:
@@ -183,23 +184,10 @@ def _send(deps: ApiDependencies, request: Request, delivery: Delivery, kind: str
     return SentAnswer(delivery=SentFields(id=delivery.id, hook=HookIdFields(id=delivery.hook_id), job=job))
 
 
-def _cursor(logged: LoggedAttempt) -> str:
-    text = f"{logged.attempt.started_at_ms}.{logged.row_id}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _position(cursor: str | None) -> PagePosition | None:
-    if cursor is None:
-        return None
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except (binascii.Error, ValueError):
-        text = ""
+def _position(text: str) -> PagePosition | None:
     first, _, second = text.partition(".")
     started_at_ms, row_id = long_of(first), long_of(second)
-    if started_at_ms is None or row_id is None:
-        raise invalid(Fault(parameter="cursor", detail="is none that was given out"))
-    return PagePosition(started_at_ms, row_id)
+    return None if started_at_ms is None or row_id is None else PagePosition(started_at_ms, row_id)
 
 
 def _fields(logged: LoggedAttempt) -> AttemptFields:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -41,7 +39,7 @@ from .bodies import (
 )
 from .dependencies import ApiDependencies
 from .openapi import BEARER, problems
-from .problems import Fault, invalid
+from .paging import CursorParameter, decode_cursor, encode_cursor
 
 _MAX_LONG = 2**63 - 1
 _MAX_PAGE = 500
@@ -49,7 +47,7 @@ _DEFAULT_PAGE = 100
 _MAX_AGE_S = 1e9
 _MOST_UNRECORDED = 100
 # Of what is owed, sorted: the key and the name of the last endpoint; of the others: the last one's first hook.
-_CURSOR = re.compile(r"o:(-?[0-9]{1,19}):([0-9]{1,19}-[0-9a-f]{16})|r:([0-9]{1,18})", re.ASCII)
+_POSITION = re.compile(r"o:(-?[0-9]{1,19}):([0-9]{1,19}-[0-9a-f]{16})|r:([0-9]{1,18})", re.ASCII)
 
 
 class Sort(StrEnum):
@@ -64,6 +62,13 @@ class _Key(NamedTuple):
 
     number: int
     id: str
+
+
+class _After(NamedTuple):
+    """Where a page begins: behind an endpoint of which there is something to tell, or behind a hook of the others."""
+
+    key: _Key | None = None
+    hook_id: HookId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +113,7 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
         ] = None,
         sort: Annotated[Sort, Query(description="endpoints that owe nothing come last")] = Sort.OLDEST,
         limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = _DEFAULT_PAGE,
-        cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,
+        cursor: CursorParameter = None,
     ) -> EndpointsAnswer:
         """List endpoints (one client's hooks that share a target) with what each is owed, the oldest first.
 
@@ -123,7 +128,7 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
             sort=sort,
             limit=limit,
         )
-        after = _position(cursor)
+        after = decode_cursor(cursor, _position) or _After()
         with asking(deps, request, Question.BACKLOG):
             return _page(deps, wanted, after)
 
@@ -144,7 +149,7 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
     return router
 
 
-def _page(deps: ApiDependencies, wanted: _Wanted, after: _Key | HookId | None) -> EndpointsAnswer:
+def _page(deps: ApiDependencies, wanted: _Wanted, after: _After) -> EndpointsAnswer:
     """One page: first those of which there is something to tell, sorted, then the others, in the order of their hooks.
 
     What happens between two pages may show an endpoint on both, or on neither.
@@ -154,11 +159,11 @@ def _page(deps: ApiDependencies, wanted: _Wanted, after: _Key | HookId | None) -
     ends_s = deps.monotonic_s() + deps.limits.list_within_s
     noted = {each.id: each for each in judged if each.state is not EndpointState.HEALTHY or each.behind or each.replays}
     found: list[tuple[str, Endpoint]] = []
-    if not isinstance(after, int):
+    if after.hook_id is None:
         shown = sorted((wanted.key(each), each) for each in noted.values() if wanted.shows(each, now_ms))
-        found = [(f"o:{key.number}:{key.id}", each) for key, each in shown if after is None or key > after]
+        found = [(f"o:{key.number}:{key.id}", each) for key, each in shown if after.key is None or key > after.key]
     goes_on = ""
-    others = _others(deps, wanted, owed, after=after if isinstance(after, int) else HookId(0))
+    others = _others(deps, wanted, owed, after=after.hook_id or HookId(0))
     for position, endpoint in others if len(found) <= wanted.limit else ():
         if endpoint.id not in noted and wanted.shows(endpoint, now_ms):
             found.append((position, endpoint))
@@ -172,7 +177,7 @@ def _page(deps: ApiDependencies, wanted: _Wanted, after: _Key | HookId | None) -
         goes_on = page[-1][0]
     return EndpointsAnswer(
         endpoints=_shown(deps, [endpoint for _, endpoint in page], now_ms),
-        next_cursor=_encoded(goes_on) if goes_on else None,
+        next_cursor=encode_cursor(goes_on) if goes_on else None,
         unknown=list(owed.unknown),
         unrecorded=_unrecorded(deps, wanted.client),
     )
@@ -272,19 +277,9 @@ def _fields(endpoint: Endpoint, outcomes: LastOutcomes, now_ms: int) -> Endpoint
     )
 
 
-def _encoded(position: str) -> str:
-    return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
-
-
-def _position(cursor: str | None) -> _Key | HookId | None:
-    if cursor is None:
-        return None
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except (binascii.Error, ValueError):
-        text = ""
-    found = _CURSOR.fullmatch(text)
+def _position(text: str) -> _After | None:
+    found = _POSITION.fullmatch(text)
     if found is None:
-        raise invalid(Fault(parameter="cursor", detail="is none that was given out"))
+        return None
     number, endpoint, hook_id = found.groups()
-    return HookId(int(hook_id)) if endpoint is None else _Key(int(number), endpoint)
+    return _After(hook_id=HookId(int(hook_id))) if endpoint is None else _After(key=_Key(int(number), endpoint))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, cast
@@ -12,7 +10,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from hookstream.schemas.bounded import long_of
 from hookstream.schemas.event import ClientId, EventName
-from hookstream.schemas.hook import HookId, HookState
+from hookstream.schemas.hook import HookState
 from hookstream.subscriptions.changes import StoredHook
 from hookstream.subscriptions.database import transact
 from hookstream.subscriptions.models import Role
@@ -40,7 +38,7 @@ from .bodies import (
 )
 from .dependencies import ApiDependencies
 from .openapi import BEARER, problems
-from .problems import Fault, invalid
+from .paging import CursorParameter, decode_cursor, encode_cursor
 
 _MAX_LONG = 2**63 - 1
 _MAX_PAGE = 500
@@ -101,13 +99,13 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
         client: Annotated[int | None, Query(ge=0, le=_MAX_LONG, description="operators only; else the token's")] = None,
         event: Annotated[str | None, Query(description="of this event alone")] = None,
         limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = _DEFAULT_PAGE,
-        cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,
+        cursor: CursorParameter = None,
     ) -> HooksAnswer:
         """List hooks in the order of their creation."""
         query = HookQuery(
             client=scope_of(request, client),
             event=None if event is None else EventName(deps.catalogue.require(event)),
-            after=_position(cursor),
+            after=decode_cursor(cursor, long_of) or 0,
             limit=limit + 1,
         )
         with deps.reading() as session:
@@ -116,7 +114,7 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
         more = len(found) > limit
         return HooksAnswer(
             hooks=[_fields(hook) for hook in page],
-            next_cursor=_cursor(page[-1].hook.id) if more else None,
+            next_cursor=encode_cursor(str(page[-1].hook.id)) if more else None,
         )
 
     @router.get("/hooks/{hook_id}", responses=problems(401, 403, 404, 422, 503), **BEARER)
@@ -207,23 +205,6 @@ def _write(
     )
     deps.changed()
     return stored
-
-
-def _cursor(hook_id: HookId) -> str:
-    return base64.urlsafe_b64encode(b"%d" % hook_id).decode().rstrip("=")
-
-
-def _position(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except (binascii.Error, ValueError):
-        text = ""
-    position = long_of(text)
-    if position is None:
-        raise invalid(Fault(parameter="cursor", detail="is none that was given out"))
-    return position
 
 
 def _change(fields: HookChangeFields, deps: ApiDependencies) -> HookChange:

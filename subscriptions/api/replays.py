@@ -33,6 +33,7 @@ from .admission import Question
 from .authentication import asking, principal_of, route_for, scope_of
 from .dependencies import ApiDependencies
 from .openapi import BEARER, problems
+from .paging import CursorParameter, decode_cursor, encode_cursor
 from .problems import Fault, ProblemError, invalid, no_such_event
 from .replay_bodies import (
     CountFields,
@@ -92,13 +93,13 @@ def replay_routes(deps: ApiDependencies) -> APIRouter:
         client: Annotated[int | None, Query(ge=0, le=_MAX_LONG, description="operators only; else the token's")] = None,
         state: Annotated[State | None, Query(description="in this state alone")] = None,
         limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = _DEFAULT_PAGE,
-        cursor: Annotated[str | None, Query(description="`next_cursor` of the page before")] = None,
+        cursor: CursorParameter = None,
     ) -> ReplaysAnswer:
         """List replays, the newest first."""
         query = ReplayQuery(
             client=scope_of(request, client),
             state=None if state is None else ReplayState(state),
-            before=_before(cursor),
+            before=decode_cursor(cursor, long_of),
             limit=limit + 1,
         )
         with deps.reading() as session:
@@ -106,7 +107,7 @@ def replay_routes(deps: ApiDependencies) -> APIRouter:
         page = found[:limit]
         return ReplaysAnswer(
             replays=[_fields(replay, request, deps) for replay in page],
-            next_cursor=str(page[-1].id) if len(found) > limit else None,
+            next_cursor=encode_cursor(str(page[-1].id)) if len(found) > limit else None,
         )
 
     @router.get("/replays/{replay_id}", responses=problems(401, 403, 404, 422, 503), **BEARER)
@@ -229,15 +230,6 @@ def _write(
         deps.sessions,
         lambda session: work(ReplayRepository(session, principal.actor, deps.now_ms()), client),
     )
-
-
-def _before(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    before = long_of(cursor)
-    if before is None:
-        raise invalid(Fault(parameter="cursor", detail="is none that was given out"))
-    return before
 
 
 def _shown(stored: StoredReplay, request: Request, deps: ApiDependencies) -> ReplayAnswer:

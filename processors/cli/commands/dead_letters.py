@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from hookstream.processors.cli.console import CommandError, Json, note, say, say_json, say_table, shown_time
+from hookstream.processors.cli.listing import Item, list_items
 from hookstream.processors.cli.open_api import open_api
 from hookstream.processors.cli.progress import counting
+from hookstream.processors.cli.times import TIME, parse_time
 
 if TYPE_CHECKING:
     from hookstream.processors.cli.api_client import ApiClient
@@ -33,11 +35,8 @@ Event: TypeAlias = Annotated[str | None, typer.Option(help="Of one event alone."
 Reason: TypeAlias = Annotated[
     str | None, typer.Option(help="schedule, expired, skipped, undecodable, unroutable or too-large.")
 ]
-Since: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Kept since then: RFC 3339, or an age such as 2h or 7d.")
-]
+Since: TypeAlias = Annotated[str | None, typer.Option(metavar="TIME", help=f"Kept since then: {TIME}.")]
 Until: TypeAlias = Annotated[str | None, typer.Option(metavar="TIME", help="Kept before then.")]
-Page: TypeAlias = dict[str, Any]
 
 
 @app.command("list")
@@ -54,12 +53,8 @@ def list_(  # noqa: PLR0913 - an option each
 ) -> None:
     """List dead letters by partition, in each from the oldest on."""
     query = _query(client=client, hook=hook, event=event, reason=reason, since=since, until=until)
-    found: list[Page] = []
     with open_api() as api:
-        for letter in _letters(api, query):
-            found.append(letter)
-            if len(found) == limit:
-                break
+        found = list(list_items(api, "/dead-letters", "dead_letters", query, limit=limit))
     if as_json:
         say_json(found)
         return
@@ -107,7 +102,11 @@ def resend(  # noqa: PLR0913 - an option each
         message = "say which: ids, a filter, or --all"
         raise typer.BadParameter(message)
     with open_api() as api:
-        chosen = (_one(api, letter) for letter in letters) if letters else _letters(api, query)
+        chosen = (
+            (_one(api, letter) for letter in letters)
+            if letters
+            else list_items(api, "/dead-letters", "dead_letters", query)
+        )
         found = [{name: letter[name] for name in _NEEDED} for letter in chosen]
         fit = [letter for letter in found if letter["resendable"]]
         if dry_run:
@@ -149,7 +148,7 @@ def _send(api: ApiClient, ids: Sequence[str], rate: float | None) -> int:
     return sent
 
 
-def _say_plan(fit: Sequence[Page], unfit: int, *, as_json: bool, say: Callable[[str], None] = say) -> None:
+def _say_plan(fit: Sequence[Item], unfit: int, *, as_json: bool, say: Callable[[str], None] = say) -> None:
     counts = Counter((letter["client"], letter["hook_id"]) for letter in fit)
     if as_json:
         hooks = [{"client": client, "hook_id": hook, "letters": count} for (client, hook), count in counts.items()]
@@ -160,19 +159,9 @@ def _say_plan(fit: Sequence[Page], unfit: int, *, as_json: bool, say: Callable[[
     say(f"{len(fit):,} can be sent again, {unfit:,} cannot; nothing was sent")
 
 
-def _one(api: ApiClient, letter: str) -> Page:
-    found: Page = api.get(f"/dead-letters/{letter}")["dead_letter"]
+def _one(api: ApiClient, letter: str) -> Item:
+    found: Item = api.get(f"/dead-letters/{letter}")["dead_letter"]
     return found
-
-
-def _letters(api: ApiClient, query: Mapping[str, object]) -> Iterator[Page]:
-    cursor: str | None = None
-    while True:
-        page = api.get("/dead-letters", **query, cursor=cursor, limit=500)
-        yield from page["dead_letters"]
-        cursor = page["next_cursor"]
-        if cursor is None:
-            return
 
 
 def _query(
@@ -184,38 +173,21 @@ def _query(
     since: str | None,
     until: str | None,
 ) -> dict[str, object]:
-    """What was said of the filter, as the API wants it."""
-    said = {
+    """The filter as the API takes it; what is None is left out.
+
+    Raises:
+        BadParameter: a time is none.
+    """
+    now_ms = time.time_ns() // 1_000_000
+    given = {
         "client": client,
         "hook": hook,
         "event": event,
         "reason": reason,
-        "since_ms": _time_ms(since),
-        "until_ms": _time_ms(until),
+        "since_ms": None if since is None else parse_time(since, "--since", now_ms=now_ms),
+        "until_ms": None if until is None else parse_time(until, "--until", now_ms=now_ms),
     }
-    return {name: value for name, value in said.items() if value is not None}
-
-
-def _time_ms(text: str | None) -> int | None:
-    """A moment in Unix milliseconds.
-
-    Raises:
-        BadParameter: it is neither a date nor an age.
-    """
-    from datetime import UTC, datetime
-
-    if text is None:
-        return None
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    number = text.removeprefix("-")[:-1]
-    if text[-1:] in units and number.isascii() and number.isdecimal() and len(number) < 9:  # noqa: PLR2004 - no overflow
-        return (time.time_ns() // 1_000_000) - int(number) * units[text[-1]] * 1000
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        message = f"{text!r} is neither a time (2026-11-24T02:10:00Z) nor an age (2h, 7d)"
-        raise typer.BadParameter(message) from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _row(letter: Mapping[str, Any]) -> tuple[object, ...]:

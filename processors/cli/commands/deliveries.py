@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hookstream.processors.cli.console import CommandError, Json, note, say, say_json, say_table, shown_time
+from hookstream.processors.cli.listing import list_items, list_pages
 from hookstream.processors.cli.open_api import open_api
-from hookstream.processors.cli.times import WANTED, parse_time
+from hookstream.processors.cli.times import TIME, parse_time
 from hookstream.processors.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ DeliveryId = Annotated[
 Client = Annotated[int | None, typer.Option(min=0, help="Whose it is: for operators, a search is shorter with it.")]
 _HEAD = ("started", "delivery", "concept", "attempt", "outcome", "status", "ms", "replay")
 _LOOK_S = 0.3
-_PAGE = 100  # the most that the API gives at once
+_LONGEST_PAGE = 100  # the most that the API gives at once
 
 
 @app.command("show")
@@ -39,9 +40,10 @@ def show(
 ) -> None:
     """Show what became of a delivery, and its attempts. One that was never attempted is searched in Kafka's log."""
     with open_api() as api:
-        first = api.get(f"/deliveries/{delivery_id}", client=client, limit=min(limit, _PAGE))
-        attempts = list(_attempts(api, f"/deliveries/{delivery_id}", limit, {"client": client}, first))
-    delivery = first["delivery"]
+        path, query = f"/deliveries/{delivery_id}", {"client": client}
+        pages = list(list_pages(api, path, "attempts", query, limit=limit, longest_page=_LONGEST_PAGE))
+    delivery = pages[0]["delivery"]
+    attempts = [attempt for page in pages for attempt in page["attempts"]]
     if as_json:
         say_json({"delivery": delivery, "attempts": attempts})
         return
@@ -68,7 +70,7 @@ def list_attempts(
     outcome: Annotated[
         str | None, typer.Option(help="How they ended: failed, delivered, timeout, error-status, … as the list shows.")
     ] = None,
-    since: Annotated[str | None, typer.Option("--from", metavar="TIME", help=f"Begun at or after {WANTED}.")] = None,
+    since: Annotated[str | None, typer.Option("--from", metavar="TIME", help=f"Begun at or after {TIME}.")] = None,
     until: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Begun before then.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 50,
     as_json: Json = False,
@@ -81,7 +83,8 @@ def list_attempts(
         "to_ms": None if until is None else parse_time(until, "--to", now_ms=now_ms),
     }
     with open_api() as api:
-        attempts = list(_attempts(api, f"/hooks/{hook_id}/attempts", limit, query))
+        path = f"/hooks/{hook_id}/attempts"
+        attempts = list(list_items(api, path, "attempts", query, limit=limit, longest_page=_LONGEST_PAGE))
     if as_json:
         say_json(attempts)
     else:
@@ -137,20 +140,6 @@ def say_attempts(attempts: Sequence[Mapping[str, Any]]) -> None:
         for attempt in attempts
     ]
     say_table(_HEAD, rows)
-
-
-def _attempts(
-    api: ApiClient, path: str, limit: int, query: Mapping[str, object], page: Mapping[str, Any] | None = None
-) -> Iterator[dict[str, Any]]:
-    """At most so many, page by page; `page` is the first one, where somebody has it."""
-    page = page or api.get(path, **query, limit=min(limit, _PAGE))
-    while True:
-        found = page["attempts"][:limit]
-        yield from found
-        limit -= len(found)
-        if page["next_cursor"] is None or not limit:
-            return
-        page = api.get(path, **query, limit=min(limit, _PAGE), cursor=page["next_cursor"])
 
 
 def _first_attempt(api: ApiClient, delivery_id: str, wait_s: float) -> dict[str, Any] | None:

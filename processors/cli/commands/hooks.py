@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from hookstream.processors.cli.console import Json, say, say_json, say_table, shown_time
+from hookstream.processors.cli.listing import list_items
 from hookstream.processors.cli.open_api import open_api
 
 from . import deliveries
-
-if TYPE_CHECKING:
-    from hookstream.processors.cli.api_client import ApiClient
 
 app = typer.Typer(
     help="See, ping, disable and enable hooks that are registered. Needs HOOKSTREAM_API_URL and HOOKSTREAM_API_TOKEN."
@@ -39,7 +37,7 @@ def list_(
 ) -> None:
     """List hooks in the order of their creation."""
     with open_api() as api:
-        hooks = list(_pages(api, client, event))
+        hooks = list(list_items(api, "/hooks", "hooks", {"client": client, "event": event}))
     if as_json:
         say_json(hooks)
         return
@@ -103,13 +101,3 @@ def _text(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return shown_time(value) if isinstance(value, int) and name.endswith("_ms") else str(value)
-
-
-def _pages(api: ApiClient, client: int | None, event: str | None) -> Iterator[dict[str, Any]]:
-    cursor: str | None = None
-    while True:
-        page = api.get("/hooks", client=client, event=event, cursor=cursor)
-        yield from page["hooks"]
-        cursor = page["next_cursor"]
-        if cursor is None:
-            return

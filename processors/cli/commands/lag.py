@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hookstream.processors.cli.console import Json, as_cell, note, say, say_json, table_lines
+from hookstream.processors.cli.listing import list_pages
 from hookstream.processors.cli.open_api import open_api
+from hookstream.processors.cli.times import DURATION, parse_duration_s, short_duration
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
 _DEFAULT_LIMIT = 50
 _LOOK_EVERY_S = 2.0
-_LONGEST_PAGE = 500
-_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 _HEAD = ("endpoint", "state", "behind", "oldest", "next attempt", "last success", "last error", "target")
 
 
@@ -49,8 +49,10 @@ def lag(
     client: Annotated[int | None, typer.Option(min=0, help="One client's alone; operators see every client.")] = None,
     state: Annotated[State | None, typer.Option(help="In this state alone.")] = None,
     older_than: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", min=0, help="With something undelivered that is at least so old."),
+        str | None,
+        typer.Option(
+            metavar="SECONDS", help=f"Only those whose oldest pending delivery is at least so old; or {DURATION}."
+        ),
     ] = None,
     sort: Annotated[
         Sort, typer.Option(help="The oldest undelivered first, or those that are owed most.")
@@ -67,7 +69,7 @@ def lag(
     query: dict[str, object] = {
         "client": client,
         "state": None if state is None else state.value,
-        "min_age_seconds": older_than,
+        "min_age_seconds": None if older_than is None else parse_duration_s(older_than, "--older-than"),
         "sort": sort.value,
     }
     with open_api() as api:
@@ -85,15 +87,10 @@ def lag(
 
 def _look(api: ApiClient, query: Mapping[str, object], limit: int) -> dict[str, Any]:
     """As many endpoints as are wanted; `more` says whether there are others."""
-    endpoints: list[dict[str, Any]] = []
-    cursor: str | None = None
-    while True:
-        page = api.get("/endpoints", **query, limit=min(limit - len(endpoints), _LONGEST_PAGE), cursor=cursor)
-        endpoints += page["endpoints"]
-        cursor = page["next_cursor"]
-        if cursor is None or len(endpoints) >= limit:
-            told = {name: page.get(name, []) for name in ("unknown", "unrecorded")}  # an earlier API lacks the second
-            return {"endpoints": endpoints, "more": cursor is not None, **told}
+    pages = list(list_pages(api, "/endpoints", "endpoints", query, limit=limit))
+    endpoints = [endpoint for page in pages for endpoint in page["endpoints"]]
+    notes = {name: pages[-1].get(name, []) for name in ("unknown", "unrecorded")}  # an earlier API lacks the second
+    return {"endpoints": endpoints, "more": pages[-1]["next_cursor"] is not None, **notes}
 
 
 def _watch(look: Callable[[], dict[str, Any]], *, as_json: bool) -> None:
@@ -180,18 +177,10 @@ def _notes(found: Mapping[str, Any]) -> Iterator[str]:
 
 def ago(now_ms: int, at_ms: int | None) -> str:
     """How long ago, in one unit: `90s`, `12m`, `5h`, `3d`; a dash where there is no time."""
-    return "-" if at_ms is None else span(max(0, now_ms - at_ms) / 1000)
+    return "-" if at_ms is None else short_duration(max(0, now_ms - at_ms) / 1000)
 
 
 def _ahead(now_ms: int, at_ms: int | None) -> str:
     if at_ms is None:
         return "-"
-    return "now" if at_ms <= now_ms else f"in {span((at_ms - now_ms) / 1000)}"
-
-
-def span(seconds: float) -> str:
-    """A duration in one unit, rounded down."""
-    for unit_s, name in ((_DAY_S, "d"), (_HOUR_S, "h"), (_MINUTE_S, "m")):
-        if seconds >= 2 * unit_s:
-            return f"{int(seconds // unit_s)}{name}"
-    return f"{int(seconds)}s"
+    return "now" if at_ms <= now_ms else f"in {short_duration((at_ms - now_ms) / 1000)}"

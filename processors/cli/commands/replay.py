@@ -6,15 +6,16 @@ The replay lives in the deployment, not in this command: whoever ends the comman
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hookstream.processors.cli.console import CommandError, Json, note, say, say_json, say_table, shown_time
+from hookstream.processors.cli.listing import list_items
 from hookstream.processors.cli.open_api import open_api
-from hookstream.processors.cli.times import WANTED, parse_time
+from hookstream.processors.cli.times import TIME, clock_duration, parse_time
 from hookstream.schemas.bounded import long_of
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def replay(  # noqa: PLR0913  # what a command line may say
     ctx: typer.Context,
     *,
     from_: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help=f"What arrived from then on: {WANTED}.")
+        str | None, typer.Option("--from", metavar="TIME", help=f"What arrived from then on: {TIME}.")
     ] = None,
     to: Annotated[str, typer.Option("--to", metavar="TIME", help="The same; not in the window.")] = "now",
     client: Annotated[int | None, typer.Option(min=0, help="One client's alone; operators may replay everybody's.")] = (
@@ -122,7 +123,7 @@ def list_(
 ) -> None:
     """List replays, the newest first."""
     with open_api() as api:
-        replays = list(_pages(api, client, state))
+        replays = list(list_items(api, "/replays", "replays", {"client": client, "state": state}))
     if as_json:
         say_json(replays)
         return
@@ -223,7 +224,7 @@ def _say_plan(found: Mapping[str, Any], *, as_json: bool) -> None:
         say_table(("hook", "deliveries"), [(each["id"], each["deliveries"]) for each in hooks[:_HOOKS_SHOWN]])
     if count["hook_count"] > _HOOKS_SHOWN:
         say(f"and {count['hook_count'] - _HOOKS_SHOWN:,} hooks more")
-    say(f"deliveries {count['deliveries']:,}, at least {_duration(count['estimate_s'])}")
+    say(f"deliveries {count['deliveries']:,}, at least {clock_duration(count['estimate_s'])}")
 
 
 def _say_end(found: Mapping[str, Any], *, as_json: bool) -> None:
@@ -264,21 +265,5 @@ def _resource(namespace: str | None, resource: str | None) -> dict[str, object]:
     return {"namespace": name, "concept_id": number}
 
 
-def _duration(seconds: float) -> str:
-    whole = max(1, round(seconds))
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}"
-
-
 def _or_dash(value: object) -> object:
     return "-" if value is None else value
-
-
-def _pages(api: ApiClient, client: int | None, state: str | None) -> Iterator[dict[str, Any]]:
-    cursor: str | None = None
-    while True:
-        page = api.get("/replays", client=client, state=state, cursor=cursor)
-        yield from page["replays"]
-        cursor = page["next_cursor"]
-        if cursor is None:
-            return

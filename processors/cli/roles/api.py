@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import cache
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine
@@ -55,7 +55,6 @@ from hookstream.schemas.codec import (
     subscription_decoder,
     subscription_encoder,
 )
-from hookstream.schemas.control import EndpointSettings
 from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.event import Event
 from hookstream.schemas.hook import Hook, ResyncMark
@@ -76,6 +75,7 @@ _LOOK_S = 0.2
 # Operators set few things, and this process wakes its own relay.
 _SETTINGS_POLL_S = 0.2
 
+_T = TypeVar("_T")
 RowEncoder: TypeAlias = Callable[[Hook | ResyncMark], bytes]
 
 
@@ -108,7 +108,11 @@ def run_api(
         )
         relay = Relay(SubscriptionsStep(sessions, writer, table_readers(parts), now_ms=now_ms))
         settings_writer = stack.enter_context(
-            EndpointSettingsWriter(parts.kafka, parts.topics.control, encode=_settings_encoder(parts))
+            EndpointSettingsWriter(
+                parts.kafka,
+                parts.topics.control,
+                encode=_encoder(parts, parts.topics.control, endpoint_settings_encoder),
+            )
         )
         settings_step = EndpointSettingsStep(sessions, settings_writer, _settings_readers(parts), now_ms=now_ms)
         endpoint_settings_relay = Relay(settings_step, poll_interval_s=_SETTINGS_POLL_S)
@@ -122,7 +126,9 @@ def run_api(
         database = RepeatedCheck(_database_check(engine))
         events = _Events(parts, running.health)
         stack.callback(events.close)
-        resender = stack.enter_context(ReplayWriter(parts.kafka, parts.topics, encode=_replay_encoder(parts)))
+        resender = stack.enter_context(
+            ReplayWriter(parts.kafka, parts.topics, encode=_encoder(parts, parts.topics.replays, delivery_encoder))
+        )
         event_writer = EventWriter(parts.kafka)
         stack.callback(event_writer.close)
         app = create_app(
@@ -189,14 +195,19 @@ def now_ms() -> int:
 
 def row_encoder(parts: Parts) -> RowEncoder:
     """Encode rows of the subscriptions topic; the registry is asked for the schema's id when the first one is."""
+    return _encoder(parts, parts.topics.subscriptions, subscription_encoder)
+
+
+def _encoder(parts: Parts, topic: str, make: Callable[[int], Callable[[_T], bytes]]) -> Callable[[_T], bytes]:
+    """Encode values of a topic; the registry is asked for the schema's id when the first one is."""
 
     @cache
-    def encoder() -> RowEncoder:
-        name = subject(parts.topics.subscriptions)
-        return subscription_encoder(parts.registry.id_for(name, parts.catalogue.subjects(parts.topics)[name]))
+    def encoder() -> Callable[[_T], bytes]:
+        name = subject(topic)
+        return make(parts.registry.id_for(name, parts.catalogue.subjects(parts.topics)[name]))
 
-    def encode(row: Hook | ResyncMark) -> bytes:
-        return encoder()(row)
+    def encode(value: _T) -> bytes:
+        return encoder()(value)
 
     return encode
 
@@ -209,34 +220,6 @@ def table_readers(parts: Parts) -> Callable[[Callable[[TableBatch], None]], Subs
         return SubscriptionReader(parts.kafka, parts.topics.subscriptions, decode=decode, deliver=deliver)
 
     return make
-
-
-def _settings_encoder(parts: Parts) -> Callable[[EndpointSettings], bytes]:
-    """Encode operators' settings; the registry is asked for the schema's id when the first one is."""
-
-    @cache
-    def encoder() -> Callable[[EndpointSettings], bytes]:
-        name = subject(parts.topics.control)
-        return endpoint_settings_encoder(parts.registry.id_for(name, parts.catalogue.subjects(parts.topics)[name]))
-
-    def encode(wanted: EndpointSettings) -> bytes:
-        return encoder()(wanted)
-
-    return encode
-
-
-def _replay_encoder(parts: Parts) -> Callable[[Delivery], bytes]:
-    """Encode deliveries that are sent again; the registry is asked for the schema's id when the first one is."""
-
-    @cache
-    def encoder() -> Callable[[Delivery], bytes]:
-        name = subject(parts.topics.replays)
-        return delivery_encoder(parts.registry.id_for(name, parts.catalogue.subjects(parts.topics)[name]))
-
-    def encode(delivery: Delivery) -> bytes:
-        return encoder()(delivery)
-
-    return encode
 
 
 def _settings_readers(parts: Parts) -> Callable[[Callable[[SettingsBatch], None]], EndpointSettingsReader]:

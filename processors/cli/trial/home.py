@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hookstream.processors.cli.console import CommandError
-from hookstream.processors.settings import KEY_BYTES
+from hookstream.processors.settings import KEY_BYTES, parse_key
 
 _PRIVATE_FOLDER = 0o700
 _PRIVATE_FILE = 0o600
@@ -70,14 +70,10 @@ class Home:
         try:
             if not path.exists():
                 _write_private(path, base64.b64encode(os.urandom(KEY_BYTES)).decode() + "\n")
-            key = base64.b64decode(path.read_text().strip(), validate=True)
+            return parse_key(path.read_text())
         except (OSError, ValueError) as exc:
             message = f"cannot read the key in {path}: {exc}"
             raise CommandError(message) from exc
-        if len(key) != KEY_BYTES:
-            message = f"{path} is no key of {KEY_BYTES} bytes"
-            raise CommandError(message)
-        return key
 
     def write_tokens(self, tokens: Mapping[str, str]) -> None:
         """Keep tokens where a shell reads them: `. .hookstream/tokens`."""

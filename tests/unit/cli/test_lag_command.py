@@ -44,11 +44,6 @@ class FakeApi:
         }
 
 
-@pytest.mark.parametrize(("seconds", "shown"), [(0, "0s"), (119, "119s"), (120, "2m"), (7200, "2h"), (200_000, "2d")])
-def test_a_duration_is_shown_in_one_unit(seconds: float, shown: str) -> None:
-    assert lag.span(seconds) == shown
-
-
 def test_the_query_of_a_target_is_not_printed_and_an_estimate_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
     lag._say(
         {"endpoints": [ENDPOINT, {**ENDPOINT, "target": None}], "more": True, "unknown": ["deliveries:3: damaged"]}

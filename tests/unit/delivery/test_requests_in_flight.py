@@ -16,7 +16,7 @@ from hookstream.processors.delivery.http.target import parse_target
 from hookstream.processors.delivery.http.target_rules import TargetRules
 from hookstream.processors.delivery.worker.brake import CLIENTS, FAILURES
 from hookstream.processors.delivery.worker.request_builder import RequestBuilder
-from hookstream.subscriptions.secrets import SecretBox
+from hookstream.subscriptions.secrets import MasterKey, SecretBox
 from tests.support.judging import Bench, Builder, Http, connected, feed
 
 OK = Answer(204, None, b"", None, 0.01)
@@ -111,11 +111,7 @@ def test_the_others_are_delivered_beside_a_request_that_cannot_be_built() -> Non
 
 def test_a_row_with_a_target_that_is_no_url_is_owed_and_ends_nothing() -> None:
     """Such a row was never written by the API, but whatever can write the topic can write it."""
-    bench = Bench(
-        builder=RequestBuilder(
-            SecretBox.parse(["a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="]), TargetRules().policy()
-        )
-    )
+    bench = Bench(builder=RequestBuilder(SecretBox((MasterKey(b"k" * 32),)), TargetRules().policy()))
     bench.read(bench.hook(target="http://[bad"))
     bench.turn()
     bench.turn()

@@ -16,7 +16,6 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from hookstream.processors.delivery.http.errors import InvalidSecretError
 from hookstream.processors.delivery.http.signing import Signer
-from hookstream.subscriptions.secrets import SigningSecret
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "standard_webhooks.json").read_text())
 KEYS = st.binary(min_size=24, max_size=64)
@@ -29,7 +28,7 @@ def secret_of(key: bytes) -> str:
 
 @pytest.mark.parametrize("vector", VECTORS["signed"])
 def test_the_specification_s_own_example(vector: dict[str, str | int]) -> None:
-    signer = Signer([SigningSecret.parse(str(vector["secret"])).key])
+    signer = Signer([base64.b64decode(str(vector["secret"]).removeprefix("whsec_"))])
     signature = signer.sign(str(vector["id"]).encode(), str(vector["timestamp"]).encode(), str(vector["body"]).encode())
     assert signature.decode() == vector["signature"]
 

@@ -42,7 +42,7 @@ from hookstream.processors.metrics import Metrics
 from hookstream.processors.settings import Settings
 from hookstream.schemas.hook import HookState
 from hookstream.schemas.topics import TopicNames
-from hookstream.subscriptions.secrets import SecretBox
+from hookstream.subscriptions.secrets import MasterKey, SecretBox
 from tests.support.values import DELIVERY, HOOK
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     registry: Any = Registry()
     deps = WorkerDeps(
         registry=registry,
-        secrets=SecretBox.parse(["a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="]),
+        secrets=SecretBox((MasterKey(b"k" * 32),)),
         stop=StopSignal(),
         health=Health(),
         metrics=metrics,

@@ -22,8 +22,8 @@ def test_a_new_secret_has_the_form_of_standard_webhooks() -> None:
     secret = SigningSecret.new()
     text = secret.reveal()
     assert text.startswith("whsec_")
-    assert len(base64.b64decode(text[6:])) == 32
-    assert SigningSecret.parse(text) == secret
+    assert base64.b64decode(text[6:], validate=True) == secret.key
+    assert len(secret.key) == 32
     Webhook(text)  # the standard's own package takes it
     assert SigningSecret.new() != secret
 
@@ -34,16 +34,10 @@ def test_a_secret_outside_the_standard_is_refused(length: int) -> None:
         SigningSecret(b"x" * length)
 
 
-@pytest.mark.parametrize("text", ["", "whsec_", "whsec_?", "whsec_" + "x" * 31, base64.b64encode(b"x" * 32).decode()])
-def test_what_is_no_secret(text: str) -> None:
-    with pytest.raises(InvalidSecretError):
-        SigningSecret.parse(text)
-
-
-@pytest.mark.parametrize("text", ["", "x", base64.b64encode(b"x" * 31).decode(), "ä" * 44])
-def test_what_is_no_master_key(text: str) -> None:
+@pytest.mark.parametrize("length", [0, 31, 33])
+def test_what_is_no_master_key(length: int) -> None:
     with pytest.raises(InvalidKeyError):
-        SecretBox.parse([text])
+        MasterKey(b"x" * length)
 
 
 def test_a_box_needs_a_key() -> None:
