@@ -91,8 +91,8 @@ MUTANTS = {
         "live reading does not skip what a cursor owes",
         (
             "engine",
-            "(cursor := hook.backlogs[stream_index].cursor_for(delivery.resource)) is not None:",
-            "(cursor := None) is not None:",
+            "hook.backlogs[stream_index].cursor_for(delivery.resource) if stream.hooks_with_cursor else None\n",
+            "None\n",
         ),
     ),
     "dispatch_past_cursor": _mutant(
@@ -777,19 +777,27 @@ def plant(mutant: Mutant, name: str, folder: Path) -> Kit:
 
     Raises: AssertionError if a text to replace does not stand exactly once in its file.
     """
-    folders = [Path(str(shipped.__file__)).parent for shipped in (engine, checkpoints)]
     package = f"planted_{name}"
     home = folder / package
     home.mkdir()
     (home / "__init__.py").write_text("")
+    for module, text in edited(mutant, name).items():
+        (home / f"{module}.py").write_text(_SHIPPED.sub(f"{package}.", text))
+    return _load(package, home)
+
+
+def edited(mutant: Mutant, name: str) -> dict[str, str]:
+    """The text of every module with the bug in it.
+
+    Raises: AssertionError if a text to replace does not stand exactly once in its file.
+    """
+    folders = [Path(str(shipped.__file__)).parent for shipped in (engine, checkpoints)]
     texts = {module: _source(module, folders) for module in _MODULES}
     for module, old, new in mutant.edits:
         found = texts[module].count(old)
         assert found == 1, f"{name}: the text to replace stands {found} times in {module}.py:\n{old}"
         texts[module] = texts[module].replace(old, new)
-    for module, text in texts.items():
-        (home / f"{module}.py").write_text(_SHIPPED.sub(f"{package}.", text))
-    return _load(package, home)
+    return texts
 
 
 def _source(module: str, folders: list[Path]) -> str:

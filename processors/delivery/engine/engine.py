@@ -161,10 +161,8 @@ class Engine:
             stream.tracker.read(offset, settled=True)
             ledger.count(standing)
             return
-        if (
-            stream.hooks_with_cursor
-            and (cursor := hook.backlogs[stream_index].cursor_for(delivery.resource)) is not None
-        ):
+        cursor = hook.backlogs[stream_index].cursor_for(delivery.resource) if stream.hooks_with_cursor else None
+        if cursor is not None:
             stream.tracker.read(offset, settled=True)
             if not cursor.oldest_ms:
                 cursor.oldest_ms = delivery.owed_since_ms
