@@ -44,7 +44,7 @@ async def post_all(url: str, ca_file: Path | None, options: argparse.Namespace) 
         HttpClientConfig(ca_file=ca_file),
         AddressGuard([ip_network("127.0.0.0/8")]),
         SystemResolver(),
-        met=lambda where, error: print(f"internal error in {where}: {error!r}"),
+        report_error=lambda where, error: print(f"internal error in {where}: {error!r}"),
     )
     target = parse_target(url)
     signer = Signer([b"k" * 32])

@@ -39,7 +39,7 @@ HELP: Mapping[str, str] = {
     # Lost: the broker's retention was faster than we. Must be zero.
     "hookstream_expired_total": "Records that the broker deleted before they were read",
     # Bugs of ours: each made one request fail, and should be reported.
-    "hookstream_internal_errors_total": "Exceptions of hookstream's own code, by where they were met",
+    "hookstream_internal_errors_total": "Exceptions of hookstream's own code, by where they were caught",
     # The broker was away for long: a replay of what failed would not know of these.
     "hookstream_attempt_records_dropped_total": "Attempts that the worker could not tell the attempt log of",
     # Events read by the router: most are wanted by nobody.

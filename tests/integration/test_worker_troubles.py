@@ -366,7 +366,7 @@ def test_a_worker_that_met_a_bug_is_followed_by_another_in_its_process(
         return made[-1]
 
     def run() -> None:
-        restarts.run_with_restarts(make, stop=stop, health=health, met=errors.met)
+        restarts.run_with_restarts(make, stop=stop, health=health, report_error=errors.report)
 
     hook = stage.hook(1, 9999, receiver.url("one"))
     stage.publish(hook)

@@ -16,7 +16,7 @@ import uvloop
 from hookstream.processors.delivery.http.address_guard import AddressGuard
 from hookstream.processors.delivery.http.client import Answer, HttpClient, HttpClientConfig, parse_target
 from hookstream.processors.delivery.http.errors import ResolveError
-from hookstream.processors.delivery.http.exchange import Met
+from hookstream.processors.delivery.http.exchange import ReportError
 from hookstream.processors.delivery.http.pool import PoolLimits
 from hookstream.processors.delivery.http.resolver import Resolver
 
@@ -63,17 +63,19 @@ async def http_client(
     resolver: Resolver | None = None,
     total_timeout_s: float | None = None,
     ca_file: Path | None = None,
-    met: Met | None = None,
+    report_error: ReportError | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[HttpClient]:
-    """Open a client for the length of the block; an exception of its own code fails it, unless `met` takes them."""
+    """Open a client for the length of the block; its own exceptions fail it, unless `report_error` takes them."""
     bugs: list[BaseException] = []
-    met = met or (lambda _where, error: bugs.append(error))
+    report_error = report_error or (lambda _where, error: bugs.append(error))
     if total_timeout_s is not None:
         config = replace(config, total_timeout_s=total_timeout_s)
     if ca_file is not None:
         config = replace(config, ca_file=ca_file)
-    client = HttpClient(config, guard, TableResolver() if resolver is None else resolver, clock, met=met)
+    client = HttpClient(
+        config, guard, TableResolver() if resolver is None else resolver, clock, report_error=report_error
+    )
     try:
         yield client
     finally:

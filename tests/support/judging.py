@@ -206,7 +206,7 @@ class Owner:
 
 
 def connected(
-    owner: Any = None, *, met: Callable[[str, BaseException], None], transport: Transport | None = None
+    owner: Any = None, *, report_error: Callable[[str, BaseException], None], transport: Transport | None = None
 ) -> tuple[HttpConnection, Transport]:
     """A connection on a transport of the test's own."""
     transport = transport or Transport()
@@ -216,7 +216,7 @@ def connected(
         limits=AnswerLimits(),
         buffer=memoryview(bytearray(16_384)),
         clock=lambda: 1000.0,
-        met=met,
+        report_error=report_error,
     )
     connection.connection_made(transport)  # type: ignore[arg-type]
     return connection, transport

@@ -72,7 +72,7 @@ def run_deliver(parts: Parts, box: SecretBox, running: Running) -> None:
 
         health.down("group", "starting")
         until_available("kafka", lambda: check_topics(parts.kafka, parts.specs), stop=stop, health=health)
-        run_with_restarts(make, stop=stop, health=health, met=internal_errors.met)
+        run_with_restarts(make, stop=stop, health=health, report_error=internal_errors.report)
 
 
 def fitted(policy: EnginePolicy, http: HttpClientConfig, *, open_files: int) -> tuple[EnginePolicy, HttpClientConfig]:

@@ -1,7 +1,7 @@
 """A span for every attempt of a delivery whose trace is sampled. Belongs to the event loop's thread.
 
 What a delivery belongs to is kept beside the engine, by the record's place, and forgotten when it was delivered; at
-most so many are kept, and the one met longest ago goes first: a backlog behind a cursor is read again before it is
+most so many are kept, and the one seen longest ago goes first: a backlog behind a cursor is read again before it is
 sent, and its traces with it. A delivery without a trace, or of one that nobody records, costs a look at its headers.
 """
 
@@ -31,11 +31,11 @@ class AttemptSpans:
     """Remembers which delivery belongs to which trace, and ends a span for each of its attempts."""
 
     def __init__(self, tracer: Tracer) -> None:
-        """Nothing was met yet."""
+        """Nothing was seen yet."""
         self._tracer = tracer
         self._traces: dict[tuple[StreamIndex, int, int], TraceContext] = {}
 
-    def met(self, stream: StreamIndex, partition: int, offset: int, traceparent: bytes | None) -> None:
+    def seen(self, stream: StreamIndex, partition: int, offset: int, traceparent: bytes | None) -> None:
         """Note the trace of a record that was read."""
         trace = None if traceparent is None else decode(traceparent)
         if trace is None or not trace.sampled:

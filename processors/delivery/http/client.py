@@ -26,7 +26,7 @@ from .answer_reader import AnswerLimits
 from .connection import HttpConnection
 from .connector import Connector, parse_proxy, tls_context
 from .errors import AttemptError, ShortageError
-from .exchange import Answer, Exchange, Met
+from .exchange import Answer, Exchange, ReportError
 from .known_names import NameLimits, RememberingResolver
 from .pool import ConnectionPool, PoolLimits
 from .resolver import Resolver
@@ -60,12 +60,12 @@ class HttpClient:
         resolver: Resolver,
         clock: Callable[[], float] = time.monotonic,
         *,
-        met: Met,
+        report_error: ReportError,
     ) -> None:
         """Load certificate authorities, open nothing. `clock` is monotonic seconds.
 
-        `met(where, error)` is told of what should not have been raised here; the request that met it has its answer
-        all the same.
+        `report_error(where, error)` is called with what should not have been raised here; its request has an answer all
+        the same.
         What `resolver` answers is remembered here, and it is asked within bounds: it need do neither.
 
         Raises:
@@ -76,7 +76,7 @@ class HttpClient:
         self._total_timeout_s = config.total_timeout_s
         self._limits = config.answer
         self._buffer = memoryview(bytearray(_READ_BYTES))
-        self._met = met
+        self._report_error = report_error
         self._closed = False
         self._pool = ConnectionPool(config.pool, self._connect, clock)
         self._names = RememberingResolver(resolver, config.names, clock)
@@ -148,7 +148,12 @@ class HttpClient:
         connection = await self._connector.connect(
             target.url,
             lambda: HttpConnection(
-                self._pool, target.origin, limits=self._limits, buffer=self._buffer, clock=self._clock, met=self._met
+                self._pool,
+                target.origin,
+                limits=self._limits,
+                buffer=self._buffer,
+                clock=self._clock,
+                report_error=self._report_error,
             ),
             exchange.deadline - self._clock(),
             exchange.client,
@@ -176,5 +181,5 @@ class HttpClient:
         if raised is None:
             return None
         if isinstance(raised, ShortageError) or not isinstance(raised, (AttemptError, OSError)):
-            self._met("connect", raised)
+            self._report_error("connect", raised)
         return raised.result if isinstance(raised, AttemptError) else AttemptResult.CONNECT_FAILED

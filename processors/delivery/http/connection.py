@@ -21,7 +21,7 @@ from hookstream.schemas.attempt import AttemptResult
 
 from .answer_reader import AnswerLimits, AnswerReader, Reading
 from .errors import BrokenAnswerError
-from .exchange import Answer, Exchange, Met
+from .exchange import Answer, Exchange, ReportError
 
 _FIRST_FAILURE_STATUS = 300
 
@@ -50,8 +50,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         "_buffer",
         "_clock",
         "_exchange",
-        "_met",
         "_owner",
+        "_report_error",
         "_served",
         "_transport",
         "deadline",
@@ -69,7 +69,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         limits: AnswerLimits,
         buffer: memoryview,
         clock: Callable[[], float],
-        met: Met,
+        report_error: ReportError,
     ) -> None:
         """Make the protocol of a transport to come; `connection_made` follows. `buffer`: see `get_buffer`."""
         self.origin = origin
@@ -79,7 +79,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self.rests_until = 0.0  # 0 while it does not
         self._owner = owner
         self._clock = clock
-        self._met = met
+        self._report_error = report_error
         self._buffer = buffer
         self._answer = AnswerReader(limits)
         self._transport: asyncio.Transport | None = None
@@ -237,7 +237,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def _give_up(self, exchange: Exchange | None, error: Exception) -> None:
         """End an exchange, if it is not answered yet, and this connection after an exception of our own code."""
-        self._met("answer", error)
+        self._report_error("answer", error)
         self._exchange = None
         if exchange is not None:
             exchange.fail(AttemptResult.INTERNAL_ERROR, self._clock())

@@ -28,8 +28,8 @@ class Answer:
     duration_s: float
 
 
-Met: TypeAlias = Callable[[str, BaseException], None]
-"""Takes an exception that nobody expected, and where it was met: see `InternalErrors.met`."""
+ReportError: TypeAlias = Callable[[str, BaseException], None]
+"""Takes an exception that was not expected, and where it was caught: see `InternalErrors.report`."""
 
 
 class Abandonable(Protocol):

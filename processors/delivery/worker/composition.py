@@ -85,7 +85,7 @@ def compose(
         config.kafka, max_record_bytes=config.max_event_bytes + DEAD_LETTER_EXTRA_BYTES, failed=failure.fail
     )
     attempts = AttemptLog(config.kafka, topics.attempts, schema_id=found.schema_ids[topics.attempts])
-    http = HttpClient(config.http, config.targets.guard(), deps.resolver, met=deps.internal_errors.met)
+    http = HttpClient(config.http, config.targets.guard(), deps.resolver, report_error=deps.internal_errors.report)
     fetcher = SchemaFetcher(schemas, health=deps.health, stop=deps.stop, failed=failure.fail)
     shared = _shared(config, deps, tables, found, schemas=schemas, fetcher=fetcher, writer=writer, wake=turns.wake)
     requests = Requesting(

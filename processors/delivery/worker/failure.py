@@ -44,6 +44,6 @@ class Failure:
         error = context.get("exception") or RuntimeError(str(context.get("message")))
         where = "connection" if "transport" in context or "protocol" in context else "task"
         if where == "connection" or "task" in context or "future" in context:
-            self._internal_errors.met(where, error)
+            self._internal_errors.report(where, error)
         else:
             self.fail(error)

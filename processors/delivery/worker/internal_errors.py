@@ -1,4 +1,4 @@
-"""Exceptions of our own code: each is counted by the place that met it, and told with where it came from.
+"""Exceptions of our own code: each is counted by where it was caught, and logged with where it was raised.
 
 What a message says may be a piece of an answer, a URL or a secret, so none is written: of an exception the log gets its
 type and the lines of code that it passed, of those that led to it likewise. One that comes again and again (a server
@@ -30,12 +30,12 @@ class InternalErrors:
     """Counts and tells. One thread at a time."""
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
-        """Nothing was met yet; `clock` is monotonic seconds."""
+        """Nothing was reported yet; `clock` is monotonic seconds."""
         self._metrics = metrics
         self._clock = clock
         self._told: OrderedDict[tuple[str, str], list[float]] = OrderedDict()  # when it was told last, how many since
 
-    def met(self, where: str, error: BaseException | None, **about: int | str) -> None:
+    def report(self, where: str, error: BaseException | None, **about: int | str) -> None:
         """Take one exception. `where` is a label of the metric; `about` are ids that tell whose request it was."""
         self._metrics.internal_errors[where] += 1
         passed = _passed(error)

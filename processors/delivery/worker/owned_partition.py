@@ -108,7 +108,7 @@ class OwnedPartition:
                 length = len(value)
                 size += length
                 if spans is not None:
-                    spans.met(stream, self.index, message.offset() or 0, find(message.headers()))
+                    spans.seen(stream, self.index, message.offset() or 0, find(message.headers()))
                 read(stream, message.offset(), delivery, length)  # type: ignore[arg-type]  # it was read
         except UndecodableError as exc:
             self._dead_letter_undecodable(stream, str(exc))
@@ -197,7 +197,7 @@ class OwnedPartition:
         def proceed() -> None:
             if self._deps.spans is not None:
                 for record in chunk.records:
-                    self._deps.spans.met(stream, self.index, record.offset, record.traceparent)
+                    self._deps.spans.seen(stream, self.index, record.offset, record.traceparent)
             self.engine.feed(stream, chunk.start, chunk.end, chunk.records)
             self.commits.uncommitted += 1
             fed()

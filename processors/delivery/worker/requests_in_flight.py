@@ -112,7 +112,7 @@ class Requesting:
                 request.target, request.headers, request.body, waiting, post.row.client
             )
         except Exception as exc:  # noqa: BLE001 - this request is given up, not the loop
-            self._meet(where, exc, post)
+            self._report(where, exc, post)
             self.take_note(post, Answer(None, AttemptResult.INTERNAL_ERROR, b"", None, 0.0))
 
     def cancel(self, post: Post) -> None:
@@ -153,7 +153,7 @@ class Requesting:
         try:
             result, outcome = judge(answer.status, answer.error, answer.retry_after, wall_s=wall_ms / 1000)
         except Exception as exc:  # noqa: BLE001 - this attempt is given up, not the loop
-            self._meet("judge", exc, post)
+            self._report("judge", exc, post)
             result, outcome = AttemptResult.INTERNAL_ERROR, FAILED
         if result is AttemptResult.INTERNAL_ERROR:
             self._brake_after(post)
@@ -188,7 +188,7 @@ class Requesting:
             if self._deps.spans is not None:
                 self._deps.spans.ended(post, result, answer, partition=partition.index, wall_ms=wall_ms)
         except Exception as exc:  # noqa: BLE001 - the record is given up
-            self._meet("record", exc, post)
+            self._report("record", exc, post)
 
     def _tell(self, post: Post, result: AttemptResult, answer: Answer, *, was_open: bool) -> None:
         """Write a line of log; an exception of that is no failure of the attempt."""
@@ -201,15 +201,15 @@ class Requesting:
             else:
                 lines.failed(post, result, answer)
         except Exception as exc:  # noqa: BLE001 - the line is given up
-            self._meet("record", exc, post)
+            self._report("record", exc, post)
 
     def _brake_after(self, post: Post) -> None:
         if self._brake.failed(post.endpoint.client_id):
             log.critical("every request fails by an internal error; few are sent until one works")
 
-    def _meet(self, where: str, error: Exception, post: Post) -> None:
+    def _report(self, where: str, error: Exception, post: Post) -> None:
         delivery = post.pending.delivery
-        self._deps.internal_errors.met(
+        self._deps.internal_errors.report(
             where, error, delivery=delivery.id, hook=delivery.hook_id, client=delivery.client, attempt=post.number
         )
 

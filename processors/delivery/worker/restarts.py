@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 
 from hookstream.processors.delivery.http.errors import DeliveryError
-from hookstream.processors.delivery.http.exchange import Met
+from hookstream.processors.delivery.http.exchange import ReportError
 from hookstream.processors.errors import ProcessorError
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.producers.errors import ProducerError
@@ -44,10 +44,10 @@ def run_with_restarts(
     *,
     stop: StopSignal,
     health: Health,
-    met: Met,
+    report_error: ReportError,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Run what `make` makes until it ends by itself or by asking `stop`; `met` is told of each exception.
+    """Run what `make` makes until it ends by itself or by asking `stop`; `report_error` is given each exception.
 
     Raises:
         Exception: one that is no bug, or one after which the worker could not be ended.
@@ -60,7 +60,7 @@ def run_with_restarts(
         except _KNOWN:
             raise
         except Exception as exc:
-            met("worker", exc)
+            report_error("worker", exc)
             if not worker.ended:
                 raise
         else:

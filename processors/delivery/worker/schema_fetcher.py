@@ -1,4 +1,4 @@
-"""Fetches schemas that deliveries were written with, when they are met: waiting for the registry, never in the loop."""
+"""Fetches schemas that deliveries were written with, as they are seen: waiting for the registry, never in the loop."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def end(spans: AttemptSpans, post: Any, result: AttemptResult, answer: Answer) -
 def test_every_attempt_of_a_sampled_delivery_is_a_span_of_its_trace(
     spans: AttemptSpans, exporter: InMemorySpanExporter
 ) -> None:
-    spans.met(LIVE, 3, 7, TRACE.encode())
+    spans.seen(LIVE, 3, 7, TRACE.encode())
     end(spans, a_post(), AttemptResult.TIMEOUT, Answer(None, AttemptResult.TIMEOUT, b"", None, 15.0))
     end(spans, a_post(number=2), AttemptResult.DELIVERED, DELIVERED)
     failed, delivered = exporter.get_finished_spans()
@@ -78,15 +78,15 @@ def test_every_attempt_of_a_sampled_delivery_is_a_span_of_its_trace(
 def test_without_a_trace_or_outside_of_the_sample_there_is_none(
     spans: AttemptSpans, exporter: InMemorySpanExporter, header: bytes | None
 ) -> None:
-    spans.met(LIVE, 3, 7, header)
+    spans.seen(LIVE, 3, 7, header)
     end(spans, a_post(), AttemptResult.DELIVERED, DELIVERED)
     assert exporter.get_finished_spans() == ()
 
 
 def test_another_place_is_another_delivery(spans: AttemptSpans, exporter: InMemorySpanExporter) -> None:
-    spans.met(LIVE, 3, 8, TRACE.encode())
-    spans.met(LIVE, 4, 7, TRACE.encode())
-    spans.met(REPLAY, 3, 7, TRACE.encode())
+    spans.seen(LIVE, 3, 8, TRACE.encode())
+    spans.seen(LIVE, 4, 7, TRACE.encode())
+    spans.seen(REPLAY, 3, 7, TRACE.encode())
     end(spans, a_post(), AttemptResult.DELIVERED, DELIVERED)
     assert exporter.get_finished_spans() == ()
 
@@ -96,7 +96,7 @@ def test_what_is_kept_is_bounded_and_the_newest_stay(
 ) -> None:
     monkeypatch.setattr(attempt_spans, "_KEPT", 10)
     for offset in range(100):
-        spans.met(LIVE, 3, offset, TRACE.encode())
+        spans.seen(LIVE, 3, offset, TRACE.encode())
     for offset in range(100):
         end(spans, a_post(offset), AttemptResult.DELIVERED, DELIVERED)
     assert len(exporter.get_finished_spans()) == 10

@@ -34,13 +34,15 @@ class Names:
 
 
 def posted(names: Names, *, times: int = 1) -> tuple[list[Answer], list[tuple[str, BaseException]]]:
-    """Post, and give what was answered and which exceptions were met."""
+    """Post, and give what was answered and which exceptions were reported."""
     answers: list[Answer] = []
-    met: list[tuple[str, BaseException]] = []
+    reported: list[tuple[str, BaseException]] = []
 
     async def main() -> None:
         guard = AddressGuard([ip_network("127.0.0.0/8"), ip_network("::1/128")])
-        client = HttpClient(HttpClientConfig(), guard, names, met=lambda where, error: met.append((where, error)))
+        client = HttpClient(
+            HttpClientConfig(), guard, names, report_error=lambda where, error: reported.append((where, error))
+        )
         for _ in range(times):
             client.post(TARGET, b"", b"{}", answers.append)
         async with asyncio.timeout(10):
@@ -51,7 +53,7 @@ def posted(names: Names, *, times: int = 1) -> tuple[list[Answer], list[tuple[st
         await client.close()
 
     asyncio.run(main())
-    return answers, met
+    return answers, reported
 
 
 class Socket:
@@ -74,19 +76,19 @@ def test_a_process_without_descriptors_fails_its_requests_and_says_so(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = Socket(monkeypatch, {socket.AF_INET: OSError(number, "none left")})
-    answers, met = posted(Names(("127.0.0.1", "127.0.0.2")), times=3)
+    answers, reported = posted(Names(("127.0.0.1", "127.0.0.2")), times=3)
     assert [answer.error for answer in answers] == [AttemptResult.CONNECT_FAILED] * 3
     assert len(made.made) == 3, "no other address would have one either"
-    assert [where for where, _ in met] == ["connect"] * 3
+    assert [where for where, _ in reported] == ["connect"] * 3
 
 
 def test_a_kernel_without_ipv6_tries_the_next_address(monkeypatch: pytest.MonkeyPatch) -> None:
     unsupported = OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
     made = Socket(monkeypatch, {socket.AF_INET6: unsupported, socket.AF_INET: OSError(errno.ECONNREFUSED, "no")})
-    answers, met = posted(Names(("::1", "127.0.0.1")))
+    answers, reported = posted(Names(("::1", "127.0.0.1")))
     assert [answer.error for answer in answers] == [AttemptResult.CONNECT_FAILED]
     assert made.made == [socket.AF_INET6, socket.AF_INET]
-    assert not met, "that is no shortage of ours"
+    assert not reported, "that is no shortage of ours"
 
 
 @pytest.mark.parametrize(
@@ -102,9 +104,9 @@ def test_a_kernel_without_ipv6_tries_the_next_address(monkeypatch: pytest.Monkey
     ids=lambda raised: type(raised).__name__,
 )
 def test_whatever_a_look_up_raises_is_answered_once(raised: BaseException) -> None:
-    answers, met = posted(Names(raised))
+    answers, reported = posted(Names(raised))
     assert [answer.error for answer in answers] == [AttemptResult.CONNECT_FAILED]
-    assert len(met) == (not isinstance(raised, (OSError, asyncio.CancelledError)))
+    assert len(reported) == (not isinstance(raised, (OSError, asyncio.CancelledError)))
 
 
 def test_whatever_a_handshake_raises_is_answered_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,9 +114,9 @@ def test_whatever_a_handshake_raises_is_answered_once(monkeypatch: pytest.Monkey
         raise ValueError("check_hostname requires server_hostname")
 
     monkeypatch.setattr(Connector, "connect", connect)
-    answers, met = posted(Names())
+    answers, reported = posted(Names())
     assert [answer.error for answer in answers] == [AttemptResult.CONNECT_FAILED]
-    assert len(met) == 1
+    assert len(reported) == 1
 
 
 def test_a_bug_after_the_connection_is_open_is_answered_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,9 +135,9 @@ def test_a_bug_after_the_connection_is_open_is_answered_once(monkeypatch: pytest
         return Broken()
 
     monkeypatch.setattr(Connector, "connect", connect)
-    answers, met = posted(Names())
+    answers, reported = posted(Names())
     assert [answer.error for answer in answers] == [AttemptResult.CONNECT_FAILED]
-    assert len(met) == 1
+    assert len(reported) == 1
 
 
 def test_a_request_that_is_cancelled_while_it_connects_is_not_answered() -> None:
@@ -147,7 +149,7 @@ def test_a_request_that_is_cancelled_while_it_connects_is_not_answered() -> None
                 await asyncio.Event().wait()
                 return await super().resolve(host)
 
-        client = HttpClient(HttpClientConfig(), AddressGuard(), Hanging(), met=lambda *_: None)
+        client = HttpClient(HttpClientConfig(), AddressGuard(), Hanging(), report_error=lambda *_: None)
         exchange = client.post(TARGET, b"", b"{}", answers.append)
         await asyncio.sleep(0)
         exchange.cancel()

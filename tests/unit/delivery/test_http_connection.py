@@ -18,7 +18,7 @@ TARGET = parse_target("http://h.example/")
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
-class Met(list[tuple[str, BaseException]]):
+class Reported(list[tuple[str, BaseException]]):
     def __call__(self, where: str, error: BaseException) -> None:
         self.append((where, error))
 
@@ -31,7 +31,7 @@ def test_a_connection_whose_request_was_not_written_out_when_the_answer_came_is_
     """What is left of the request would stand before the next one: the server would read both as one."""
     for unwritten, kept in ((0, True), (1, False)):
         owner, answers = Owner(), list[Answer]()
-        connection, transport = connected(owner, met=Met())
+        connection, transport = connected(owner, report_error=Reported())
         connection.send(exchange(answers))
         transport.unwritten = unwritten
         feed(connection, OK)
@@ -53,12 +53,12 @@ class BadOwner(Owner):
 
 
 def test_a_bug_while_an_answer_is_taken_fails_its_exchange_once_and_closes_the_connection() -> None:
-    met, answers = Met(), list[Answer]()
-    connection, transport = connected(BadOwner(), met=met)
+    reported, answers = Reported(), list[Answer]()
+    connection, transport = connected(BadOwner(), report_error=reported)
     connection.send(exchange(answers))
     feed(connection, OK)
     assert [answer.error for answer in answers] == [AttemptResult.INTERNAL_ERROR]
-    assert [where for where, _ in met] == ["answer"]
+    assert [where for where, _ in reported] == ["answer"]
     assert transport.closing
     connection.connection_lost(None)
     assert len(answers) == 1
@@ -72,31 +72,31 @@ def test_a_bug_in_a_callback_of_the_parser_is_no_fault_of_the_server(
         raise ZeroDivisionError
 
     monkeypatch.setattr(AnswerReader, callback, broken)
-    met, answers = Met(), list[Answer]()
-    connection, _ = connected(met=met)
+    reported, answers = Reported(), list[Answer]()
+    connection, _ = connected(report_error=reported)
     connection.send(exchange(answers))
     feed(connection, OK)
     assert [answer.error for answer in answers] == [AttemptResult.INTERNAL_ERROR]
-    assert len(met) == 1
+    assert len(reported) == 1
 
 
 def test_a_bug_when_the_connection_ends_fails_its_exchange_once() -> None:
-    met, answers = Met(), list[Answer]()
-    connection, _ = connected(BadOwner(), met=met)
+    reported, answers = Reported(), list[Answer]()
+    connection, _ = connected(BadOwner(), report_error=reported)
     connection._served = 1
     connection.send(exchange(answers))
     connection.connection_lost(None)
     assert [answer.error for answer in answers] == [AttemptResult.INTERNAL_ERROR]
-    assert [where for where, _ in met] == ["answer"]
+    assert [where for where, _ in reported] == ["answer"]
 
 
 def test_what_the_server_does_wrong_is_a_broken_answer_and_no_bug() -> None:
-    met, answers = Met(), list[Answer]()
-    connection, _ = connected(met=met)
+    reported, answers = Reported(), list[Answer]()
+    connection, _ = connected(report_error=reported)
     connection.send(exchange(answers))
     feed(connection, b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200 + b"\r\n")
     assert [answer.error for answer in answers] == [AttemptResult.BROKEN_ANSWER]
-    assert not met
+    assert not reported
 
 
 def pool_of(limits: PoolLimits) -> ConnectionPool:
@@ -105,7 +105,7 @@ def pool_of(limits: PoolLimits) -> ConnectionPool:
 
 def idle(pool: ConnectionPool, transport: Transport | None = None) -> tuple[HttpConnection, Transport]:
     """A connection that the pool keeps."""
-    connection, transport = connected(pool, met=Met(), transport=transport)
+    connection, transport = connected(pool, report_error=Reported(), transport=transport)
     pool._open[connection] = None
     pool.release(connection, 1000.0)
     return connection, transport

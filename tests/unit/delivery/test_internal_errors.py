@@ -26,14 +26,14 @@ def caught() -> BaseException:
     return found.value
 
 
-def met(errors: InternalErrors, *args: Any, **about: Any) -> list[Any]:
+def reported(errors: InternalErrors, *args: Any, **about: Any) -> list[Any]:
     with capture_logs() as lines:
-        errors.met(*args, **about)
+        errors.report(*args, **about)
     return list(lines)
 
 
 def test_the_log_has_types_and_lines_of_code_and_none_of_what_was_said() -> None:
-    (line,) = met(InternalErrors(Metrics()), "judge", caught(), hook=7)
+    (line,) = reported(InternalErrors(Metrics()), "judge", caught(), hook=7)
     assert (line["where"], line["hook"], line["log_level"]) == ("judge", 7, "error")
     first, _, cause = line["traceback"].partition(" | from ")
     assert first.startswith("builtins.KeyError at ")
@@ -46,10 +46,10 @@ def test_the_same_again_is_counted_and_told_seldom() -> None:
     now, metrics = [1000.0], Metrics()
     errors = InternalErrors(metrics, lambda: now[0])
     again = caught()
-    assert [len(met(errors, "build", again)) for _ in range(50)] == [1] + [0] * 49
-    assert len(met(errors, "send", again)) == 1, "elsewhere it is another one"
+    assert [len(reported(errors, "build", again)) for _ in range(50)] == [1] + [0] * 49
+    assert len(reported(errors, "send", again)) == 1, "elsewhere it is another one"
     now[0] += TELL_AGAIN_AFTER_S
-    (line,) = met(errors, "build", again)
+    (line,) = reported(errors, "build", again)
     assert line["left_out"] == 49
     assert (metrics.internal_errors["build"], metrics.internal_errors["send"]) == (51, 1)
 
@@ -58,16 +58,16 @@ def test_many_different_ones_are_remembered_within_bounds() -> None:
     errors = InternalErrors(Metrics())
     kinds = [type(f"Error{n}", (Exception,), {}) for n in range(1000)]
     for kind in kinds:
-        met(errors, "task", kind())
+        reported(errors, "task", kind())
     assert len(errors._told) <= 256
 
 
 def test_an_exception_that_is_its_own_cause_ends() -> None:
     first, second = ValueError(), KeyError()
     first.__context__, second.__context__ = second, first
-    assert len(met(InternalErrors(Metrics()), "task", first)) == 1
+    assert len(reported(InternalErrors(Metrics()), "task", first)) == 1
 
 
 def test_a_place_that_is_not_announced_is_an_error() -> None:
     with pytest.raises(KeyError):
-        InternalErrors(Metrics()).met("elsewhere", None)
+        InternalErrors(Metrics()).report("elsewhere", None)

@@ -1,4 +1,4 @@
-"""An exception of our own code costs the request that met it, and nothing else."""
+"""An exception of our own code costs the request that raised it, and nothing else."""
 
 from __future__ import annotations
 
@@ -169,10 +169,10 @@ def an_answer_to(head: bytes) -> list[Answer]:
     """What a connection makes of these bytes and the end of the connection."""
     answers: list[Answer] = []
 
-    def met(_where: str, error: BaseException) -> None:
+    def reported(_where: str, error: BaseException) -> None:
         raise error
 
-    connection, _ = connected(met=met)
+    connection, _ = connected(report_error=reported)
     connection.send(Exchange(TARGET, b"POST", answers.append, 1000.0, 1015.0))
     feed(connection, head)
     connection.eof_received()

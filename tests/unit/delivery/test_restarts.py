@@ -1,4 +1,4 @@
-"""A worker that met a bug is run again in its process, later each time."""
+"""A worker that a bug ended is run again in its process, later each time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Life:
         self.now = 1000.0
         self.waited: list[float] = []
         self.reasons: list[str | None] = []
-        self.met: list[tuple[str, BaseException]] = []
+        self.reported: list[tuple[str, BaseException]] = []
         self.health = Health()
         self.stop = StopSignal()
         self.stop.wait = self._wait  # type: ignore[method-assign]
@@ -49,7 +49,7 @@ class Life:
             self.worker,
             stop=self.stop,
             health=self.health,
-            met=lambda where, error: self.met.append((where, error)),
+            report_error=lambda where, error: self.reported.append((where, error)),
             clock=lambda: self.now,
         )
 
@@ -60,7 +60,7 @@ def test_a_bug_is_no_crash_loop() -> None:
     assert life.waited == [FIRST_WAIT_S, 2, 4, 8, 16, 32, LAST_WAIT_S, LAST_WAIT_S]
     assert all(life.reasons)
     assert life.health.ready
-    assert [where for where, _ in life.met] == ["worker"] * 8
+    assert [where for where, _ in life.reported] == ["worker"] * 8
 
 
 def test_one_that_ran_for_long_had_recovered() -> None:
@@ -93,7 +93,7 @@ def test_what_is_no_bug_ends_the_process(known: Exception) -> None:
     with pytest.raises(type(known)):
         life.live()
     assert not life.waited
-    assert not life.met
+    assert not life.reported
 
 
 def test_a_worker_that_cannot_be_ended_is_ended_with_its_process() -> None:

@@ -17,8 +17,8 @@ ORIGIN = TARGET.origin
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
-def met(_where: str, error: BaseException) -> None:
-    """Nothing is to be met here."""
+def reported(_where: str, error: BaseException) -> None:
+    """No exception is expected here."""
     raise error
 
 
@@ -33,7 +33,7 @@ class World:
 
     def answered(self, *, said: bytes = OK) -> tuple[HttpConnection, Transport]:
         """Open a connection, and have a request answered on it."""
-        connection, transport = connected(self.pool, met=met)
+        connection, transport = connected(self.pool, report_error=reported)
         connection._clock = lambda: self.now
         connection.opened_at = self.now
         self.pool._open[connection] = None  # as `add` does, but without a timer
@@ -126,7 +126,7 @@ def test_what_is_no_status_line_on_a_kept_connection_has_the_request_made_once_m
 @pytest.mark.parametrize("said", [b"HTTP/1.1 2x", b"\r\nHTTP/9.9 200 OK\r\n"])
 def test_what_begins_like_a_status_line_is_an_answer_and_not_asked_for_again(said: bytes) -> None:
     owner, answers = Owner(), list[Answer]()
-    connection, _ = connected(owner, met=met)
+    connection, _ = connected(owner, report_error=reported)
     connection._served = 1
     connection.send(Exchange(TARGET, b"POST", answers.append, 1000.0, 1015.0))
     feed(connection, said)
@@ -136,7 +136,7 @@ def test_what_begins_like_a_status_line_is_an_answer_and_not_asked_for_again(sai
 
 def test_what_is_no_status_line_on_a_fresh_connection_is_a_broken_answer() -> None:
     owner, answers = Owner(), list[Answer]()
-    connection, _ = connected(owner, met=met)
+    connection, _ = connected(owner, report_error=reported)
     connection.send(Exchange(TARGET, b"POST", answers.append, 1000.0, 1015.0))
     feed(connection, b"SSH-2.0\r\n")
     assert [answer.error for answer in answers] == [AttemptResult.BROKEN_ANSWER]
@@ -146,7 +146,7 @@ def test_what_is_no_status_line_on_a_fresh_connection_is_a_broken_answer() -> No
 def test_the_distrusted_are_bounded() -> None:
     world = World()
     for number in range(LIMITS.max_distrusted + 2):
-        connection, _ = connected(world.pool, met=met)
+        connection, _ = connected(world.pool, report_error=reported)
         connection.origin = f"http://h{number}.example:80"
         world.pool.distrust(connection)
     assert list(world.pool._distrusted) == ["http://h2.example:80", "http://h3.example:80"]

@@ -131,18 +131,18 @@ class TestItsEnd:
         ],
     )
     def test_an_uncaught_exception_ends_what_hangs_on_it(self, context: dict[str, Any], where: str | None) -> None:
-        met: list[str] = []
+        reported: list[str] = []
         error = ValueError()
 
         async def main() -> BaseException | None:
             loop = asyncio.get_running_loop()
-            errors: Any = SimpleNamespace(met=lambda where, _: met.append(where))
+            errors: Any = SimpleNamespace(report=lambda where, _: reported.append(where))
             failure = Failure(loop, errors)
             failure.take_uncaught(loop, {"message": "x", "exception": error, **context})
             return failure.ended.exception() if failure.ended.done() else None
 
         failed = asyncio.run(main())
-        assert met == ([] if where is None else [where])
+        assert reported == ([] if where is None else [where])
         assert failed is (error if where is None else None)
 
 
