@@ -39,15 +39,15 @@ _QUEUED_MAX_KBYTES = 16 * 1024
 # The mock cluster answers an idle fetch only after this long, whatever arrives in between.
 _MOCK_FETCH_WAIT_MS = 10
 
-# A broker that is away is complained about several times a second.
+# librdkafka complains about an unreachable broker several times a second.
 _COMPLAIN_EVERY_S = 10.0
 
-# Errors that librdkafka reports for what it goes on trying by itself, or that a later attempt may not meet.
-_AWAY = frozenset(
+# Errors that librdkafka reports for what it goes on trying by itself, or that a later attempt may not get.
+_RETRIABLE = frozenset(
     {
         KafkaError._TRANSPORT,
         KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._DESTROY_BROKER,  # a broker that died has left the metadata, and what was asked of it is dropped
+        KafkaError._DESTROY_BROKER,  # a broker that stopped is no longer in the metadata, and requests to it are dropped
         KafkaError._TIMED_OUT,
         KafkaError._TIMED_OUT_QUEUE,
         KafkaError._RESOLVE,
@@ -123,7 +123,7 @@ def producer_config(
 def group_consumer_config(
     kafka: KafkaConfig, *, group: str, co_partitioned: bool = False, own: ClientConfig | None = None
 ) -> ClientConfig:
-    """Build the configuration of a consumer of a group, which commits explicitly and starts where it is told.
+    """Build the configuration of a consumer of a group, which commits explicitly and starts at the offsets that it is given.
 
     `auto.offset.reset=error`: a member that finds no offset, or one below the retention, has to decide, and not to be
     moved to an end of the log with one line of log. `co_partitioned`: partition p of every topic has the same owner.
@@ -143,7 +143,7 @@ def group_consumer_config(
 
 
 def reader_config(kafka: KafkaConfig, *, own: ClientConfig | None = None) -> ClientConfig:
-    """Build the configuration of an `assign()`-based reader: no group, no commits, and it is told where the end is.
+    """Build the configuration of an `assign()`-based reader: no group, no commits, and ends of partitions are reported.
 
     `own` is what this client alone needs; the deployment's options win over it too.
     """
@@ -222,16 +222,16 @@ def translated(doing: str) -> Iterator[None]:
 
 
 def kafka_error(error: KafkaError, doing: str) -> ProcessorError:
-    """Turn an error that Kafka reported into ours: away, or refused."""
+    """Turn an error that Kafka reported into ours: unavailable, or refused."""
     message = f"{doing}: {error.str()} ({error.name()})"
-    if is_away(error):
+    if is_retriable(error):
         return KafkaUnavailableError(message)
     return KafkaRefusedError(message)
 
 
-def is_away(error: KafkaError) -> bool:
+def is_retriable(error: KafkaError) -> bool:
     """Whether a later attempt may succeed."""
-    return not error.fatal() and (error.retriable() or error.code() in _AWAY)
+    return not error.fatal() and (error.retriable() or error.code() in _RETRIABLE)
 
 
 def end_offset(consumer: Consumer, topic: str, partition: int) -> int:
@@ -261,7 +261,7 @@ def watermarks(
         except KafkaException as exc:
             if exc.args[0].code() not in _UNKNOWN:
                 raise
-            # What a client learnt of a topic while a broker died it believes for a quarter of an hour, or until asked.
+            # A client keeps for a quarter of an hour what it found while a broker stopped, unless it is asked to look again.
             consumer.list_topics(topic, timeout=timeout_s)
             found = _ask_watermarks(consumer, asked, timeout_s)
     if found is None:

@@ -28,7 +28,7 @@ from hookstream.processors.kafka import (
     KafkaConfig,
     consume_batch,
     group_consumer_config,
-    is_away,
+    is_retriable,
     kafka_error,
     make_consumer,
     translated,
@@ -161,7 +161,7 @@ class GroupReader:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             # Retention overtook us, or the topic was re-created. Where to go on is decided at the assignment.
             raise KafkaUnavailableError(f"{what} of partition {message.partition()} were deleted before they were read")
-        if error.code() != KafkaError._MAX_POLL_EXCEEDED and not is_away(error):
+        if error.code() != KafkaError._MAX_POLL_EXCEEDED and not is_retriable(error):
             raise kafka_error(error, f"cannot read the {what}")
         log.warning("records wait", what=what, reason=error.str())
         return True

@@ -19,7 +19,7 @@ from hookstream.processors.kafka import (
     KafkaConfig,
     TopicPartitionKey,
     group_consumer_config,
-    is_away,
+    is_retriable,
     kafka_error,
     make_consumer,
     translated,
@@ -191,7 +191,7 @@ class Source:
             raise ExpiredRecordsError(f"records of {where} were deleted before they were read: start again to go on")
         if error.code() == KafkaError._MAX_POLL_EXCEEDED:
             log.warning("this router was silent for too long and has left its group; it joins again")
-        elif not is_away(error):
+        elif not is_retriable(error):
             raise kafka_error(error, "cannot read the events")
 
     def _set_pauses(self) -> None:

@@ -20,7 +20,7 @@ from hookstream.processors.kafka import (
     KafkaConfig,
     consume_batch,
     end_offset,
-    is_away,
+    is_retriable,
     kafka_error,
     make_consumer,
     reader_config,
@@ -208,7 +208,7 @@ class CompactedTopicReader(Generic[_T]):
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             message = f"{self._topic} was cut or re-created while it was read (at {dict(self._next)})"
             raise ExpiredRecordsError(message)
-        if error.code() != KafkaError._PARTITION_EOF and not is_away(error):
+        if error.code() != KafkaError._PARTITION_EOF and not is_retriable(error):
             raise kafka_error(error, f"cannot read {self._topic}")
 
     def _report_progress(self) -> None:

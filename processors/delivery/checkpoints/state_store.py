@@ -17,7 +17,7 @@ from hookstream.processors.kafka import (
     REQUEST_TIMEOUT_S,
     KafkaConfig,
     consume_batch,
-    is_away,
+    is_retriable,
     kafka_error,
     make_consumer,
     reader_config,
@@ -145,7 +145,7 @@ class StateReader:
                     offset = message.offset() or 0
                     if error is None and offset < end:
                         yield message
-                    elif error is not None and not is_away(error) and error.code() != KafkaError._PARTITION_EOF:
+                    elif error is not None and not is_retriable(error) and error.code() != KafkaError._PARTITION_EOF:
                         raise kafka_error(error, doing)
                     if offset + (error is None) >= end:
                         return

@@ -18,7 +18,7 @@ from hookstream.processors.kafka import (
     ClientConfig,
     TopicPartitionKey,
     consume_batch,
-    is_away,
+    is_retriable,
     kafka_error,
     make_consumer,
     translated,
@@ -147,7 +147,7 @@ class GroupMember:
             self._rebalance.continue_at_low(self._consumer, message.topic() or "", message.partition() or 0)
         elif error.code() == KafkaError._MAX_POLL_EXCEEDED:
             log.warning("this worker was silent for too long and has left its group; it joins again")
-        elif not is_away(error):
+        elif not is_retriable(error):
             raise kafka_error(error, "cannot read the deliveries")
 
     def _pause(self, keys: set[TopicPartitionKey]) -> None:

@@ -23,7 +23,7 @@ from hookstream.processors.kafka import (
     KafkaConfig,
     TopicPartitionKey,
     consume_batch,
-    is_away,
+    is_retriable,
     kafka_error,
     make_consumer,
     reader_config,
@@ -196,7 +196,7 @@ class LogReader:
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
             if position is not None:
                 self._report_low(key, position)
-        elif not is_away(error):
+        elif not is_retriable(error):
             raise kafka_error(error, "cannot read a log")
 
     def _cut(self, key: TopicPartitionKey, position: _ReadPosition) -> None:

@@ -19,7 +19,7 @@ from hookstream.processors.kafka import (
     REQUEST_TIMEOUT_S,
     KafkaConfig,
     consume_batch,
-    is_away,
+    is_retriable,
     kafka_error,
     make_consumer,
     reader_config,
@@ -214,7 +214,7 @@ class KafkaDeadLetters:
                     yield message
                 elif error.code() == KafkaError._PARTITION_EOF:
                     return
-                elif not is_away(error):
+                elif not is_retriable(error):
                     raise kafka_error(error, self._doing)
 
     def _offsets_at(

@@ -22,7 +22,7 @@ from hookstream.processors.kafka import (
     REQUEST_TIMEOUT_S,
     KafkaConfig,
     consume_batch,
-    is_away,
+    is_retriable,
     kafka_error,
     make_consumer,
     reader_config,
@@ -210,7 +210,7 @@ def _taken(messages: Iterable[Message], left: dict[Side, int], take: Callable[[M
             ended = offset >= high - 1
         elif error.code() in (KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET):
             ended = True  # what was asked for there is gone, or never was
-        elif is_away(error):
+        elif is_retriable(error):
             continue
         else:
             raise kafka_error(error, "cannot read the logs of deliveries")

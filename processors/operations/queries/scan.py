@@ -12,7 +12,7 @@ from hookstream.processors.kafka import (
     REQUEST_TIMEOUT_S,
     KafkaConfig,
     consume_batch,
-    is_away,
+    is_retriable,
     kafka_error,
     make_consumer,
     reader_config,
@@ -125,6 +125,6 @@ class LogScanner:
             return offset >= end
         if error.code() == KafkaError._AUTO_OFFSET_RESET:  # deleted since its bounds were asked for: the next look sees
             return True
-        if not is_away(error):
+        if not is_retriable(error):
             raise kafka_error(error, "cannot read what is owed")
         return False

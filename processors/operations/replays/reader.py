@@ -20,7 +20,7 @@ from hookstream.processors.kafka import (
     REQUEST_TIMEOUT_S,
     KafkaConfig,
     consume_batch,
-    is_away,
+    is_retriable,
     kafka_error,
     make_admin,
     make_consumer,
@@ -187,7 +187,7 @@ class WindowReader:
             self._positions[place] = max(self._positions[place], min(offset, self._ends[place]))
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
             self._pass_expired(place)
-        elif not is_away(error):
+        elif not is_retriable(error):
             raise kafka_error(error, _DOING)
 
     def _pass_expired(self, place: SourcePlace) -> None:

@@ -185,9 +185,9 @@ class _Reports:
             ProduceFailedError: it said no.
         """
         message = f"{self._topic} did not acknowledge: {error.str()} ({error.name()})"
-        if error.code() in _AWAY:
+        if error.code() in _RETRIABLE:
             raise KafkaUnavailableError(message)
         raise ProduceFailedError(message)
 
 
-_AWAY = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError._GAPLESS_GUARANTEE, KafkaError._TIMED_OUT})
+_RETRIABLE = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError._GAPLESS_GUARANTEE, KafkaError._TIMED_OUT})

@@ -18,7 +18,7 @@ from hookstream.processors.kafka import (
     GroupProtocol,
     KafkaConfig,
     group_consumer_config,
-    is_away,
+    is_retriable,
     producer_config,
     reader_config,
     translated,
@@ -121,7 +121,7 @@ def test_only_the_mock_is_asked_often() -> None:
     ],
 )
 def test_away_is_told_from_refused(code: int, away: bool) -> None:
-    assert is_away(KafkaError(code)) is away
+    assert is_retriable(KafkaError(code)) is away
     with (
         pytest.raises(KafkaUnavailableError if away else KafkaRefusedError, match=r"^cannot look: "),
         translated("cannot look"),
@@ -130,4 +130,4 @@ def test_away_is_told_from_refused(code: int, away: bool) -> None:
 
 
 def test_a_fatal_error_is_never_away() -> None:
-    assert not is_away(KafkaError(KafkaError._TRANSPORT, fatal=True))
+    assert not is_retriable(KafkaError(KafkaError._TRANSPORT, fatal=True))
