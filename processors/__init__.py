@@ -1,1 +1,1 @@
-"""Everything that runs. The only room with loops, a clock, sockets to targets and the environment."""
+"""Everything that runs. The only package with loops, a clock, sockets to targets and the environment."""

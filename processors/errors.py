@@ -11,14 +11,14 @@ ProcessorError
 ├── StoredFormatError        a commit or a state that this release cannot read
 ├── StartRefusedError        a partition's commit does not fit its log or its state: `hookstream recover` decides
 ├── GroupIsLiveError         a group has members, and what is asked would pull the log from under them
-└── StoppedError             somebody asked to stop while this waited
+└── StoppedError             the process was asked to stop while this waited
 """
 
 from __future__ import annotations
 
 
 class ProcessorError(Exception):
-    """Root of this room's errors. The message is one line that an operator can act on."""
+    """Root of this package's errors. The message is one line that an operator can act on."""
 
 
 class SettingsError(ProcessorError):
@@ -69,4 +69,4 @@ class GroupIsLiveError(ProcessorError):
 
 
 class StoppedError(ProcessorError):
-    """Somebody asked to stop while this waited."""
+    """The process was asked to stop while this waited."""

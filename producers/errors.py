@@ -23,7 +23,7 @@ from hookstream.schemas.errors import UndecodableError
 
 
 class ProducerError(Exception):
-    """Root of this room's errors."""
+    """Root of this package's errors."""
 
     retriable = False
 

@@ -1,4 +1,4 @@
-"""The values of this room as Kafka record values, both ways.
+"""The values of this package as Kafka record values, both ways.
 
 Each function here builds a coder once, with everything it needs bound; the coder itself is a plain function, called
 per record, from any thread. Encoders raise `InvalidValueError`. Decoders raise `UndecodableError` where the bytes are

@@ -9,7 +9,7 @@ SchemaError
 
 
 class SchemaError(Exception):
-    """Root of this room's errors."""
+    """Root of this package's errors."""
 
 
 class UnknownEventError(SchemaError):

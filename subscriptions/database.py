@@ -57,7 +57,7 @@ _MISSING = frozenset({"42P01", "42703"})
 
 
 def open_database(url: str) -> Engine:
-    """An engine with the locking that this room relies on. No connection is made yet.
+    """An engine with the locking that this package relies on. No connection is made yet.
 
     Raises:
         DatabaseUnavailableError: the URL is none that SQLAlchemy understands; its text, which may hold a password,

@@ -1,4 +1,4 @@
-"""Dead letters: which there are, and sending them again. Kafka keeps them; this room says what is asked of it."""
+"""Dead letters: which there are, and sending them again. Kafka keeps them; this package says what is asked of it."""
 
 from __future__ import annotations
 

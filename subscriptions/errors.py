@@ -40,7 +40,7 @@ from __future__ import annotations
 
 
 class SubscriptionsError(Exception):
-    """Root of this room's errors."""
+    """Root of this package's errors."""
 
 
 class InvalidTargetError(SubscriptionsError):

@@ -1,1 +1,1 @@
-"""The command line: one module a command group, and the only place that composes the rooms."""
+"""The command line: one module a command group, and the only package that composes the others."""
