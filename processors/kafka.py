@@ -47,7 +47,7 @@ _RETRIABLE = frozenset(
     {
         KafkaError._TRANSPORT,
         KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._DESTROY_BROKER,  # a broker that stopped is no longer in the metadata, and requests to it are dropped
+        KafkaError._DESTROY_BROKER,  # a broker that stopped left the metadata; requests to it are dropped
         KafkaError._TIMED_OUT,
         KafkaError._TIMED_OUT_QUEUE,
         KafkaError._RESOLVE,
@@ -123,7 +123,7 @@ def producer_config(
 def group_consumer_config(
     kafka: KafkaConfig, *, group: str, co_partitioned: bool = False, own: ClientConfig | None = None
 ) -> ClientConfig:
-    """Build the configuration of a consumer of a group, which commits explicitly and starts at the offsets that it is given.
+    """Build the configuration of a consumer of a group, which commits explicitly and starts at given offsets.
 
     `auto.offset.reset=error`: a member that finds no offset, or one below the retention, has to decide, and not to be
     moved to an end of the log with one line of log. `co_partitioned`: partition p of every topic has the same owner.
@@ -261,7 +261,7 @@ def watermarks(
         except KafkaException as exc:
             if exc.args[0].code() not in _UNKNOWN:
                 raise
-            # A client keeps for a quarter of an hour what it found while a broker stopped, unless it is asked to look again.
+            # A client keeps for a quarter of an hour what it found while a broker stopped, unless it is asked again.
             consumer.list_topics(topic, timeout=timeout_s)
             found = _ask_watermarks(consumer, asked, timeout_s)
     if found is None:

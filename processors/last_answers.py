@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 from .kafka import KafkaConfig, make_admin, result_of, translated
 
 SILENT_AFTER_S = 10.0
-"""A part that has not answered for so long is told of in `/readyz`."""
+"""A component that has not answered for so long is shown in `/readyz`."""
 _ASK_EVERY_S = 2.0
 # A connection on which nothing comes back for so long is given up: another broker may answer.
 _ANSWER_WITHIN_S = 5.0

@@ -1,6 +1,7 @@
 """How a role starts, says how it is, and stops.
 
-Start: parts that are away are waited for, aloud and without end; readiness is false meanwhile, and nothing crash-loops.
+Start: components that do not answer are waited for without end, with a line of log for each failure; readiness is false
+meanwhile, and nothing crash-loops.
 Stop: the first SIGTERM or SIGINT asks, the second forces.
 """
 
@@ -34,12 +35,12 @@ class StopSignal:
     """The request to stop, which loops look at and waits end by. May be used from any thread."""
 
     def __init__(self) -> None:
-        """Nobody asked yet."""
+        """Not asked yet."""
         self._asked = threading.Event()
 
     @property
     def asked(self) -> bool:
-        """Whether somebody asked."""
+        """Whether it was asked."""
         return self._asked.is_set()
 
     def ask(self) -> None:
@@ -47,7 +48,7 @@ class StopSignal:
         self._asked.set()
 
     def wait(self, timeout_s: float) -> bool:
-        """Sleep, at most until somebody asks; says whether somebody did."""
+        """Sleep, at most until it is asked; says whether it was."""
         return self._asked.wait(timeout_s)
 
     def catch_signals(self, *, notify: Callable[[], None] | None = None) -> None:
@@ -77,7 +78,7 @@ class Health:
         self._silent: Callable[[], Mapping[str, str]] = dict
 
     def watch(self, silent: Callable[[], Mapping[str, str]]) -> None:
-        """Take in what does not answer, too: it is asked whenever somebody wants to know."""
+        """Take in what does not answer, too: it is called whenever `/readyz` is read."""
         self._silent = silent
 
     @property
@@ -118,7 +119,7 @@ def until_available(
     `sleep` does something useful for so long instead of sleeping; it has to look at `stop` itself.
 
     Raises:
-        StoppedError: somebody asked to stop.
+        StoppedError: the process was asked to stop.
         Exception: what `attempt` raised, if it is not retriable, or if `give_up_after_s` is over.
     """
 

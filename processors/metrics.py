@@ -28,13 +28,13 @@ HELP: Mapping[str, str] = {
     "hookstream_inflight": "HTTP requests in flight",
     # Records between the committed offset and the reading position, of those that fit. At 1 reading stops.
     "hookstream_window_used_ratio": "Share of a partition's window that is in use",
-    # Backlogs that left the window: endpoints that are sick or slow, retries that are far away.
+    # Backlogs that left the window: endpoints that are quarantined or slow, retries that are far away.
     "hookstream_cursors": "Cursors that are open",
     # How late the most patient integrator is served. Alert well below the retention.
     "hookstream_owed_oldest_seconds": "Age of the oldest record that is owed",
     # At 4,095 the broker refuses commits.
     "hookstream_commit_metadata_bytes": "Size of the metadata of the last commit, largest partition",
-    # Every one of these waits for somebody to look.
+    # Every one of these waits for an operator.
     "hookstream_dead_letters_total": "Records written to the dead letters, by reason",
     # Lost: the broker's retention was faster than we. Must be zero.
     "hookstream_expired_total": "Records that the broker deleted before they were read",
@@ -42,7 +42,7 @@ HELP: Mapping[str, str] = {
     "hookstream_internal_errors_total": "Exceptions of hookstream's own code, by where they were caught",
     # The broker was away for long: a replay of what failed would not know of these.
     "hookstream_attempt_records_dropped_total": "Attempts that the worker could not tell the attempt log of",
-    # Events read by the router: most are wanted by nobody.
+    # Events read by the router: most are wanted by no hook.
     "hookstream_routed_total": "Events read by the router, by result",
     # Hooks that this process knows, and how far it has read their topic.
     "hookstream_table_offset": "Next offset to be read of the subscriptions topic",

@@ -1,7 +1,7 @@
 """The environment, read once and checked whole: the only reader of it. Names and defaults are in `docs/settings.md`.
 
 Everything else is handed frozen values that the methods here build; a value that is missing is complained about when
-somebody needs it, with the name of its variable. No message ever holds a value.
+it is needed, with the name of its variable. No message ever holds a value.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def parse_key(text: str) -> bytes:
     return key
 
 
-# What Kubernetes tells every container of a service that is called hookstream or hookstream-*: no settings.
+# What Kubernetes sets for every container of a service that is called hookstream or hookstream-*: no settings.
 _SERVICE_LINK = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
 # Where the project's own tests find their parts.

@@ -1,6 +1,6 @@
 """What the code relies on of topics that exist, and the command that mends each difference. Pure.
 
-Some differences lose order or records without anybody being told: with them no role starts. The others cost safety, or
+Some differences lose order or records without a sign: with them no role starts. The others cost safety, or
 make single records undeliverable: `topics check` fails with them, and a role that starts says so in its log.
 """
 
@@ -35,15 +35,17 @@ class Complaint(NamedTuple):
 
 def complaints(specs: Iterable[TopicSpec], found: Mapping[str, FoundTopic]) -> list[Complaint]:
     """Judge every topic of a deployment; nothing where all is as it has to be."""
-    told: list[Complaint] = []
+    complaints: list[Complaint] = []
     for spec in specs:
         topic = found.get(spec.name)
         if topic is None:
-            told.append(Complaint(f"topic {spec.name} does not exist: run `hookstream topics create`", refused=True))
+            complaints.append(
+                Complaint(f"topic {spec.name} does not exist: run `hookstream topics create`", refused=True)
+            )
         else:
-            told += _refused(spec, topic)
-            told += (Complaint(text, refused=False) for text in _weak(spec, topic))
-    return told
+            complaints += _refused(spec, topic)
+            complaints += (Complaint(weak, refused=False) for weak in _weak(spec, topic))
+    return complaints
 
 
 def _refused(spec: TopicSpec, topic: FoundTopic) -> Iterator[Complaint]:

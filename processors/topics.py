@@ -53,7 +53,7 @@ def create_topics(
     if kafka.embedded:
         _make_appear(admin, specs)
         return []
-    with translated("cannot list topics"):  # a broker that is away is told from one that refuses, and sooner
+    with translated("cannot list topics"):  # distinguishes an unreachable broker from one that refuses, and sooner
         admin.list_topics(timeout=REQUEST_TIMEOUT_S)
     # The controller is asked, and not a broker's list, which may still show what was deleted a moment ago.
     more = {"min.insync.replicas": "2"} if replication_factor >= _MANY_REPLICAS else {}
@@ -67,18 +67,18 @@ def create_topics(
 
 
 def check_topics(kafka: KafkaConfig, specs: Sequence[TopicSpec]) -> None:
-    """Prove that nothing of the topics loses order or records; what is merely weak is a line of log.
+    """Check that nothing of the topics loses order or records; what is merely weak is a line of log.
 
     Raises:
         TopicMismatchError: what differs, with the command that mends it.
         KafkaUnavailableError: no answer.
         KafkaRefusedError: no right to look.
     """
-    told = judge_topics(kafka, specs)
-    refused = [complaint.text for complaint in told if complaint.refused]
+    found = judge_topics(kafka, specs)
+    refused = [complaint.text for complaint in found if complaint.refused]
     if refused:
         raise TopicMismatchError("; ".join(refused))
-    for complaint in told:
+    for complaint in found:
         log.warning("a topic is not as it should be", detail=complaint.text)
 
 
@@ -114,19 +114,19 @@ def judge_schemas(registry: SchemaRegistry, catalogue: Catalogue, names: TopicNa
         RegistryUnavailableError: the registry could not be asked.
         RegistryRefusedError: it says no.
     """
-    told = []
+    complaints = []
     for subject, text in catalogue.subjects(names).items():
         try:
             registry.id_for(subject, text)
         except NotRegisteredError as exc:
-            told.append(str(exc))
+            complaints.append(str(exc))
             continue
         level = registry.compatibility(subject)
         if level not in _STRICT_ENOUGH:
-            told.append(
+            complaints.append(
                 f"{subject}: its compatibility is {level}, wants {COMPATIBILITY}: run `hookstream topics create`"
             )
-    return told
+    return complaints
 
 
 def register_schemas(registry: SchemaRegistry, catalogue: Catalogue, names: TopicNames) -> None:
@@ -142,7 +142,7 @@ def register_schemas(registry: SchemaRegistry, catalogue: Catalogue, names: Topi
 
 
 def topic_ids(kafka: KafkaConfig, names: Collection[str]) -> dict[str, str | None]:
-    """The ids by which Kafka tells a topic from a later one of its name; None on the embedded mock, which has none.
+    """The ids by which Kafka distinguishes a topic from a later one of its name; None on the embedded mock.
 
     Raises:
         KafkaUnavailableError: no answer, or a topic does not exist (yet).
@@ -174,7 +174,7 @@ def cluster_id(kafka: KafkaConfig) -> str | None:
 
 
 def _make_appear(admin: AdminClient, specs: Iterable[TopicSpec]) -> None:
-    """Ask the mock for each topic by name, which makes it; a consumer that comes first would meet an unknown one."""
+    """Ask the mock for each topic by name, which makes it; a consumer that comes first would find an unknown one."""
     with translated("cannot make topics appear"):
         for spec in specs:
             admin.list_topics(spec.name, timeout=REQUEST_TIMEOUT_S)
@@ -207,7 +207,7 @@ def _configs(admin: AdminClient, names: Iterable[str]) -> dict[str, dict[str, st
 
 
 def _wait_visible(admin: AdminClient, specs: Iterable[TopicSpec], sleep: Callable[[float], None]) -> None:
-    """Wait until every topic has a leader for each partition, so that whoever comes next can use it."""
+    """Wait until every topic has a leader for each partition, so that the next caller can use it."""
     deadline = Deadline.after(_VISIBLE_WITHIN_S)
     missing = {spec.name for spec in specs}
     while missing:

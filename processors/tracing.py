@@ -1,7 +1,7 @@
 """Where spans go: an OpenTelemetry tracer for one role, exporting over OTLP/HTTP. Imports the extra `otel`.
 
 Everything about the way is OpenTelemetry's own, from its own variables: endpoint, headers, sampler, service name,
-limits. Its queue is bounded, and drops spans that it cannot send in time, so nobody waits for a collector.
+limits. Its queue is bounded, and drops spans that it cannot send in time, so no delivery waits for a collector.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ NEVER_COMMITTED = -1
 class SourcePartition:
     """State of one assignment of one partition; a later assignment of it is another object.
 
-    next_offset >= done_offset >= committed_offset: read, acknowledged by the broker, told to the group.
+    next_offset >= done_offset >= committed_offset: read, acknowledged by the broker, committed to the group.
     """
 
     topic: str

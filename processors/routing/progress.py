@@ -19,7 +19,7 @@ from .commit_note import CommitNote
 
 # Clients poll for `effective`; the routers commit it once a second.
 _FRESH_FOR_S = 0.25
-# For somebody else's question to Kafka, whose answer is this one's too.
+# For the question of another thread to Kafka, whose answer is this one's too.
 _WAIT_S = 1.0
 
 log = structlog.get_logger("hookstream.router")
@@ -45,13 +45,13 @@ class CommittedProgress:
         not answer. At most a quarter of a second old.
         """
         if not self._lock.acquire(timeout=_WAIT_S):
-            return None  # whoever asks holds no thread for as long as Kafka is silent, but for one
+            return None  # a caller holds no thread for as long as Kafka is silent, but for one
         try:
             if time.monotonic() - self._asked_at >= _FRESH_FOR_S:
                 try:
                     self._answer = self._ask()
                 except ProcessorError as exc:
-                    log.warning("the routers' progress cannot be told", reason=str(exc))
+                    log.warning("the routers' progress cannot be read", reason=str(exc))
                     self._answer = None
                 self._asked_at = time.monotonic()
             return self._answer

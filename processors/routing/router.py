@@ -184,7 +184,7 @@ class Router:
 
 
 def run(router: Router, stop: StopSignal) -> None:
-    """Run a router until somebody asks to stop, or it fails.
+    """Run a router until the process is asked to stop, or it fails.
 
     Raises:
         ProcessorError: why it failed; start the process again.

@@ -80,7 +80,7 @@ class SourceStart:
         return source
 
     def _nearest(self, committed: TopicPartition, low: int, high: int) -> int:
-        """The committed offset, or the nearest one that exists; what is missing in between was lost, and is told."""
+        """The committed offset, or the nearest one that exists; what is missing in between was lost, and is logged."""
         there = min(max(committed.offset, low), high)
         if there != committed.offset:
             missing = max(0, low - committed.offset)

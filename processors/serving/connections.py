@@ -1,8 +1,8 @@
 """Which connections a server keeps, and which give way: a table of all of them, without a socket and without a clock.
 
 A server has room for so many connections, and a reserve for questions about its health. Where there is no room for one
-more, the one that has waited longest for its client gives way: clients who send nothing push out each other, and nobody
-who sends a request at once. A request that has come whole is never given up; where all are such, one more is taken
+more, the one that has waited longest for its client gives way: clients who send nothing push out each other, and none
+that sends a request at once. A request that has come whole is never given up; where all are such, one more is taken
 into the reserve.
 """
 

@@ -1,6 +1,6 @@
 """One HTTP/1.1 connection: h11 bounds the bytes of a head, and a table of all connections bounds their number and time.
 
-What is wrong with a request is answered as a problem document and not logged: whoever can connect could fill the log.
+What is wrong with a request is answered as a problem document and not logged: any client could fill the log.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HEADER_FRAMING = len(": \r\n")
 _TOO_LONG = "the head of a request has at most {} bytes"
 _UNREADABLE = "this is no HTTP request that can be read"
 
-# Errors of the app itself are logged; uvicorn's warnings are about what strangers send.
+# Errors of the app itself are logged; uvicorn's warnings are about what clients send that we do not know.
 _LOG = logging.getLogger("uvicorn.error.connection")
 _LOG.setLevel(logging.ERROR)
 
@@ -56,7 +56,7 @@ class GuardedConnection(H11Protocol):
         self._guard = guard
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Take a place, and close the connection that gives way for it, or this one."""
+        """Enter the table, and close the connection that gives way for it, or this one."""
         super().connection_made(transport)
         room, victim = self._guard.table.arrive(self, self._guard.monotonic_s())
         if victim is not None:
@@ -67,7 +67,7 @@ class GuardedConnection(H11Protocol):
             self.app = _only_health(self.app, self._guard.health_paths)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back."""
+        """Leave the table."""
         self._guard.table.leave(self)
         super().connection_lost(exc)
 
@@ -93,7 +93,7 @@ class GuardedConnection(H11Protocol):
         self.note()
 
     def note(self) -> None:
-        """Tell the table what is waited for now."""
+        """Write into the table what is waited for now."""
         self._guard.table.enter(self, self._phase(), self._guard.monotonic_s())
 
     def _phase(self) -> Phase:

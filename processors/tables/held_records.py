@@ -17,7 +17,7 @@ log = structlog.get_logger("hookstream.table")
 class HeldRecords:
     """What a reader holds back, and when it may try again. One thread.
 
-    Every outage is told once, when it begins and when it ends: a reader lives for as long as its process.
+    Every outage is logged once, when it begins and when it ends: a reader lives for as long as its process.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class HeldRecords:
         self.waiting = True
 
     def decoded(self) -> None:
-        """Say that everything that was taken could be decoded, or proved undecodable."""
+        """Say that everything that was taken could be decoded, or found undecodable."""
         if self.waiting:
             log.info("a table waits for the schema registry no longer", table=self._what)
         self.waiting = False

@@ -19,7 +19,7 @@ SHORT_ANSWER_BYTES = 1_000
 RECORD_BYTES = 200
 _STRETCH_RECORDS = 200
 _STRETCH_BYTES = 256 * 1024
-# With less of the queue in use than this part of it, nobody is near a bound.
+# With less of the queue in use than this part of it, no client is near a bound.
 _CALM = 1 / 64
 # Of what is free, the part of a client up to which its answers are kept whole, then shortened, and then its records.
 _WHOLE, _SHORTENED, _RECORDS = 1 / 32, 1 / 16, 1 / 2

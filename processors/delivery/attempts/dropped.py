@@ -1,4 +1,4 @@
-"""Which attempts were dropped: counted by client, told in the log and to the attempt log. One thread.
+"""Which attempts were dropped: counted by client, and reported in the log and to the attempt log. One thread.
 
 Clients are no label of a metric: there may be tens of thousands. The metric says how many in all, the line of log names
 the clients that lost most, and the attempt log gets a record for each client as soon as the queue takes it, so that
@@ -23,7 +23,7 @@ log = structlog.get_logger("hookstream.deliver")
 
 
 class DroppedAttempts:
-    """What one worker could not tell the attempt log."""
+    """What the attempt log of one worker lacks."""
 
     __slots__ = ("_said", "_since", "_untold", "total")
 
@@ -49,7 +49,7 @@ class DroppedAttempts:
         self._untold[gap.client] = self._untold.get(gap.client, 0) + gap.attempts
 
     def gaps(self, at_ms: int) -> Iterator[AttemptGap]:
-        """What the attempt log does not know of, some clients at a time; what is given counts as told."""
+        """What the attempt log does not know of, some clients at a time; what is given counts as reported."""
         for _ in range(min(len(self._untold), _GAPS_AT_ONCE)):
             client = next(iter(self._untold))
             yield AttemptGap(client=ClientId(client), attempts=self._untold.pop(client), at_ms=at_ms)

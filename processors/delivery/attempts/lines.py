@@ -1,4 +1,4 @@
-"""One wide line of log for an attempt that failed or changed something, and never more lines than somebody can read.
+"""One wide line of log for an attempt that failed or changed something, and never more lines than an operator can read.
 
 A steady state is silent, and a dead endpoint is one: its failures give a few lines at once, then one in ten seconds,
 with the number of those left out. The `attempts` topic has every one, and the metrics count them. All endpoints
@@ -53,30 +53,30 @@ class _Bucket:
 
 
 class AttemptLines:
-    """Tells what became of attempts, within bounds."""
+    """Logs what became of attempts, within bounds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Nothing was told yet."""
+        """Nothing was logged yet."""
         self._clock = clock
         self._process = _Bucket(PROCESS_BURST, PROCESS_PER_S, clock())
         self._endpoints: dict[tuple[int, str], _Bucket] = {}
 
     def failed(self, post: Post, result: AttemptResult, answer: Answer) -> None:
-        """Tell of an attempt that failed, unless its endpoint has told enough of them."""
+        """Log an attempt that failed, unless enough of its endpoint were logged."""
         self._tell_attempt(post, result, answer, "attempt failed", bounded=True)
 
     def quarantined(self, post: Post, result: AttemptResult, answer: Answer) -> None:
-        """Tell of the failure that put an endpoint into quarantine."""
+        """Log the failure that put an endpoint into quarantine."""
         self._tell_attempt(post, result, answer, "attempt failed; its endpoint is quarantined", bounded=False)
 
     def recovered(self, post: Post, answer: Answer) -> None:
-        """Tell of the delivery that ended a quarantine."""
+        """Log the delivery that ended a quarantine."""
         self._tell_attempt(
             post, AttemptResult.DELIVERED, answer, "delivered; its endpoint has recovered", bounded=False
         )
 
-    def buried(self, delivery: Delivery, reason: DeadLetterReason, status: int | None) -> None:
-        """Tell of a delivery that Kafka has among the dead letters now."""
+    def dead_lettered(self, delivery: Delivery, reason: DeadLetterReason, status: int | None) -> None:
+        """Log a delivery that Kafka has among the dead letters now."""
         bucket = self._bucket(delivery.client, f"dead letter: {reason}")
         if (left_out := self._admit(bucket, bounded=True)) is not None:
             log.warning(

@@ -1,8 +1,8 @@
 """The attempt log's input: one record of `attempts` for every HTTP request.
 
-A record here is worth less than a delivery. Deliveries never wait for it: where its client's part of the queue is full
-(the broker is away or slow), or Kafka refuses a record, it is dropped and counted. Of a 2xx's answer the first 1,000
-bytes are kept, of others the first 20,000 while there is room. Belongs to the event loop's thread.
+A record here is worth less than a delivery. Deliveries never wait for it: where its client's share of the queue is full
+(the broker is unreachable or slow), or Kafka refuses a record, it is dropped and counted. Of a 2xx's answer the first
+1,000 bytes are kept, of others the first 20,000 while there is room. Belongs to the event loop's thread.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .dropped import DroppedAttempts
 
 # Held back for company: 20,000 records a second are then 40 requests and not thousands.
 _LINGER_MS = 25.0
-# Kept while the broker is away; what comes then is dropped. A record is counted with 200 bytes more than it has, so the
-# bytes run out before the records do.
+# Kept while the broker is unreachable; what comes then is dropped. A record is counted with 200 bytes more than it has,
+# so the bytes run out before the records do.
 _QUEUE_RECORDS = 60_000
 _QUEUE_KBYTES = 16 * 1024
 _GIVE_UP_MS = 60_000
@@ -99,7 +99,7 @@ class AttemptLog:
                 self._dropped.count(int(record["key"]))
 
     def poll(self) -> None:
-        """Take the reports of what Kafka refused, and tell what was dropped; call it about once a second."""
+        """Take the reports of what Kafka refused, and report what was dropped; call it about once a second."""
         self._producer.poll(0)
         self._budget.settle(self._handed_over, len(self._producer))
         self._dropped.say()
@@ -121,7 +121,7 @@ class AttemptLog:
             self._dropped.count(int(message.key() or b"0"))
 
     def _tell_gaps(self) -> None:
-        """Tell the attempt log how many attempts of which clients it will not know of; what is refused waits."""
+        """Report to the attempt log how many attempts of which clients it lacks; what is refused waits."""
         for gap in self._dropped.gaps(time.time_ns() // 1_000_000):
             try:
                 self._producer.produce(self._topic, None, gap.key, headers={GAP_HEADER: gap.header})

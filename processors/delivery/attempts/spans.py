@@ -1,8 +1,8 @@
 """A span for every attempt of a delivery whose trace is sampled. Belongs to the event loop's thread.
 
-What a delivery belongs to is kept beside the engine, by the record's place, and forgotten when it was delivered; at
+What a delivery belongs to is kept beside the engine, by the record's position, and forgotten when it was delivered; at
 most so many are kept, and the one seen longest ago goes first: a backlog behind a cursor is read again before it is
-sent, and its traces with it. A delivery without a trace, or of one that nobody records, costs a look at its headers.
+sent, and its traces with it. A delivery without a trace, or of one that is not recorded, costs a look at its headers.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ class AttemptSpans:
             del self._traces[next(iter(self._traces))]
 
     def ended(self, post: Post, result: AttemptResult, answer: Answer, *, partition: int, wall_ms: int) -> None:
-        """Record one request that has ended at `wall_ms`. Of its target nothing is told but the host."""
+        """Record one request that has ended at `wall_ms`. Of its target only the host is recorded."""
         pending, delivery = post.pending, post.pending.delivery
-        place = (pending.stream, partition, pending.offset)
-        trace = self._traces.get(place)
+        position = (pending.stream, partition, pending.offset)
+        trace = self._traces.get(position)
         if trace is None:
             return
         delivered = result is AttemptResult.DELIVERED
         if delivered:
-            del self._traces[place]
+            del self._traces[position]
         parent = NonRecordingSpan(SpanContext(trace.trace_id, trace.span_id, is_remote=True, trace_flags=_SAMPLED))
         attributes: dict[str, str | int | bool] = {
             "hookstream.delivery": delivery.id,

@@ -59,12 +59,12 @@ class CommitMetadata:
 
 
 def log_digest(cluster_id: str | None, topic_id: str | None) -> bytes:
-    """Eight bytes that tell this topic of this cluster from every other; the embedded mock has no ids to tell."""
+    """Eight bytes that identify this topic of this cluster; the embedded mock has no ids."""
     return _digest(f"{cluster_id or ''}|{topic_id or ''}", _LOG_BYTES)
 
 
 def table_digest(topic_id: str | None) -> bytes:
-    """Four bytes that tell a subscriptions topic from one made later."""
+    """Four bytes that identify a subscriptions topic, and not one made later under its name."""
     return _digest(topic_id or "", _TABLE_BYTES)
 
 

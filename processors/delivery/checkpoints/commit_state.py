@@ -9,7 +9,7 @@ Safety depends on this order; the numbers are repeated where it happens (rule R1
 4. The commit in progress is the only one: what it covers is remembered when Kafka has answered, not before.
 
 So a state is looked at once a second, however often is committed, and a healthy partition has none. A cursor that no
-written state has holds back every commit until one has it: what was settled meanwhile, by anybody, would be repeated by
+written state has holds back every commit until one has it: what was settled meanwhile would be repeated by
 a kill. So its state is written at once, unless another was within the last second.
 """
 
@@ -173,7 +173,7 @@ class StreamCommits:
         """Give up what is under way: Kafka said no, or nothing. What it wanted to say is said by the next."""
         commit = self._commit
         if commit is not None and commit.pointer is not None and commit.pointer != self._pointer:
-            # Whether the commit arrived nobody knows, so its state stays until a later commit is acknowledged.
+            # Whether the commit arrived is unknown, so its state stays until a later commit is acknowledged.
             self._orphans.append(commit.pointer)
         self._last = None
         self._stage, self._commit, self._writing = _Stage.IDLE, None, None

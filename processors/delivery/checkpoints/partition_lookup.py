@@ -88,7 +88,7 @@ class PartitionLookup:
         return start, state
 
     def note_expired(self, topic: str, partition: int, next_offset: int, continues_at: int) -> None:
-        """Count and tell that the log lost records before they were read."""
+        """Count and log that the log lost records before they were read."""
         self.expired += max(0, continues_at - next_offset)
         log.error(
             "records were deleted before they were read",

@@ -1,6 +1,6 @@
 """Where a partition begins: what its commit says, compared with the log and with what `delivery-state` holds. Pure.
 
-Nothing here guesses. Where a commit and a state contradict each other, somebody reset offsets, restored a backup or
+Nothing here guesses. Where a commit and a state contradict each other, an operator reset offsets, restored a backup or
 made a topic anew, and only an operator knows what is still owed.
 """
 

@@ -1,4 +1,4 @@
-"""Posts deliveries to targets: the direct way from a lane's head to a stranger's server and back.
+"""Posts deliveries to targets: from a lane's head to a server that we do not trust, and back.
 
 Callbacks, not coroutines: on a kept connection a request is one write, and its answer one call, with no task, future
 or timer of its own (figures in docs/adr/0003-http-client.md). Only connecting is a task.
@@ -169,7 +169,7 @@ class HttpClient:
         self._connecting.discard(task)
         exchange.connecting = None
         if task.cancelled():
-            # By the exchange's own `cancel`, or the client is closed: then nobody waits. Else a part of ours gave up.
+            # By the exchange's own `cancel`, or the client is closed: then no caller waits. Else code of ours gave up.
             error = None if self._closed else AttemptResult.CONNECT_FAILED
         else:
             error = self._failure(task.exception())
@@ -177,7 +177,7 @@ class HttpClient:
             exchange.fail(error, self._clock())
 
     def _failure(self, raised: BaseException | None) -> AttemptResult | None:
-        """How an attempt ended whose connecting raised this; a shortage of ours is told like a bug of ours."""
+        """How an attempt ended whose connecting raised this; a shortage of ours is reported like a bug of ours."""
         if raised is None:
             return None
         if isinstance(raised, ShortageError) or not isinstance(raised, (AttemptError, OSError)):

@@ -4,7 +4,7 @@ The connection has no task and no future: the loop calls `buffer_updated`, an `A
 to the exchange's callback. What is read is bounded by the reader's limits, and in time by `deadline`, which the pool's
 sweep compares with the clock.
 
-Bytes beyond the answer are never taken for the next one: the connection is closed, and the pool is told of a server
+Bytes beyond the answer are never taken for the next one: the connection is closed, and the pool notes a server
 that says more than its answers. A connection that is not in a state known to be clean (undecided framing, unsent
 request bytes, old age) is closed too rather than reused.
 
@@ -137,7 +137,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         """Parse what arrived; the exchange is answered here as soon as its answer is complete."""
         exchange = self._exchange
         try:
-            if exchange is None:  # an idle server that speaks is one whose next answer could not be told from this
+            if exchange is None:  # an idle server that sends: its next answer could not be distinguished from this
                 self._owner.distrust(self)
                 self._abort()
                 return
@@ -186,7 +186,7 @@ class HttpConnection(asyncio.BufferedProtocol):
                 return
             if error is None and self._answer.ends_with_the_connection():
                 # A TLS session that ended without saying so (close_notify), which many old servers do: uvloop reports
-                # no end of input for it. Somebody on the way may have cut the body short, but not the head, and only
+                # no end of input for it. A device on the way may have cut the body short, but not the head, and only
                 # the status counts.
                 self._finish()
             elif self._served and not self._answer.received:
@@ -201,7 +201,7 @@ class HttpConnection(asyncio.BufferedProtocol):
     # Steps of the above
 
     def _finish(self) -> None:
-        """Give the connection back or close it, then tell the caller."""
+        """Give the connection back or close it, then answer the caller."""
         exchange = self._exchange
         transport = self._transport
         if exchange is None or transport is None:

@@ -5,7 +5,7 @@ only names that are not known yet. Nothing that is remembered is trusted: the ad
 the connection goes to the vetted address itself, so a name that changes from a public to a private address between two
 looks gains nothing.
 
-Source: RFC 8767 (serving stale data); `getaddrinfo` does not tell the record's own time.
+Source: RFC 8767 (serving stale data); `getaddrinfo` does not give the record's own time.
 """
 
 from __future__ import annotations

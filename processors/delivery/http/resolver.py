@@ -40,8 +40,8 @@ class SystemResolver:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[tuple[str, ...]] = loop.create_future()
 
-        def tell(give: Callable[[], None]) -> None:
-            with suppress(RuntimeError):  # the loop has ended: nobody waits
+        def hand_over(give: Callable[[], None]) -> None:
+            with suppress(RuntimeError):  # the loop has ended: no caller waits
                 loop.call_soon_threadsafe(lambda: None if answer.done() else give())
 
         def look_up() -> None:
@@ -49,9 +49,9 @@ class SystemResolver:
                 found = _look_up(host)
             except Exception as error:  # noqa: BLE001 - raised again where it is waited for
                 failure = error
-                tell(lambda: answer.set_exception(failure))
+                hand_over(lambda: answer.set_exception(failure))
             else:
-                tell(lambda: answer.set_result(found))
+                hand_over(lambda: answer.set_result(found))
 
         try:
             threading.Thread(target=look_up, name="resolve", daemon=True).start()

@@ -38,7 +38,7 @@ class Failure:
     def take_uncaught(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Take an exception that no code caught: the loop's exception handler.
 
-        One of a connection ends that connection, which its request is told; one of a task ends that task: no partition
+        One of a connection ends that connection, and its request fails; one of a task ends that task: no partition
         depends on it. After any other the worker ends: else it would hold partitions and not serve them.
         """
         error = context.get("exception") or RuntimeError(str(context.get("message")))

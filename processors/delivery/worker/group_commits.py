@@ -88,5 +88,5 @@ def commit_now(consumer: Consumer, offsets: list[TopicPartition]) -> bool:
 
 
 def _names(offsets: Iterable[TopicPartition]) -> list[tuple[str, int, int]]:
-    """What tells one commit from another."""
+    """What identifies a commit."""
     return sorted((tp.topic, tp.partition, tp.offset) for tp in offsets)

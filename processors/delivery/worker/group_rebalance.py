@@ -162,7 +162,7 @@ class GroupRebalance:
             there = min(max(before, low), high)
             self._lookup.note_expired(topic, partition, before if before >= 0 else there, there)
             self._requests.expired = self._lookup.expired
-            if self._assignment is Assignment.EAGER:  # it can only assign everything anew: that is what a start does
+            if self._assignment is Assignment.EAGER:  # it can only assign everything anew, as a start does
                 raise ExpiredRecordsError(f"records of {topic}:{partition} were deleted before they were read")
             # A partition whose offset was out of range is not fetched any more, and cannot be moved by a seek.
             consumer.incremental_unassign([here])

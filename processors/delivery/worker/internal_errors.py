@@ -2,7 +2,7 @@
 
 What a message says may be a piece of an answer, a URL or a secret, so none is written: of an exception the log gets its
 type and the lines of code that it passed, of those that led to it likewise. One that comes again and again (a server
-can send the same answer for ever) is told once in ten minutes, with the number of those left out; all are counted.
+can send the same answer for ever) is logged once in ten minutes, with the number of those left out; all are counted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hookstream.processors.metrics import Metrics
 
 TELL_AGAIN_AFTER_S = 600.0
-# Places of which it is known when they were told last.
+# Positions in the code of which it is known when they were logged last.
 _REMEMBERED = 256
 _FRAMES = 30
 
@@ -27,23 +27,23 @@ log = structlog.get_logger("hookstream.internal_errors")
 
 
 class InternalErrors:
-    """Counts and tells. One thread at a time."""
+    """Counts and logs. One thread at a time."""
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         """Nothing was reported yet; `clock` is monotonic seconds."""
         self._metrics = metrics
         self._clock = clock
-        self._told: OrderedDict[tuple[str, str], list[float]] = OrderedDict()  # when it was told last, how many since
+        self._logged: OrderedDict[tuple[str, str], list[float]] = OrderedDict()  # when logged last, how many since
 
     def report(self, where: str, error: BaseException | None, **about: int | str) -> None:
-        """Take one exception. `where` is a label of the metric; `about` are ids that tell whose request it was."""
+        """Take one exception. `where` is a label of the metric; `about` are ids of the request."""
         self._metrics.internal_errors[where] += 1
         passed = _passed(error)
-        known = self._told.get((where, passed))
+        known = self._logged.get((where, passed))
         if known is None:
-            known = self._told[where, passed] = [float("-inf"), 0]
-            if len(self._told) > _REMEMBERED:
-                self._told.popitem(last=False)
+            known = self._logged[where, passed] = [float("-inf"), 0]
+            if len(self._logged) > _REMEMBERED:
+                self._logged.popitem(last=False)
         now = self._clock()
         if now - known[0] < TELL_AGAIN_AFTER_S:
             known[1] += 1

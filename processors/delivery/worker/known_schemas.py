@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.wire import HEADER_BYTES
 
-# An id that the registry does not know is asked for again after this long: somebody may be restoring it.
+# An id that the registry does not know is asked for again after this long: an operator may be restoring it.
 _ASK_AGAIN_AFTER_S = 10.0
 
 
@@ -51,7 +51,7 @@ class KnownSchemas:
         return bool(self._unknown) and int.from_bytes(value[1:HEADER_BYTES], "big") in self._unknown
 
     def missing(self, values: Iterable[bytes]) -> set[int]:
-        """Ids of schemas that have to be fetched before these records can be decoded, or proved undecodable."""
+        """Ids of schemas that have to be fetched before these records can be decoded, or found undecodable."""
         found = set()
         for header in {value[:HEADER_BYTES] for value in values}:
             if len(header) == HEADER_BYTES and header[0] == 0:
@@ -67,7 +67,7 @@ class KnownSchemas:
         """Ask for one; blocks.
 
         Raises:
-            RegistryError: the registry is away: what needs this schema has to wait.
+            RegistryError: the registry does not answer: what needs this schema has to wait.
         """
         try:
             self._texts[schema_id] = self._ask(schema_id)

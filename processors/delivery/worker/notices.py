@@ -1,4 +1,4 @@
-"""Notices about hooks: what a worker tells the API's process. Belongs to the event loop's thread."""
+"""Notices about hooks: what a worker reports to the API's process. Belongs to the event loop's thread."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Notices:
         self._encode = encode
 
     def write(self, hook: TrackedHook, row: HookRow, kind: NoticeKind) -> None:
-        """Tell what was observed of a hook under a row."""
+        """Report what was observed of a hook under a row."""
         client, event = hook.subscription_key
         notice = HookNotice(
             hook_id=HookId(hook.id),

@@ -235,7 +235,7 @@ class OwnedPartition:
         def acknowledged() -> None:
             if not self.gone:
                 self._count_dead_letter(reason)
-                self._deps.lines.buried(pending.delivery, reason, dead_letter.last_status)
+                self._deps.lines.dead_lettered(pending.delivery, reason, dead_letter.last_status)
                 self.engine.dead_letter_acknowledged(stream, pending)
                 self.commits.uncommitted += 1
                 self._deps.wake()

@@ -1,7 +1,7 @@
-"""Writes what must not be lost: dead letters, states, notices. Every record has a report, and the loop hears of it.
+"""Writes what must not be lost: dead letters, states, notices. Every record has a report, and the loop is called back.
 
-One idempotent producer without a time-out: librdkafka tries again by itself for as long as the broker is away, so a
-report that failed blames the record, or means that this producer is done for, which ends the process. Belongs to the
+One idempotent producer without a time-out: librdkafka tries again by itself for as long as no broker answers, so a
+report that failed rejects the record, or means that this producer is done for, which ends the process. Belongs to the
 event loop's thread.
 """
 
@@ -98,7 +98,7 @@ class RecordWriter:
             self._timer = loop.call_later(_POLL_EVERY_S, self._poll)
 
     def close(self) -> None:
-        """Send what is unsent, for a moment, and forget the rest: nobody was told that it is written."""
+        """Send what is unsent, for a moment, and forget the rest: no caller was told that it is written."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -4,8 +4,8 @@ Nothing is done per answer but to note it; the next turn takes them. Belongs to 
 
 Answers are bytes that others choose. Whatever our code raises while one request is built, sent, answered or judged ends
 that attempt as `internal-error` and nothing else; what only records it (the attempt log, spans, lines of log) changes
-nothing in what became of it. Only the engine's own turn is not guarded so: it is told a verdict and bounded numbers,
-and after an exception nobody knows what it would commit (docs/adr/0014-internal-errors.md).
+nothing in what became of it. Only the engine's own turn is not guarded so: it is given a verdict and bounded numbers,
+and after an exception it is unknown what it would commit (docs/adr/0014-internal-errors.md).
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class Requesting:
         self._answered()
 
     def take_answers(self, owners: Mapping[Dispatches, OwnedPartition], wall_ms: int) -> int:
-        """Tell the engines what came back, of failures some; return how many answers that were."""
+        """Give the engines what came back, of failures some; return how many answers that were."""
         answers, failures = self._answers, self._failures
         if not (answers or failures):
             return 0
@@ -172,17 +172,17 @@ class Requesting:
                 metrics.delivery_seconds.observe((wall_ms - delivery.occurred_at_ms) / 1000)
             partition.engine.answer(post, outcome, answer.duration_s)
             if was_open:
-                self._tell(post, result, answer, was_open=was_open)
+                self._log_line(post, result, answer, was_open=was_open)
         else:
             partition.answering = answer
             partition.engine.answer(post, outcome, answer.duration_s)
             partition.answering = None
-            self._tell(post, result, answer, was_open=was_open)
+            self._log_line(post, result, answer, was_open=was_open)
 
     def _record(
         self, partition: OwnedPartition, post: Post, result: AttemptResult, answer: Answer, wall_ms: int
     ) -> None:
-        """Tell the attempt log and the traces; an exception of theirs is no failure of the attempt."""
+        """Record it in the attempt log and the traces; an exception of theirs is no failure of the attempt."""
         try:
             self._deps.attempts.add(post, result, answer, partition=partition.index, wall_ms=wall_ms)
             if self._deps.spans is not None:
@@ -190,7 +190,7 @@ class Requesting:
         except Exception as exc:  # noqa: BLE001 - the record is given up
             self._report("record", exc, post)
 
-    def _tell(self, post: Post, result: AttemptResult, answer: Answer, *, was_open: bool) -> None:
+    def _log_line(self, post: Post, result: AttemptResult, answer: Answer, *, was_open: bool) -> None:
         """Write a line of log; an exception of that is no failure of the attempt."""
         lines = self._deps.lines
         try:

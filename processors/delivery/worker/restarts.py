@@ -32,7 +32,7 @@ class Worker(Protocol):
     """What is run."""
 
     def run(self) -> None:
-        """Run until somebody asks to stop."""
+        """Run until the process is asked to stop."""
 
     @property
     def ended(self) -> bool:

@@ -16,10 +16,10 @@ from hookstream.schemas.hook import HookId, Revision
 from .known_schemas import KnownSchemas, SchemaNotFetchedError
 
 _ASK_EVERY_S = 1.0
-_PART = "schema registry"
+_COMPONENT = "schema registry"
 
 # In place of an owed record that cannot be decoded: it was made a dead letter, and no engine knows such a hook.
-_NOBODYS = Delivery(
+_WITHOUT_HOOK = Delivery(
     id=DeliveryId(""),
     event=EventName(""),
     client=ClientId(-1),
@@ -37,7 +37,7 @@ _NOBODYS = Delivery(
 
 
 class SchemaFetcher:
-    """A registry that is away makes no record undecodable: what needs it waits, and `/readyz` says so."""
+    """A registry that does not answer makes no record undecodable: what needs it waits, and `/readyz` shows it."""
 
     def __init__(
         self,
@@ -60,36 +60,36 @@ class SchemaFetcher:
         def asked(future: asyncio.Future[None]) -> None:
             error = future.exception()
             if isinstance(error, RegistryError):
-                self._health.down(_PART, str(error))
+                self._health.down(_COMPONENT, str(error))
                 loop.call_later(_ASK_EVERY_S, self.fetch, schema_id, then)
             elif isinstance(error, Exception):
                 self._failed(error)
             else:
-                self._health.up(_PART)
+                self._health.up(_COMPONENT)
                 then()
 
         loop.run_in_executor(None, self._schemas.fetch, schema_id).add_done_callback(asked)
 
     def prepare(self, records: Sequence[BacklogRecord]) -> bool:
-        """Make sure that records can be decoded, or proved undecodable; False: not now. Any thread but the loop's."""
+        """Make sure that records can be decoded, or found undecodable; False: not now. Any thread but the loop's."""
         for schema_id in self._schemas.missing(record.value for record in records):
             try:
                 self._schemas.fetch(schema_id)
             except RegistryError as exc:
-                self._health.down(_PART, str(exc))
+                self._health.down(_COMPONENT, str(exc))
                 self._stop.wait(_ASK_EVERY_S)
                 return False
-            self._health.up(_PART)
+            self._health.up(_COMPONENT)
         return True
 
 
 def owed_decoder(decode: Callable[[bytes | None], Delivery]) -> Callable[[bytes], Delivery]:
-    """Decode what cursors owe, after `prepare`: an undecodable record, which is a dead letter already, is nobody's."""
+    """Decode what cursors owe, after `prepare`: an undecodable record, which is a dead letter already, has no hook."""
 
     def decode_owed(value: bytes) -> Delivery:
         try:
             return decode(value)
         except (UndecodableError, SchemaNotFetchedError):
-            return _NOBODYS
+            return _WITHOUT_HOOK
 
     return decode_owed

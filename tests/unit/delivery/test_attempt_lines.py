@@ -124,7 +124,7 @@ def test_a_change_of_state_is_told_although_the_endpoint_has_told_enough(
 
 def test_dead_letters_are_told_within_bounds(lines: AttemptLines, written: list[MutableMapping[str, Any]]) -> None:
     for _ in range(1000):
-        lines.buried(DELIVERY, DeadLetterReason.SCHEDULE, 422)
+        lines.dead_lettered(DELIVERY, DeadLetterReason.SCHEDULE, 422)
     assert len(written) == ENDPOINT_BURST
     assert (written[0]["reason"], written[0]["delivery"], written[0]["status"]) == ("schedule", DELIVERY.id, 422)
 
@@ -135,6 +135,6 @@ def test_no_line_holds_more_of_a_target_than_its_host(
     lines.failed(a_post(), AttemptResult.ERROR_STATUS, FAILED)
     lines.quarantined(a_post(), AttemptResult.ERROR_STATUS, FAILED)
     lines.recovered(a_post(), FAILED)
-    lines.buried(DELIVERY, DeadLetterReason.SCHEDULE, 422)
+    lines.dead_lettered(DELIVERY, DeadLetterReason.SCHEDULE, 422)
     assert len(written) == 4
     assert "SENTINEL" not in repr(written)

@@ -59,7 +59,7 @@ def test_many_different_ones_are_remembered_within_bounds() -> None:
     kinds = [type(f"Error{n}", (Exception,), {}) for n in range(1000)]
     for kind in kinds:
         reported(errors, "task", kind())
-    assert len(errors._told) <= 256
+    assert len(errors._logged) <= 256
 
 
 def test_an_exception_that_is_its_own_cause_ends() -> None:

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from hookstream.processors.delivery.http.errors import ResolveError
-from hookstream.processors.delivery.http.look_ups import LookUpLimits, LookUps, Place
+from hookstream.processors.delivery.http.look_ups import LookUpLimits, LookUps, Permit
 
 NEVER = 1e6
 LIMITS = LookUpLimits(
     hung_s=NEVER,
-    places=6,
-    suspect_places=2,
+    permits=6,
+    untrusted_permits=2,
     max_hung=8,
     per_client=3,
-    per_suspect_client=1,
+    per_untrusted_client=1,
     max_waiting=20,
     max_waiting_per_client=10,
 )
@@ -118,7 +118,7 @@ def test_a_client_has_so_many_look_ups_under_way_and_no_more() -> None:
 
 def test_clients_have_their_turns_however_much_one_wants() -> None:
     async def main() -> None:
-        world = World(replace(LIMITS, places=1, per_client=1))
+        world = World(replace(LIMITS, permits=1, per_client=1))
         world.ask("hang", BAD)
         waiting = [world.ask(f"bad{n}", BAD) for n in range(5)] + [world.ask(f"good{n}", GOOD) for n in range(2)]
         await world.settle()
@@ -129,18 +129,18 @@ def test_clients_have_their_turns_however_much_one_wants() -> None:
     run(main)
 
 
-def test_what_hangs_gives_its_place_up_and_its_client_s_other_names_wait_among_the_suspects() -> None:
+def test_what_hangs_gives_its_permit_up_and_its_client_s_other_names_wait_among_the_untrusted() -> None:
     async def main() -> None:
-        world = World(replace(LIMITS, places=3))
+        world = World(replace(LIMITS, permits=3))
         for n in range(6):
             world.ask(f"hang{n}", BAD)
         fine = world.ask("fine", GOOD)
         await world.settle()
-        assert not fine.done()  # every place is taken, by names that nothing is known against
+        assert not fine.done()  # every permit is taken, by names that nothing is known against
         world.hang("hang0")
         assert await fine == ADDRESSES
-        assert world.inner.asked == ["hang0", "hang1", "hang2", "fine"]  # hang3 is a suspect's, whose client has enough
-        assert world.look_ups._taken[Place.HUNG] == 1
+        assert world.inner.asked == ["hang0", "hang1", "hang2", "fine"]  # hang3 is untrusted, and its client has enough
+        assert world.look_ups._taken[Permit.HUNG] == 1
         world.look_ups.close()
 
     run(main)
@@ -148,7 +148,7 @@ def test_what_hangs_gives_its_place_up_and_its_client_s_other_names_wait_among_t
 
 def test_no_more_than_so_many_hang_beside_those_that_have_places() -> None:
     async def main() -> None:
-        world = World(replace(LIMITS, places=2, per_client=2, max_hung=1))
+        world = World(replace(LIMITS, permits=2, per_client=2, max_hung=1))
         world.ask("hang0", BAD)
         world.ask("hang1", BAD)
         fine = world.ask("fine", GOOD)
@@ -157,7 +157,7 @@ def test_no_more_than_so_many_hang_beside_those_that_have_places() -> None:
         world.hang("hang0")
         assert await fine == ADDRESSES
         await world.settle()
-        world.hang("hang1")  # no room among the hung: it keeps its place
+        world.hang("hang1")  # no room among the hung: it keeps its permit
         finer = world.ask("finer", 3)
         await world.settle()
         assert not finer.done()
@@ -169,20 +169,20 @@ def test_no_more_than_so_many_hang_beside_those_that_have_places() -> None:
     run(main)
 
 
-def test_a_name_that_failed_last_time_waits_among_the_suspects_until_it_is_proven() -> None:
+def test_a_name_that_failed_last_time_waits_among_the_untrusted_until_it_is_proven() -> None:
     async def main() -> None:
-        world = World(replace(LIMITS, suspect_places=1))
+        world = World(replace(LIMITS, untrusted_permits=1))
         assert await world.ask("fail", BAD) == ()
         assert world.ended == [("fail", ())]
-        world.look_ups._suspects["hang"] = world.look_ups._suspects["fine"] = None
+        world.look_ups._untrusted["hang"] = world.look_ups._untrusted["fine"] = None
         world.ask("hang", BAD)
-        suspect = world.ask("fine", GOOD)
+        untrusted = world.ask("fine", GOOD)
         assert await world.ask("other", GOOD) == ADDRESSES
-        assert not suspect.done()
+        assert not untrusted.done()
         world.inner.let_go("hang")
-        assert await suspect == ADDRESSES
-        assert "fine" not in world.look_ups._suspects
-        assert "fail" in world.look_ups._suspects
+        assert await untrusted == ADDRESSES
+        assert "fine" not in world.look_ups._untrusted
+        assert "fail" in world.look_ups._untrusted
 
     run(main)
 
@@ -241,7 +241,7 @@ def test_the_line_is_bounded_for_each_client() -> None:
 
 def test_who_waits_for_most_pays_for_a_full_line() -> None:
     async def main() -> None:
-        world = World(replace(LIMITS, places=1, per_client=1, max_waiting=4))
+        world = World(replace(LIMITS, permits=1, per_client=1, max_waiting=4))
         greedy = [world.ask(f"hang{n}", BAD) for n in range(5)]
         await world.settle()
         modest = world.ask("fine", GOOD)
@@ -278,11 +278,11 @@ def test_a_second_is_what_it_takes_to_hang() -> None:
         world = World(replace(LIMITS, hung_s=0.0))
         world.ask("hang", BAD)
         await world.settle()
-        assert world.look_ups._taken[Place.HUNG] == 1
-        assert "hang" in world.look_ups._suspects
+        assert world.look_ups._taken[Permit.HUNG] == 1
+        assert "hang" in world.look_ups._untrusted
         world.inner.let_go("hang")
         await world.settle()
-        assert "hang" not in world.look_ups._suspects
+        assert "hang" not in world.look_ups._untrusted
         assert not world.look_ups._hanging
         assert not +world.look_ups._taken
 

@@ -108,7 +108,7 @@ def test_only_the_mock_is_asked_often() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "away"),
+    ("code", "retriable"),
     [
         (KafkaError._TRANSPORT, True),
         (KafkaError._ALL_BROKERS_DOWN, True),
@@ -120,14 +120,14 @@ def test_only_the_mock_is_asked_often() -> None:
         (KafkaError._AUTHENTICATION, False),
     ],
 )
-def test_away_is_told_from_refused(code: int, away: bool) -> None:
-    assert is_retriable(KafkaError(code)) is away
+def test_an_error_is_retriable_or_refused(code: int, retriable: bool) -> None:
+    assert is_retriable(KafkaError(code)) is retriable
     with (
-        pytest.raises(KafkaUnavailableError if away else KafkaRefusedError, match=r"^cannot look: "),
+        pytest.raises(KafkaUnavailableError if retriable else KafkaRefusedError, match=r"^cannot look: "),
         translated("cannot look"),
     ):
         raise KafkaException(KafkaError(code))
 
 
-def test_a_fatal_error_is_never_away() -> None:
+def test_a_fatal_error_is_never_retriable() -> None:
     assert not is_retriable(KafkaError(KafkaError._TRANSPORT, fatal=True))
