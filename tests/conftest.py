@@ -7,6 +7,7 @@ a test that stops or kills a part takes a private one.
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support import machine
+from tests.support.forks import ForkServer
 from tests.support.kafka_broker import GivenKafka, HurtableKafka, Kafka, KafkaBroker, delete_topics
 from tests.support.kafka_cluster import KafkaCluster
 from tests.support.machine import Part, Source
@@ -222,10 +224,21 @@ def sqlite_url(tmp_path: Path) -> str:
 # --- processes --------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="session")
+def forks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer | None]:
+    """Fork what a test starts from one process that has imported it; where forks of libraries are not safe, none."""
+    if sys.platform != "linux":
+        yield None
+        return
+    with ForkServer(tmp_path_factory.mktemp("forks")) as server:
+        request.config.stash[LOGS].append(server.log)
+        yield server
+
+
 @pytest.fixture
-def processes(tmp_path: Path, logs: list[Path]) -> Iterator[Processes]:
+def processes(tmp_path: Path, logs: list[Path], forks: ForkServer | None) -> Iterator[Processes]:
     """Start our roles and scripts as processes of their own; what is left is killed."""
-    started = Processes(tmp_path)
+    started = Processes(tmp_path, forks)
     try:
         yield started
     finally:

@@ -128,7 +128,7 @@ def site(tmp_path: Path, logs: list[Path], registry_url: str, sqlite_url: str, p
         deployment = Deployment(kafka.secured_servers, registry_url, sqlite_url, TopicNames(), processes)
         old, new = deployment.env["HOOKSTREAM_SECRET_KEY"], new_key()
         deployment.env["HOOKSTREAM_SECRET_KEY_PREVIOUS"] = new
-        tools = lay_tools(tmp_path / "bin")
+        tools = lay_tools(tmp_path / "bin", processes.forks)
         shell = {
             **deployment.env,
             "HOOKSTREAM_KAFKA_OPTIONS": kafka_options(OPERATOR),

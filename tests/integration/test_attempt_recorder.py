@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -145,9 +144,8 @@ def test_kill_9_before_the_offsets_are_committed_writes_once(
 ) -> None:
     stage = on_both
     url = stage.engine.url.render_as_string(hide_password=False)
-    killed = processes.python(
-        Path(attempt_recorder.__file__), stage.kafka.bootstrap_servers, stage.topics.prefix, url, name="dies"
-    )
+    where = stage.kafka.bootstrap_servers, stage.topics.prefix, url
+    killed = processes.python("-m", attempt_recorder.__name__, *where, name="dies")
     stage.tell(*attempts(1))
     eventually(lambda: stage.committed() == 1, 40)
     stage.tell(*attempts(*range(2, 300)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,7 +33,8 @@ def test_kill_9_between_the_commit_of_settings_and_its_publication_loses_nothing
         answer = operator("POST", f"/endpoints/{ENDPOINT}/pause", {"reason": "ticket 17"})
         assert answer.json()["settings"]["published"] is False, answer.text
         program = (
-            Path(endpoint_settings_relay.__file__),
+            "-m",
+            endpoint_settings_relay.__name__,
             mode,
             topic.kafka.bootstrap_servers,
             topic.name,

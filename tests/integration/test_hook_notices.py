@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -165,9 +164,8 @@ def test_kill_9_before_the_offsets_are_committed_applies_once(
     stage: Stage, reader: GroupReader, processes: Processes, database_url: str
 ) -> None:
     stage.tell(stage.hook())
-    killed = processes.python(
-        Path(notice_reader.__file__), stage.kafka.bootstrap_servers, stage.topics.prefix, database_url, name="dies"
-    )
+    where = stage.kafka.bootstrap_servers, stage.topics.prefix, database_url
+    killed = processes.python("-m", notice_reader.__name__, *where, name="dies")
     assert killed.wait(40) == -9, killed.complaint("was not killed")
     assert stage.stored_row() == ("disabled", "gone", 2)
     assert stage.committed() == 0

@@ -41,7 +41,7 @@ class Done:
 
 
 def hookstream(*args: str, env: Mapping[str, str] | None = None, given: bytes = b"", cwd: Path | None = None) -> Done:
-    """Run a command to its end."""
+    """Run the installed command to its end."""
     done = subprocess.run(  # noqa: S603
         [HOOKSTREAM, *args],
         env=clean_environment(env),
@@ -114,7 +114,12 @@ class Deployment:
 
     def run(self, *args: str, given: bytes = b"", also: Mapping[str, str] | None = None, **more: str) -> Done:
         """Run a command on this deployment; `also` and `more` are settings without their prefix."""
-        return hookstream(*args, env=self.env | _variables({**(also or {}), **more}), given=given)
+        env = self.env | _variables({**(also or {}), **more})
+        forks = self.processes.forks
+        if forks is None:
+            return hookstream(*args, env=env, given=given)
+        code, out, err = forks.run(*args, env=clean_environment(env), given=given)
+        return Done(code, out.decode(), err.decode())
 
     def prepare(self) -> None:
         """Make topics, schemas and tables."""

@@ -1,6 +1,7 @@
 """The relay of operators' settings with real parts, in this process or, killed at a chosen moment, in one of its own.
 
-As a program: `python endpoint_settings_relay.py MODE BOOTSTRAP TOPIC DATABASE_URL`, where MODE is one of `MODES`.
+As a program: `python -m tests.support.endpoint_settings_relay MODE BOOTSTRAP TOPIC DATABASE_URL`, where MODE is one of
+`MODES`.
 """
 
 from __future__ import annotations
@@ -8,11 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.operations.relays.endpoint_settings import EndpointSettingsStep

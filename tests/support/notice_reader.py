@@ -1,7 +1,7 @@
 """The reader of notices with real parts, in this process or, killed at the worst moment, in one of its own.
 
-As a program: `python notice_reader.py BOOTSTRAP PREFIX DATABASE_URL` dies between the commit of the database and that
-of the offsets.
+As a program: `python -m tests.support.notice_reader BOOTSTRAP PREFIX DATABASE_URL` dies between the commit of the
+database and that of the offsets.
 """
 
 from __future__ import annotations
@@ -9,11 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from hookstream.processors.kafka import KafkaConfig, make_producer, producer_config
 from hookstream.processors.lifecycle import StopSignal

@@ -14,10 +14,12 @@ import urllib.error
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from tests.support.forks import ForkServer
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -50,7 +52,7 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _dies_with_parent(by: signal.Signals) -> Callable[[], None] | None:
+def dies_with_parent(by: signal.Signals) -> Callable[[], None] | None:
     """What to run between fork and exec so that the kernel signals the child when the test run is gone."""
     libc = _LIBC
     if libc is None:  # macOS has no such thing: there, only an orderly end of the test run ends its children
@@ -65,6 +67,23 @@ def _dies_with_parent(by: signal.Signals) -> Callable[[], None] | None:
     return arm
 
 
+class Child(Protocol):
+    """What `Process` needs of a child: `subprocess.Popen` has it, and `tests.support.forks.Fork`."""
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+
+    def poll(self) -> int | None:
+        """Exit code, None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the exit code."""
+
+    def send_signal(self, sig: signal.Signals) -> None:
+        """Send a signal."""
+
+
 class Process:
     """One running child. It is killed when the thread that started it ends, so start it from the main thread."""
 
@@ -77,12 +96,20 @@ class Process:
         cwd: Path | None = None,
         user: int | None = None,
         on_parent_death: signal.Signals = signal.SIGKILL,
+        forks: ForkServer | None = None,
     ) -> None:
-        """Start `argv`; standard output and error are appended to `log`. `user` needs root."""
+        """Start `argv`, or have it forked; standard output and error are appended to `log`. `user` needs root."""
         self.log = log
         self.name = log.stem
+        self._child: Child
+        if forks is not None:
+            with log.open("ab") as sink, Path(os.devnull).open("rb") as nothing:
+                streams = (nothing.fileno(), sink.fileno(), sink.fileno())
+                program = [str(part) for part in argv]
+                self._child = forks.start(program, env=env or os.environ, folder=cwd or Path.cwd(), streams=streams)
+            return
         with log.open("ab") as sink:
-            self._popen = subprocess.Popen(  # noqa: S603 - argv comes from tests
+            self._child = subprocess.Popen(  # noqa: S603 - argv comes from tests
                 [str(part) for part in argv],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
@@ -91,28 +118,28 @@ class Process:
                 cwd=cwd,
                 user=user,
                 start_new_session=True,  # Ctrl-C in the terminal is the test run's to handle
-                preexec_fn=_dies_with_parent(on_parent_death),  # noqa: PLW1509 - only a system call
+                preexec_fn=dies_with_parent(on_parent_death),  # noqa: PLW1509 - only a system call
             )
 
     @property
     def pid(self) -> int:
         """Process id."""
-        return self._popen.pid
+        return self._child.pid
 
     @property
     def running(self) -> bool:
         """Whether it has not ended yet."""
-        return self._popen.poll() is None
+        return self._child.poll() is None
 
     @property
     def exit_code(self) -> int | None:
         """Exit status, minus the signal's number if it was killed, None while it runs."""
-        return self._popen.poll()
+        return self._child.poll()
 
     def signal(self, sig: signal.Signals) -> None:
         """Send a signal; nothing happens if it has ended."""
         with suppress(ProcessLookupError):
-            self._popen.send_signal(sig)
+            self._child.send_signal(sig)
 
     def pause(self) -> None:
         """SIGSTOP: alive for the kernel, silent for all others."""
@@ -129,7 +156,7 @@ class Process:
             ProcessFailedError: it was still running at the deadline.
         """
         try:
-            return self._popen.wait(deadline_s)
+            return self._child.wait(deadline_s)
         except subprocess.TimeoutExpired as error:
             raise ProcessFailedError(self.complaint(f"still running after {deadline_s:g} s")) from error
 
@@ -141,7 +168,7 @@ class Process:
     def kill(self) -> None:
         """`kill -9`; returns when the process is gone."""
         self.signal(signal.SIGKILL)
-        self._popen.wait()
+        self._child.wait()
 
     def log_text(self) -> str:
         """Everything it has written so far."""
@@ -204,26 +231,38 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 class Processes:
     """Every process that one test starts; `close` kills what is left."""
 
-    def __init__(self, directory: Path) -> None:
-        """Keep logs in `directory`."""
+    def __init__(self, directory: Path, forks: ForkServer | None = None) -> None:
+        """Keep logs in `directory`; with `forks`, modules and commands are forked instead of started."""
         self._directory = directory
+        self.forks = forks
         self.started: list[Process] = []
 
-    def start(self, argv: Sequence[str | Path], *, name: str, env: Mapping[str, str] | None = None) -> Process:
+    def start(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        name: str,
+        env: Mapping[str, str] | None = None,
+        forks: ForkServer | None = None,
+    ) -> Process:
         """Start any program with `clean_environment(env)`."""
         log = self._directory / f"{name}-{len(self.started)}.log"
-        process = Process(argv, log=log, env=clean_environment(env))
+        process = Process(argv, log=log, env=clean_environment(env), forks=forks)
         self.started.append(process)
         return process
 
     def python(self, *args: str | Path, env: Mapping[str, str] | None = None, name: str = "python") -> Process:
         """Start this interpreter: `python("-m", "module")`, `python(script_path, "argument")`."""
+        if args[0] == "-m" and self.forks is not None:
+            return self.start(args, name=name, env=env, forks=self.forks)
         return self.start([sys.executable, *args], name=name, env=env)
 
     def hookstream(self, *args: str, env: Mapping[str, str] | None = None) -> Process:
-        """Start the installed command: `hookstream("router", env={"HOOKSTREAM_...": "..."})`."""
-        command = Path(sys.executable).with_name("hookstream")
-        return self.start([command, *args], name="-".join(("hookstream", *args[:1])), env=env)
+        """Start the command: `hookstream("router", env={"HOOKSTREAM_...": "..."})`."""
+        name = "-".join(("hookstream", *args[:1]))
+        if self.forks is not None:
+            return self.start(["hookstream", *args], name=name, env=env, forks=self.forks)
+        return self.start([Path(sys.executable).with_name("hookstream"), *args], name=name, env=env)
 
     def close(self) -> None:
         """Kill what still runs."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.support.forks import ForkServer
+
 DOCUMENT = ROOT / "docs" / "operations.md"
 EVERY_ROLE = "every role"
 
@@ -83,10 +85,14 @@ def acls_of(text: str, role: str) -> list[AclBinding]:
     return found
 
 
-def lay_tools(folder: Path) -> Path:
+def lay_tools(folder: Path, forks: ForkServer | None) -> Path:
     """Put `hookstream` and Kafka's own tools into a folder, under the names by which the runbook calls them."""
     folder.mkdir()
-    (folder / "hookstream").symlink_to(HOOKSTREAM)
+    command = folder / "hookstream"
+    if forks is None:
+        command.symlink_to(HOOKSTREAM)
+    else:
+        forks.lay_command(command)
     path = f"{jars.kafka_tools()}/*:{jars.kafka_jars()}/*"
     for name, main in _TOOLS.items():
         script = folder / name

@@ -1,6 +1,7 @@
 """The relay of hooks with real parts, in this process or, hurt in a chosen way, in one of its own.
 
-As a program: `python subscription_relay.py MODE BOOTSTRAP TOPIC DATABASE_URL`, where MODE is one of `MODES`.
+As a program: `python -m tests.support.subscription_relay MODE BOOTSTRAP TOPIC DATABASE_URL`, where MODE is one of
+`MODES`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,7 @@ import sys
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.operations.relays.relay import Relay
@@ -101,11 +98,11 @@ class DyingAfterWriter(DyingAfter, SubscriptionWriter):
     """Killed after it has published."""
 
 
-class SuspendedWriter(SubscriptionWriter):
-    """Suspended while it holds the row's lock, until the test resumes the process."""
+class SuspendedWriter(DyingAfterWriter):
+    """Suspended while it holds the row's lock, until the test resumes the process; it dies once it has published."""
 
     def publish(self, hooks: Sequence[Hook]) -> Sequence[int]:
-        """Stop, later publish."""
+        """Stop, later publish and die."""
         os.kill(os.getpid(), signal.SIGSTOP)
         return super().publish(hooks)
 
