@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -192,19 +191,17 @@ def test_a_target_that_hangs_costs_the_others_nothing(stage: DeliveryStage, rece
 
     def answer(path: str) -> int:
         if path.endswith("t1"):
-            let_go.wait(60)
+            let_go.wait(300)
         return 204
 
     receiver.answer = answer
-    worker = stage.start_worker()
+    worker = stage.start_worker(attempt_timeout_s=300.0)  # no place comes free while the others are served
     sent = [stage.delivery(hooks[n % TARGETS], n // TARGETS % RESOURCES) for n in range(2000)]
     stage.produce(sent)
-    started = time.monotonic()
-    eventually(lambda: len(receiver.accepted()) == 1600, 20, describe="the four others are delivered")
-    seconds = time.monotonic() - started
+    eventually(lambda: len(receiver.accepted()) == 1600, 60, describe="the four others are delivered")
+    assert not any(request.path.endswith("t1") for request in receiver.accepted())
     let_go.set()
 
-    assert seconds < 12, "before the first request to the hanging target timed out"
     judge(sent, receiver, most_duplicates=0)
     worker.stop()
 

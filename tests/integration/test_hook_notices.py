@@ -246,8 +246,9 @@ def test_notices_are_applied_on_the_embedded_kafka(sqlite_url: str) -> None:
     kafka = EmbeddedKafka()
     stage = Stage(Api(sqlite_url), kafka.config, TopicNames())
     notice = stage.hook()
+    # A topic of the mock cluster is there once it is written to; a reader that subscribed before sees it minutes later.
+    stage.tell(notice)
     with running(stage.reader()):
-        stage.tell(notice)
-        eventually(lambda: stage.stored_row() == ("disabled", "gone", 2), 30)
+        eventually(lambda: stage.stored_row() == ("disabled", "gone", 2), 60)
     stage.api.close()
     kafka.stop()

@@ -42,7 +42,6 @@ class WorkerSettings(StageConfig):
 
     kafka_options: dict[str, str] = field(default_factory=dict)
     connect_timeout_s: float = 5.0
-    attempt_timeout_s: float = 15.0
     names_fresh_s: float = 30.0
     fenced_after_s: float = 30.0
     open_files: int = 0

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from hookstream.processors.delivery.engine.policy import EnginePolicy
+from hookstream.processors.delivery.http.client import HttpClientConfig
 from hookstream.processors.delivery.http.target_rules import TargetRules
 from hookstream.processors.delivery.worker.worker import DeliveryWorker
-from hookstream.processors.delivery.worker.worker_config import WorkerConfig
+from hookstream.processors.delivery.worker.worker_config import POOL, WorkerConfig
 from hookstream.processors.kafka import (
     GroupProtocol,
     KafkaConfig,
@@ -77,6 +78,7 @@ class StageConfig:
     policy: dict[str, Any] = field(default_factory=dict)
     master_key: str = "41" * 32
     drain_timeout_s: float = 10.0
+    attempt_timeout_s: float = 15.0
 
     @property
     def kafka(self) -> KafkaConfig:
@@ -150,6 +152,7 @@ def make_worker(
         topics=config.topics,
         catalogue=catalogue,
         policy=policy_of(config.policy),
+        http=HttpClientConfig(pool=POOL, total_timeout_s=config.attempt_timeout_s),
         targets=TargetRules(allowed_networks=LOOPBACK),
         drain_timeout_s=config.drain_timeout_s,
     )

@@ -96,7 +96,7 @@ class ForkServer:
     def start(self, program: Sequence[str], *, env: Mapping[str, str], folder: Path, streams: Sequence[int]) -> Fork:
         """Fork; `program` begins with `hookstream`, or with `-m` and a module."""
         assert program[0] in (HOOKSTREAM, MODULE)
-        self._process.wait_until(lambda: READY in self._process.log_text(), _START_S, what=READY)
+        self._wait_ready()
         connection = socket.socket(socket.AF_UNIX)
         connection.connect(str(self.path))
         request = json.dumps([list(program), dict(env), str(folder)]).encode()
@@ -106,9 +106,13 @@ class ForkServer:
 
     def lay_command(self, path: Path) -> None:
         """Write a script that runs `hookstream` in a fork."""
+        self._wait_ready()
         client = shlex.join([sys.executable, "-I", "-S", fork_client.__file__, str(self.path)])
         path.write_text(f'#!/bin/sh\nexec {client} "$@"\n')
         path.chmod(0o755)
+
+    def _wait_ready(self) -> None:
+        self._process.wait_until(lambda: READY in self._process.log_text(), _START_S, what=READY)
 
     def run(
         self, *args: str, env: Mapping[str, str], given: bytes = b"", timeout_s: float = 120.0
