@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CLIENTS = range(1, 11)
-SICK, WELL = 1, range(2, 11)
+FAILING, WELL = 1, range(2, 11)
 HANGS_S = 15.0
 SIZES = (
     Size("rate", 500.0, 200.0, "deliveries a second"),
@@ -35,7 +35,7 @@ def scene(servers: str, sender: Sender, options: argparse.Namespace) -> list[Fig
             stack, sender.kind, CLIENTS, rate_per_s=options.rate, seconds=options.healthy_seconds, of=WELL
         )
         load = warm_load(stack, sender.kind, CLIENTS, rate_per_s=options.rate, seconds=options.seconds)
-        stack.receiver.fault(SICK, delay_s=HANGS_S)
+        stack.receiver.fault(FAILING, delay_s=HANGS_S)
         load.go()
         load.wait(options.seconds + 60)
         wanted = shared(load.plan.records, CLIENTS, WELL)

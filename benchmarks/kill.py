@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CLIENTS = range(1, 11)
-SICK, WELL = 1, range(2, 11)
+FAILING, WELL = 1, range(2, 11)
 BROKEN = 503
 BAR_DUPLICATES = 100
 SIZES = (
@@ -48,7 +48,7 @@ def one_run(servers: str, sender: Sender, options: argparse.Namespace) -> Run:
     """Let one target fall ill, kill, start again, heal, and wait for everything."""
     with sender.stage(servers, CLIENTS) as (stack, process):
         load = warm_load(stack, sender.kind, CLIENTS, rate_per_s=options.rate, seconds=options.seconds)
-        stack.receiver.fault(SICK, status=BROKEN)
+        stack.receiver.fault(FAILING, status=BROKEN)
         load.go()
         time.sleep(options.seconds / 2)
         process.kill()
@@ -57,7 +57,7 @@ def one_run(servers: str, sender: Sender, options: argparse.Namespace) -> Run:
         else:
             parallel_consumer.start(stack, buffer=sender.buffer)
         load.wait(options.seconds + 60)
-        stack.receiver.heal(SICK)
+        stack.receiver.heal(FAILING)
         wait_received(stack, CLIENTS, load.plan.records, 120.0)
         others, everybody = stack.receiver.stats(only=WELL), stack.receiver.stats()
     return Run(

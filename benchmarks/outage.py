@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from benchmarks.stack import Stack
 
 CLIENTS = range(1, 11)
-SICK, WELL = 1, range(2, 11)
+FAILING, WELL = 1, range(2, 11)
 BROKEN = 503
 QUARANTINED_AFTER_S = 5.0
 LOOK_AT_LAG_EVERY_S = 2.0
@@ -51,19 +51,19 @@ def scene(servers: str, sender: Sender, options: argparse.Namespace) -> list[Fig
             stack, sender.kind, CLIENTS, rate_per_s=options.rate, seconds=options.healthy_seconds, of=WELL
         )
         load = warm_load(stack, sender.kind, CLIENTS, rate_per_s=options.rate, seconds=options.seconds)
-        stack.receiver.fault(SICK, status=BROKEN)
-        ill_since = time.time()
+        stack.receiver.fault(FAILING, status=BROKEN)
+        failing_since = time.time()
         load.go()
         lag = largest_lag(stack, time.monotonic() + options.seconds) if ours else 0
         load.wait(options.seconds + 60)
-        wanted, owed = (shared(load.plan.records, CLIENTS, of) for of in (WELL, (SICK,)))
+        wanted, owed = (shared(load.plan.records, CLIENTS, of) for of in (WELL, (FAILING,)))
         wait_received(stack, WELL, wanted, 5.0)
         others = stack.receiver.stats(only=WELL)
-        ill_s = time.time() - ill_since
-        stack.receiver.heal(SICK)
-        back_s = wait_received(stack, (SICK,), owed, 120.0)
-        backlog, everybody = stack.receiver.stats(only=(SICK,)), stack.receiver.stats()
-        knocks = sum(at > ill_since + QUARANTINED_AFTER_S for at in stack.receiver.refusals(SICK))
+        ill_s = time.time() - failing_since
+        stack.receiver.heal(FAILING)
+        back_s = wait_received(stack, (FAILING,), owed, 120.0)
+        backlog, everybody = stack.receiver.stats(only=(FAILING,)), stack.receiver.stats()
+        knocks = sum(at > failing_since + QUARANTINED_AFTER_S for at in stack.receiver.refusals(FAILING))
     found = [
         Figure(name="healthy p99", value=healthy.p99_ms, unit="ms"),
         Figure(name="others' p99", value=others.p99_ms, unit="ms", at_most=allowed_p99_ms(healthy.p99_ms)),

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from benchmarks.stack import Received
 
 CLIENTS = range(1, 13)
-SICK, WELL = 1, range(2, 13)
+FAILING, WELL = 1, range(2, 13)
 BROKEN = 503
 STEPS = 6
 SIZES = (
@@ -66,7 +66,7 @@ def play(cluster: KafkaCluster, stack: Stack, *, rate: float, seconds: float) ->
     load = stack.start_load(EVENTS, CLIENTS, int(rate * seconds), rate_per_s=rate)
     load.process.wait_until(lambda: "warm" in load.process.log_text(), READY_WITHIN_S, what="warm")
     until(lambda: stack.receiver.stats().distinct >= len(CLIENTS), READY_WITHIN_S, what="the warm-up delivered")
-    stack.receiver.fault(SICK, status=BROKEN)
+    stack.receiver.fault(FAILING, status=BROKEN)
     load.go()
 
     time.sleep(pause_s)
@@ -83,7 +83,7 @@ def play(cluster: KafkaCluster, stack: Stack, *, rate: float, seconds: float) ->
     time.sleep(pause_s)
     for role in joining:
         role.wait_ready()
-    stack.receiver.heal(SICK)
+    stack.receiver.heal(FAILING)
     time.sleep(pause_s)
     stack.stop(routers[1], workers[1])
     under_load = load.process.running

@@ -400,8 +400,8 @@ def test_a_correction_waits_for_whoever_writes_and_leaves_what_is_pending(store:
     """A row that looks wrong while it is being changed is left to the change, which is written behind everything."""
     publish_pending(store.sessions, store.topic, limit=10)
     store.topic.rows.clear()
-    suspect = SeenRow(key=KEY, offset=99, revision=0)
-    second = store.race(store.retarget, lambda: correct(store.sessions, store.topic, [suspect]))
+    seen = SeenRow(key=KEY, offset=99, revision=0)
+    second = store.race(store.retarget, lambda: correct(store.sessions, store.topic, [seen]))
     assert second.waited
     assert second.result() == 0
     assert store.topic.rows == []

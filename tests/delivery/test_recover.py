@@ -47,7 +47,7 @@ def refused(world: DeliveryWorld, *args: str) -> dict[int, dict[str, Any]]:
     return {row["partition"]: row for row in rows if row["topic"] == world.topics.deliveries}
 
 
-def owing(world: DeliveryWorld, partitions: Iterable[int]) -> DeliveryWorld:
+def leave_backlog(world: DeliveryWorld, partitions: Iterable[int]) -> DeliveryWorld:
     """In each partition twenty deliveries are owed by a state, the offset has passed them, and no worker runs."""
     numbers = list(partitions)
     hooks = world.hooks(*(f"p{n}" for n in numbers))
@@ -141,7 +141,7 @@ def _watermarks(world: DeliveryWorld, topic: str, partition: int) -> tuple[int, 
 def damaged(kafka: Kafka, make_world: Callable[..., DeliveryWorld]) -> DeliveryWorld:
     """A partition for each thing that may have been done to it, all of them refused, and one that is well."""
     world = make_world(kafka.bootstrap_servers, partitions=len(DAMAGES) + 1)
-    owing(world, range(len(DAMAGES) + 1))
+    leave_backlog(world, range(len(DAMAGES) + 1))
     for partition, damage in enumerate(DAMAGES):
         damage(world, partition)
     assert isinstance(world.start(ready=False).wait_ended(60), StartRefusedError)
@@ -188,7 +188,7 @@ def test_forget_mends_every_refusal_and_delivers_what_is_new(damaged: DeliveryWo
 
 def test_a_group_that_was_deleted_begins_with_everything_there_is(world: DeliveryWorld) -> None:
     """Without any offset `--keep-owed` begins at the first record; partitions that owe nothing start by themselves."""
-    owing(world, [0])
+    leave_backlog(world, [0])
     client = admin(world.config.bootstrap_servers)
     eventually(lambda: _deleted(client, world.topics.deliver_group), 30, describe="the group is deleted")
     assert set(refused(world, "--keep-owed", "--yes")) == {0}
@@ -206,7 +206,7 @@ def _deleted(client: AdminClient, group: str) -> bool:
 
 def test_a_topic_that_was_made_anew_is_delivered_whole(world: DeliveryWorld) -> None:
     """Offsets of the old log say nothing: `--keep-owed` delivers every record of the new one."""
-    owing(world, [0])
+    leave_backlog(world, [0])
     client, topic = admin(world.config.bootstrap_servers), world.topics.deliveries
     client.delete_topics([topic], operation_timeout=20)[topic].result(30)
     specs = topic_specs(world.topics, world.catalogue, TopicLimits(partitions=world.config.partitions))
@@ -258,7 +258,7 @@ def test_killed_in_the_middle_it_is_simply_run_again(
     world: DeliveryWorld, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     """Killed before its commit nothing is changed; killed after it nothing is missing. No state goes before it may."""
-    owing(world, [0])
+    leave_backlog(world, [0])
     set_by_hand(world, 0)
 
     def die(*_: object) -> None:
@@ -278,7 +278,7 @@ def test_killed_in_the_middle_it_is_simply_run_again(
 
 def test_a_live_group_is_refused(world: DeliveryWorld) -> None:
     """While a worker lives nothing is looked at and nothing changed; neither can a commit slip in behind its back."""
-    owing(world, [0])
+    leave_backlog(world, [0])
     set_by_hand(world, 0)
     recovery = GroupRecovery(world.config.kafka, world.topics)
     findings = recovery.survey(Owed.KEEP)

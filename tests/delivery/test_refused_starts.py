@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def owing(world: DeliveryWorld) -> DeliveryWorld:
+def stopped(world: DeliveryWorld) -> DeliveryWorld:
     """Twenty deliveries are owed by a state, the offset has passed them, and no worker runs."""
     (hook,) = world.hooks("one")
     world.targets.answer = lambda _seen: Reply(500)
@@ -52,17 +52,17 @@ def refusal(world: DeliveryWorld) -> str:
     return line
 
 
-def test_offsets_that_an_operator_reset(owing: DeliveryWorld) -> None:
+def test_offsets_that_an_operator_reset(stopped: DeliveryWorld) -> None:
     """An offset without our metadata, while a state owes, is refused: it says nothing of what is owed below it."""
-    owing.alter_offset(TopicPartition(owing.topics.deliveries, 0, 20))
-    assert "owed by a state" in refusal(owing)
+    stopped.alter_offset(TopicPartition(stopped.topics.deliveries, 0, 20))
+    assert "owed by a state" in refusal(stopped)
 
 
-def test_offsets_that_expired(owing: DeliveryWorld) -> None:
+def test_offsets_that_expired(stopped: DeliveryWorld) -> None:
     """A group without offsets, while a state owes, is refused: it would begin anew, or lose what is owed."""
-    group = owing.topics.deliver_group
-    eventually(lambda: deleted(owing, group), 20, describe="the group is deleted")
-    assert "no offset" in refusal(owing)
+    group = stopped.topics.deliver_group
+    eventually(lambda: deleted(stopped, group), 20, describe="the group is deleted")
+    assert "no offset" in refusal(stopped)
 
 
 def deleted(world: DeliveryWorld, group: str) -> bool:
@@ -75,55 +75,55 @@ def deleted(world: DeliveryWorld, group: str) -> bool:
     return True
 
 
-def test_a_topic_that_was_made_anew(owing: DeliveryWorld) -> None:
+def test_a_topic_that_was_made_anew(stopped: DeliveryWorld) -> None:
     """Commits of an earlier topic of the same name are refused: their offsets mean other records, or none."""
-    client = admin(owing.config.bootstrap_servers)
-    owing.producer.flush(10)
-    client.delete_topics([owing.topics.deliveries], operation_timeout=20)[owing.topics.deliveries].result(30)
-    specs = topic_specs(owing.topics, owing.catalogue, TopicLimits(partitions=owing.config.partitions))
-    wanted = [spec for spec in specs if spec.name == owing.topics.deliveries]
+    client = admin(stopped.config.bootstrap_servers)
+    stopped.producer.flush(10)
+    client.delete_topics([stopped.topics.deliveries], operation_timeout=20)[stopped.topics.deliveries].result(30)
+    specs = topic_specs(stopped.topics, stopped.catalogue, TopicLimits(partitions=stopped.config.partitions))
+    wanted = [spec for spec in specs if spec.name == stopped.topics.deliveries]
 
     def made() -> bool:
-        create_topics(owing.config.kafka, wanted)
-        return owing.topics.deliveries in client.list_topics(timeout=5).topics
+        create_topics(stopped.config.kafka, wanted)
+        return stopped.topics.deliveries in client.list_topics(timeout=5).topics
 
     eventually(made, 20)
-    consumer_sees = client.list_topics(owing.topics.deliveries, timeout=5).topics[owing.topics.deliveries]
-    assert len(consumer_sees.partitions) == owing.config.partitions
-    line = refusal(owing)
+    consumer_sees = client.list_topics(stopped.topics.deliveries, timeout=5).topics[stopped.topics.deliveries]
+    assert len(consumer_sees.partitions) == stopped.config.partitions
+    line = refusal(stopped)
     assert "another cluster, or of an earlier topic" in line or "no offset" in line
 
 
-def test_a_commit_of_another_cluster(owing: DeliveryWorld) -> None:
+def test_a_commit_of_another_cluster(stopped: DeliveryWorld) -> None:
     """Metadata of another cluster, as a mirror brings it along, is refused."""
-    offset, metadata = owing.commit_of()
+    offset, metadata = stopped.commit_of()
     assert metadata is not None
     foreign = encode_metadata(replace(metadata, log_digest=b"elsewher"))
-    owing.alter_offset(TopicPartition(owing.topics.deliveries, 0, offset, foreign))
-    assert "another cluster" in refusal(owing)
+    stopped.alter_offset(TopicPartition(stopped.topics.deliveries, 0, offset, foreign))
+    assert "another cluster" in refusal(stopped)
 
 
 @pytest.mark.parametrize("metadata", ["9.AAAA", "written by another program", "1.!!!"])
-def test_metadata_that_is_not_ours(owing: DeliveryWorld, metadata: str) -> None:
+def test_metadata_that_is_not_ours(stopped: DeliveryWorld, metadata: str) -> None:
     """Metadata of a later release, of another program, or damaged is refused."""
-    owing.alter_offset(TopicPartition(owing.topics.deliveries, 0, 20, metadata))
-    assert "metadata" in refusal(owing)
+    stopped.alter_offset(TopicPartition(stopped.topics.deliveries, 0, 20, metadata))
+    assert "metadata" in refusal(stopped)
 
 
-def test_a_state_that_is_not_there(owing: DeliveryWorld) -> None:
+def test_a_state_that_is_not_there(stopped: DeliveryWorld) -> None:
     """A commit that points to a state which the topic does not hold is refused."""
-    offset, metadata = owing.commit_of()
+    offset, metadata = stopped.commit_of()
     assert metadata is not None
     assert metadata.pointer is not None
     nowhere = encode_metadata(replace(metadata, pointer=replace(metadata.pointer, id=b"nowhere!")))
-    owing.alter_offset(TopicPartition(owing.topics.deliveries, 0, offset, nowhere))
-    assert "is not in its topic" in refusal(owing)
+    stopped.alter_offset(TopicPartition(stopped.topics.deliveries, 0, offset, nowhere))
+    assert "is not in its topic" in refusal(stopped)
 
 
-def test_the_same_worker_goes_on_where_nothing_contradicts(owing: DeliveryWorld) -> None:
+def test_the_same_worker_goes_on_where_nothing_contradicts(stopped: DeliveryWorld) -> None:
     """Without any of that, what is owed arrives: the refusals above are about what was done to the offsets."""
-    owing.start()
-    assert owing.check_promises() == 0
+    stopped.start()
+    assert stopped.check_promises() == 0
 
 
 def test_the_role_says_one_line_and_ends(

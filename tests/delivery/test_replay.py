@@ -201,7 +201,7 @@ def test_a_replay_never_overtakes_what_a_sick_endpoint_is_owed(night: Night) -> 
     """A window is replayed to an endpoint that is down: the owed and the replayed arrive, first deliveries first."""
     night.targets.answer = lambda _seen: DOWN
     own = Caller(night.api.url, night.deployment.token("integrator", 434))
-    hook = own.register("lead.updated", night.targets.url("sick"))
+    hook = own.register("lead.updated", night.targets.url("failing"))
     own.wait_effective(hook["id"])
     events = [an_event("lead.updated", client=434, concept=number % 3) for number in range(60)]
     with night.producer() as producer:
@@ -217,7 +217,7 @@ def test_a_replay_never_overtakes_what_a_sick_endpoint_is_owed(night: Night) -> 
     wanted = {delivery_id(event.id, hook["id"]) for event in events}
 
     def both_arrived() -> list[Seen]:
-        accepted = night.targets.accepted_by("sick")
+        accepted = night.targets.accepted_by("failing")
         replayed = {seen.id for seen in accepted if "hookstream-replay" in seen.headers}
         first = {seen.id for seen in accepted if "hookstream-replay" not in seen.headers}
         assert replayed == first == wanted, f"{len(first)} live, {len(replayed)} replayed of {len(wanted)}"

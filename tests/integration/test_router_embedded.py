@@ -1,4 +1,4 @@
-"""The router turn by turn, on the embedded Kafka: what it writes, what it drops, what it buries, what it waits for."""
+"""The router turn by turn, on the embedded Kafka: what it writes, drops, dead-letters and waits for."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_all_of_a_client_lands_in_one_partition(world: RoutingWorld, router: Rou
     assert world.check_promises(arrived) == 0
 
 
-def test_what_cannot_be_read_is_buried_whole_and_the_rest_goes_on(world: RoutingWorld, router: Router) -> None:
+def test_what_cannot_be_read_is_dead_lettered_whole_and_the_rest_goes_on(world: RoutingWorld, router: Router) -> None:
     world.put_hooks(world.hook(1))
     world.put(world.source, b"garbage", b"1|7")
     world.put(world.source, b"garbage too", b"9" * 5000)  # more digits than `int` takes
@@ -267,7 +267,9 @@ def test_an_event_that_is_newer_than_the_router_is_routed_where_a_hook_wants_it(
     assert world.dead() == []
 
 
-def test_a_delivery_that_the_producer_finds_too_large_is_buried_and_the_rest_goes_on(world: RoutingWorld) -> None:
+def test_a_delivery_that_the_producer_finds_too_large_is_dead_lettered_and_the_rest_goes_on(
+    world: RoutingWorld,
+) -> None:
     world.put_hooks(world.hook(1))
     world.put_event(1, 1)
     big = world.put_event(1, 2, sub_namespace="x" * 300_000)

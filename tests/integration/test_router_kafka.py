@@ -130,7 +130,7 @@ def test_records_that_retention_deleted_are_counted_and_reading_goes_on(world: R
 
 
 def test_what_the_broker_refuses_is_tried_alone_and_then_dead_lettered(world: RoutingWorld) -> None:
-    """Each round is a process that ends: the first is refused with its batch, the second alone; the third buries it."""
+    """Each round is a process that ends: the batch is refused, then the record alone; the third dead-letters it."""
     world.put_hooks(world.hook(1))
     for concept in range(20):
         world.put_event(1, concept)

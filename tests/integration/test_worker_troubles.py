@@ -259,7 +259,7 @@ def test_states_that_no_commit_names_are_deleted_and_the_one_that_counts_is_not(
     monkeypatch.setattr(state_sweep, "_OLD_MS", -60_000)  # whatever is there is old enough
     monkeypatch.setattr(state_sweep, "SWEEP_AFTER_S", 2.0)
     again = stage.start_worker()
-    eventually(lambda: b"orphaned" not in state_ids(stage), 20, describe="the orphan is buried")
+    eventually(lambda: b"orphaned" not in state_ids(stage), 20, describe="the orphan is deleted")
     assert pointer_of(stage) == pointer
     assert pointer.id in state_ids(stage)
     again.stop()

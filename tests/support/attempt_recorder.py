@@ -34,7 +34,7 @@ ENCODE = attempt_encoder(1)
 DECODE = attempt_decoder(lambda _: InternalSchema.ATTEMPT.text)
 
 
-class DyingReader(GroupReader):
+class KilledReader(GroupReader):
     """kill -9 between the commit of the database and that of the offsets, of the second batch."""
 
     batches = 0
@@ -87,7 +87,7 @@ def main(bootstrap_servers: str, prefix: str, database_url: str) -> None:
     """Write until killed."""
     sessions = open_sessions(open_database(database_url))
     kafka = KafkaConfig(bootstrap_servers=bootstrap_servers)
-    make_recorder(kafka, TopicNames(prefix), sessions, kind=DyingReader).run(StopSignal(), Health())
+    make_recorder(kafka, TopicNames(prefix), sessions, kind=KilledReader).run(StopSignal(), Health())
 
 
 if __name__ == "__main__":

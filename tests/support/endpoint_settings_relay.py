@@ -20,7 +20,7 @@ from hookstream.schemas.catalogue import InternalSchema
 from hookstream.schemas.codec import endpoint_settings_decoder, endpoint_settings_encoder
 from hookstream.schemas.control import EndpointSettings
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions
-from tests.support.relay_topic import DyingAfter, DyingBefore, make_topic, now_ms, read_to_end
+from tests.support.relay_topic import KilledAfter, KilledBefore, make_topic, now_ms, read_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,15 +65,15 @@ class ControlTopic:
         return Relay(step, poll_interval_s=0.01, retry_after_s=0.05)
 
 
-class DyingBeforeWriter(DyingBefore, EndpointSettingsWriter):
+class KilledBeforeWriter(KilledBefore, EndpointSettingsWriter):
     """Killed before it publishes."""
 
 
-class DyingAfterWriter(DyingAfter, EndpointSettingsWriter):
+class KilledAfterWriter(KilledAfter, EndpointSettingsWriter):
     """Killed after it has published."""
 
 
-MODES = {"dies-before": DyingBeforeWriter, "dies-after": DyingAfterWriter}
+MODES = {"dies-before": KilledBeforeWriter, "dies-after": KilledAfterWriter}
 
 
 def main(mode: str, bootstrap_servers: str, topic_name: str, database_url: str) -> None:

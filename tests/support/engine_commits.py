@@ -153,7 +153,7 @@ class Durable:
             self.chunks[self._key(stream, pointer, index)] = chunk
         return pointer
 
-    def bury(self, stream: int, pointer: Any) -> None:
+    def delete(self, stream: int, pointer: Any) -> None:
         """Write the tombstones of a state, and compact."""
         for chunk in range(pointer.chunks):
             self.chunks.pop(self._key(stream, pointer, chunk), None)
@@ -238,7 +238,7 @@ def advance(
         commits.failed()  # kept, but the answer was lost
     else:
         for pointer in commits.committed(step):
-            durable.bury(stream, pointer)
+            durable.delete(stream, pointer)
     return True
 
 

@@ -628,7 +628,7 @@ MUTANTS = {
         "a start reads the newest state, even a zombie's, not the one the commit points to",
         ("state_codec", "|{self.partition}|{self.state_id.hex()}|{self.chunk}", "|{self.partition}|{self.chunk}"),
     ),
-    "state_buried_while_pointed_to": _mutant(
+    "state_deleted_while_pointed_to": _mutant(
         "a state gets its tombstone although the new commit points to it as well",
         (
             "commit_state",
@@ -677,7 +677,7 @@ MUTANTS = {
             ),
         ),
     ),
-    "probe_turn_forgets_a_dying_lane": _mutant(
+    "probe_turn_forgets_a_lane_with_a_dead_letter": _mutant(
         "a lane whose head was on its way to the dead letters is not looked for again while others have heads",
         ("probes", "        walk.replaced = walk.replaced or walk.awaits_dead_letter\n", ""),
     ),
@@ -689,7 +689,7 @@ MUTANTS = {
             "                    walk.replaced = walk.replaced  #",
         ),
     ),
-    "settled_is_forgotten_before_it_is_reread": _mutant(
+    "settled_is_forgotten_before_it_is_read_again": _mutant(
         "a commit forgets what the restored one called settled and that is not re-read yet",
         ("stream", "restored if self.position < restored.end else None", "None"),
     ),

@@ -93,7 +93,7 @@ class Pace:
         self.now = 0.0
         self._answers: list[tuple[float, int, Post, bool]] = []
         self._high: dict[str, int] = {}
-        self._sick = False
+        self._quarantined = False
         self._read_at = 0.0
         self._dead: list[tuple[int, Pending]] = []
         self._kit = kit = kit or Kit()
@@ -256,10 +256,10 @@ class Pace:
     def _answer(self, post: Post, *, well: bool) -> None:
         kinds = self._kit.outcome
         self.engine.answer(post, kinds.DELIVERED if well else kinds.FAILED, self.plan.latency_s)
-        sick = post.endpoint.health.breaker_open
-        if sick and not self._sick:
+        quarantined = post.endpoint.health.breaker_open
+        if quarantined and not self._quarantined:
             self.seen.quarantines.append(self.now)
-        self._sick = sick
+        self._quarantined = quarantined
 
 
 def always(share: float) -> Callable[[float], float]:

@@ -4,17 +4,24 @@ Every run is a function of its seed; the engine under test is the real one, only
 `engine_simulation` runs it; `engine_actions`, `engine_users` and `engine_faults` are what happens in it, and
 `engine_judge` checks the invariants in every turn:
 
-Invariants: I1 nothing is lost | I2 first deliveries in order per (hook, resource), and per (endpoint, resource) among
-hooks never retargeted, disabled or stale; a replay overtakes nothing that is owed | I3 a commit passes only what is
-settled or owed by the state it points to | I4 the window's span is bounded | I5 a waiting endpoint gets only probes, a
-disabled hook nothing | I6 a retarget is a barrier | I7 no duplicate without a crash or a duplicate in the log, nor
-after a hand-over in order | I8 a full window is relieved in one turn, a quarantine ends though some resources stay
-poison, all drains once targets are healthy | I9 no quarantine without its cause, no dead letter by schedule without its
-attempts | I10 rate and concurrency limits hold | I11 a hook is disabled after days of failure, and not before | I12
-what retention passes is counted | I13 a paused endpoint gets nothing, and no receiver what an operator skipped, before
-it is resent | I14 a start is refused where offsets were tampered with while something is owed, and nowhere else | I15 a
-crowd of clients whose endpoints hang holds up no other client (`engine_crowd.py`) | I16 a commit waits for a state only
-while another was written within the last second.
+- I1 nothing is lost.
+- I2 first deliveries in order per (hook, resource), and per (endpoint, resource) among hooks never retargeted, disabled
+  or stale; a replay overtakes nothing that is owed.
+- I3 a commit passes only what is settled or owed by the state it points to.
+- I4 the window's span is bounded.
+- I5 a waiting endpoint gets only probes, a disabled hook nothing.
+- I6 a retarget is a barrier.
+- I7 no duplicate without a crash or a duplicate in the log, nor after a hand-over in order.
+- I8 a full window evicts its oldest record in one turn, a quarantine ends though some resources stay poison, all drains
+  once targets are healthy.
+- I9 no quarantine without its cause, no dead letter by schedule without its attempts.
+- I10 rate and concurrency limits hold.
+- I11 a hook is disabled after days of failure, and not before.
+- I12 what retention passes is counted.
+- I13 a paused endpoint gets nothing, and no receiver what an operator skipped, before it is resent.
+- I14 a start is refused where offsets were tampered with while something is owed, and nowhere else.
+- I15 a crowd of clients whose endpoints hang holds up no other client (`engine_crowd.py`).
+- I16 a commit waits for a state only while another was written within the last second.
 """
 
 from __future__ import annotations
@@ -225,13 +232,13 @@ class World:
         """Say what is not done, for a violation's message."""
         words = []
         for stream, log in zip(self.owner.ledger.streams, self.logs, strict=True):
-            owing = {
+            open_cursors = {
                 (h.id, c.resource): (c.next, c.scan, sorted(c.buffer))
                 for h in stream.hooks_with_cursor.values()
                 for c in h.backlogs[stream.index].cursors()
             }
             words.append(
-                f"position {stream.position}/{len(log)} window {sorted(stream.unsettled)} cursors {owing} "
+                f"position {stream.position}/{len(log)} window {sorted(stream.unsettled)} cursors {open_cursors} "
                 f"in flight {sorted(stream.in_flight)} dead letters pending {sorted(stream.dead_letters_pending)}"
             )
         health = {

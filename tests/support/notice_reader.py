@@ -32,7 +32,7 @@ ENCODE = notice_encoder(1)
 DECODE = notice_decoder(lambda _: InternalSchema.NOTICE.text)
 
 
-class DyingReader(GroupReader):
+class KilledReader(GroupReader):
     """kill -9 between the commit of the database and that of the offsets."""
 
     def _commit(self, consumer: Consumer, taken: Sequence[Message]) -> None:
@@ -71,7 +71,7 @@ def main(bootstrap_servers: str, prefix: str, database_url: str) -> None:
     """Read until killed."""
     sessions = open_sessions(open_database(database_url))
     kafka = KafkaConfig(bootstrap_servers=bootstrap_servers)
-    make_notices(kafka, TopicNames(prefix), sessions, kind=DyingReader).run(StopSignal())
+    make_notices(kafka, TopicNames(prefix), sessions, kind=KilledReader).run(StopSignal())
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def read_to_end(reader: TopicReader) -> None:
         reader.close()
 
 
-class DyingBefore(AcknowledgedWriter):
+class KilledBefore(AcknowledgedWriter):
     """kill -9 between the commit of a change and its publication."""
 
     def write(self, records: Sequence[NewRecord]) -> Sequence[Acknowledged]:
@@ -54,7 +54,7 @@ class DyingBefore(AcknowledgedWriter):
         return super().write(records)
 
 
-class DyingAfter(AcknowledgedWriter):
+class KilledAfter(AcknowledgedWriter):
     """kill -9 between the acknowledgement of Kafka and the commit that remembers it."""
 
     def write(self, records: Sequence[NewRecord]) -> Sequence[Acknowledged]:

@@ -24,7 +24,7 @@ from hookstream.schemas.catalogue import InternalSchema
 from hookstream.schemas.codec import subscription_decoder, subscription_encoder
 from hookstream.schemas.hook import Hook, ResyncMark
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions
-from tests.support.relay_topic import DyingAfter, DyingBefore, make_topic, now_ms, read_to_end
+from tests.support.relay_topic import KilledAfter, KilledBefore, make_topic, now_ms, read_to_end
 from tests.support.subscriptions_api import Api
 
 if TYPE_CHECKING:
@@ -90,15 +90,15 @@ class Topic:
             return resync(sessions, writer, self.reader, actor="test", now_ms=now_ms)
 
 
-class DyingBeforeWriter(DyingBefore, SubscriptionWriter):
+class KilledBeforeWriter(KilledBefore, SubscriptionWriter):
     """Killed before it publishes."""
 
 
-class DyingAfterWriter(DyingAfter, SubscriptionWriter):
+class KilledAfterWriter(KilledAfter, SubscriptionWriter):
     """Killed after it has published."""
 
 
-class SuspendedWriter(DyingAfterWriter):
+class SuspendedWriter(KilledAfterWriter):
     """Suspended while it holds the row's lock, until the test resumes the process; it dies once it has published."""
 
     def publish(self, hooks: Sequence[Hook]) -> Sequence[int]:
@@ -108,8 +108,8 @@ class SuspendedWriter(DyingAfterWriter):
 
 
 MODES = {
-    "dies-before": DyingBeforeWriter,
-    "dies-after": DyingAfterWriter,
+    "dies-before": KilledBeforeWriter,
+    "dies-after": KilledAfterWriter,
     "suspended": SuspendedWriter,
     "races": SubscriptionWriter,
 }

@@ -13,7 +13,7 @@ from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE, P
 A, B = StatePointer(b"a" * 8, 1, 0, 0), StatePointer(b"b" * 8, 1, 1, 1)
 
 
-def owing(*hooks: int, oldest_ms: int = 0) -> PartitionState:
+def pending(*hooks: int, oldest_ms: int = 0) -> PartitionState:
     return PartitionState(tuple(StoredCursor(hook, 1, "a", None, 0, (), oldest_ms) for hook in hooks))
 
 
@@ -83,9 +83,9 @@ def test_a_stream_that_starts_where_it_was_committed_has_nothing_to_say_unless_t
 
 
 def test_the_commit_of_a_new_state_waits_until_kafka_has_it_and_says_what_the_snapshot_said() -> None:
-    commits, view = Commits(offset=0), View(5, owing(7))
+    commits, view = Commits(offset=0), View(5, pending(7))
 
-    assert commits.begin(view, now=0.0, table_offset=9) == WriteState(owing(7))
+    assert commits.begin(view, now=0.0, table_offset=9) == WriteState(pending(7))
     view.offset = 6
     assert commits.begin(view, now=5.0, table_offset=10) is None
     assert commits.written(A) == SendCommit(5, b"", A, 9)
@@ -95,22 +95,22 @@ def test_the_commit_of_a_new_state_waits_until_kafka_has_it_and_says_what_the_sn
 
 
 def test_within_a_second_progress_is_committed_with_the_older_state() -> None:
-    commits, view = committed_with(owing(7))
-    view.offset, view.state = 9, owing(7, oldest_ms=5)
+    commits, view = committed_with(pending(7))
+    view.offset, view.state = 9, pending(7, oldest_ms=5)
 
     assert commits.begin(view, now=0.5, table_offset=0) == SendCommit(9, b"", A, 0)
     assert commits.held_back, "the state has to be looked at again, even if nothing more happens"
     commits.done()
-    assert commits.begin(view, now=1.5, table_offset=0) == WriteState(owing(7, oldest_ms=5))
+    assert commits.begin(view, now=1.5, table_offset=0) == WriteState(pending(7, oldest_ms=5))
 
 
 def test_a_cursor_that_the_older_state_has_not_keeps_the_commit_back() -> None:
-    commits, view = committed_with(owing(7))
-    view.offset, view.state = 9, owing(7, 8)
+    commits, view = committed_with(pending(7))
+    view.offset, view.state = 9, pending(7, 8)
 
     assert commits.begin(view, now=0.5, table_offset=0) is None
     assert commits.held_back
-    assert commits.begin(view, now=1.0, table_offset=0) == WriteState(owing(7, 8))
+    assert commits.begin(view, now=1.0, table_offset=0) == WriteState(pending(7, 8))
 
 
 def test_the_first_cursor_of_a_healthy_stream_is_written_at_once_and_those_that_follow_within_the_second_are_not() -> (
@@ -119,27 +119,27 @@ def test_the_first_cursor_of_a_healthy_stream_is_written_at_once_and_those_that_
     commits, view = Commits(offset=0), View(1)
     assert commits.begin(view, now=0.0, table_offset=0)
     commits.done()
-    view.offset, view.state = 9, owing(7)
+    view.offset, view.state = 9, pending(7)
 
-    assert commits.begin(view, now=0.1, table_offset=0) == WriteState(owing(7))
+    assert commits.begin(view, now=0.1, table_offset=0) == WriteState(pending(7))
     commits.written(A)
     commits.done()
-    view.offset, view.state = 11, owing(7, 8)
+    view.offset, view.state = 11, pending(7, 8)
     assert commits.begin(view, now=0.5, table_offset=0) is None
     assert commits.begin(view, now=1.0, table_offset=0) is None
     assert commits.held_back
-    assert commits.begin(view, now=1.1, table_offset=0) == WriteState(owing(7, 8))
+    assert commits.begin(view, now=1.1, table_offset=0) == WriteState(pending(7, 8))
 
 
 def test_an_unchanged_state_is_not_written_again() -> None:
-    commits, view = committed_with(owing(7))
+    commits, view = committed_with(pending(7))
     view.offset = 9
 
     assert commits.begin(view, now=60.0, table_offset=0) == SendCommit(9, b"", A, 0)
 
 
 def test_a_healed_stream_drops_its_state_and_gives_it_to_the_tombstones() -> None:
-    commits, view = committed_with(owing(7))
+    commits, view = committed_with(pending(7))
     view.offset, view.state = 9, EMPTY_STATE
 
     assert commits.begin(view, now=2.0, table_offset=0) == SendCommit(9, b"", None, 0)
@@ -147,10 +147,10 @@ def test_a_healed_stream_drops_its_state_and_gives_it_to_the_tombstones() -> Non
     assert commits.pointed is None
 
 
-def test_a_state_whose_commit_failed_is_buried_only_after_a_later_commit() -> None:
-    commits, view = committed_with(owing(7))
-    view.state = owing(7, 8)
-    assert commits.begin(view, now=2.0, table_offset=0) == WriteState(owing(7, 8))
+def test_a_state_whose_commit_failed_is_deleted_only_after_a_later_commit() -> None:
+    commits, view = committed_with(pending(7))
+    view.state = pending(7, 8)
+    assert commits.begin(view, now=2.0, table_offset=0) == WriteState(pending(7, 8))
     commits.written(B)
     commits.failed()
 
@@ -170,10 +170,10 @@ def test_a_commit_that_failed_is_said_again_though_nothing_changed() -> None:
 
 
 def test_giving_the_partition_away_takes_the_newest_state_along() -> None:
-    commits, view = committed_with(owing(7))
-    view.offset, view.state = 9, owing(7, oldest_ms=5)
+    commits, view = committed_with(pending(7))
+    view.offset, view.state = 9, pending(7, oldest_ms=5)
 
-    assert commits.begin(view, now=0.1, table_offset=0, final=True) == WriteState(owing(7, oldest_ms=5))
+    assert commits.begin(view, now=0.1, table_offset=0, final=True) == WriteState(pending(7, oldest_ms=5))
 
 
 def test_looking_at_the_whole_engine_happens_once_a_second() -> None:
@@ -187,7 +187,7 @@ def test_looking_at_the_whole_engine_happens_once_a_second() -> None:
 
 
 def test_an_answer_to_what_was_given_up_changes_nothing() -> None:
-    commits, view = StreamCommits(offset=0), View(5, owing(7))
+    commits, view = StreamCommits(offset=0), View(5, pending(7))
     older = commits.begin(view, now=0.0, table_offset=0)
     commits.failed()
     newer = commits.begin(view, now=0.1, table_offset=0, final=True)
@@ -213,7 +213,7 @@ class CommitMachine(RuleBasedStateMachine):
         self.written: dict[StatePointer, PartitionState] = {}
         self.kafka: tuple[int, StatePointer | None] = (0, None)
         self.opened_at: dict[int, int] = {}  # hook → offset from which it owes
-        self.buried: set[StatePointer] = set()
+        self.deleted: set[StatePointer] = set()
 
     @rule(seconds=st.sampled_from([0.01, 0.1, 0.5, 1.0]))
     def wait(self, seconds: float) -> None:
@@ -228,12 +228,12 @@ class CommitMachine(RuleBasedStateMachine):
         if hook not in self.opened_at:
             self.opened_at[hook] = self.view.offset
             self.view.offset += 1
-            self.view.state = owing(*self.opened_at)
+            self.view.state = pending(*self.opened_at)
 
     @rule(hook=st.integers(1, 4))
     def close(self, hook: int) -> None:
         if self.opened_at.pop(hook, None) is not None:
-            self.view.state = owing(*self.opened_at)
+            self.view.state = pending(*self.opened_at)
 
     @precondition(lambda self: self.commits.idle)
     @rule(final=st.booleans())
@@ -260,14 +260,14 @@ class CommitMachine(RuleBasedStateMachine):
             # A cursor that opened after the snapshot lies above its offset.
             assert passed <= owed
         if answered:
-            self.buried |= set(self.commits.done())
+            self.deleted |= set(self.commits.done())
         else:
             self.commits.failed()
         self.commits.step = None
 
     @invariant()
-    def what_is_pointed_to_is_never_buried(self) -> None:
-        assert self.kafka[1] not in self.buried
+    def what_is_pointed_to_is_never_deleted(self) -> None:
+        assert self.kafka[1] not in self.deleted
 
 
 CommitMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)

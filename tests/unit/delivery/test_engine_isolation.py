@@ -11,7 +11,7 @@ from tests.support.small_engine import SmallEngine, offsets
 WINDOW = {"window_records": 4, "read_ahead_records": 4, "buffer_records": 3}
 
 
-def test_a_full_window_is_relieved_of_the_resource_that_holds_its_oldest_record_and_of_no_other() -> None:
+def test_a_full_window_evicts_the_resource_that_holds_its_oldest_record_and_no_other() -> None:
     small = SmallEngine(**WINDOW)
     row = small.row()
     small.read(row, 1, 2, 1, 2)
@@ -50,13 +50,13 @@ def test_a_full_window_does_not_wait_for_the_table() -> None:
 
 def test_an_endpoint_in_quarantine_takes_what_it_is_owed_out_of_the_window_and_leaves_others_alone() -> None:
     small = SmallEngine()
-    sick, well = small.row(1), small.row(2, target="https://two.example/")
-    small.quarantine(sick)
+    failing, well = small.row(1), small.row(2, target="https://two.example/")
+    small.quarantine(failing)
     small.read(well, 1)
-    small.read(sick, 3)
+    small.read(failing, 3)
     assert small.window() == [2]
     assert offsets(small.send()) == [2]
-    assert small.cursor(sick).next == 0
+    assert small.cursor(failing).next == 0
 
 
 def test_a_quarantine_is_ended_by_a_probe_with_the_window_as_it_was() -> None:

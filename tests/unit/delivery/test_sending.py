@@ -47,9 +47,9 @@ def test_an_endpoint_has_no_more_in_flight_than_its_limit() -> None:
 
 def test_a_paused_endpoint_is_sent_nothing_not_even_a_probe() -> None:
     small = SmallEngine()
-    well, sick = small.row(1), small.row(2, target="https://two.example/")
-    small.quarantine(sick)
-    for row in (well, sick):
+    well, failing = small.row(1), small.row(2, target="https://two.example/")
+    small.quarantine(failing)
+    for row in (well, failing):
         small.endpoint(row).health.paused = True
     small.read(well, 1)
     small.wait(small.policy.probe_steady_s)

@@ -79,10 +79,10 @@ def test_the_new_target_waits_for_the_request_to_the_old_one() -> None:
 
 def test_a_hook_that_moves_to_an_endpoint_in_quarantine_is_owed_by_a_cursor() -> None:
     small = SmallEngine()
-    well, sick = small.row(1), small.row(2, target="https://two.example/")
-    small.quarantine(sick)
+    well, failing = small.row(1), small.row(2, target="https://two.example/")
+    small.quarantine(failing)
     small.read(well, 1)
-    moved = small.change(well, target=sick.target)
+    moved = small.change(well, target=failing.target)
     assert small.cursor(moved).next == 2
     assert small.window() == []
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from confluent_kafka import TopicPartition
 
 IDENTITY = LogIdentity(log_digest("c", "t"), table_digest("s"))
-OWING = PartitionState((StoredCursor(7, 1, "a", None, 0, (), 0),))
+PENDING = PartitionState((StoredCursor(7, 1, "a", None, 0, (), 0),))
 
 
 class View:
@@ -179,7 +179,7 @@ def test_one_request_is_under_way_at_a_time() -> None:
 def test_a_state_is_acknowledged_before_the_commit_that_points_to_it() -> None:
     async def run() -> None:
         bench = Bench()
-        bench.views[0].state = OWING
+        bench.views[0].state = PENDING
         bench.deliver(60)
         await bench.tick()
         assert not bench.sent
@@ -188,7 +188,7 @@ def test_a_state_is_acknowledged_before_the_commit_that_points_to_it() -> None:
         assert state_key is not None
         assert (state_key.topic, state_key.partition) == ("deliveries", 3)
         assert value is not None
-        assert decode_state(value) == OWING
+        assert decode_state(value) == PENDING
         written(77)
         (live,) = await bench.answer()
         found = decode_metadata(live.metadata)
@@ -206,7 +206,7 @@ def test_a_burst_just_after_a_start_waits_for_no_second_because_an_endpoint_fell
         await bench.tick()
         assert (await bench.answer())[0].offset == 60
         bench.now += 0.1
-        bench.views[0].state = OWING
+        bench.views[0].state = PENDING
         bench.deliver(600)
         await bench.tick()
         ((_, _, written),) = bench.written
@@ -219,7 +219,7 @@ def test_a_burst_just_after_a_start_waits_for_no_second_because_an_endpoint_fell
 def test_a_replaced_state_gets_tombstones_an_hour_after_the_commit_that_replaced_it() -> None:
     async def run() -> None:
         bench = Bench()
-        bench.views[0].state = OWING
+        bench.views[0].state = PENDING
         bench.deliver(60)
         await bench.tick()
         key, _, written = bench.written.pop()
@@ -313,7 +313,7 @@ def test_giving_away_writes_the_last_state_and_returns_the_last_commits() -> Non
         bench = Bench()
         bench.deliver(60)
         await bench.tick()
-        bench.views[0].state = OWING
+        bench.views[0].state = PENDING
         bench.deliver(3)
         giving = asyncio.ensure_future(bench.committing.last_commits(bench.part, bench.deadline(5)))
         await asyncio.sleep(0)
@@ -331,7 +331,7 @@ def test_giving_away_writes_the_last_state_and_returns_the_last_commits() -> Non
 def test_giving_away_does_not_wait_for_ever_for_a_state() -> None:
     async def run() -> None:
         bench = Bench()
-        bench.views[0].state = OWING
+        bench.views[0].state = PENDING
         bench.deliver(3)
         assert await bench.committing.last_commits(bench.part, bench.deadline(0.05)) == []
 
@@ -398,7 +398,7 @@ def test_a_state_is_pointed_to_when_every_chunk_of_it_is_acknowledged(monkeypatc
 
     async def run() -> None:
         bench = Bench()
-        bench.views[0].state = OWING
+        bench.views[0].state = PENDING
         bench.deliver(60)
         await bench.tick()
         (_, _, first), (_, _, second) = bench.written
@@ -420,7 +420,7 @@ def test_a_state_of_which_kafka_refuses_a_chunk_is_written_again_and_never_point
 
     async def run() -> None:
         bench = Bench()
-        bench.views[0].state = OWING
+        bench.views[0].state = PENDING
         bench.deliver(60)
         await bench.tick()
         (old, _, first), (_, _, second) = bench.written
@@ -448,7 +448,7 @@ def test_a_state_of_which_kafka_refuses_a_chunk_is_written_again_and_never_point
 def test_nothing_is_committed_of_a_partition_that_is_gone() -> None:
     async def run() -> None:
         bench = Bench()
-        bench.views[0].state = OWING
+        bench.views[0].state = PENDING
         bench.deliver(60)
         await bench.tick()
         _, _, written = bench.written.pop()
@@ -478,7 +478,7 @@ def test_the_answer_for_a_partition_that_is_gone_buries_nothing_of_it() -> None:
 
     async def run() -> None:
         bench = Bench()
-        bench.views[0].state = OWING
+        bench.views[0].state = PENDING
         bench.deliver(60)
         await bench.tick()
         bench.written.pop()[2](77)
