@@ -26,6 +26,10 @@ from .hook import HIGHEST_RATE_PER_S, LOWEST_RATE_PER_S, Hook, HookNotice, HookS
 from .wire import Record, WriterSchemas, WriterView, record_reader, record_writer
 
 _MAX_ROW_BYTES = 65_535  # what the table of the processes can hold
+# Of an answer a worker keeps so many bytes; a longer one, or a longer reason, is of no role and is cut.
+_MAX_ANSWER_BYTES = 4096
+_MAX_DETAIL_CHARS = 4096
+_STATUSES = 1000
 _Code = TypeVar("_Code", bound=StrEnum)
 
 
@@ -175,7 +179,11 @@ def delivery_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None], 
     def decode(data: bytes | None) -> Delivery:
         record, _ = read(data)
         delivery = Delivery(**record)
-        if delivery.client | delivery.hook_id | delivery.hook_revision < 0 or not delivery.id.isidentifier():
+        if (
+            delivery.client | delivery.hook_id | delivery.hook_revision < 0
+            or not delivery.id.isidentifier()
+            or len(delivery.id) > MAX_NAME_CHARS
+        ):
             msg = "an id, a client or a revision that no router writes"
             raise UndecodableError(msg)
         return delivery
@@ -277,9 +285,25 @@ def dead_letter_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None
     def decode(data: bytes | None) -> DeadLetter:
         record, _ = read(data)
         record["reason"] = reason_of(record["reason"])
-        return DeadLetter(**record)
+        record["detail"] = record["detail"][:_MAX_DETAIL_CHARS]
+        record["last_answer"] = record["last_answer"][:_MAX_ANSWER_BYTES]
+        letter = DeadLetter(**record)
+        if not _is_written_by_roles(letter):
+            msg = "an id, a name, a number or a time that no role writes"
+            raise UndecodableError(msg)
+        return letter
 
     return decode
+
+
+def _is_written_by_roles(letter: DeadLetter) -> bool:
+    """Whether its numbers are some, and its names are those of topics and deliveries: answers and logs show them."""
+    return (
+        min(letter.client or 0, letter.hook_id or 0, letter.partition, letter.offset) >= 0
+        and 0 <= (letter.last_status or 0) < _STATUSES
+        and 0 <= letter.died_at_ms < YEAR_10000_MS
+        and is_storable(letter.topic, letter.delivery_id or "")
+    )
 
 
 def notice_encoder(schema_id: int) -> Callable[[HookNotice], bytes]:

@@ -228,7 +228,7 @@ def test_a_resync_of_a_restored_database_takes_over_what_was_acknowledged_since(
     assert fresh.run_once().published == 0
     report = topic.resync(api.sessions)
 
-    assert (report.lift.adopted, report.lift.closed) == (3, ())
+    assert (report.lift.taken_over, report.lift.closed) == (3, ())
     assert {hook["id"] for hook in caller("GET", "/hooks").json()["hooks"]} == {kept, replacement, added}
     after = {key: row for key, row in topic.table().items() if isinstance(row, Hook)}
     assert after.keys() == before.keys()
@@ -267,7 +267,7 @@ def test_a_resync_can_be_repeated(api: Api, topic: Topic, relay: Relay) -> None:
     caught_up(relay)
     for revision in (2, 3):
         report = topic.resync(api.sessions)
-        assert (report.lift.lifted, report.lift.adopted, report.published) == (1, 0, 1)
+        assert (report.lift.lifted, report.lift.taken_over, report.published) == (1, 0, 1)
         assert _state(topic.table()[KEY]) == (revision, HookState.ENABLED)
     assert caught_up(relay).corrected == 0
     assert _state(topic.table()[KEY]) == (3, HookState.ENABLED)

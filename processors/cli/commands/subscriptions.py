@@ -66,11 +66,15 @@ def resync(
 def _tell(lift: LiftReport, done: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         closed = [{"client": client, "event": event} for client, event in lift.closed]
-        say_json({"seen": lift.seen, "lifted": lift.lifted, "adopted": lift.adopted, "closed": closed, **done})
+        refused = [{"client": client, "event": event} for client, event in lift.refused]
+        found = {"seen": lift.seen, "lifted": lift.lifted, "adopted": lift.taken_over}
+        say_json({**found, "closed": closed, "refused": refused, **done})
         return
-    say(f"the topic has rows for {lift.seen} subscription keys; {lift.adopted} are newer there than in the database")
+    say(f"the topic has rows for {lift.seen} subscription keys; {lift.taken_over} are newer there than in the database")
     for client, event in lift.closed:
         note(f"client {client}, {event}: its id belongs to another hook by now; it has to be registered again")
+    for client, event in lift.refused:
+        note(f"client {client}, {event}: no database can keep this row of the topic; it is left out")
     if done["dry_run"]:
         note("nothing was changed")
     else:

@@ -85,6 +85,8 @@ def resync(  # what it works on, by position; how, by name
             client=client,
             hook_event=event,
         )
+    for client, event in report.refused:
+        log.error("a row of the topic cannot be kept by a database: it is left out", client=client, hook_event=event)
     published = publish_all(sessions, publisher, batch=_BATCH_ROWS, tell=tell)
     offset = publisher.publish_mark(ResyncMark(topic_id=topic_id, written_at_ms=now_ms()))
     return ResyncReport(lift=report, published=published, mark_offset=offset)

@@ -122,12 +122,42 @@ def test_a_row_that_the_table_cannot_hold_is_undecodable(change: dict[str, objec
 
 @pytest.mark.parametrize(
     "change",
-    [{"client": -1}, {"hook_id": -1}, {"hook_revision": -5}, {"id": "msg_1\r\nx-injected: 1"}, {"id": ""}],
+    [
+        {"client": -1},
+        {"hook_id": -1},
+        {"hook_revision": -5},
+        {"id": "msg_1\r\nx-injected: 1"},
+        {"id": ""},
+        {"id": "m" * 251},
+    ],
 )
 def test_a_delivery_that_no_router_writes_is_undecodable(change: dict[str, object]) -> None:
     data = codec.delivery_encoder(1)(dataclasses.replace(values.DELIVERY, **change))  # type: ignore[arg-type]
     with pytest.raises(UndecodableError, match="no router"):
         DELIVERY(data)
+
+
+DEAD_LETTER = codec.dead_letter_decoder(Schemas({1: InternalSchema.DEAD_LETTER.text}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{name: -1} for name in ("client", "hook_id", "partition", "offset", "died_at_ms", "last_status")]
+    + [{"died_at_ms": 253_402_300_800_000}, {"last_status": 1000}, {"topic": "a\0"}, {"topic": "t" * 501}]
+    + [{"delivery_id": "msg_\0"}, {"delivery_id": "m" * 501}],
+    ids=lambda change: "-".join(f"{name}-{str(value)[:8]!a}" for name, value in change.items()),
+)
+def test_a_dead_letter_that_no_role_writes_is_undecodable(change: dict[str, object]) -> None:
+    data = codec.dead_letter_encoder(1)(dataclasses.replace(values.DEAD_LETTER, **change))  # type: ignore[arg-type]
+    with pytest.raises(UndecodableError, match="no role"):
+        DEAD_LETTER(data)
+
+
+def test_the_texts_of_a_dead_letter_are_cut_to_what_a_worker_keeps() -> None:
+    long = dataclasses.replace(values.DEAD_LETTER, detail="d" * 9000, last_answer=b"a" * 1_000_000)
+    found = DEAD_LETTER(codec.dead_letter_encoder(1)(long))
+    assert (len(found.detail), len(found.last_answer)) == (4096, 4096)
+    assert found == dataclasses.replace(long, detail="d" * 4096, last_answer=b"a" * 4096)
 
 
 # --- what a database would refuse again and again ---------------------------------------------------------------------
