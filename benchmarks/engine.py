@@ -129,7 +129,7 @@ def run(log: list[Delivery]) -> float:
         in_flight.clear()
         engine.end_turn()
         if turn % 50 == 0:
-            engine.snapshot(LIVE)
+            engine.views[LIVE].snapshot()
     return (time.process_time() - began) / len(log) * 1e6
 
 

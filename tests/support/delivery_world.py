@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaException, TopicPartition
 
 from hookstream.processors.delivery.checkpoints.commit_metadata import decode_metadata
-from hookstream.processors.delivery.engine.model import LIVE, REPLAY
 from hookstream.processors.delivery.engine.tracker import SettledSet
 from hookstream.processors.kafka import end_offset, group_consumer_config, make_consumer, reader_config
 from hookstream.processors.lifecycle import Health, StopSignal
@@ -74,11 +73,11 @@ class LocalWorker(RunningWorker):
         yield f"fenced: {running.parts.loop.fenced}"
         for owned in list(self.worker.partitions.values()):
             engine = owned.engine
-            for inbox, stream in zip(owned.inboxes, (LIVE, REPLAY), strict=True):
+            for inbox, view in zip(owned.inboxes, engine.views, strict=True):
                 yield (
                     f"partition {owned.index}: given {inbox.given}, taken {inbox.taken}, blocked {owned.blocked},"
-                    f" position {engine.position(stream)}, lowest unsettled {engine.progress(stream)[0]},"
-                    f" in flight {len(engine.posts_in_flight)}, cursors {engine.cursors(stream)}"
+                    f" position {view.position}, lowest unsettled {view.progress()[0]},"
+                    f" in flight {len(engine.posts_in_flight)}, cursors {view.cursors()}"
                 )
         silent_s = time.monotonic() - running.parts.poll_requests.beat
         yield f"paused {running.parts.poll.inboxes.paused}, silent {silent_s:.1f} s"

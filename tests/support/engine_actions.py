@@ -52,9 +52,9 @@ class Actions:
         stream = LIVE if self.world.random.random() < 0.85 else REPLAY
         owner, log = self.world.owner, self.world.logs[stream]
         engine = owner.engine
-        span = engine.window_span(stream)
+        span = engine.views[stream].window_span
         room = engine.room(stream)
-        if span >= WINDOW and engine.window_span(stream) == span and owner.position(stream) < len(log):
+        if span >= WINDOW and engine.views[stream].window_span == span and owner.position(stream) < len(log):
             raise ViolationError(f"I8 live reading stands still at {owner.position(stream)}, {span} after the oldest")
         while room > 0 and owner.position(stream) < len(log):
             record = log[owner.position(stream)]

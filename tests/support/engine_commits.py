@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,7 +17,7 @@ from hookstream.processors.delivery.checkpoints.commit_metadata import log_diges
 from hookstream.processors.errors import StartRefusedError, StoredFormatError
 
 if TYPE_CHECKING:
-    from hookstream.processors.delivery.checkpoints.commit_state import CursorName
+    from hookstream.processors.delivery.engine.engine_view import EngineView
 
 TOPICS = ("deliveries", "deliveries.replay")
 _CHUNK_BYTES = 40  # so that most states are cut
@@ -48,29 +47,11 @@ class CommitModules(Protocol):
     def tracker(self) -> ModuleType: ...
 
 
-class StreamView:
-    """One stream of an engine, as commits see it."""
-
-    def __init__(self, engine: Any, stream: int) -> None:
-        self._engine, self._stream = engine, stream
-
-    def progress(self) -> tuple[int, bytes]:
-        found: tuple[int, bytes] = self._engine.progress(self._stream)
-        return found
-
-    def cursors(self) -> Collection[CursorName]:
-        found: list[CursorName] = self._engine.cursors(self._stream)
-        return found
-
-    def snapshot(self) -> Any:
-        return self._engine.snapshot(self._stream)
-
-
 @dataclass(eq=False)
 class Committer:
     """One owner's commits of one stream, a step at a time."""
 
-    view: StreamView
+    view: EngineView
     commits: Any
     step: Any = None  # what Kafka's answer is awaited for
     written_at: float = -math.inf  # when a state was written last, whatever became of it
@@ -278,4 +259,4 @@ def tamper(durable: Durable, stream: int) -> bool:
     return True
 
 
-__all__ = ["Committer", "Durable", "HeldBackError", "Restored", "StartRefusedError", "StoredFormatError", "StreamView"]
+__all__ = ["Committer", "Durable", "HeldBackError", "Restored", "StartRefusedError", "StoredFormatError"]

@@ -215,7 +215,7 @@ class Crowd(Simulation):
     def read_all(self) -> None:
         """Live reading reads what there is."""
         engine, log = self.world.owner.engine, self.world.logs[LIVE]
-        while (position := engine.position(LIVE)) < len(log) and engine.room(LIVE) > 0:
+        while (position := engine.views[LIVE].position) < len(log) and engine.room(LIVE) > 0:
             record = log[position]
             assert record is not None
             engine.read(LIVE, position, record, 100)

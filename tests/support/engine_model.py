@@ -116,7 +116,7 @@ class Owner:
 
     def position(self, stream: int) -> int:
         """Where the engine reads next."""
-        position: int = self.engine.position(stream)
+        position: int = self.engine.views[stream].position
         return position
 
 

@@ -48,6 +48,7 @@ _MODULES = (
     "probes",
     "isolation",
     "snapshot",
+    "engine_view",
     "operator_settings",
     "sending",
     "answers",
@@ -55,6 +56,7 @@ _MODULES = (
     "cursor_scans",
     "catch_up",
     "hand_over",
+    "live_reading",
     "engine",
 )
 
@@ -90,7 +92,7 @@ MUTANTS = {
     "lane_ignores_cursor": _mutant(
         "live reading does not skip what a cursor owes",
         (
-            "engine",
+            "live_reading",
             "hook.backlogs[stream_index].cursor_for(delivery.resource) if stream.hooks_with_cursor else None\n",
             "None\n",
         ),
@@ -404,9 +406,12 @@ MUTANTS = {
     "full_window_waits_for_flight": _mutant(
         "a full window waits for the request that holds its head",
         (
-            "engine",
-            "        self._isolation.evict_oldest(held, oldest)\n",
-            "        if oldest.offset not in held.in_flight:\n            self._isolation.evict_oldest(held, oldest)\n",
+            "live_reading",
+            "        self._isolation.evict_oldest(stream, oldest)\n",
+            (
+                "        if oldest.offset not in stream.in_flight:\n"
+                "            self._isolation.evict_oldest(stream, oldest)\n"
+            ),
         ),
     ),
     "quarantine_keeps_sending": _mutant(
@@ -479,16 +484,16 @@ MUTANTS = {
     "disabled_after_any_failure": _mutant(
         "the five-day clock strikes at once",
         (
-            "engine",
-            "ledger.wall_ms - since > policy.disable_after_s * 1000",
+            "isolation",
+            "ledger.wall_ms - since > self._policy.disable_after_s * 1000",
             "ledger.wall_ms - since > 0",
         ),
     ),
     "five_days_forgotten": _mutant(
         "the five-day clock never strikes",
         (
-            "engine",
-            "ledger.wall_ms - since > policy.disable_after_s * 1000",
+            "isolation",
+            "ledger.wall_ms - since > self._policy.disable_after_s * 1000",
             "False",
         ),
     ),
@@ -695,7 +700,7 @@ MUTANTS = {
     ),
     "settled_is_owed_after_a_start": _mutant(
         "a cursor that opens after a start owes what the restored commit calls settled above it",
-        ("engine", "        if owner is not None and not owner.restored:\n", "        if False:\n"),
+        ("live_reading", "        if owner is not None and not owner.restored:\n", "        if False:\n"),
     ),
     "retention_strands_a_cursor": _mutant(
         "a cursor whose whole backlog retention took is not handed over",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hookstream.processors.errors import StartRefusedError, StoredFormatError
-from tests.support.engine_commits import Committer, Restored, StreamView, tamper
+from tests.support.engine_commits import Committer, Restored, tamper
 from tests.support.engine_model import LIVE, REPLAY, Owner, SettingsView, Table, ViolationError, skips
 
 if TYPE_CHECKING:
@@ -35,9 +35,7 @@ def start(world: World) -> None:
         now=float(world.now),
         wall_ms=world.wall_ms,
     )
-    owner.committers = [
-        Committer(StreamView(owner.engine, stream), restored[stream].commits) for stream in (LIVE, REPLAY)
-    ]
+    owner.committers = [Committer(owner.engine.views[stream], restored[stream].commits) for stream in (LIVE, REPLAY)]
     world.owner = owner
     for disable in starts[LIVE].state.disables:
         world.judge.gone[owner.serial, disable.hook_id] = disable.revision

@@ -171,7 +171,7 @@ class Pace:
             _, _, post, well = heapq.heappop(self._answers)
             self._answer(post, well=well)
         self._publish()
-        while (position := engine.position(LIVE)) < len(self.log) and engine.room(LIVE) > 0:
+        while (position := engine.views[LIVE].position) < len(self.log) and engine.room(LIVE) > 0:
             engine.read(LIVE, position, self.log[position], 150)
         self._read_for_cursors()
         engine.end_turn()
@@ -188,7 +188,7 @@ class Pace:
         if self._answers:
             moments.append(self._answers[0][0])
         moments.append(self.plan.arrival(len(self.log)))
-        if self.engine.position(LIVE) < len(self.log):
+        if self.engine.views[LIVE].position < len(self.log):
             moments.append(self.now + _LOOK_AGAIN_S)
         if self.engine.has_cursors:
             moments.append(self._read_at)

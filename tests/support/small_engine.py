@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hookstream.processors.delivery.engine.catch_up import BacklogRecord
 from hookstream.processors.delivery.engine.dispatcher import Dispatcher
 from hookstream.processors.delivery.engine.engine import Engine, StreamStart
-from hookstream.processors.delivery.engine.model import LIVE, REPLAY, Endpoint, Pending, Post, StreamIndex, TrackedHook
+from hookstream.processors.delivery.engine.model import LIVE, Endpoint, Pending, Post, StreamIndex, TrackedHook
 from hookstream.processors.delivery.engine.outcome import DELIVERED, FAILED, Outcome
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE, Snapshot
 from hookstream.processors.delivery.engine.policy import EnginePolicy
@@ -61,7 +61,7 @@ class SmallEngine:
         self.notices: list[tuple[int, NoticeKind]] = []
         self.unknown: list[int] = []  # hooks that the table does not know
         self.dispatcher = Dispatcher(self.policy)
-        commits = None if before is None else (before.engine.snapshot(LIVE), before.engine.snapshot(REPLAY))
+        live, replay = (None, None) if before is None else [view.snapshot() for view in before.engine.views]
         self.engine: Engine = Engine(
             policy=self.policy,
             table=self.table,
@@ -69,7 +69,7 @@ class SmallEngine:
             effects=self,
             decode=lambda value: self.logs[value[0]][int(value[1:])],
             random=lambda: 0.5,  # no jitter
-            starts=(_start(commits and commits[LIVE]), _start(commits and commits[REPLAY])),
+            starts=(_start(live), _start(replay)),
             now=self.now,
             wall_ms=self.wall_ms,
             settings=self.settings,
@@ -239,7 +239,7 @@ class SmallEngine:
 
     def snapshot(self) -> Snapshot:
         """What a commit of the live stream says now."""
-        return self.engine.snapshot(LIVE)
+        return self.engine.views[LIVE].snapshot()
 
 
 def name(resource: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from hookstream.schemas.delivery import DeadLetterReason
-from hookstream.schemas.hook import NoticeKind
+from hookstream.schemas.hook import HookState, NoticeKind
 
 from .hook_table import HookRow, Standing
 from .ledger import Ledger
@@ -59,10 +59,6 @@ class Isolation:
         self._effects.stale(hook)
         self._ledger.open_cursor(hook, stream)
 
-    def notify(self, hook: TrackedHook, row: HookRow) -> None:
-        """Send the API the notice that a hook is disabled once more."""
-        self._effects.notify(hook, row, hook.notice_kind)
-
     def serve_from_backlog(self, endpoint: Endpoint, *, breaker_open: bool) -> None:
         """Serve an endpoint from its backlog: its hooks in the window get cursors now, others when a record is read."""
         ledger, health = self._ledger, endpoint.health
@@ -108,6 +104,25 @@ class Isolation:
         hook.notice_at = self._ledger.now + self._policy.notice_every_s
         self.hold(hook)
         self._effects.notify(hook, row, kind)
+
+    def disable_lasting_failures(self) -> None:
+        """Disable the hooks of endpoints that have failed for five days without a success."""
+        ledger = self._ledger
+        for endpoint in list(ledger.endpoints.values()):
+            since = endpoint.health.failing_since_ms
+            if since and ledger.wall_ms - since > self._policy.disable_after_s * 1000:
+                for hook in list(endpoint.hooks.values()):
+                    if hook.row is not None and hook.disabled_under is None and hook.row.state is HookState.ENABLED:
+                        self.disable(hook, hook.row, NoticeKind.FAILING)
+
+    def repeat_notices(self) -> None:
+        """Send the API the notices again whose hooks it has not disabled yet."""
+        now = self._ledger.now
+        for hook in self._ledger.hooks.values():
+            if hook.disabled_under is not None and hook.row is not None and now >= hook.notice_at:
+                if hook.row.revision == hook.disabled_under and hook.row.state is HookState.ENABLED:
+                    self._effects.notify(hook, hook.row, hook.notice_kind)
+                hook.notice_at = now + self._policy.notice_every_s
 
     def hold(self, hook: TrackedHook) -> None:
         """Move everything of a hook to cursors until it is enabled again."""

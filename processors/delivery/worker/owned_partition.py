@@ -122,16 +122,16 @@ class OwnedPartition:
 
     def _flows(self, stream: StreamIndex) -> bool:
         """Whether enough is read ahead, and the oldest of it is not old."""
-        if self.engine.window_size(stream) < _ENOUGH_AHEAD:
+        if self.engine.views[stream].window_size < _ENOUGH_AHEAD:
             return False
-        read_at = self.engine.oldest_read_at(stream)
+        read_at = self.engine.views[stream].oldest_read_at
         return read_at is not None and self._now - read_at < _FLOWS_WITHIN_S
 
     def _dead_letter_undecodable(self, stream: StreamIndex, reason: str) -> None:
         """Write the record at the front of the inbox to the dead letters; reading goes on when it is there."""
         message = self.inboxes[stream].messages[0]
         offset = message.offset() or 0
-        if self.engine.settled_before(stream, offset):  # it has been a dead letter since before the restart
+        if self.engine.views[stream].settled_before(offset):  # it has been a dead letter since before the restart
             self._pass_undecodable(stream, offset)
             return
         self.blocked[stream] = True

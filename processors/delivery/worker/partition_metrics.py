@@ -6,8 +6,6 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from hookstream.processors.delivery.engine.model import LIVE, REPLAY
-
 if TYPE_CHECKING:
     from hookstream.processors.metrics import Metrics
 
@@ -21,10 +19,10 @@ def measure(owned: Iterable[OwnedPartition], metrics: Metrics) -> None:
     for partition in owned:
         engine = partition.engine
         used = 0
-        for stream in (LIVE, REPLAY):
-            used = max(used, engine.window_span(stream))
-            cursors += len(engine.cursors(stream))
-            since = engine.oldest_pending_ms(stream)
+        for view in engine.views:
+            used = max(used, view.window_span)
+            cursors += len(view.cursors())
+            since = view.oldest_pending_ms
             if since is not None:
                 oldest.append(since)
         metrics.window_used_ratio[partition.index] = used / engine.policy.window_records
