@@ -23,6 +23,7 @@ from hookstream.subscriptions.errors import SubscriptionsError
 from .commands import (
     dead_letters,
     deliveries,
+    endpoints,
     hooks,
     lag,
     migrate,
@@ -33,7 +34,6 @@ from .commands import (
     subscriptions,
     tokens,
     topics,
-    verbs,
 )
 from .console import CommandError, complain, escape_unencodable, say
 from .roles import commands as roles
@@ -86,11 +86,11 @@ app.add_typer(secrets.app, name="secrets", short_help="Rotate the master key.")
 app.command("recover", short_help="Mend partitions that workers refuse to start.")(recover.recover)
 app.add_typer(replay.app, name="replay", short_help="Send a window of the log again.")
 app.add_typer(hooks.app, name="hooks", short_help="See the hooks that are registered.")
-app.command("retry-now", short_help="Try at once whatever an endpoint waits for.")(verbs.retry_now)
-app.command("skip", short_help="Move one delivery to the dead letters.")(verbs.skip)
-app.command("pause", short_help="Send nothing to an endpoint.")(verbs.pause)
-app.command("resume", short_help="Send to a paused endpoint again.")(verbs.resume)
-app.command("drain", short_help="Move what an endpoint is owed to the dead letters.")(verbs.drain)
+app.command("retry-now", short_help="Try at once whatever an endpoint waits for.")(endpoints.retry_now)
+app.command("skip", short_help="Move one delivery to the dead letters.")(endpoints.skip)
+app.command("pause", short_help="Send nothing to an endpoint.")(endpoints.pause)
+app.command("resume", short_help="Send to a paused endpoint again.")(endpoints.resume)
+app.command("drain", short_help="Move what an endpoint is owed to the dead letters.")(endpoints.drain)
 app.add_typer(dead_letters.app, name="dead-letters", short_help="What could not be delivered; send it again.")
 app.add_typer(deliveries.app, name="deliveries", short_help="See what became of a delivery; send it again.")
 app.command("lag", short_help="What endpoints are owed, and how they are doing.")(lag.lag)

@@ -12,12 +12,12 @@ from .body_limit import BodyLimit
 from .dead_letters import dead_letter_routes
 from .deliveries import attempt_routes, delivery_routes
 from .dependencies import ApiDependencies
+from .endpoint_actions import endpoint_action_routes
 from .endpoints import endpoint_routes
 from .events import event_routes, event_type_routes
 from .health import health_routes
 from .hooks import hook_routes, registration_routes
 from .replays import replay_routes
-from .verbs import verb_routes
 
 
 def create_app(deps: ApiDependencies) -> FastAPI:
@@ -34,7 +34,7 @@ def create_app(deps: ApiDependencies) -> FastAPI:
         for routes in (
             registration_routes,
             hook_routes,
-            verb_routes,
+            endpoint_action_routes,
             dead_letter_routes,
             attempt_routes,
             delivery_routes,

@@ -123,10 +123,10 @@ def _now_ms() -> int:
 
 def _producer(settings: Settings, wait_s: float) -> EventProducer:
     from hookstream.processors import logs
-    from hookstream.processors.cli.parts import event_producer, real_parts
+    from hookstream.processors.cli.deps import event_producer, real_deps
 
     logs.configure(level="warning")
     deadline_s = max(wait_s, _SHORTEST_WAIT_S)
     return event_producer(
-        real_parts(settings), source="/hookstream/publish", deadline_s=deadline_s, message_timeout_s=deadline_s
+        real_deps(settings), source="/hookstream/publish", deadline_s=deadline_s, message_timeout_s=deadline_s
     )

@@ -30,7 +30,7 @@ def rotate(
     """
     from hookstream.processors.cli.actor import actor
     from hookstream.processors.cli.database import migrated_database
-    from hookstream.processors.cli.parts import secret_box
+    from hookstream.processors.cli.deps import secret_box
     from hookstream.processors.cli.progress import counting
     from hookstream.processors.settings import Settings
     from hookstream.subscriptions.resealing import (

@@ -30,7 +30,7 @@ def resync(
     """
     from hookstream.processors.cli.actor import actor
     from hookstream.processors.cli.database import migrated_database
-    from hookstream.processors.cli.parts import real_parts
+    from hookstream.processors.cli.deps import real_deps
     from hookstream.processors.cli.progress import counting
     from hookstream.processors.cli.roles.api import now_ms, row_encoder, table_readers
     from hookstream.processors.cli.waiting import waiter
@@ -40,11 +40,11 @@ def resync(
     from hookstream.subscriptions.resealing import count_hooks
 
     settings = Settings.read()
-    parts = real_parts(settings)
+    deps = real_deps(settings)
     wait_for = waiter(wait_s)
     with ExitStack() as stack:
         sessions = wait_for("database", lambda: stack.enter_context(migrated_database(settings.database())))
-        open_reader = table_readers(parts)
+        open_reader = table_readers(deps)
         if dry_run:
             lift = wait_for(
                 "kafka", lambda: subscription_resync.preview(sessions, open_reader, actor=actor(), now_ms=now_ms)
@@ -52,7 +52,7 @@ def resync(
             _tell(lift, {"dry_run": True}, as_json=as_json)
             return
         writer = stack.enter_context(
-            SubscriptionWriter(parts.kafka, parts.topics.subscriptions, encode=row_encoder(parts))
+            SubscriptionWriter(deps.kafka, deps.topics.subscriptions, encode=row_encoder(deps))
         )
         tell = stack.enter_context(counting("rows", count_hooks(sessions), quiet=as_json))
         report = wait_for(

@@ -18,7 +18,7 @@ from typing import TypeAlias, TypeVar
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine
 
-from hookstream.processors.cli.parts import Parts, event_producer
+from hookstream.processors.cli.deps import Deps, event_producer
 from hookstream.processors.errors import ProcessorError
 from hookstream.processors.lifecycle import RETRIABLE, Health, until_available
 from hookstream.processors.operations.group_reader import GroupReader
@@ -65,7 +65,7 @@ from hookstream.subscriptions.errors import DatabaseError, NotPublishedError
 from hookstream.subscriptions.migrations import check_revision
 from hookstream.subscriptions.secrets import SecretBox
 
-from .process import Crew, Running
+from .process import Running, ThreadGroup
 
 _WARM_UP_S = 5.0
 # A request for an event waits no longer than the API promises, and what it was told has failed is not sent later.
@@ -80,7 +80,7 @@ RowEncoder: TypeAlias = Callable[[Hook | ResyncMark], bytes]
 
 
 def run_api(
-    parts: Parts,
+    deps: Deps,
     engine: Engine,
     box: SecretBox,
     listener: socket.socket,
@@ -95,65 +95,65 @@ def run_api(
     """
     sessions = open_sessions(engine)
     relay_ends = threading.Event()
-    crew = Crew(running.stop)
+    threads = ThreadGroup(running.stop)
     with ExitStack() as stack:
-        progress = CommittedProgress(parts.kafka, parts.topics, parts.catalogue)
+        progress = CommittedProgress(deps.kafka, deps.topics, deps.catalogue)
         stack.callback(progress.close)
-        clock = KafkaBrokerClock(parts.kafka, parts.topics.control, now_ms=now_ms)
+        clock = KafkaBrokerClock(deps.kafka, deps.topics.control, now_ms=now_ms)
         stack.callback(clock.close)
-        owed = KafkaOwed(parts.kafka, parts.topics, decode=delivery_decoder(parts.registry.schema_text_by_id))
+        owed = KafkaOwed(deps.kafka, deps.topics, decode=delivery_decoder(deps.registry.schema_text_by_id))
         stack.callback(owed.close)
         writer = stack.enter_context(
-            SubscriptionWriter(parts.kafka, parts.topics.subscriptions, encode=row_encoder(parts))
+            SubscriptionWriter(deps.kafka, deps.topics.subscriptions, encode=row_encoder(deps))
         )
-        relay = Relay(SubscriptionsStep(sessions, writer, table_readers(parts), now_ms=now_ms))
+        relay = Relay(SubscriptionsStep(sessions, writer, table_readers(deps), now_ms=now_ms))
         settings_writer = stack.enter_context(
             EndpointSettingsWriter(
-                parts.kafka,
-                parts.topics.control,
-                encode=_encoder(parts, parts.topics.control, endpoint_settings_encoder),
+                deps.kafka,
+                deps.topics.control,
+                encode=_encoder(deps, deps.topics.control, endpoint_settings_encoder),
             )
         )
-        settings_step = EndpointSettingsStep(sessions, settings_writer, _settings_readers(parts), now_ms=now_ms)
+        settings_step = EndpointSettingsStep(sessions, settings_writer, _settings_readers(deps), now_ms=now_ms)
         endpoint_settings_relay = Relay(settings_step, poll_interval_s=_SETTINGS_POLL_S)
         notices = HookNotices(
             sessions,
-            parts.topics,
-            decode=notice_decoder(parts.registry.schema_text_by_id),
+            deps.topics,
+            decode=notice_decoder(deps.registry.schema_text_by_id),
             now_ms=now_ms,
             changed=relay.wake,
         )
         database = RepeatedCheck(_database_check(engine))
-        events = _Events(parts, running.health)
+        events = _Events(deps, running.health)
         stack.callback(events.close)
         resender = stack.enter_context(
-            ReplayWriter(parts.kafka, parts.topics, encode=_encoder(parts, parts.topics.replays, delivery_encoder))
+            ReplayWriter(deps.kafka, deps.topics, encode=_encoder(deps, deps.topics.replays, delivery_encoder))
         )
-        event_writer = EventWriter(parts.kafka)
+        event_writer = EventWriter(deps.kafka)
         stack.callback(event_writer.close)
         app = create_app(
             ApiDependencies(
                 sessions=sessions,
                 secret_box=box,
                 now_ms=now_ms,
-                target_policy=parts.targets.policy(),
-                catalogue=parts.catalogue,
+                target_policy=deps.targets.policy(),
+                catalogue=deps.catalogue,
                 events=events,
                 router_progress=progress,
                 broker_clock=clock,
                 dead_letters=KafkaDeadLetters(
-                    parts.kafka,
-                    parts.topics,
-                    catalogue=parts.catalogue,
-                    schemas=parts.registry.schema_text_by_id,
+                    deps.kafka,
+                    deps.topics,
+                    catalogue=deps.catalogue,
+                    schemas=deps.registry.schema_text_by_id,
                     writer=resender,
                     events=event_writer,
                 ),
                 delivery_log=KafkaDeliveryLog(
-                    parts.kafka,
-                    parts.topics,
-                    decode=delivery_decoder(parts.registry.schema_text_by_id),
-                    decode_dead_letter=dead_letter_decoder(parts.registry.schema_text_by_id),
+                    deps.kafka,
+                    deps.topics,
+                    decode=delivery_decoder(deps.registry.schema_text_by_id),
+                    decode_dead_letter=dead_letter_decoder(deps.registry.schema_text_by_id),
                 ),
                 delivery_publisher=_Sender(resender),
                 owed=owed,
@@ -168,24 +168,24 @@ def run_api(
                 metrics=lambda: MetricsPage(content=running.metrics.render(), content_type=CONTENT_TYPE_LATEST),
                 changed=relay.wake,
                 settings_changed=endpoint_settings_relay.wake,
-                limits=ApiLimits(max_events_body_bytes=parts.settings.max_body_bytes),
+                limits=ApiLimits(max_events_body_bytes=deps.settings.max_body_bytes),
             )
         )
-        limits = ConnectionLimits(most=parts.settings.api_max_connections)
+        limits = ConnectionLimits(most=deps.settings.api_max_connections)
         server = HttpServer(app, limits=limits, stop_timeout_s=_STOP_S)
-        crew.start("api", lambda: server.run(listener))
-        crew.start("database check", lambda: database.run(running.stop))
-        crew.start("event producer", lambda: _connect(parts, events, running))
-        crew.start("hook notices", lambda: GroupReader(parts.kafka, notices).run(running.stop))
-        crew.start("change relay", lambda: relay.run(relay_ends))
-        crew.start("settings relay", lambda: endpoint_settings_relay.run(relay_ends))
+        threads.start("api", lambda: server.run(listener))
+        threads.start("database check", lambda: database.run(running.stop))
+        threads.start("event producer", lambda: _connect(deps, events, running))
+        threads.start("hook notices", lambda: GroupReader(deps.kafka, notices).run(running.stop))
+        threads.start("change relay", lambda: relay.run(relay_ends))
+        threads.start("settings relay", lambda: endpoint_settings_relay.run(relay_ends))
         while not running.stop.wait(_LOOK_S):
             pass
         server.stop()
         relay_ends.set()
         relay.wake()
         endpoint_settings_relay.wake()
-        crew.join(parts.settings.stop_timeout_s)
+        threads.join(deps.settings.stop_timeout_s)
 
 
 def now_ms() -> int:
@@ -193,18 +193,18 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def row_encoder(parts: Parts) -> RowEncoder:
+def row_encoder(deps: Deps) -> RowEncoder:
     """Encode rows of the subscriptions topic; the registry is asked for the schema's id when the first one is."""
-    return _encoder(parts, parts.topics.subscriptions, subscription_encoder)
+    return _encoder(deps, deps.topics.subscriptions, subscription_encoder)
 
 
-def _encoder(parts: Parts, topic: str, make: Callable[[int], Callable[[_T], bytes]]) -> Callable[[_T], bytes]:
+def _encoder(deps: Deps, topic: str, make: Callable[[int], Callable[[_T], bytes]]) -> Callable[[_T], bytes]:
     """Encode values of a topic; the registry is asked for the schema's id when the first one is."""
 
     @cache
     def encoder() -> Callable[[_T], bytes]:
         name = subject(topic)
-        return make(parts.registry.id_for(name, parts.catalogue.subjects(parts.topics)[name]))
+        return make(deps.registry.id_for(name, deps.catalogue.subjects(deps.topics)[name]))
 
     def encode(value: _T) -> bytes:
         return encoder()(value)
@@ -212,29 +212,29 @@ def _encoder(parts: Parts, topic: str, make: Callable[[int], Callable[[_T], byte
     return encode
 
 
-def table_readers(parts: Parts) -> Callable[[Callable[[TableBatch], None]], SubscriptionReader]:
+def table_readers(deps: Deps) -> Callable[[Callable[[TableBatch], None]], SubscriptionReader]:
     """Make readers of the subscriptions topic that hand over what they read."""
 
     def make(deliver: Callable[[TableBatch], None]) -> SubscriptionReader:
-        decode = subscription_decoder(parts.registry.schema_text_by_id)
-        return SubscriptionReader(parts.kafka, parts.topics.subscriptions, decode=decode, deliver=deliver)
+        decode = subscription_decoder(deps.registry.schema_text_by_id)
+        return SubscriptionReader(deps.kafka, deps.topics.subscriptions, decode=decode, deliver=deliver)
 
     return make
 
 
-def _settings_readers(parts: Parts) -> Callable[[Callable[[SettingsBatch], None]], EndpointSettingsReader]:
+def _settings_readers(deps: Deps) -> Callable[[Callable[[SettingsBatch], None]], EndpointSettingsReader]:
     """Make readers of the control topic that hand over what they read."""
 
     def make(deliver: Callable[[SettingsBatch], None]) -> EndpointSettingsReader:
-        decode = endpoint_settings_decoder(parts.registry.schema_text_by_id)
-        return EndpointSettingsReader(parts.kafka, parts.topics.control, decode=decode, deliver=deliver)
+        decode = endpoint_settings_decoder(deps.registry.schema_text_by_id)
+        return EndpointSettingsReader(deps.kafka, deps.topics.control, decode=decode, deliver=deliver)
 
     return make
 
 
-def _connect(parts: Parts, events: _Events, running: Running) -> None:
+def _connect(deps: Deps, events: _Events, running: Running) -> None:
     """Prove the topics and connect the producer, so that the first event pays for nothing."""
-    until_available("kafka", lambda: check_topics(parts.kafka, parts.specs), stop=running.stop, health=running.health)
+    until_available("kafka", lambda: check_topics(deps.kafka, deps.specs), stop=running.stop, health=running.health)
     until_available(
         "kafka",
         events.open,
@@ -265,10 +265,10 @@ def _database_check(engine: Engine) -> ReadinessCheck:
 class _Events:
     """An `EventPublisher` on an `EventProducer`; before `open` has succeeded it takes nothing."""
 
-    def __init__(self, parts: Parts, health: Health) -> None:
+    def __init__(self, deps: Deps, health: Health) -> None:
         self._health = health
         self._producer: EventProducer = event_producer(
-            parts, source="/hookstream/api", deadline_s=_WARM_UP_S, message_timeout_s=_EVENT_TIMEOUT_S
+            deps, source="/hookstream/api", deadline_s=_WARM_UP_S, message_timeout_s=_EVENT_TIMEOUT_S
         )
         self._open = False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from hookstream.processors.cli.parts import Parts
+from hookstream.processors.cli.deps import Deps
 from hookstream.processors.lifecycle import until_available
 from hookstream.processors.operations.attempt_recorder import AttemptRecorder
 from hookstream.processors.operations.group_reader import GroupReader
@@ -18,7 +18,7 @@ from .api import now_ms
 from .process import Running
 
 
-def run_attempt_log(parts: Parts, engine: Engine, running: Running) -> None:
+def run_attempt_log(deps: Deps, engine: Engine, running: Running) -> None:
     """Write attempts until asked to stop. `engine` stays the caller's to dispose of.
 
     Raises:
@@ -27,15 +27,15 @@ def run_attempt_log(parts: Parts, engine: Engine, running: Running) -> None:
     """
     stop, health = running.stop, running.health
     health.down("database", "starting")
-    until_available("kafka", lambda: check_topics(parts.kafka, parts.specs), stop=stop, health=health)
+    until_available("kafka", lambda: check_topics(deps.kafka, deps.specs), stop=stop, health=health)
     until_available("database", lambda: check_revision(engine), stop=stop, health=health, retriable=(DatabaseError,))
     recorder = AttemptRecorder(
         open_sessions(engine),
-        parts.kafka,
-        parts.topics,
-        decode=attempt_decoder(parts.registry.schema_text_by_id),
+        deps.kafka,
+        deps.topics,
+        decode=attempt_decoder(deps.registry.schema_text_by_id),
         metrics=running.metrics,
         now_ms=now_ms,
-        keep_days=parts.settings.attempt_log_days,
+        keep_days=deps.settings.attempt_log_days,
     )
-    GroupReader(parts.kafka, recorder).run(stop, health)
+    GroupReader(deps.kafka, recorder).run(stop, health)

@@ -10,7 +10,7 @@ def api() -> None:
     away is waited for; /readyz says what. /healthz and /metrics are on the same port.
     """
     from hookstream.processors.cli.database import database_question, engine_for
-    from hookstream.processors.cli.parts import needs_of, real_parts, secret_box
+    from hookstream.processors.cli.deps import needs_of, real_deps, secret_box
     from hookstream.processors.last_answers import Part
     from hookstream.processors.settings import Settings
 
@@ -18,15 +18,15 @@ def api() -> None:
     from .process import listen, run_process
 
     settings = Settings.read()
-    parts, box = real_parts(settings), secret_box(*settings.keys())
+    deps, box = real_deps(settings), secret_box(*settings.keys())
     engine = engine_for(settings.database())
     try:
         with listen(settings.api_host, settings.api_port) as listener:
-            needs = {**needs_of(parts), Part.DATABASE: database_question(engine)}
+            needs = {**needs_of(deps), Part.DATABASE: database_question(engine)}
             run_process(
                 "api",
                 settings,
-                lambda running: run_api(parts, engine, box, listener, running),
+                lambda running: run_api(deps, engine, box, listener, running),
                 needs=needs,
                 listener=listener,
             )
@@ -40,15 +40,15 @@ def router() -> None:
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS and _SCHEMA_REGISTRY_URL. /healthz, /readyz and /metrics are on
     METRICS_PORT, 9400 by default.
     """
-    from hookstream.processors.cli.parts import needs_of, real_parts
+    from hookstream.processors.cli.deps import needs_of, real_deps
     from hookstream.processors.settings import Settings
 
     from .process import run_process
     from .router import run_router
 
     settings = Settings.read()
-    parts = real_parts(settings)
-    run_process("router", settings, lambda running: run_router(parts, running), needs=needs_of(parts))
+    deps = real_deps(settings)
+    run_process("router", settings, lambda running: run_router(deps, running), needs=needs_of(deps))
 
 
 def deliver() -> None:
@@ -57,16 +57,16 @@ def deliver() -> None:
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL and _SECRET_KEY (or _FILE). /healthz, /readyz and
     /metrics are on METRICS_PORT, 9401 by default.
     """
-    from hookstream.processors.cli.parts import needs_of, real_parts, secret_box
+    from hookstream.processors.cli.deps import needs_of, real_deps, secret_box
     from hookstream.processors.settings import Settings
 
     from .deliver import http_config, run_deliver
     from .process import run_process
 
     settings = Settings.read()
-    parts, box = real_parts(settings), secret_box(*settings.keys())
+    deps, box = real_deps(settings), secret_box(*settings.keys())
     http_config(settings)  # a proxy that is none is said before anything starts
-    run_process("deliver", settings, lambda running: run_deliver(parts, box, running), needs=needs_of(parts))
+    run_process("deliver", settings, lambda running: run_deliver(deps, box, running), needs=needs_of(deps))
 
 
 def attempt_log() -> None:
@@ -76,7 +76,7 @@ def attempt_log() -> None:
     /healthz, /readyz and /metrics are on METRICS_PORT, 9402 by default.
     """
     from hookstream.processors.cli.database import database_question, engine_for
-    from hookstream.processors.cli.parts import needs_of, real_parts
+    from hookstream.processors.cli.deps import needs_of, real_deps
     from hookstream.processors.last_answers import Part
     from hookstream.processors.settings import Settings
 
@@ -84,10 +84,10 @@ def attempt_log() -> None:
     from .process import run_process
 
     settings = Settings.read()
-    parts, engine = real_parts(settings), engine_for(settings.database())
+    deps, engine = real_deps(settings), engine_for(settings.database())
     try:
-        needs = {**needs_of(parts), Part.DATABASE: database_question(engine)}
-        run_process("attempt-log", settings, lambda running: run_attempt_log(parts, engine, running), needs=needs)
+        needs = {**needs_of(deps), Part.DATABASE: database_question(engine)}
+        run_process("attempt-log", settings, lambda running: run_attempt_log(deps, engine, running), needs=needs)
     finally:
         engine.dispose()
 
@@ -99,7 +99,7 @@ def replayer() -> None:
     that is killed is followed by another. /healthz, /readyz and /metrics are on METRICS_PORT, 9403 by default.
     """
     from hookstream.processors.cli.database import database_question, engine_for
-    from hookstream.processors.cli.parts import needs_of, real_parts
+    from hookstream.processors.cli.deps import needs_of, real_deps
     from hookstream.processors.last_answers import Part
     from hookstream.processors.settings import Settings
 
@@ -107,10 +107,10 @@ def replayer() -> None:
     from .replayer import run_replayer
 
     settings = Settings.read()
-    parts, engine = real_parts(settings), engine_for(settings.database())
+    deps, engine = real_deps(settings), engine_for(settings.database())
     try:
-        needs = {**needs_of(parts), Part.DATABASE: database_question(engine)}
-        run_process("replayer", settings, lambda running: run_replayer(parts, engine, running), needs=needs)
+        needs = {**needs_of(deps), Part.DATABASE: database_question(engine)}
+        run_process("replayer", settings, lambda running: run_replayer(deps, engine, running), needs=needs)
     finally:
         engine.dispose()
 
@@ -122,7 +122,7 @@ def outbox_relay() -> None:
     which holds the table hookstream_outbox. /healthz, /readyz and /metrics are on METRICS_PORT, 9404 by default.
     """
     from hookstream.processors.cli.database import database_question, service_engine
-    from hookstream.processors.cli.parts import needs_of, real_parts
+    from hookstream.processors.cli.deps import needs_of, real_deps
     from hookstream.processors.last_answers import Part
     from hookstream.processors.settings import Settings
 
@@ -130,9 +130,9 @@ def outbox_relay() -> None:
     from .process import run_process
 
     settings = Settings.read()
-    parts, engine = real_parts(settings), service_engine(settings.database())
+    deps, engine = real_deps(settings), service_engine(settings.database())
     try:
-        needs = {**needs_of(parts), Part.DATABASE: database_question(engine)}
-        run_process("outbox-relay", settings, lambda running: run_outbox_relay(parts, engine, running), needs=needs)
+        needs = {**needs_of(deps), Part.DATABASE: database_question(engine)}
+        run_process("outbox-relay", settings, lambda running: run_outbox_relay(deps, engine, running), needs=needs)
     finally:
         engine.dispose()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from hookstream.processors.cli.parts import Parts
+from hookstream.processors.cli.deps import Deps
 from hookstream.processors.delivery.http.client import HttpClientConfig
 from hookstream.processors.delivery.http.connector import parse_proxy
 from hookstream.processors.delivery.http.errors import InvalidProxyError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("hookstream.deliver")
 
 
-def run_deliver(parts: Parts, box: SecretBox, running: Running) -> None:
+def run_deliver(deps: Deps, box: SecretBox, running: Running) -> None:
     """Deliver until asked to stop.
 
     Raises:
@@ -41,15 +41,15 @@ def run_deliver(parts: Parts, box: SecretBox, running: Running) -> None:
         ProcessorError: anything else that ended it; start it again.
         RegistryError: the registry says no.
     """
-    settings = parts.settings
+    settings = deps.settings
     policy, http = fitted(settings.engine_policy(), http_config(settings), open_files=raise_limit())
     config = WorkerConfig(
-        kafka=parts.kafka,
-        topics=parts.topics,
-        catalogue=parts.catalogue,
+        kafka=deps.kafka,
+        topics=deps.topics,
+        catalogue=deps.catalogue,
         policy=policy,
         http=http,
-        targets=parts.targets,
+        targets=deps.targets,
         max_event_bytes=settings.max_event_bytes,
         drain_timeout_s=settings.stop_timeout_s,
     )
@@ -61,7 +61,7 @@ def run_deliver(parts: Parts, box: SecretBox, running: Running) -> None:
         def make() -> DeliveryWorker:
             return DeliveryWorker(
                 config,
-                parts.registry,
+                deps.registry,
                 box,
                 stop=stop,
                 health=health,
@@ -71,7 +71,7 @@ def run_deliver(parts: Parts, box: SecretBox, running: Running) -> None:
             )
 
         health.down("group", "starting")
-        until_available("kafka", lambda: check_topics(parts.kafka, parts.specs), stop=stop, health=health)
+        until_available("kafka", lambda: check_topics(deps.kafka, deps.specs), stop=stop, health=health)
         run_with_restarts(make, stop=stop, health=health, report_error=internal_errors.report)
 
 

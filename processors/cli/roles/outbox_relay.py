@@ -7,7 +7,7 @@ import threading
 from sqlalchemy import Engine, inspect
 
 from hookstream.processors.cli.console import CommandError
-from hookstream.processors.cli.parts import Parts, event_producer
+from hookstream.processors.cli.deps import Deps, event_producer
 from hookstream.processors.lifecycle import RETRIABLE, until_available
 from hookstream.processors.operations.relays.outbox import OutboxRelay
 from hookstream.processors.operations.relays.outbox_lock import shares_sessions
@@ -17,13 +17,13 @@ from hookstream.producers.outbox import OUTBOX
 from hookstream.subscriptions.database import translated
 from hookstream.subscriptions.errors import DatabaseUnavailableError
 
-from .process import Crew, Running
+from .process import Running, ThreadGroup
 
 _WARM_UP_S = 5.0
 _LOOK_S = 0.2
 
 
-def run_outbox_relay(parts: Parts, engine: Engine, running: Running) -> None:
+def run_outbox_relay(deps: Deps, engine: Engine, running: Running) -> None:
     """Relay until asked to stop.
 
     Raises:
@@ -31,7 +31,7 @@ def run_outbox_relay(parts: Parts, engine: Engine, running: Running) -> None:
         ProducerError: Kafka takes nothing more; start it again.
     """
     running.health.down("database", "starting")
-    with event_producer(parts, source="/hookstream/outbox-relay", deadline_s=_WARM_UP_S) as producer:
+    with event_producer(deps, source="/hookstream/outbox-relay", deadline_s=_WARM_UP_S) as producer:
         until_available(
             "database",
             lambda: check_outbox(engine),
@@ -46,17 +46,17 @@ def run_outbox_relay(parts: Parts, engine: Engine, running: Running) -> None:
             health=running.health,
             retriable=(*RETRIABLE, NotRegisteredError, DeliveryFailedError),
         )
-        _relay(engine, producer, running, parts.settings.stop_timeout_s)
+        _relay(engine, producer, running, deps.settings.stop_timeout_s)
 
 
 def _relay(engine: Engine, producer: EventProducer, running: Running, stop_timeout_s: float) -> None:
     ends = threading.Event()
-    crew = Crew(running.stop)
-    crew.start("outbox relay", lambda: OutboxRelay(engine, producer).run(ends))
+    threads = ThreadGroup(running.stop)
+    threads.start("outbox relay", lambda: OutboxRelay(engine, producer).run(ends))
     while not running.stop.wait(_LOOK_S):
         pass
     ends.set()
-    crew.join(stop_timeout_s)
+    threads.join(stop_timeout_s)
 
 
 def check_outbox(engine: Engine) -> None:

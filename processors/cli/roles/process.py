@@ -118,11 +118,11 @@ def _cannot_listen(host: str, port: int, exc: OSError, setting: str) -> CommandE
     return CommandError(f"cannot listen on {host}:{port}: {reason}; {chosen_by}")
 
 
-class Crew:
-    """Threads of one process. The first that fails asks everybody to stop, and its error is what `join` raises."""
+class ThreadGroup:
+    """Threads of one process. The first that fails asks all to stop, and its error is what `join` raises."""
 
     def __init__(self, stop: StopSignal) -> None:
-        """Nobody works yet."""
+        """No thread runs yet."""
         self._stop = stop
         self._threads: list[threading.Thread] = []
         self._failures: list[BaseException] = []
@@ -144,11 +144,11 @@ class Crew:
         thread.start()
 
     def join(self, timeout_s: float) -> None:
-        """Wait until everybody has ended.
+        """Wait until every thread has ended.
 
         Raises:
             BaseException: what the first one failed with.
-            CommandError: somebody has not ended in time.
+            CommandError: one has not ended in time.
         """
         deadline = Deadline.after(timeout_s)
         for thread in self._threads:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from hookstream.processors.cli.parts import Parts
+from hookstream.processors.cli.deps import Deps
 from hookstream.processors.lifecycle import until_available
 from hookstream.processors.operations.replays.replayer import Replayer, ReplayerConfig
 from hookstream.processors.topics import check_topics
@@ -15,7 +15,7 @@ from hookstream.subscriptions.migrations import check_revision
 from .process import Running
 
 
-def run_replayer(parts: Parts, engine: Engine, running: Running) -> None:
+def run_replayer(deps: Deps, engine: Engine, running: Running) -> None:
     """Work on replays until asked to stop. `engine` stays the caller's to dispose of.
 
     Raises:
@@ -25,10 +25,10 @@ def run_replayer(parts: Parts, engine: Engine, running: Running) -> None:
     """
     stop, health = running.stop, running.health
     health.down("database", "starting")
-    until_available("kafka", lambda: check_topics(parts.kafka, parts.specs), stop=stop, health=health)
+    until_available("kafka", lambda: check_topics(deps.kafka, deps.specs), stop=stop, health=health)
     until_available("database", lambda: check_revision(engine), stop=stop, health=health, retriable=(DatabaseError,))
-    config = ReplayerConfig(kafka=parts.kafka, topics=parts.topics, catalogue=parts.catalogue)
-    replayer = Replayer(config, parts.registry, open_sessions(engine), stop=stop, health=health)
+    config = ReplayerConfig(kafka=deps.kafka, topics=deps.topics, catalogue=deps.catalogue)
+    replayer = Replayer(config, deps.registry, open_sessions(engine), stop=stop, health=health)
     try:
         replayer.open()
         replayer.run()

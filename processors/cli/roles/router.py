@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hookstream.processors.cli.parts import Parts
+from hookstream.processors.cli.deps import Deps
 from hookstream.processors.lifecycle import until_available
 from hookstream.processors.routing.router import Router, RouterConfig, run
 from hookstream.processors.topics import check_topics
@@ -10,7 +10,7 @@ from hookstream.processors.topics import check_topics
 from .process import Running
 
 
-def run_router(parts: Parts, running: Running) -> None:
+def run_router(deps: Deps, running: Running) -> None:
     """Route until asked to stop.
 
     Raises:
@@ -19,13 +19,13 @@ def run_router(parts: Parts, running: Running) -> None:
         RegistryError: the registry says no.
     """
     config = RouterConfig(
-        kafka=parts.kafka,
-        topics=parts.topics,
-        catalogue=parts.catalogue,
-        max_event_bytes=parts.settings.max_event_bytes,
-        drain_timeout_s=parts.settings.stop_timeout_s,
-        tracing=parts.settings.tracing,
+        kafka=deps.kafka,
+        topics=deps.topics,
+        catalogue=deps.catalogue,
+        max_event_bytes=deps.settings.max_event_bytes,
+        drain_timeout_s=deps.settings.stop_timeout_s,
+        tracing=deps.settings.tracing,
     )
-    router = Router(config, parts.registry, stop=running.stop, health=running.health, metrics=running.metrics)
-    until_available("kafka", lambda: check_topics(parts.kafka, parts.specs), stop=running.stop, health=running.health)
+    router = Router(config, deps.registry, stop=running.stop, health=running.health, metrics=running.metrics)
+    until_available("kafka", lambda: check_topics(deps.kafka, deps.specs), stop=running.stop, health=running.health)
     run(router, running.stop)

@@ -14,7 +14,7 @@ from rich.console import Console
 from hookstream.processors import logs
 from hookstream.processors.cli.api_client import ApiClient
 from hookstream.processors.cli.console import CommandError, as_cell
-from hookstream.processors.cli.parts import event_producer
+from hookstream.processors.cli.deps import event_producer
 from hookstream.processors.cli.roles.api import now_ms
 from hookstream.processors.cli.roles.process import listen
 from hookstream.processors.deadline import Deadline
@@ -93,7 +93,7 @@ def run_demo(console: Console, started: float) -> Report:
 
 
 def _scenario(embedded: Embedded, console: Console, started: float) -> Report:
-    names = embedded.parts.catalogue.event_names
+    names = embedded.deps.catalogue.event_names
     secrets: dict[str, str] = {}
     arrivals: list[Arrival] = []
     last_at = started
@@ -144,9 +144,9 @@ def _effective(api: ApiClient, judge: Judge) -> bool:
 
 def _publish(embedded: Embedded, judge: Judge) -> None:
     """Publish as a service does, at a pace that the eye can follow."""
-    with event_producer(embedded.parts, source="/hookstream/demo") as producer:
+    with event_producer(embedded.deps, source="/hookstream/demo") as producer:
         producer.warm_up()
-        publish_all(producer, embedded.parts.catalogue.event_names, judge, stop=embedded.stop)
+        publish_all(producer, embedded.deps.catalogue.event_names, judge, stop=embedded.stop)
 
 
 def publish_all(sink: EventSink, names: Sequence[EventName], judge: Judge, *, stop: StopSignal) -> None:

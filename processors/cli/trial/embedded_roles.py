@@ -13,11 +13,11 @@ from sqlalchemy import Engine
 
 from hookstream.processors.cli.console import CommandError
 from hookstream.processors.cli.database import engine_for
-from hookstream.processors.cli.parts import Parts, secret_box
+from hookstream.processors.cli.deps import Deps, secret_box
 from hookstream.processors.cli.roles.api import now_ms, row_encoder, run_api, table_readers
 from hookstream.processors.cli.roles.attempt_log import run_attempt_log
 from hookstream.processors.cli.roles.deliver import run_deliver
-from hookstream.processors.cli.roles.process import Crew, Running, url_of
+from hookstream.processors.cli.roles.process import Running, ThreadGroup, url_of
 from hookstream.processors.cli.roles.replayer import run_replayer
 from hookstream.processors.cli.roles.router import run_router
 from hookstream.processors.deadline import Deadline
@@ -44,7 +44,7 @@ _JOIN_S = 5.0
 class Embedded:
     """What runs. `engine` is the database's; `api_url` is where the API listens."""
 
-    parts: Parts
+    deps: Deps
     engine: Engine
     api_url: str
     stop: StopSignal
@@ -80,7 +80,7 @@ def embedded_roles(
     """
     kafka = EmbeddedKafka()
     catalogue, topics = settings.catalogue(), TopicNames()
-    parts = Parts(
+    deps = Deps(
         settings=settings.model_copy(update={"egress_proxy": None}),
         kafka=kafka.config,
         registry=embedded_registry(catalogue, topics),
@@ -88,10 +88,10 @@ def embedded_roles(
         catalogue=catalogue,
         targets=TargetRules(allowed_networks=_LOOPBACK),
     )
-    create_topics(parts.kafka, parts.specs)
+    create_topics(deps.kafka, deps.specs)
     migrate(database_url)
     engine = engine_for(database_url)
-    _fill_subscriptions(parts, engine)
+    _fill_subscriptions(deps, engine)
     metrics = Metrics()
     router, deliver, attempt_log, replayer, api = (Running(stop=stop, metrics=metrics) for _ in range(5))
     box = secret_box(secret_key)
@@ -101,18 +101,18 @@ def embedded_roles(
         "attempt-log": _check(attempt_log.health),
         "replayer": _check(replayer.health),
     }
-    crew = Crew(stop)
-    crew.start("router", lambda: run_router(parts, router))
-    crew.start("deliver", lambda: run_deliver(parts, box, deliver))
-    crew.start("attempt-log", lambda: run_attempt_log(parts, engine, attempt_log))
-    crew.start("replayer", lambda: run_replayer(parts, engine, replayer))
-    crew.start("api", lambda: run_api(parts, engine, box, listener, api, more_checks=checks))
+    threads = ThreadGroup(stop)
+    threads.start("router", lambda: run_router(deps, router))
+    threads.start("deliver", lambda: run_deliver(deps, box, deliver))
+    threads.start("attempt-log", lambda: run_attempt_log(deps, engine, attempt_log))
+    threads.start("replayer", lambda: run_replayer(deps, engine, replayer))
+    threads.start("api", lambda: run_api(deps, engine, box, listener, api, more_checks=checks))
     try:
-        yield Embedded(parts=parts, engine=engine, api_url=url_of(listener), stop=stop)
+        yield Embedded(deps=deps, engine=engine, api_url=url_of(listener), stop=stop)
     finally:
         stop.ask()
         try:
-            crew.join(parts.settings.stop_timeout_s + _JOIN_S)
+            threads.join(deps.settings.stop_timeout_s + _JOIN_S)
         finally:
             engine.dispose()
             kafka.stop()
@@ -134,7 +134,7 @@ def _check(health: Health) -> Callable[[], str | None]:
     return lambda: "; ".join(f"{part}: {reason}" for part, reason in health.reasons.items()) or None
 
 
-def _fill_subscriptions(parts: Parts, engine: Engine) -> None:
+def _fill_subscriptions(deps: Deps, engine: Engine) -> None:
     """Write every hook of the database to the topic, which is empty: the embedded Kafka forgets, SQLite does not."""
-    with SubscriptionWriter(parts.kafka, parts.topics.subscriptions, encode=row_encoder(parts)) as writer:
-        resync(open_sessions(engine), writer, table_readers(parts), actor="embedded", now_ms=now_ms)
+    with SubscriptionWriter(deps.kafka, deps.topics.subscriptions, encode=row_encoder(deps)) as writer:
+        resync(open_sessions(engine), writer, table_readers(deps), actor="embedded", now_ms=now_ms)

@@ -103,13 +103,13 @@ class Pacer:
     @property
     def sent(self) -> int:
         """Deliveries sent, those before `start` included."""
-        return sum(part.sent_below + len(part.sent) for part in self._partitions.values())
+        return sum(partition.sent_below + len(partition.sent) for partition in self._partitions.values())
 
     def add(self, place: SourcePlace, offset: int, delivery: Delivery, endpoint: EndpointKey) -> None:
         """Let a delivery wait for its turn, in the order of its partition; not one that a predecessor has sent."""
-        part = self._partitions[place]
-        part.waiting.append(offset)
-        if offset in part.sent:
+        partition = self._partitions[place]
+        partition.waiting.append(offset)
+        if offset in partition.sent:
             return
         self._queues.setdefault(endpoint, deque()).append(Due(place, offset, delivery))
         self._waiting += 1
@@ -149,7 +149,7 @@ class Pacer:
 
     def progress(self) -> dict[SourcePlace, Done]:
         """How far each partition is, for a successor to go on from."""
-        return {place: part.done() for place, part in self._partitions.items()}
+        return {place: partition.done() for place, partition in self._partitions.items()}
 
     def wait_s(self, now: float) -> float:
         """How long until something may go; nothing at all to send is for ever."""

@@ -28,7 +28,7 @@ from hookstream.subscriptions.errors import DatabaseError, LeaseLostError
 from hookstream.subscriptions.replays import Lease, ReplayId, ReplayWork, StoredReplay
 
 from .places import open_kinds
-from .run import ReplayRun, RunParts
+from .run import ReplayRun, RunDeps
 from .selection import Selection
 from .window import WindowLookup
 from .writer import ReplayWriter
@@ -86,7 +86,7 @@ class Replayer:
             for namespace in config.catalogue.namespaces
         }
         self._deliveries = {topics.deliveries: delivery_decoder(texts)}
-        self._parts: RunParts | None = None
+        self._deps: RunDeps | None = None
         self._runs: dict[ReplayId, ReplayRun] = {}
         self._not_before: dict[ReplayId, float] = {}
         self._claim_at = 0.0
@@ -109,7 +109,7 @@ class Replayer:
             retriable=(*RETRIABLE, NotRegisteredError),
         )
         until_available("kafka", self._reader.open, stop=self._stop, health=self.health)
-        self._parts = RunParts(
+        self._deps = RunDeps(
             kafka=config.kafka,
             topics=config.topics,
             sessions=self._sessions,
@@ -169,8 +169,8 @@ class Replayer:
                 log.warning("a replay was not let go of", replay=run.replay.id, reason=str(exc))
         self._drop_all()
         self._reader.close()
-        if self._parts is not None:
-            self._parts.writer.close()
+        if self._deps is not None:
+            self._deps.writer.close()
 
     def _selection(self, replay: StoredReplay) -> Selection:
         return Selection(replay.asked.wanted, self.table, events=self._events, deliveries=self._deliveries)
@@ -229,8 +229,8 @@ class Replayer:
         for run in [*self._runs.values()]:
             self._drop(run)
 
-    def _opened(self) -> RunParts:
-        if self._parts is None:
+    def _opened(self) -> RunDeps:
+        if self._deps is None:
             message = "the replayer is not open"
             raise RuntimeError(message)
-        return self._parts
+        return self._deps

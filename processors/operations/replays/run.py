@@ -74,7 +74,7 @@ class RefusedError(ProcessorError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunParts:
+class RunDeps:
     """What every run of a replayer shares. `clock` is monotonic seconds."""
 
     kafka: KafkaConfig
@@ -94,15 +94,15 @@ class RunParts:
 class ReplayRun:
     """A replay that was claimed. `step` until it says that it has ended, then `close`. One thread."""
 
-    def __init__(self, parts: RunParts, replay: StoredReplay, *, claimed_at: float) -> None:
+    def __init__(self, deps: RunDeps, replay: StoredReplay, *, claimed_at: float) -> None:
         """Begin, or go on; nothing is connected yet. `claimed_at` is the clock's time from before the claim."""
         self.replay = replay
         self.ended = False
-        self._parts = parts
+        self._deps = deps
         self._counting = replay.state is ReplayState.COUNTING
         self._window = replay.window
-        self._selection = parts.selection(replay)
-        self._judge = AttemptJudge(parts.kafka, parts.topics, parts.sessions, replay.asked)
+        self._selection = deps.selection(replay)
+        self._judge = AttemptJudge(deps.kafka, deps.topics, deps.sessions, replay.asked)
         self._reader: WindowReader | None = None
         self._pacer: Pacer | None = None
         self._hooks: Counter[HookId] = Counter()
@@ -145,7 +145,7 @@ class ReplayRun:
         """How long nothing is read or sent, as far as it is known."""
         if self._pacer is None or not (self._pacer.full or self._reader_open().done):
             return 0.0
-        return self._pacer.wait_s(self._parts.clock())
+        return self._pacer.wait_s(self._deps.clock())
 
     def end(self, *, failed: str) -> None:
         """Keep why it cannot be done.
@@ -176,34 +176,34 @@ class ReplayRun:
     # --- before anything is read --------------------------------------------------------------------------------------
 
     def _ready_to_read(self) -> bool:
-        parts = self._parts
-        now = parts.clock()
+        deps = self._deps
+        now = deps.clock()
         if now < self._look_at:
             return False
         self._look_at = now + _LOOK_AGAIN_S
         if self._window is None:
-            window = parts.lookup.fix(self.replay.asked, now_ms=parts.now_ms())
+            window = deps.lookup.fix(self.replay.asked, now_ms=deps.now_ms())
             self._write(lambda work: work.fix_window(self.replay.id, window))  # (1)
             self._window = window
         return self._table_is_read() and self._log_has_caught_up(now)
 
     def _table_is_read(self) -> bool:
         """(2): "no hook" has to mean nobody wants it, not "not read yet"."""
-        parts = self._parts
+        deps = self._deps
         if self._table_target is None:
-            self._table_target = parts.reader.end()
+            self._table_target = deps.reader.end()
             if self.replay.asked.source is ReplaySource.EVENTS:
-                seen = parts.lookup.table_seen(self.replay.asked)
-                topic_id = parts.reader.topic_id
+                seen = deps.lookup.table_seen(self.replay.asked)
+                topic_id = deps.reader.topic_id
                 if seen is not None and topic_id not in (None, seen.topic_id):
-                    if parts.table.resynced_topic_id != topic_id:
+                    if deps.table.resynced_topic_id != topic_id:
                         message = "the subscriptions topic was re-created: `hookstream subscriptions resync` fills it"
                         raise ForeignTableError(message)
                 elif seen is not None:
                     self._table_target = max(self._table_target, seen.offset)
-        if parts.table.offset < self._table_target:
+        if deps.table.offset < self._table_target:
             return False
-        if parts.table.unreadable:
+        if deps.table.unreadable:
             message = "rows of the subscriptions topic cannot be read: `hookstream subscriptions resync` mends them"
             raise ForeignTableError(message)
         return True
@@ -220,9 +220,9 @@ class ReplayRun:
         raise RefusedError(message)
 
     def _open(self) -> None:
-        parts, replay = self._parts, self.replay
-        group = parts.topics.replay_group(f"{replay.job}-{replay.created_at_ms}")
-        reader = WindowReader(parts.kafka, self._window or Window(stretches=()), group=group)
+        deps, replay = self._deps, self.replay
+        group = deps.topics.replay_group(f"{replay.job}-{replay.created_at_ms}")
+        reader = WindowReader(deps.kafka, self._window or Window(stretches=()), group=group)
         self._reader = reader
         start = reader.open(go_on=not self._counting)
         if not self._counting:
@@ -230,7 +230,7 @@ class ReplayRun:
                 rate_per_s=replay.asked.rate_per_s,
                 endpoint_rate_per_s=replay.asked.endpoint_rate_per_s,
                 start=start,
-                now=parts.clock(),
+                now=deps.clock(),
             )
             log.info("a replay goes on", replay=replay.id, sent=self._pacer.sent, scanned=reader.scanned)
 
@@ -257,28 +257,28 @@ class ReplayRun:
             delivery = each.delivery
             self._hooks[delivery.hook_id] += 1
             self._endpoints[each.endpoint] += 1
-            row = self._parts.table.get(delivery.client, delivery.event)
+            row = self._deps.table.get(delivery.client, delivery.event)
             if row is not None and row.rate_limit_per_s is not None:
                 self._limits[delivery.hook_id] = row.rate_limit_per_s
 
     def _send(self) -> int:
-        pacer, parts = self._pacer, self._parts
+        pacer, deps = self._pacer, self._deps
         if pacer is None:
             return 0
-        if parts.clock() - self._lease_from > _LEASE_USED * parts.lease.lasts_ms / 1000:
+        if deps.clock() - self._lease_from > _LEASE_USED * deps.lease.lasts_ms / 1000:
             self._save()
             if self.ended:
                 return 0
-        due = pacer.take(parts.clock(), _BATCH)
+        due = pacer.take(deps.clock(), _BATCH)
         if due:
-            parts.writer.write([each.delivery for each in due], job=self.replay.job, stop=parts.stop)  # (3)
+            deps.writer.write([each.delivery for each in due], job=self.replay.job, stop=deps.stop)  # (3)
             pacer.acknowledged(due)
         return len(due)
 
     # --- progress -----------------------------------------------------------------------------------------------------
 
     def _save_if_due(self) -> None:
-        if self._parts.clock() - self._save_from >= self._save_every_s:
+        if self._deps.clock() - self._save_from >= self._save_every_s:
             self._save()
 
     def _save(self) -> None:
@@ -286,7 +286,7 @@ class ReplayRun:
         self._commit()
         progress = self._progress()
         state = self._write(lambda work: work.save(self.replay.id, progress))  # (5)
-        self._save_from = self._parts.clock()
+        self._save_from = self._deps.clock()
         if state is not self.replay.state:
             log.info("a replay was stopped", replay=self.replay.id, state=state.value, sent=progress.sent)
             self._write(lambda work: work.release(self.replay.id, progress))
@@ -333,9 +333,9 @@ class ReplayRun:
 
     def _write(self, work: Callable[[ReplayWork], _T]) -> _T:
         """Do it in a transaction that proves the lease; its time counts from before."""
-        parts = self._parts
-        began = parts.clock()
-        done = transact(parts.sessions, partial(_with_work, work, parts))
+        deps = self._deps
+        began = deps.clock()
+        done = transact(deps.sessions, partial(_with_work, work, deps))
         self._lease_from = began
         return done
 
@@ -351,5 +351,5 @@ class ReplayRun:
             self._reader = None
 
 
-def _with_work(work: Callable[[ReplayWork], _T], parts: RunParts, session: Session) -> _T:
-    return work(ReplayWork(session, parts.lease, parts.now_ms()))
+def _with_work(work: Callable[[ReplayWork], _T], deps: RunDeps, session: Session) -> _T:
+    return work(ReplayWork(session, deps.lease, deps.now_ms()))

@@ -13,7 +13,7 @@ from hookstream.processors.lifecycle import StopSignal
 from hookstream.processors.operations.replays import run as replay_run
 from hookstream.processors.operations.replays.pacing import Done
 from hookstream.processors.operations.replays.reader import Record
-from hookstream.processors.operations.replays.run import ReplayRun, RunParts
+from hookstream.processors.operations.replays.run import ReplayRun, RunDeps
 from hookstream.processors.operations.replays.selection import Selected
 from hookstream.processors.operations.replays.window import TableSeen
 from hookstream.processors.tables.subscription_table import SubscriptionTable
@@ -213,7 +213,7 @@ def a_run(world: World, *, window: Window | None = WINDOW, rate: float = 1000.0)
         claimed_until_ms=0,
     )
     double = cast("Any", world)
-    parts = RunParts(
+    deps = RunDeps(
         kafka=KafkaConfig(bootstrap_servers="k:9092"),
         topics=TopicNames(),
         sessions=double,
@@ -227,7 +227,7 @@ def a_run(world: World, *, window: Window | None = WINDOW, rate: float = 1000.0)
         now_ms=lambda: 0,
         clock=lambda: world.now,
     )
-    return ReplayRun(parts, replay, claimed_at=world.now)
+    return ReplayRun(deps, replay, claimed_at=world.now)
 
 
 def step(world: World, run: ReplayRun, times: int = 1, *, every_s: float = 0.6) -> list[str]:

@@ -98,7 +98,7 @@ def test_only_the_module_of_the_configurations_mixes_a_deployment_s_options_in()
     packages = Path(kafka_module.__file__).parent
     mixes = re.compile(r"\.options\b|\*\*(reader|producer|group_consumer)_config\(")
     found = {path.name for path in packages.rglob("*.py") if mixes.search(path.read_text())}
-    assert found == {"kafka.py", "parts.py"}  # parts.py hands them to the producers' package, without those it refuses
+    assert found == {"kafka.py", "deps.py"}  # deps.py hands them to the producers' package, without those it refuses
 
 
 def test_only_the_mock_is_asked_often() -> None:

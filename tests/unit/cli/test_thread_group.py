@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from hookstream.processors.cli.console import CommandError
-from hookstream.processors.cli.roles.process import Crew
+from hookstream.processors.cli.roles.process import ThreadGroup
 from hookstream.processors.errors import KafkaRefusedError, StoppedError
 from hookstream.processors.lifecycle import StopSignal
 
@@ -16,7 +16,7 @@ WAIT_S = 10.0
 
 def test_the_first_failure_asks_everybody_to_stop_and_is_raised() -> None:
     stop = StopSignal()
-    crew = Crew(stop)
+    threads = ThreadGroup(stop)
 
     def fail() -> None:
         raise KafkaRefusedError("no")
@@ -24,37 +24,37 @@ def test_the_first_failure_asks_everybody_to_stop_and_is_raised() -> None:
     def waits() -> None:
         stop.wait(WAIT_S)
 
-    crew.start("waits", waits)
-    crew.start("fails", fail)
+    threads.start("waits", waits)
+    threads.start("fails", fail)
     assert stop.wait(WAIT_S)
     with pytest.raises(KafkaRefusedError, match="no"):
-        crew.join(WAIT_S)
+        threads.join(WAIT_S)
 
 
 def test_to_be_stopped_is_no_failure() -> None:
     stop = StopSignal()
-    crew = Crew(stop)
+    threads = ThreadGroup(stop)
 
     def stopped() -> None:
         raise StoppedError("asked")
 
-    crew.start("stopped", stopped)
-    crew.start("done", lambda: None)
-    crew.join(WAIT_S)
+    threads.start("stopped", stopped)
+    threads.start("done", lambda: None)
+    threads.join(WAIT_S)
     assert not stop.asked
 
 
 def test_whoever_does_not_stop_is_named() -> None:
     ends = threading.Event()
-    crew = Crew(StopSignal())
+    threads = ThreadGroup(StopSignal())
 
     def waits() -> None:
         ends.wait(WAIT_S)
 
-    crew.start("stubborn", waits)
+    threads.start("stubborn", waits)
     try:
         with pytest.raises(CommandError, match="stubborn did not stop"):
-            crew.join(0.01)
+            threads.join(0.01)
     finally:
         ends.set()
-        crew.join(WAIT_S)
+        threads.join(WAIT_S)

@@ -1,4 +1,4 @@
-"""The parts that roles meet in: Kafka, the registry, and the settings that say what a deployment is like."""
+"""What every role depends on: Kafka, the registry, and the settings of the deployment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hookstream.subscriptions.secrets import MasterKey, SecretBox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Deps:
     """What every role of one deployment shares."""
 
     settings: Settings
@@ -35,13 +35,13 @@ class Parts:
         return topic_specs(self.topics, self.catalogue, self.settings.topic_limits())
 
 
-def real_parts(settings: Settings) -> Parts:
+def real_deps(settings: Settings) -> Deps:
     """Where the settings say that Kafka and the registry are; nothing is connected yet.
 
     Raises:
         SettingsError: they do not say it.
     """
-    return Parts(
+    return Deps(
         settings=settings,
         kafka=settings.kafka(),
         registry=SchemaRegistry(settings.registry_url()),
@@ -51,9 +51,9 @@ def real_parts(settings: Settings) -> Parts:
     )
 
 
-def needs_of(parts: Parts) -> dict[Part, Callable[[], object]]:
+def needs_of(deps: Deps) -> dict[Part, Callable[[], object]]:
     """What every role needs, each with the question that proves it answering; nothing is asked yet."""
-    return {Part.KAFKA: kafka_question(parts.kafka), Part.REGISTRY: parts.registry.prove_answering}
+    return {Part.KAFKA: kafka_question(deps.kafka), Part.REGISTRY: deps.registry.prove_answering}
 
 
 def secret_box(*keys: bytes) -> SecretBox:
@@ -62,7 +62,7 @@ def secret_box(*keys: bytes) -> SecretBox:
 
 
 def event_producer(
-    parts: Parts, *, source: str, deadline_s: float = 30.0, message_timeout_s: float = 120.0
+    deps: Deps, *, source: str, deadline_s: float = 30.0, message_timeout_s: float = 120.0
 ) -> EventProducer:
     """A producer of events; nothing is sent yet. `deadline_s`: how long a call waits for the registry, or for room.
 
@@ -70,16 +70,16 @@ def event_producer(
         ProducerConfigError: the Kafka options do not fit.
     """
     # The promises' own keys are fixed; that a deployment repeats them for other clients is no contradiction.
-    options = {key: value for key, value in parts.kafka.options.items() if key not in SAFETY}
+    options = {key: value for key, value in deps.kafka.options.items() if key not in SAFETY}
     config = ProducerConfig(
-        bootstrap_servers=parts.kafka.bootstrap_servers,
-        schema_registry_url=parts.registry.url,
+        bootstrap_servers=deps.kafka.bootstrap_servers,
+        schema_registry_url=deps.registry.url,
         # What matters of its own log lines comes as an error of the call.
-        kafka_options={"message.max.bytes": parts.settings.max_event_bytes, "log_level": 0, **options},
-        topics=parts.topics,
+        kafka_options={"message.max.bytes": deps.settings.max_event_bytes, "log_level": 0, **options},
+        topics=deps.topics,
         source=source,
         message_timeout_s=message_timeout_s,
         queue_deadline_s=deadline_s,
         registry_deadline_s=deadline_s,
     )
-    return EventProducer(config, catalogue=parts.catalogue, registry=parts.registry)
+    return EventProducer(config, catalogue=deps.catalogue, registry=deps.registry)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hookstream.processors.cli import main as cli
-from hookstream.processors.cli.commands import replay, verbs
+from hookstream.processors.cli.commands import endpoints, replay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
     def opened() -> Iterator[Any]:
         yield fake
 
-    for module in (verbs, replay):
+    for module in (endpoints, replay):
         monkeypatch.setattr(module, "open_api", opened)
     return fake
 

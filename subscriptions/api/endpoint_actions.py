@@ -22,10 +22,10 @@ from .openapi import BEARER, problems
 IdOfEndpoint = Annotated[
     str, Path(max_length=40, description="`<client>-<digest of the target>`", examples=["434-4d1f6f0c2b6a9e11"])
 ]
-_VERB = problems(400, 401, 403, 404, 413, 415, 422, 503)
+_PROBLEMS = problems(400, 401, 403, 404, 413, 415, 422, 503)
 
 
-def verb_routes(deps: ApiDependencies) -> APIRouter:
+def endpoint_action_routes(deps: ApiDependencies) -> APIRouter:
     """Operators alone."""
     router = APIRouter(tags=["endpoints"], route_class=route_for(deps.sessions, deps.now_ms, Role.OPERATOR))
 
@@ -34,22 +34,22 @@ def verb_routes(deps: ApiDependencies) -> APIRouter:
         """Show what operators want of an endpoint at present."""
         return _shown(_read(deps, _key(endpoint)))
 
-    @router.post("/endpoints/{endpoint}/pause", responses=_VERB, **BEARER)
+    @router.post("/endpoints/{endpoint}/pause", responses=_PROBLEMS, **BEARER)
     def pause_endpoint(endpoint: IdOfEndpoint, body: ReasonBody, request: Request) -> EndpointSettingsAnswer:
         """Send nothing to an endpoint. What arrives is owed, for as long as Kafka has it."""
         return _write(request, deps, lambda settings: settings.pause(_key(endpoint), body.reason))
 
-    @router.post("/endpoints/{endpoint}/resume", responses=_VERB, **BEARER)
+    @router.post("/endpoints/{endpoint}/resume", responses=_PROBLEMS, **BEARER)
     def resume_endpoint(endpoint: IdOfEndpoint, body: ReasonBody, request: Request) -> EndpointSettingsAnswer:
         """Send to a paused endpoint again: what it is owed, in order, and then what arrives."""
         return _write(request, deps, lambda settings: settings.resume(_key(endpoint), body.reason))
 
-    @router.post("/endpoints/{endpoint}/retry-now", responses=_VERB, **BEARER)
+    @router.post("/endpoints/{endpoint}/retry-now", responses=_PROBLEMS, **BEARER)
     def retry_endpoint_now(endpoint: IdOfEndpoint, body: ReasonBody, request: Request) -> EndpointSettingsAnswer:
         """Try at once whatever waits for a time: a retry, a probe, a Retry-After. No attempt is given or taken."""
         return _write(request, deps, lambda settings: settings.retry_now(_key(endpoint), body.reason))
 
-    @router.post("/endpoints/{endpoint}/drain", responses=_VERB | problems(429), **BEARER)
+    @router.post("/endpoints/{endpoint}/drain", responses=_PROBLEMS | problems(429), **BEARER)
     def drain_endpoint(endpoint: IdOfEndpoint, body: ReasonBody, request: Request) -> EndpointSettingsAnswer:
         """Move everything that an endpoint is owed by now to the dead letters, from where it can be resent.
 
@@ -61,7 +61,7 @@ def verb_routes(deps: ApiDependencies) -> APIRouter:
             before_ms = deps.broker_clock.now_ms()
         return _write(request, deps, lambda settings: settings.drain(key, body.reason, before_ms=before_ms))
 
-    @router.post("/endpoints/{endpoint}/skip", responses=_VERB | problems(409, 429), **BEARER)
+    @router.post("/endpoints/{endpoint}/skip", responses=_PROBLEMS | problems(409, 429), **BEARER)
     def skip_delivery(endpoint: IdOfEndpoint, body: SkipBody, request: Request) -> EndpointSettingsAnswer:
         """Move one delivery of an endpoint to the dead letters: at once where its resource waits for it, or in turn."""
         key = _key(endpoint)
