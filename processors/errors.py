@@ -54,9 +54,9 @@ class StoredFormatError(ProcessorError):
 
 
 class StartRefusedError(ProcessorError):
-    """A partition's commit does not fit its log or its state: `hookstream recover` decides what is still owed.
+    """A partition's commit does not fit its log or its state: `hookstream recover` decides what is still pending.
 
-    `reason` is the part of the message that says what does not fit.
+    `reason` is the clause of the message that says what does not fit.
     """
 
     def __init__(self, message: str, reason: str) -> None:

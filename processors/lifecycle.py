@@ -72,7 +72,7 @@ class Health:
     """Whether this process should be given work, and why not. May be used from any thread."""
 
     def __init__(self, *unready: str) -> None:
-        """Name the parts that are not ready from the start."""
+        """Name the components that are not ready from the start."""
         self._reasons = dict.fromkeys(unready, "starting")
         self._lock = threading.Lock()
         self._silent: Callable[[], Mapping[str, str]] = dict
@@ -90,18 +90,18 @@ class Health:
 
     @property
     def ready(self) -> bool:
-        """Whether every part is ready."""
+        """Whether every component is ready."""
         return not self.reasons
 
-    def up(self, part: str) -> None:
-        """Part is ready."""
+    def up(self, component: str) -> None:
+        """Component is ready."""
         with self._lock:
-            self._reasons.pop(part, None)
+            self._reasons.pop(component, None)
 
-    def down(self, part: str, reason: str) -> None:
-        """Part is not ready; the reason is shown to whoever asks `/readyz`."""
+    def down(self, component: str, reason: str) -> None:
+        """Component is not ready; the reason is shown by `/readyz`."""
         with self._lock:
-            self._reasons[part] = reason
+            self._reasons[component] = reason
 
 
 def until_available(

@@ -39,7 +39,7 @@ _SECRET_WORDS = frozenset(
         "value",
     }
 )
-# Their lines are ours, not of whoever caused them.
+# Their lines are ours, not of their cause.
 _TRACEBACKS = frozenset({"exception", "stack"})
 _WORDS = re.compile(r"[^a-z0-9]+")
 _URL = re.compile(r"\b([a-z][a-z0-9+.-]*://)(?:[^\s/?#@]*@)?([^\s?#]*)[^\s]*", re.IGNORECASE)

@@ -16,7 +16,7 @@ from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.delivery import DeadLetterReason
 
 HELP: Mapping[str, str] = {
-    # Deliveries that ended, by outcome; what is merely owed is not among them.
+    # Deliveries that ended, by outcome; what is pending is not among them.
     "hookstream_deliveries_total": "Deliveries settled, by outcome",
     # HTTP requests, by how they ended.
     "hookstream_attempts_total": "HTTP requests made, by result",
@@ -31,7 +31,7 @@ HELP: Mapping[str, str] = {
     # Backlogs that left the window: endpoints that are quarantined or slow, retries that are far away.
     "hookstream_cursors": "Cursors that are open",
     # How late the most patient integrator is served. Alert well below the retention.
-    "hookstream_owed_oldest_seconds": "Age of the oldest record that is owed",
+    "hookstream_owed_oldest_seconds": "Age of the oldest delivery that is pending",
     # At 4,095 the broker refuses commits.
     "hookstream_commit_metadata_bytes": "Size of the metadata of the last commit, largest partition",
     # Every one of these waits for an operator.
@@ -40,7 +40,7 @@ HELP: Mapping[str, str] = {
     "hookstream_expired_total": "Records that the broker deleted before they were read",
     # Bugs of ours: each made one request fail, and should be reported.
     "hookstream_internal_errors_total": "Exceptions of hookstream's own code, by where they were caught",
-    # The broker was away for long: a replay of what failed would not know of these.
+    # The broker did not answer for long: a replay of what failed would not know of these.
     "hookstream_attempt_records_dropped_total": "Attempts that the worker could not tell the attempt log of",
     # Events read by the router: most are wanted by no hook.
     "hookstream_routed_total": "Events read by the router, by result",
@@ -48,7 +48,7 @@ HELP: Mapping[str, str] = {
     "hookstream_table_offset": "Next offset to be read of the subscriptions topic",
     # What is expired was deleted by the broker's retention before the attempt log's role had read it.
     "hookstream_attempt_log_records_total": "Records of attempts that the attempt log is done with, by result",
-    # How long a part has been silent, of those that the role needs. Each is asked every two seconds.
+    # How long a component has been silent, of those that the role needs. Each is asked every two seconds.
     "hookstream_kafka_last_answer_seconds": "Time since Kafka last answered this process",
     "hookstream_registry_last_answer_seconds": "Time since the schema registry last answered this process",
     "hookstream_database_last_answer_seconds": "Time since the database last answered this process",
@@ -67,7 +67,7 @@ LAST_ANSWERS: Mapping[str, str] = {
     "schema registry": "hookstream_registry_last_answer_seconds",
     "database": "hookstream_database_last_answer_seconds",
 }
-"""The metric of each part that may be asked, by its name in `/readyz`."""
+"""The metric of each component that may be asked, by its name in `/readyz`."""
 
 # A delivery takes 2 ms when all is well, and days when an endpoint is down.
 _DELIVERY_BUCKETS_S = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3600, 86400)
@@ -127,7 +127,7 @@ class Metrics:
         self.window_used_ratio: dict[int, float] = {}
         """By partition; take a partition out when it is revoked."""
         self.last_answers_s: Callable[[], Mapping[str, float]] = dict
-        """By part of LAST_ANSWERS, of those that are asked: seconds since it answered."""
+        """By component of LAST_ANSWERS, of those that are asked: seconds since it answered."""
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -169,8 +169,8 @@ class Metrics:
         ):
             full_name = f"hookstream_{name}"
             yield GaugeMetricFamily(full_name, HELP[full_name], value=getattr(self, name))
-        for part, age_s in self.last_answers_s().items():
-            yield GaugeMetricFamily(LAST_ANSWERS[part], HELP[LAST_ANSWERS[part]], value=age_s)
+        for component, age_s in self.last_answers_s().items():
+            yield GaugeMetricFamily(LAST_ANSWERS[component], HELP[LAST_ANSWERS[component]], value=age_s)
         ratio = "hookstream_window_used_ratio"
         window = GaugeMetricFamily(ratio, HELP[ratio], labels=["partition"])
         for partition, used in dict(self.window_used_ratio).items():

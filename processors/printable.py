@@ -1,6 +1,6 @@
 """Text from outside, made fit for a terminal. Pure.
 
-What endpoints answer, integrators register and other parts complain with may hold control characters. A terminal would
+What endpoints answer, integrators register and systems complain with may hold control characters. A terminal would
 obey them: set its title, clear itself, overwrite the line above, or show text in another order than it has.
 """
 

@@ -1,4 +1,4 @@
-"""Checks that wait for an answer are made beside the event loop; whoever asks `/readyz` reads what they found last."""
+"""Checks that wait for an answer are made beside the event loop; `/readyz` shows what they found last."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RepeatedCheck:
         late_after_s: float = 10.0,
         monotonic_s: Callable[[], float] = monotonic,
     ) -> None:
-        """`check` gives None where the part is ready, else a sentence; an answer that comes later than that is none."""
+        """`check` gives None where the component is ready, else a sentence; a later answer is none."""
         self._check = check
         self._every_s = every_s
         self._late_after_s = late_after_s

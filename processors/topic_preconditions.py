@@ -106,5 +106,5 @@ def _partitions_differ(spec: TopicSpec, partitions: int) -> str:
         return f"{counts}: delete it, then run `hookstream topics create` and `hookstream subscriptions resync`"
     return (
         f"{counts}: set HOOKSTREAM_PARTITIONS={partitions} if it was made so on purpose; keys move when the count"
-        " changes, so it is not changed under records that are owed"
+        " changes, so it is not changed under records that are pending"
     )

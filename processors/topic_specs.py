@@ -85,7 +85,7 @@ def topic_specs(names: TopicNames, catalogue: Catalogue, limits: TopicLimits) ->
 def _log(name: str, partitions: int, retention_days: float, max_bytes: int) -> TopicSpec:
     config = {
         "retention.ms": str(round(retention_days * _DAY_MS)),
-        "retention.bytes": "-1",  # nothing owed is cut by size
+        "retention.bytes": "-1",  # nothing pending is cut by size
         "max.message.bytes": str(max_bytes),
     }
     return _spec(name, partitions, Cleanup.DELETE, config)

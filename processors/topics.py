@@ -26,7 +26,7 @@ from .topic_specs import TopicSpec
 
 _VISIBLE_WITHIN_S = 30.0
 _LOOK_AGAIN_S = 0.1
-# With so many a broker may be away while two acknowledge; what one alone has acknowledged would be lost with it.
+# With so many a broker may stop while two acknowledge; what one alone has acknowledged would be lost with it.
 _MANY_REPLICAS = 3
 # What refuses at least every schema that readers of what was written before could not use.
 _STRICT_ENOUGH = frozenset({COMPATIBILITY, "FULL_TRANSITIVE"})

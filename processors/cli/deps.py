@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hookstream.processors.delivery.http.target_rules import TargetRules
 from hookstream.processors.kafka import KafkaConfig
-from hookstream.processors.last_answers import Part, kafka_question
+from hookstream.processors.last_answers import Component, kafka_question
 from hookstream.processors.settings import Settings
 from hookstream.processors.topic_specs import TopicSpec, topic_specs
 from hookstream.producers.config import SAFETY, ProducerConfig
@@ -51,9 +51,9 @@ def real_deps(settings: Settings) -> Deps:
     )
 
 
-def needs_of(deps: Deps) -> dict[Part, Callable[[], object]]:
+def needs_of(deps: Deps) -> dict[Component, Callable[[], object]]:
     """What every role needs, each with the question that proves it answering; nothing is asked yet."""
-    return {Part.KAFKA: kafka_question(deps.kafka), Part.REGISTRY: deps.registry.prove_answering}
+    return {Component.KAFKA: kafka_question(deps.kafka), Component.REGISTRY: deps.registry.prove_answering}
 
 
 def secret_box(*keys: bytes) -> SecretBox:

@@ -23,7 +23,7 @@ from hookstream.processors.delivery.checkpoints.partition_lookup import Partitio
 from hookstream.processors.delivery.checkpoints.partition_recovery import (
     Evidence,
     FoundState,
-    Owed,
+    PendingDeliveries,
     Recovery,
     plan_recovery,
 )
@@ -76,7 +76,7 @@ class GroupRecovery:
         self._consumer.close()
         self._states.close()
 
-    def survey(self, owed: Owed, partitions: Collection[int] | None = None) -> list[Finding]:
+    def survey(self, pending: PendingDeliveries, partitions: Collection[int] | None = None) -> list[Finding]:
         """Look at every partition (or at these); changes nothing.
 
         Raises:
@@ -93,10 +93,10 @@ class GroupRecovery:
         for topic, identity in zip(topics, (live, replay), strict=True):
             for found in self._committed(topic, partitions):
                 evidence = self._evidence(lookup, found, identity)
-                findings.append(Finding(evidence=evidence, recovery=plan_recovery(evidence, owed)))
+                findings.append(Finding(evidence=evidence, recovery=plan_recovery(evidence, pending)))
         return findings
 
-    def mend(self, findings: Sequence[Finding], *, owed: Owed, actor: str) -> None:
+    def mend(self, findings: Sequence[Finding], *, pending: PendingDeliveries, actor: str) -> None:
         """Do what the findings say. Every change is a line in the log, with who asked for it.
 
         Raises:
@@ -117,14 +117,14 @@ class GroupRecovery:
             log.warning(
                 "a partition was recovered",
                 actor=actor,
-                owed=owed.value,
+                pending=pending.value,
                 topic=evidence.found.topic,
                 partition=evidence.found.partition,
                 refused_because=evidence.refused,
                 committed=evidence.found.offset,
                 begins_at=recovery.offset,
                 read_again=recovery.again,
-                cursors_dropped=recovery.owed,
+                cursors_dropped=recovery.cursors_dropped,
                 states_dropped=len({key.state_id for key in recovery.drop}),
             )
         self._bury([recovery for _, recovery in refused])  # (4)

@@ -1,4 +1,4 @@
-"""What a hook is owed for an event: the same delivery, whoever routes it, and whenever. Pure."""
+"""The delivery of an event for a hook: the same whichever router makes it, and whenever. Pure."""
 
 from __future__ import annotations
 

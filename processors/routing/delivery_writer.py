@@ -9,7 +9,14 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import ProduceFailedError
-from hookstream.processors.kafka import REQUEST_TIMEOUT_S, KafkaConfig, make_producer, producer_config, translated
+from hookstream.processors.kafka import (
+    REQUEST_TIMEOUT_S,
+    KafkaConfig,
+    TopicPartitionKey,
+    make_producer,
+    producer_config,
+    translated,
+)
 from hookstream.schemas.catalogue import InternalSchema
 from hookstream.schemas.codec import (
     dead_letter_decoder,
@@ -44,7 +51,7 @@ class RecordTooLargeError(Exception):
     """The producer's own limit refuses the record before it is sent."""
 
 
-RejectedRecords: TypeAlias = dict[tuple[str, int], list[int]]
+RejectedRecords: TypeAlias = dict[TopicPartitionKey, list[int]]
 """Offsets of the records that were refused, by source topic and partition."""
 
 

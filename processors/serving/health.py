@@ -70,7 +70,7 @@ def _answer(method: str, path: str, health: Health, metrics: Metrics) -> tuple[H
             return HTTPStatus.OK, b"alive\n", _TEXT
         case "/readyz":
             reasons = health.reasons
-            lines = [f"{part}: {printable(reason)}\n" for part, reason in reasons.items()] or ["ready\n"]
+            lines = [f"{component}: {printable(reason)}\n" for component, reason in reasons.items()] or ["ready\n"]
             return HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK, "".join(lines).encode(), _TEXT
         case "/metrics":
             return HTTPStatus.OK, metrics.render(), CONTENT_TYPE_LATEST

@@ -89,7 +89,7 @@ class SubscriptionTable:
         return row
 
     def route(self, client: int, event: str) -> Route | None:
-        """Who is owed this event: enabled and disabled hooks are, deleted ones are not."""
+        """The hook that gets a delivery of this event: an enabled or a disabled one, not a deleted one."""
         code = self._event_codes.get(event)
         packed = None if code is None else self._rows.get(client << _EVENT_BITS | code)
         if packed is None:

@@ -10,7 +10,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from hookstream.processors.delivery.checkpoints.commit_metadata import StatePointer, encode_metadata
-from hookstream.processors.delivery.checkpoints.partition_recovery import Owed
+from hookstream.processors.delivery.checkpoints.partition_recovery import PendingDeliveries
 from hookstream.processors.delivery.checkpoints.state_codec import StateKey
 from hookstream.processors.errors import GroupIsLiveError, StartRefusedError
 from hookstream.processors.operations.recover import GroupRecovery
@@ -267,9 +267,9 @@ def test_killed_in_the_middle_it_is_simply_run_again(
     recovery = GroupRecovery(world.config.kafka, world.topics)
     with monkeypatch.context() as patched:
         patched.setattr(GroupRecovery, line, die)
-        findings = recovery.survey(Owed.KEEP)
+        findings = recovery.survey(PendingDeliveries.KEEP)
         with pytest.raises(KilledError):
-            recovery.mend(findings, owed=Owed.KEEP, actor="test")
+            recovery.mend(findings, pending=PendingDeliveries.KEEP, actor="test")
     recovery.close()
     assert set(refused(world, "--keep-owed", "--yes")) == ({0} if line == "_commit" else set())
     world.start()
@@ -281,7 +281,7 @@ def test_a_live_group_is_refused(world: DeliveryWorld) -> None:
     leave_backlog(world, [0])
     set_by_hand(world, 0)
     recovery = GroupRecovery(world.config.kafka, world.topics)
-    findings = recovery.survey(Owed.KEEP)
+    findings = recovery.survey(PendingDeliveries.KEEP)
     assert recover(world, "--keep-owed", "--yes", "--partition", "0").code == 0
     world.start()
     for mode in ("--keep-owed", "--forget"):
@@ -290,7 +290,7 @@ def test_a_live_group_is_refused(world: DeliveryWorld) -> None:
         assert "has 1 members: stop all workers first" in done.err
         assert len(done.err.splitlines()) == 1
     with pytest.raises(GroupIsLiveError):
-        recovery.mend(findings, owed=Owed.KEEP, actor="test")
+        recovery.mend(findings, pending=PendingDeliveries.KEEP, actor="test")
     with pytest.raises(GroupIsLiveError):
         recovery._commit([TopicPartition(world.topics.deliveries, 0, 3, "")])
     recovery.close()

@@ -55,7 +55,7 @@ def refusal(world: DeliveryWorld) -> str:
 def test_offsets_that_an_operator_reset(stopped: DeliveryWorld) -> None:
     """An offset without our metadata, while a state owes, is refused: it says nothing of what is owed below it."""
     stopped.alter_offset(TopicPartition(stopped.topics.deliveries, 0, 20))
-    assert "owed by a state" in refusal(stopped)
+    assert "a state has pending deliveries" in refusal(stopped)
 
 
 def test_offsets_that_expired(stopped: DeliveryWorld) -> None:

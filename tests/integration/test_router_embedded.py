@@ -162,9 +162,9 @@ def test_a_registry_that_is_away_makes_no_record_undecodable(world: RoutingWorld
         world.put_events(20, clients=1)
         down = router.health.down
 
-        def note(part: str, reason: str) -> None:
-            seen.add((part, reason))
-            down(part, reason)
+        def note(component: str, reason: str) -> None:
+            seen.add((component, reason))
+            down(component, reason)
 
         router.health.down = note  # type: ignore[method-assign]
         turn(router, lambda: counts(router)["routed"] == 20 and not router.outstanding)

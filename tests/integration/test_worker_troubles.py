@@ -209,7 +209,7 @@ def test_a_partition_that_was_paused_when_it_went_flows_when_it_comes_back(
         stage.produce_bytes(b"9999", value[:5] + b"\x00" + value[5:], partition=0)
     assert not stage.producer.flush(10)
     eventually(
-        lambda: worker.worker.running is not None and worker.worker.running.parts.poll.inboxes.paused,
+        lambda: worker.worker.running is not None and worker.worker.running.composition.poll.inboxes.paused,
         describe="the partition is paused",
     )
     flaky, stage.registry = stage.registry, sound
@@ -379,7 +379,7 @@ def test_a_worker_that_met_a_bug_is_followed_by_another_in_its_process(
         eventually(lambda: stage.committed()[stage.topics.deliveries, 0].offset == 20, 30, describe="settled")
         running = made[0].running
         assert running is not None
-        running.parts.failure.fail_from_thread(ZeroDivisionError())
+        running.composition.failure.fail_from_thread(ZeroDivisionError())
         eventually(lambda: len(made) == 2, 30, describe="made again")
         assert made[0].ended
         after = [stage.delivery(hook, n) for n in range(20)]

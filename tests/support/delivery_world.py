@@ -70,7 +70,7 @@ class LocalWorker(RunningWorker):
         running = self.worker.running
         if running is None:
             return
-        yield f"fenced: {running.parts.loop.fenced}"
+        yield f"fenced: {running.composition.loop.fenced}"
         for owned in list(self.worker.partitions.values()):
             engine = owned.engine
             for inbox, view in zip(owned.inboxes, engine.views, strict=True):
@@ -79,8 +79,8 @@ class LocalWorker(RunningWorker):
                     f" position {view.position}, lowest unsettled {view.progress()[0]},"
                     f" in flight {len(engine.posts_in_flight)}, cursors {view.cursors()}"
                 )
-        silent_s = time.monotonic() - running.parts.poll_requests.beat
-        yield f"paused {running.parts.poll.inboxes.paused}, silent {silent_s:.1f} s"
+        silent_s = time.monotonic() - running.composition.poll_requests.beat
+        yield f"paused {running.composition.poll.inboxes.paused}, silent {silent_s:.1f} s"
 
 
 class DeliveryWorld(DeliveryStage):

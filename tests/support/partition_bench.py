@@ -83,7 +83,7 @@ class PartitionBench:
             settings=None,
             codec=DeliveryCodec(
                 decode=self._decode,
-                decode_owed=self._decode,
+                decode_backlog=self._decode,
                 undecodable=lambda value: value in self.lacking,
                 encode=lambda _: b"value",
                 fetch_schema=lambda _id, then: self.fetching.append(then),

@@ -34,21 +34,21 @@ def recover(
         raise typer.BadParameter("give either --keep-owed or --forget")
     from hookstream.processors.cli.actor import actor
     from hookstream.processors.cli.waiting import waiter
-    from hookstream.processors.delivery.checkpoints.partition_recovery import Owed
+    from hookstream.processors.delivery.checkpoints.partition_recovery import PendingDeliveries
     from hookstream.processors.operations.recover import GroupRecovery
     from hookstream.processors.settings import Settings
 
     settings = Settings.read()
-    owed = Owed.KEEP if keep_owed else Owed.FORGET
+    pending = PendingDeliveries.KEEP if keep_owed else PendingDeliveries.FORGET
     wait_for = waiter(wait_s)
     recovery = GroupRecovery(settings.kafka(), settings.topics())
     try:
-        findings = wait_for("kafka", lambda: recovery.survey(owed, partition or None))
+        findings = wait_for("kafka", lambda: recovery.survey(pending, partition or None))
         unknown = set(partition or ()) - {finding.evidence.found.partition for finding in findings}
         if unknown:
             raise typer.BadParameter(f"there is no partition {min(unknown)}")
         if yes:
-            recovery.mend(findings, owed=owed, actor=actor())
+            recovery.mend(findings, pending=pending, actor=actor())
         _tell(findings, done=yes, as_json=as_json)
     finally:
         recovery.close()
@@ -95,5 +95,5 @@ def _shown(finding: Finding) -> dict[str, Any]:
         "refused": finding.evidence.refused,
         "begins_at": None if recovery is None else recovery.offset,
         "read_again": 0 if recovery is None else recovery.again,
-        "owed_dropped": 0 if recovery is None else recovery.owed,
+        "owed_dropped": 0 if recovery is None else recovery.cursors_dropped,
     }

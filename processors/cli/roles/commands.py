@@ -11,7 +11,7 @@ def api() -> None:
     """
     from hookstream.processors.cli.database import database_question, engine_for
     from hookstream.processors.cli.deps import needs_of, real_deps, secret_box
-    from hookstream.processors.last_answers import Part
+    from hookstream.processors.last_answers import Component
     from hookstream.processors.settings import Settings
 
     from .api import run_api
@@ -22,7 +22,7 @@ def api() -> None:
     engine = engine_for(settings.database())
     try:
         with listen(settings.api_host, settings.api_port) as listener:
-            needs = {**needs_of(deps), Part.DATABASE: database_question(engine)}
+            needs = {**needs_of(deps), Component.DATABASE: database_question(engine)}
             run_process(
                 "api",
                 settings,
@@ -77,7 +77,7 @@ def attempt_log() -> None:
     """
     from hookstream.processors.cli.database import database_question, engine_for
     from hookstream.processors.cli.deps import needs_of, real_deps
-    from hookstream.processors.last_answers import Part
+    from hookstream.processors.last_answers import Component
     from hookstream.processors.settings import Settings
 
     from .attempt_log import run_attempt_log
@@ -86,7 +86,7 @@ def attempt_log() -> None:
     settings = Settings.read()
     deps, engine = real_deps(settings), engine_for(settings.database())
     try:
-        needs = {**needs_of(deps), Part.DATABASE: database_question(engine)}
+        needs = {**needs_of(deps), Component.DATABASE: database_question(engine)}
         run_process("attempt-log", settings, lambda running: run_attempt_log(deps, engine, running), needs=needs)
     finally:
         engine.dispose()
@@ -100,7 +100,7 @@ def replayer() -> None:
     """
     from hookstream.processors.cli.database import database_question, engine_for
     from hookstream.processors.cli.deps import needs_of, real_deps
-    from hookstream.processors.last_answers import Part
+    from hookstream.processors.last_answers import Component
     from hookstream.processors.settings import Settings
 
     from .process import run_process
@@ -109,7 +109,7 @@ def replayer() -> None:
     settings = Settings.read()
     deps, engine = real_deps(settings), engine_for(settings.database())
     try:
-        needs = {**needs_of(deps), Part.DATABASE: database_question(engine)}
+        needs = {**needs_of(deps), Component.DATABASE: database_question(engine)}
         run_process("replayer", settings, lambda running: run_replayer(deps, engine, running), needs=needs)
     finally:
         engine.dispose()
@@ -123,7 +123,7 @@ def outbox_relay() -> None:
     """
     from hookstream.processors.cli.database import database_question, service_engine
     from hookstream.processors.cli.deps import needs_of, real_deps
-    from hookstream.processors.last_answers import Part
+    from hookstream.processors.last_answers import Component
     from hookstream.processors.settings import Settings
 
     from .outbox_relay import run_outbox_relay
@@ -132,7 +132,7 @@ def outbox_relay() -> None:
     settings = Settings.read()
     deps, engine = real_deps(settings), service_engine(settings.database())
     try:
-        needs = {**needs_of(deps), Part.DATABASE: database_question(engine)}
+        needs = {**needs_of(deps), Component.DATABASE: database_question(engine)}
         run_process("outbox-relay", settings, lambda running: run_outbox_relay(deps, engine, running), needs=needs)
     finally:
         engine.dispose()

@@ -13,7 +13,7 @@ from hookstream.processors import logs
 from hookstream.processors.cli.console import CommandError
 from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import StoppedError
-from hookstream.processors.last_answers import LastAnswers, Part
+from hookstream.processors.last_answers import Component, LastAnswers
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
 from hookstream.processors.open_files import raise_limit
@@ -37,7 +37,7 @@ def run_process(
     settings: Settings,
     role: Callable[[Running], None],
     *,
-    needs: Mapping[Part, Callable[[], object]],
+    needs: Mapping[Component, Callable[[], object]],
     listener: socket.socket | None = None,
 ) -> None:
     """Run a role in the main thread until SIGTERM or SIGINT; the second signal ends the process at once.

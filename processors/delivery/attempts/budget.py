@@ -1,8 +1,8 @@
-"""How much of the attempt log's queue each client may fill while the broker is slow or away. Pure.
+"""How much of the attempt log's queue each client may fill while the broker is slow or unreachable. Pure.
 
 The queue is one for all, and an endpoint's answers are as large as it likes. As with places for requests
-(`engine/fair_share.py`), a client may hold a part of what is *free*, so that sixty that take all they get leave a
-sixty-first its part. The largest goes first: whole answers, then their beginnings, and records last.
+(`engine/fair_share.py`), a client may hold a share of what is *free*, so that sixty that take all they get leave a
+sixty-first its share. The largest goes first: whole answers, then their beginnings, and records last.
 
 The producer only says how many records it still holds, and takes them in order; so what a client holds is known by
 stretches of some hundred records, and a little late.
@@ -19,9 +19,9 @@ SHORT_ANSWER_BYTES = 1_000
 RECORD_BYTES = 200
 _STRETCH_RECORDS = 200
 _STRETCH_BYTES = 256 * 1024
-# With less of the queue in use than this part of it, no client is near a bound.
+# With less of the queue in use than this share of it, no client is near a bound.
 _CALM = 1 / 64
-# Of what is free, the part of a client up to which its answers are kept whole, then shortened, and then its records.
+# Of what is free, the share of a client up to which its answers are kept whole, then shortened, and then its records.
 _WHOLE, _SHORTENED, _RECORDS = 1 / 32, 1 / 16, 1 / 2
 
 

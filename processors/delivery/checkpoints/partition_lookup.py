@@ -46,7 +46,7 @@ class PartitionLookup:
         """Everything that the partition begins with.
 
         Raises:
-            StartRefusedError: only an operator can say what is owed.
+            StartRefusedError: only an operator can say what is pending.
             KafkaUnavailableError: no answer; it may be asked again.
         """
         doing = "cannot read the committed offsets"
@@ -72,7 +72,7 @@ class PartitionLookup:
         """Where one topic's side of a partition begins, and with which state.
 
         Raises:
-            StartRefusedError: only an operator can say what is owed.
+            StartRefusedError: only an operator can say what is pending.
             KafkaUnavailableError: no answer; it may be asked again.
         """
         states = self.states

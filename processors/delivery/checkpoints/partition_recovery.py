@@ -1,17 +1,17 @@
 """Where a partition begins that no worker may start: what an operator's answer means, given everything there is. Pure.
 
-Keep what is owed: begin so low that nothing is missing that the group's offset or any state has not settled, and read
-the log from there. It costs duplicates, and loses nothing:
+Keep what is pending: begin so low that nothing is missing that the group's offset or any state has not settled, and
+read the log from there. It costs duplicates, and loses nothing:
 
 - An offset that means nothing here (none, of another log, beyond the end), or a state that is gone or cannot be read:
-  nobody knows what is owed. Begin with the first record that the log holds.
-- Else begin at the lowest of the offset and what the states owe; and, where they owe something, a window below their
+  it is unknown what is pending. Begin with the first record that the log holds.
+- Else begin at the lowest of the offset and the cursors of the states; and, where they have any, a window below their
   highest cursor. The lost commit can have been no lower: a cursor never starts above the reading position, and a window
   is all that lies between that and a commit.
 
 Every state that has no tombstone counts, for it is not known which of them the lost commit pointed to.
 
-Forget what is owed: go on at the group's offset if it means a place in this log, with what its commit calls settled;
+Forget what is pending: go on at the group's offset if it is one of this log, with what its commit calls settled;
 else at the end of the log.
 
 Either way the new commit points to no state. Which subscriptions table its predecessor had read is kept, so that one
@@ -33,8 +33,8 @@ from .partition_start import FoundCommit, LogIdentity
 from .state_codec import StateKey
 
 
-class Owed(StrEnum):
-    """What becomes of what is owed."""
+class PendingDeliveries(StrEnum):
+    """What becomes of pending deliveries."""
 
     KEEP = "keep-owed"
     FORGET = "forget"
@@ -63,17 +63,17 @@ class Evidence:
 class Recovery:
     """What mends a partition: first this commit, then tombstones for `drop`.
 
-    `again`: so many offsets are read that may have been delivered. `owed`: cursors of the states that are dropped.
+    `again`: so many offsets are read that may have been delivered. `cursors_dropped`: of the states that are dropped.
     """
 
     offset: int
     metadata: CommitMetadata
     drop: tuple[StateKey, ...]
     again: int
-    owed: int
+    cursors_dropped: int
 
 
-def plan_recovery(evidence: Evidence, owed: Owed) -> Recovery | None:
+def plan_recovery(evidence: Evidence, pending: PendingDeliveries) -> Recovery | None:
     """Decide; None where a worker starts the partition as it is, and nothing is to be done."""
     if evidence.refused is None:
         return None
@@ -83,7 +83,7 @@ def plan_recovery(evidence: Evidence, owed: Owed) -> Recovery | None:
     usable = None if offset is None or offset > high or foreign else offset
     states = [found.state for found in evidence.states]
     settled = b""
-    if owed is Owed.KEEP:
+    if pending is PendingDeliveries.KEEP:
         known = [state for state in states if state is not None]
         lost = len(known) < len(states) or (metadata is not None and metadata.pointer is not None)
         begin = low if usable is None or lost else min([usable, *_lowest(known)])
@@ -102,12 +102,12 @@ def plan_recovery(evidence: Evidence, owed: Owed) -> Recovery | None:
         ),
         drop=tuple(key for found in evidence.states for key in found.chunks),
         again=max(0, (high if usable is None else usable) - begin),
-        owed=len({(c.hook_id, c.resource) for state in states if state is not None for c in state.cursors}),
+        cursors_dropped=len({(c.hook_id, c.resource) for state in states if state is not None for c in state.cursors}),
     )
 
 
 def _lowest(states: Iterable[PartitionState]) -> list[int]:
-    """Below which nothing is owed: by a cursor, or in the window of the commit that pointed to one of the states."""
+    """Below which nothing is pending: by a cursor, or in the window of the commit that pointed to one of the states."""
     starts = [cursor.next_offset for state in states for cursor in state.cursors]
     return [min(starts), max(starts) - LONGEST_WINDOW] if starts else []
 

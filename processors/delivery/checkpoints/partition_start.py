@@ -1,7 +1,7 @@
 """Where a partition begins: what its commit says, compared with the log and with what `delivery-state` holds. Pure.
 
 Nothing here guesses. Where a commit and a state contradict each other, an operator reset offsets, restored a backup or
-made a topic anew, and only an operator knows what is still owed.
+made a topic anew, and only an operator knows what is still pending.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def decide_start(
     if found.offset is None or metadata is None:
         if state_exists:
             what = "the group has no offset" if found.offset is None else "the group's offset was set by hand"
-            raise refusal(found, f"{what}, but deliveries are owed by a state")
+            raise refusal(found, f"{what}, but a state has pending deliveries")
         if found.offset is None:
             return StartAt(low, None)
     elif metadata.log_digest != identity.log_digest:
@@ -78,6 +78,6 @@ def refusal(found: FoundCommit, reason: str) -> StartRefusedError:
     """One line that says why, and what to do."""
     return StartRefusedError(
         f"{found.topic}:{found.partition} cannot be started: {reason}; stop all workers, then run"
-        " `hookstream recover --keep-owed` (deliver what is owed) or `hookstream recover --forget`",
+        " `hookstream recover --keep-owed` (deliver what is pending) or `hookstream recover --forget`",
         reason,
     )

@@ -120,7 +120,7 @@ class StateReader:
                 chunks.get(key.state_id, {}).pop(key, None)
             else:
                 chunks.setdefault(key.state_id, {})[key] = value
-        return tuple(_found_state(parts) for parts in chunks.values() if parts)
+        return tuple(_found_state(chunks_by_key) for chunks_by_key in chunks.values() if chunks_by_key)
 
     def _between(
         self, partition: int, start: int, end: int | None, deadline: Deadline | None = None
@@ -154,10 +154,10 @@ class StateReader:
         raise KafkaUnavailableError(f"{doing}: not done in time")
 
 
-def _found_state(parts: Mapping[StateKey, bytes]) -> FoundState:
-    keys = sorted(parts, key=lambda key: key.chunk)
+def _found_state(chunks_by_key: Mapping[StateKey, bytes]) -> FoundState:
+    keys = sorted(chunks_by_key, key=lambda key: key.chunk)
     try:
-        state = decode_state(b"".join(parts[key] for key in keys))
+        state = decode_state(b"".join(chunks_by_key[key] for key in keys))
     except StoredFormatError:
         return FoundState(tuple(keys), None)
     return FoundState(tuple(keys), state)

@@ -102,7 +102,7 @@ class HttpClient:
         done: Callable[[Answer], None],
         client: int | None = None,
     ) -> Exchange:
-        """Make one request, of `client` if it is anybody's.
+        """Make one request, of `client` where it has one.
 
         `headers` are the delivery's own header lines, each with its CRLF; `host`, `content-length` and the end of the
         head are added. `done` is called exactly once, from the event loop, never from within this call, unless the

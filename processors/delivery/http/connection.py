@@ -75,7 +75,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self.origin = origin
         self.opened_at = clock()
         self.deadline = float("inf")
-        self.rests_at = 0.0  # the pool's: when it rests after its next answer, whoever trusts its server
+        self.rests_at = 0.0  # the pool's: when it rests after its next answer, where its server is trusted
         self.rests_until = 0.0  # 0 while it does not
         self._owner = owner
         self._clock = clock

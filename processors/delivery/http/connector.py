@@ -55,15 +55,15 @@ def parse_proxy(url: str) -> EgressProxy:
         InvalidProxyError: anything else; TLS to the proxy is not supported.
     """
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        url_parts = urlsplit(url)
+        host, port = url_parts.hostname, url_parts.port
     except ValueError as error:
         raise InvalidProxyError("the egress proxy is not a URL") from error
-    if parts.scheme != "http" or not host or port is None or parts.path not in {"", "/"} or parts.query:
+    if url_parts.scheme != "http" or not host or port is None or url_parts.path not in {"", "/"} or url_parts.query:
         raise InvalidProxyError("the egress proxy is not http://[user:password@]host:port")
     authorization = ""
-    if parts.username is not None:
-        credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+    if url_parts.username is not None:
+        credentials = f"{unquote(url_parts.username)}:{unquote(url_parts.password or '')}".encode()
         authorization = "Basic " + base64.b64encode(credentials).decode("ascii")
     return EgressProxy(host=host, port=port, authorization=authorization)
 

@@ -9,7 +9,7 @@ and more. So permits are counted:
 - a client has `per_client` look-ups under way, hung ones included, and `per_untrusted_client` of untrusted names;
 - what finds no permit waits in line: clients in turn, each one's names in the order in which they were asked for.
 
-When the line is full its longest part loses its last: who asks for much pays for it.
+When the line is full its longest queue loses its last: the client that asks for most pays.
 """
 
 from __future__ import annotations

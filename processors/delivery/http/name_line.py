@@ -10,11 +10,11 @@ ItemT = TypeVar("ItemT")
 
 
 class NameLine(Generic[ItemT]):
-    """What waits, by client; an item stands in a client's part once."""
+    """What waits, by client; an item stands in a client's queue once."""
 
     def __init__(self) -> None:
         """Nothing waits."""
-        self._parts: OrderedDict[int | None, OrderedDict[ItemT, None]] = OrderedDict()  # whose turn is next, first
+        self._queues: OrderedDict[int | None, OrderedDict[ItemT, None]] = OrderedDict()  # whose turn is next, first
         self._size = 0
 
     def __len__(self) -> int:
@@ -22,31 +22,31 @@ class NameLine(Generic[ItemT]):
 
     @property
     def longest(self) -> int:
-        """The length of the longest client's part."""
-        return max(map(len, self._parts.values()), default=0)
+        """The length of the longest client's queue."""
+        return max(map(len, self._queues.values()), default=0)
 
     def length(self, client: int | None) -> int:
         """How much of a client waits."""
-        return len(self._parts.get(client, ()))
+        return len(self._queues.get(client, ()))
 
     def holds(self, client: int | None, item: ItemT) -> bool:
-        """Whether an item stands in a client's part."""
-        return item in self._parts.get(client, ())
+        """Whether an item stands in a client's queue."""
+        return item in self._queues.get(client, ())
 
     def push(self, client: int | None, item: ItemT) -> None:
-        """Put an item at the end of a client's part; nothing if it stands there."""
-        part = self._parts.setdefault(client, OrderedDict())
-        self._size += item not in part
-        part[item] = None
+        """Put an item at the end of a client's queue; nothing if it stands there."""
+        queue = self._queues.setdefault(client, OrderedDict())
+        self._size += item not in queue
+        queue[item] = None
 
     def pop(self, may: Callable[[int | None], bool]) -> tuple[int | None, ItemT] | None:
         """Take the first item of the next client that may have one, or None."""
-        for _ in range(len(self._parts)):
-            client, part = next(iter(self._parts.items()))
-            self._parts.move_to_end(client)
+        for _ in range(len(self._queues)):
+            client, queue = next(iter(self._queues.items()))
+            self._queues.move_to_end(client)
             if may(client):
-                item, _ = part.popitem(last=False)
-                self._taken(client, part)
+                item, _ = queue.popitem(last=False)
+                self._taken(client, queue)
                 return client, item
         return None
 
@@ -56,9 +56,9 @@ class NameLine(Generic[ItemT]):
         Raises:
             KeyError: nothing of it waits.
         """
-        part = self._parts[client]
-        item, _ = part.popitem()
-        self._taken(client, part)
+        queue = self._queues[client]
+        item, _ = queue.popitem()
+        self._taken(client, queue)
         return item
 
     def drop_last_of_longest(self) -> ItemT:
@@ -67,15 +67,15 @@ class NameLine(Generic[ItemT]):
         Raises:
             ValueError: nothing waits.
         """
-        return self.drop_last(max(self._parts, key=lambda client: len(self._parts[client])))
+        return self.drop_last(max(self._queues, key=lambda client: len(self._queues[client])))
 
     def drop_all(self, client: int | None) -> list[ItemT]:
         """Take out everything of a client, in its order."""
-        part = list(self._parts.pop(client, ()))
-        self._size -= len(part)
-        return part
+        queue = list(self._queues.pop(client, ()))
+        self._size -= len(queue)
+        return queue
 
-    def _taken(self, client: int | None, part: OrderedDict[ItemT, None]) -> None:
+    def _taken(self, client: int | None, queue: OrderedDict[ItemT, None]) -> None:
         self._size -= 1
-        if not part:
-            del self._parts[client]
+        if not queue:
+            del self._queues[client]

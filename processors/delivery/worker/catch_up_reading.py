@@ -39,7 +39,7 @@ class CatchUpReading:
     ) -> None:
         """`make_reader(name, deliver)` makes one of the two; `fed` is called when an engine was given a chunk."""
         self.expired = 0
-        """Offsets that retention deleted before cursors that owed them had read them."""
+        """Offsets that retention deleted before they were read for the cursors behind which they were pending."""
         self._topics = topics
         self._fed = fed
         loop = asyncio.get_running_loop()
@@ -104,10 +104,10 @@ class CatchUpReading:
         if chunk.low is not None:
             self.expired += partition.engine.lose_below(stream, chunk.low)
             log.error(
-                "records were deleted while they were owed",
+                "records were deleted while they were pending",
                 topic=chunk.key[0],
                 partition=partition.index,
-                owed_from=chunk.start,
+                pending_from=chunk.start,
                 continues_at=chunk.low,
             )
             self._ends.pop(read_key, None)

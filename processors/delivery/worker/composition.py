@@ -1,4 +1,4 @@
-"""Puts a worker together: everything that needs the event loop, each part made once and complete."""
+"""Puts a worker together: everything that needs the event loop, each object made once and complete."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from .poll_thread import PollThread
 from .record_writer import RecordWriter
 from .request_builder import RequestBuilder
 from .requests_in_flight import RequestDeps, Requesting
-from .schema_fetcher import SchemaFetcher, owed_decoder
+from .schema_fetcher import SchemaFetcher, backlog_decoder
 from .state_sweep import StateSweep
 from .state_writer import StateWriter
 from .turns import Turns
@@ -72,7 +72,7 @@ def compose(
     failure: Failure,
     found: FoundAtStart,
 ) -> Composition:
-    """Make every part; call it in the loop.
+    """Make every object; call it in the loop.
 
     Raises:
         KafkaRefusedError: a configuration that librdkafka refuses.
@@ -198,7 +198,7 @@ def compose(
     )
 
 
-def _shared(  # noqa: PLR0913 - the parts that partitions share
+def _shared(  # noqa: PLR0913 - what partitions share is made of all this
     config: WorkerConfig,
     deps: WorkerDeps,
     tables: WorkerTables,
@@ -219,7 +219,7 @@ def _shared(  # noqa: PLR0913 - the parts that partitions share
         dispatcher=Dispatcher(config.policy),
         codec=DeliveryCodec(
             decode=decode,
-            decode_owed=owed_decoder(decode),
+            decode_backlog=backlog_decoder(decode),
             undecodable=schemas.lacks,
             encode=delivery_encoder(ids[topics.deliveries]),
             fetch_schema=fetcher.fetch,

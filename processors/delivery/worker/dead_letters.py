@@ -110,6 +110,6 @@ def undecodable_dead_letter(
 
 _DETAILS = {
     DeadLetterReason.SCHEDULE: "every attempt of the schedule failed",
-    DeadLetterReason.EXPIRED: "owed for longer than it may be",
+    DeadLetterReason.EXPIRED: "pending for longer than it may be",
     DeadLetterReason.SKIPPED: "skipped by an operator",
 }

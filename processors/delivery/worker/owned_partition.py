@@ -68,7 +68,7 @@ class OwnedPartition:
             table=deps.table,
             dispatcher=deps.dispatcher,
             effects=self,
-            decode=deps.codec.decode_owed,
+            decode=deps.codec.decode_backlog,
             random=deps.random,
             starts=starts,
             now=now,

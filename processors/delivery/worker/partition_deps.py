@@ -26,7 +26,7 @@ class DeliveryCodec:
     """How deliveries are decoded and encoded, by the schemas that are known."""
 
     decode: Callable[[bytes | None], Delivery]
-    decode_owed: Callable[[bytes], Delivery]
+    decode_backlog: Callable[[bytes], Delivery]
     undecodable: Callable[[bytes], bool]
     encode: Callable[[Delivery], bytes]
     fetch_schema: Callable[[int, Callable[[], None]], None]

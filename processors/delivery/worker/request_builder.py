@@ -102,7 +102,7 @@ class RequestBuilder:
             prepared.signer = Signer([secret.key for secret in open_hook_secrets(self._secrets, row)])
         except (InvalidTargetError, SecretError, InvalidSecretError) as exc:
             log.error(  # noqa: TRY400 - the traceback says nothing
-                "no request can be made for a hook; its deliveries are owed",
+                "no request can be made for a hook; its deliveries stay pending",
                 hook=row.id,
                 client=row.client,
                 event_name=row.event,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .request_builder import RequestBuilder
 
 # Requests of which nothing good is known, and failures, can come by the thousand at once: as many as 60 clients have
-# hooks, and 15 s later their time-outs. A turn takes some, so that between turns everybody else is served.
+# hooks, and 15 s later their time-outs. A turn takes some, so that between turns all others are served.
 _OTHERS_PER_TURN = 16
 _FAILURES_PER_TURN = 32
 

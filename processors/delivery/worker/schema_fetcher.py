@@ -18,7 +18,7 @@ from .known_schemas import KnownSchemas, SchemaNotFetchedError
 _ASK_EVERY_S = 1.0
 _COMPONENT = "schema registry"
 
-# In place of an owed record that cannot be decoded: it was made a dead letter, and no engine knows such a hook.
+# In place of a pending record that cannot be decoded: it was made a dead letter, and no engine knows such a hook.
 _WITHOUT_HOOK = Delivery(
     id=DeliveryId(""),
     event=EventName(""),
@@ -83,13 +83,13 @@ class SchemaFetcher:
         return True
 
 
-def owed_decoder(decode: Callable[[bytes | None], Delivery]) -> Callable[[bytes], Delivery]:
-    """Decode what cursors owe, after `prepare`: an undecodable record, which is a dead letter already, has no hook."""
+def backlog_decoder(decode: Callable[[bytes | None], Delivery]) -> Callable[[bytes], Delivery]:
+    """Decode what is read for cursors, after `prepare`; an undecodable record, a dead letter already, has no hook."""
 
-    def decode_owed(value: bytes) -> Delivery:
+    def decode_backlog(value: bytes) -> Delivery:
         try:
             return decode(value)
         except (UndecodableError, SchemaNotFetchedError):
             return _WITHOUT_HOOK
 
-    return decode_owed
+    return decode_backlog

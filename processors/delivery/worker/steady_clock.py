@@ -1,8 +1,8 @@
 """Wall time that does not jump: what ages of records and outages are measured with.
 
-An engine gives up what is owed for six days and disables what fails for five. A machine whose clock is set forward by a
-week must not do either at once, so between two readings this clock moves with monotonic time and drifts towards the
-machine's by a tenth of what has passed.
+An engine gives up what is pending for six days and disables what fails for five. A machine whose clock is set forward
+by a week must not do either at once, so between two readings this clock moves with monotonic time and drifts towards
+the machine's by a tenth of what has passed.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class DeliveryWorker:
     @property
     def ended(self) -> bool:
         """Whether nothing of it runs any more; where its poll thread hangs, it is a member of the group still."""
-        return self._running is None or self._running.parts.poll.join(0)
+        return self._running is None or self._running.composition.poll.join(0)
 
     @property
     def running(self) -> RunningWorker | None:
@@ -91,7 +91,7 @@ class DeliveryWorker:
     @property
     def partitions(self) -> Mapping[int, OwnedPartition]:
         """What it owns now."""
-        return {} if self._running is None else self._running.parts.partitions.by_index
+        return {} if self._running is None else self._running.composition.partitions.by_index
 
     def run(self) -> None:
         """Deliver until `stop` is asked; the calling thread becomes the loop's.
@@ -131,9 +131,9 @@ class DeliveryWorker:
 class RunningWorker:
     """A worker that is put together, from reading the tables to leaving the group."""
 
-    def __init__(self, config: WorkerConfig, deps: WorkerDeps, parts: Composition) -> None:
+    def __init__(self, config: WorkerConfig, deps: WorkerDeps, composition: Composition) -> None:
         """Nothing of it runs yet."""
-        self.parts = parts
+        self.composition = composition
         self._config = config
         self._deps = deps
         self._watchdog = Watchdog(self._beats)
@@ -144,12 +144,12 @@ class RunningWorker:
         Raises:
             Exception: the first error.
         """
-        parts, deps, tables = self.parts, self._deps, self.parts.tables
+        composition, deps, tables = self.composition, self._deps, self.composition.tables
         try:
             await asyncio.to_thread(
                 until_available,
                 "kafka",
-                lambda: parts.writer.warm_up(self._config.topics.dead_letters),
+                lambda: composition.writer.warm_up(self._config.topics.dead_letters),
                 stop=deps.stop,
                 health=deps.health,
             )
@@ -157,7 +157,7 @@ class RunningWorker:
             await self._until(lambda: tables.rows_loaded)
             await self._until(lambda: tables.settings_loaded)
             if not deps.stop.asked:
-                parts.poll.start()
+                composition.poll.start()
                 self._watchdog.start()
                 deps.health.up("settings")
                 deps.health.up("group")
@@ -165,18 +165,18 @@ class RunningWorker:
                 await self._finish()
         finally:
             self._watchdog.stop()
-            parts.poll_requests.end()
-            parts.loop.abandon_all()
-            await asyncio.to_thread(parts.poll.join, _JOIN_WITHIN_S)
+            composition.poll_requests.end()
+            composition.loop.abandon_all()
+            await asyncio.to_thread(composition.poll.join, _JOIN_WITHIN_S)
             await asyncio.to_thread(tables.close)
-            await asyncio.to_thread(parts.reading.close)
-            await parts.http.close()
-            parts.attempts.close()
-            parts.writer.close()
+            await asyncio.to_thread(composition.reading.close)
+            await composition.http.close()
+            composition.attempts.close()
+            composition.writer.close()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition, for the request to stop, or for the worker to fail."""
-        ended = self.parts.failure.ended
+        ended = self.composition.failure.ended
         while not (self._deps.stop.asked or condition()):
             self._report()
             done, _ = await asyncio.wait([ended], timeout=_CHECK_EVERY_S)
@@ -185,30 +185,30 @@ class RunningWorker:
 
     async def _finish(self) -> None:
         """Deliver nothing more, and leave in order."""
-        parts = self.parts
+        composition = self.composition
         self._deps.health.down("group", "stopping")
-        parts.poll_requests.drain()
-        commits = await parts.handover.give_away(list(parts.partitions.by_index))
-        parts.poll_requests.finish(commits)
+        composition.poll_requests.drain()
+        commits = await composition.handover.give_away(list(composition.partitions.by_index))
+        composition.poll_requests.finish(commits)
 
     def _report(self) -> None:
-        parts, health, metrics = self.parts, self._deps.health, self._deps.metrics
-        tables = parts.tables
-        metrics.expired_of["deliver"] = parts.poll_requests.expired + parts.reading.expired
+        composition, health, metrics = self.composition, self._deps.health, self._deps.metrics
+        tables = composition.tables
+        metrics.expired_of["deliver"] = composition.poll_requests.expired + composition.reading.expired
         metrics.table_offset_of["deliver"] = tables.rows.offset
         if not tables.rows_loaded:
             health.down("table", f"read up to {tables.rows.offset} of {tables.rows_reader.target_offset}")
-        elif parts.handover.waiting_for_table:
+        elif composition.handover.waiting_for_table:
             health.down("table", "not read far enough, or re-created without `hookstream subscriptions resync`")
         else:
             health.up("table")
-        if parts.requests.braked:
+        if composition.requests.braked:
             health.down("requests", "every request fails by an internal error: see the log")
         else:
             health.up("requests")
 
     def _beats(self) -> Mapping[str, float]:
-        return {"loop": self.parts.turns.beat, "poll": self.parts.poll_requests.beat}
+        return {"loop": self.composition.turns.beat, "poll": self.composition.poll_requests.beat}
 
 
 def _tune_garbage_collection() -> None:

@@ -18,7 +18,7 @@ from hookstream.processors.delivery.checkpoints.commit_metadata import (
 from hookstream.processors.delivery.checkpoints.partition_recovery import (
     Evidence,
     FoundState,
-    Owed,
+    PendingDeliveries,
     Recovery,
     plan_recovery,
 )
@@ -47,7 +47,9 @@ def state_of(*next_offsets: int, name: bytes = b"12345678") -> FoundState:
     return FoundState((StateKey("deliveries", 0, name, 0),), PartitionState(cursors=cursors))
 
 
-def plan(offset: int | None, text: str | None, *states: FoundState, owed: Owed = Owed.KEEP) -> Recovery:
+def plan(
+    offset: int | None, text: str | None, *states: FoundState, owed: PendingDeliveries = PendingDeliveries.KEEP
+) -> Recovery:
     made = plan_recovery(
         Evidence(
             found=FoundCommit("deliveries", 0, offset, text),
@@ -66,7 +68,7 @@ def test_what_a_worker_starts_is_left_alone() -> None:
     evidence = Evidence(
         found=FoundCommit("deliveries", 0, 5, ""), watermarks=(0, 9), identity=IDENTITY, states=(), refused=None
     )
-    assert plan_recovery(evidence, Owed.KEEP) is plan_recovery(evidence, Owed.FORGET) is None
+    assert plan_recovery(evidence, PendingDeliveries.KEEP) is plan_recovery(evidence, PendingDeliveries.FORGET) is None
 
 
 @given(
@@ -120,7 +122,7 @@ def test_a_state_without_cursors_owes_nothing() -> None:
 
 def test_forgetting_goes_on_where_the_group_was_or_at_the_end() -> None:
     def forget(offset: int | None, text: str | None) -> Recovery:
-        return plan(offset, text, state_of(30_000), owed=Owed.FORGET)
+        return plan(offset, text, state_of(30_000), owed=PendingDeliveries.FORGET)
 
     here = encode_metadata(metadata(settled=b"\x40"))
     kept = forget(40_000, here)
@@ -135,7 +137,7 @@ def test_forgetting_goes_on_where_the_group_was_or_at_the_end() -> None:
 
 def test_which_table_the_predecessor_had_read_is_kept() -> None:
     other = encode_metadata(metadata(table_digest=b"othr"))
-    for owed in Owed:
+    for owed in PendingDeliveries:
         assert plan(2_000, other, owed=owed).metadata.table_digest == b"othr"
         assert plan(2_000, other, owed=owed).metadata.table_offset == 7
         unknown = plan(2_000, "9.AAAA", owed=owed).metadata
