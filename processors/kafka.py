@@ -53,6 +53,7 @@ _RETRIABLE = frozenset(
         KafkaError._RESOLVE,
         KafkaError._WAIT_COORD,
         KafkaError._NODE_UPDATE,
+        KafkaError._PARTIAL,  # a broker that has just come back names no broker, not even itself
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
@@ -196,6 +197,23 @@ def make_admin(kafka: KafkaConfig, *, own: ClientConfig | None = None) -> AdminC
     with translated("cannot open a Kafka admin client"):
         config: ClientConfig = {"error_cb": _Complaints(), **_common(kafka), **(own or {}), **kafka.options}
         return AdminClient(config)
+
+
+# For an admin client that only looks: by default its question about a topic makes the topic, where brokers let it.
+LOOKS_ONLY: ClientConfig = {"allow.auto.create.topics": False}
+
+
+def cluster_of(admin: AdminClient, topic: str, *, timeout_s: float = REQUEST_TIMEOUT_S) -> str | None:
+    """Ask any broker for the id of its cluster, with the metadata of a topic of the deployment.
+
+    Not `describe_cluster`: where a broker names no broker, librdkafka (2.16) aborts the process.
+
+    Raises:
+        KafkaUnavailableError: no answer in time.
+    """
+    with translated("cannot look the cluster up"):
+        found: str | None = admin.list_topics(topic, timeout=timeout_s).cluster_id
+    return found
 
 
 def result_of(future: Future[_T], doing: str) -> _T:

@@ -15,7 +15,7 @@ from enum import StrEnum
 import structlog
 from confluent_kafka.admin import AdminClient
 
-from .kafka import KafkaConfig, make_admin, result_of, translated
+from .kafka import LOOKS_ONLY, KafkaConfig, cluster_of, make_admin
 
 SILENT_AFTER_S = 10.0
 """A component that has not answered for so long is shown in `/readyz`."""
@@ -93,21 +93,19 @@ class LastAnswers:
             self._ends.wait(_ASK_EVERY_S)
 
 
-def kafka_question(kafka: KafkaConfig) -> Callable[[], object]:
-    """Ask any broker of the cluster what the cluster is: the cheapest question that every broker answers.
+def kafka_question(kafka: KafkaConfig, topic: str) -> Callable[[], object]:
+    """Ask any broker of the cluster for the metadata of a topic: a cheap question that every broker answers.
 
     Raises, when it is asked:
         KafkaUnavailableError: no answer in time.
         KafkaRefusedError: a configuration that librdkafka refuses.
     """
-    doing = "cannot look the cluster up"
     admins: list[AdminClient] = []
 
     def ask() -> object:
         if not admins:
-            admins.append(make_admin(kafka, own={"socket.timeout.ms": round(_ANSWER_WITHIN_S * 1000)}))
-        with translated(doing):
-            future = admins[0].describe_cluster(request_timeout=_ANSWER_WITHIN_S)
-        return result_of(future, doing)
+            own = {**LOOKS_ONLY, "socket.timeout.ms": round(_ANSWER_WITHIN_S * 1000)}
+            admins.append(make_admin(kafka, own=own))
+        return cluster_of(admins[0], topic, timeout_s=_ANSWER_WITHIN_S)
 
     return ask

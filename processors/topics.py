@@ -20,7 +20,16 @@ from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.topics import TopicNames
 
 from .errors import KafkaUnavailableError, TopicMismatchError
-from .kafka import REQUEST_TIMEOUT_S, KafkaConfig, kafka_error, make_admin, result_of, translated
+from .kafka import (
+    LOOKS_ONLY,
+    REQUEST_TIMEOUT_S,
+    KafkaConfig,
+    cluster_of,
+    kafka_error,
+    make_admin,
+    result_of,
+    translated,
+)
 from .topic_preconditions import Complaint, FoundTopic, complaints
 from .topic_specs import TopicSpec
 
@@ -157,20 +166,15 @@ def topic_ids(kafka: KafkaConfig, names: Collection[str]) -> dict[str, str | Non
     return {name: str(result_of(future, f"{doing}: {name}").topic_id) for name, future in futures.items()}
 
 
-def cluster_id(kafka: KafkaConfig) -> str | None:
-    """The cluster's id; None on the embedded mock.
+def cluster_id(kafka: KafkaConfig, topic: str) -> str | None:
+    """The id of the cluster that has the topic; None on the embedded mock.
 
     Raises:
         KafkaUnavailableError: no answer.
     """
     if kafka.embedded:
         return None
-    doing = "cannot look the cluster up"
-    admin = make_admin(kafka)  # has to live until the answer is there
-    with translated(doing):
-        future = admin.describe_cluster(request_timeout=REQUEST_TIMEOUT_S)
-    found: str | None = result_of(future, doing).cluster_id
-    return found
+    return cluster_of(make_admin(kafka, own=LOOKS_ONLY), topic)
 
 
 def _make_appear(admin: AdminClient, specs: Iterable[TopicSpec]) -> None:

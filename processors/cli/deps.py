@@ -53,7 +53,10 @@ def real_deps(settings: Settings) -> Deps:
 
 def needs_of(deps: Deps) -> dict[Component, Callable[[], object]]:
     """What every role needs, each with the question that proves it answering; nothing is asked yet."""
-    return {Component.KAFKA: kafka_question(deps.kafka), Component.REGISTRY: deps.registry.prove_answering}
+    return {
+        Component.KAFKA: kafka_question(deps.kafka, deps.topics.control),
+        Component.REGISTRY: deps.registry.prove_answering,
+    }
 
 
 def secret_box(*keys: bytes) -> SecretBox:

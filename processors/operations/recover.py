@@ -86,7 +86,7 @@ class GroupRecovery:
         self._refuse_a_live_group()  # (1)
         topics = (self._topics.deliveries, self._topics.replays)
         ids = topic_ids(self._kafka, [*topics, self._topics.subscriptions])
-        cluster, table = cluster_id(self._kafka), table_digest(ids[self._topics.subscriptions])
+        cluster, table = cluster_id(self._kafka, self._topics.deliveries), table_digest(ids[self._topics.subscriptions])
         live, replay = (LogIdentity(log_digest(cluster, ids[name]), table) for name in topics)
         lookup = PartitionLookup(topics, (live, replay), self._states)
         findings = []

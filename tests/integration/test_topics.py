@@ -102,7 +102,7 @@ def test_a_re_created_topic_has_another_id(kafka: Kafka, topics: TopicNames) -> 
             raise AssertionError from exc
 
     eventually(another)
-    assert cluster_id(config)
+    assert cluster_id(config, topics.control)
 
 
 def test_the_embedded_kafka_has_nothing_to_make_or_check() -> None:
@@ -111,7 +111,7 @@ def test_the_embedded_kafka_has_nothing_to_make_or_check() -> None:
     assert create_topics(kafka.config, topic_specs(names, CATALOGUE, LIMITS)) == []
     check_topics(kafka.config, topic_specs(names, CATALOGUE, LIMITS))
     assert topic_ids(kafka.config, [names.control]) == {names.control: None}
-    assert cluster_id(kafka.config) is None
+    assert cluster_id(kafka.config, names.control) is None
     kafka.stop()
 
 

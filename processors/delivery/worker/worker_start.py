@@ -47,7 +47,7 @@ def find_out(config: WorkerConfig, deps: WorkerDeps, schemas: KnownSchemas, tabl
         schemas.fetch(schema_ids[topics.deliveries])
 
     def identify() -> tuple[LogIdentity, LogIdentity]:
-        cluster = cluster_id(config.kafka)
+        cluster = cluster_id(config.kafka, topics.deliveries)
         ids = topic_ids(config.kafka, [topics.deliveries, topics.replays])
         table = table_digest(tables.rows_reader.topic_id)
         live, replay = (

@@ -218,7 +218,7 @@ class KafkaOwed:
 
     def _digest(self, topic: str) -> bytes:
         if topic not in self._digests:
-            cluster = cluster_id(self._kafka)
+            cluster = cluster_id(self._kafka, self._topics.deliveries)
             ids = topic_ids(self._kafka, [self._topics.deliveries, self._topics.replays])
             self._digests = {name: log_digest(cluster, found) for name, found in ids.items()}
         return self._digests[topic]
