@@ -5,47 +5,8 @@ from __future__ import annotations
 from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.outcome import FAILED
 from hookstream.schemas.delivery import DeadLetterReason
-from hookstream.schemas.hook import HookState, NoticeKind, Revision
+from hookstream.schemas.hook import HookState, NoticeKind
 from tests.support.small_engine import SmallEngine, offsets
-
-WINDOW = {"window_records": 4, "read_ahead_records": 4, "buffer_records": 3}
-
-
-def test_a_full_window_evicts_the_resource_that_holds_its_oldest_record_and_no_other() -> None:
-    small = SmallEngine(**WINDOW)
-    row = small.row()
-    small.read(row, 1, 2, 1, 2)
-    small.send()
-    small.wait(small.policy.fresh_window_s)
-    assert small.engine.room(LIVE) == 1
-    assert small.cursor(row, 1).next == 0
-    assert small.window() == [1, 3]
-
-
-def test_a_window_whose_oldest_record_is_young_is_waited_for() -> None:
-    small = SmallEngine(**WINDOW)
-    small.read(small.row(), 1, 2, 3, 4)
-    assert small.engine.room(LIVE) == 0
-    assert small.window() == [0, 1, 2, 3]
-
-
-def test_a_record_of_a_hook_that_the_table_does_not_know_goes_behind_a_cursor_and_an_alert_says_so() -> None:
-    small, unknown = SmallEngine(), SmallEngine().row()
-    small.read(unknown, 1)
-    assert small.window() == [0]
-    small.wait(small.policy.stale_wait_s)
-    assert small.unknown == [unknown.id]
-    assert small.window() == []
-    assert small.cursor(unknown).next == 0
-
-
-def test_a_full_window_does_not_wait_for_the_table() -> None:
-    small = SmallEngine(**WINDOW)
-    row = small.row()
-    small.read(row, 1, 2, 3, 4, hook_revision=Revision(9))
-    small.wait(small.policy.fresh_window_s)
-    assert small.engine.room(LIVE) == 4
-    assert small.unknown == [row.id]
 
 
 def test_an_endpoint_in_quarantine_takes_what_it_is_owed_out_of_the_window_and_leaves_others_alone() -> None:
