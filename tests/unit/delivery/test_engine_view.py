@@ -16,6 +16,7 @@ def test_a_view_says_how_far_the_log_was_read_and_what_of_it_is_settled() -> Non
     assert view.progress() == (0, b"\x40")
     assert (view.window_size, view.window_span) == (1, 2)
     assert view.oldest_read_at == small.now
+    assert view.oldest_pending_ms == small.logs[LIVE][0].arrived_ms
 
 
 def test_a_view_of_an_empty_window_knows_no_oldest_record() -> None:
