@@ -90,7 +90,7 @@ MUTANTS = {
         ),
     ),
     "lane_ignores_cursor": _mutant(
-        "live reading does not skip what a cursor owes",
+        "live reading does not skip what is pending from a cursor",
         (
             "live_reading",
             "hook.backlogs[stream_index].cursor_for(delivery.resource) if stream.hooks_with_cursor else None\n",
@@ -118,7 +118,7 @@ MUTANTS = {
         ),
     ),
     "early_handover": _mutant(
-        "hand-over two records before the scan meets the main position",
+        "hand-over two records before the scan reaches the live position",
         (
             "hand_over",
             "cursor.scan >= position for",
@@ -134,7 +134,7 @@ MUTANTS = {
         ),
     ),
     "handover_hook_alone": _mutant(
-        "a hook of an endpoint behind hands over without the others",
+        "a hook of an endpoint that is served from its backlog hands over without the others",
         (
             "hand_over",
             ("        if endpoint.from_backlog[stream.index]:\n            return [hooks] if hooks else []\n"),
@@ -428,7 +428,7 @@ MUTANTS = {
         ),
     ),
     "replay_ignores_owed": _mutant(
-        "a replay goes although its resource is owed",
+        "a replay goes although its resource has a pending delivery",
         (
             "sending",
             (
@@ -530,16 +530,8 @@ MUTANTS = {
         "a replay's commit points to the cursors of the live stream",
         (
             "snapshot",
-            (
-                "        backlog = hook.backlogs[stream.index]\n"
-                "        for cursor in backlog.cursors():\n"
-                "            cursor.trim()\n"
-            ),
-            (
-                "        backlog = hook.backlogs[LIVE]\n"
-                "        for cursor in backlog.cursors():\n"
-                "            cursor.trim()\n"
-            ),
+            "        backlog = hook.backlogs[stream.index]\n        cursors +=",
+            "        backlog = hook.backlogs[LIVE]\n        cursors +=",
         ),
     ),
     "disable_forgotten_by_state": _mutant(
@@ -596,7 +588,7 @@ MUTANTS = {
         ),
     ),
     "resume_forgets_the_lanes": _mutant(
-        "an endpoint that is resumed stays behind",
+        "an endpoint that is resumed is served from its backlog for ever",
         (
             "operator_settings",
             "            health.paused = False\n            ledger.touched[endpoint] = None\n",
@@ -658,7 +650,7 @@ MUTANTS = {
         ),
     ),
     "start_takes_any_offset": _mutant(
-        "an offset that was reset, or is gone, is taken although a state owes",
+        "an offset that was reset, or is gone, is taken although a state exists",
         ("partition_start", "        if state_exists:\n", "        if False:\n"),
     ),
     "start_takes_a_foreign_commit": _mutant(
@@ -699,7 +691,7 @@ MUTANTS = {
         ("stream", "restored if self.position < restored.end else None", "None"),
     ),
     "settled_is_owed_after_a_start": _mutant(
-        "a cursor that opens after a start owes what the restored commit calls settled above it",
+        "a cursor that opens after a start holds what the restored commit calls settled above it",
         ("live_reading", "        if owner is not None and not owner.restored:\n", "        if False:\n"),
     ),
     "retention_strands_a_cursor": _mutant(

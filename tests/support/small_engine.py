@@ -187,12 +187,12 @@ class SmallEngine:
         assert self.endpoint(row).health.breaker_open
 
     def catch_up(self, stream: StreamIndex = LIVE) -> None:
-        """Read what cursors owe, and let those go that have reached live reading."""
+        """Read what is pending from cursors, and let those rejoin that have reached live reading."""
         self.read_backlog(stream)
         self.wait(self.policy.rejoin_every_s)
 
     def read_backlog(self, stream: StreamIndex = LIVE) -> None:
-        """Read what cursors owe, as far as they want it read now."""
+        """Read what is pending from cursors, as far as they want it read now."""
         while (at := self.engine.plan(stream)) is not None:
             self.read_for_cursors(at, stream)
 

@@ -23,65 +23,65 @@ from .timers import Timers
 
 def stored(ledger: Ledger, stream: Stream) -> PartitionState:
     """The state of one stream as values; times become wall time."""
-
-    def wall(due: float) -> int:
-        return ledger.wall_ms + int((due - ledger.now) * 1000) if due > ledger.now else 0
-
-    cursors, clocks, disables = [], [], []
+    live = stream.index == LIVE
+    cursors: list[StoredCursor] = []
+    clocks: list[StoredClock] = []
+    disables: list[StoredDisable] = []
     for hook in ledger.hooks.values():
-        client, event = hook.subscription_key
         backlog = hook.backlogs[stream.index]
-        for cursor in backlog.cursors():
-            cursor.trim()
-            cursors.append(
-                StoredCursor(
-                    hook.id,
-                    client,
-                    event,
-                    cursor.resource,
-                    cursor.next,
-                    tuple(sorted(cursor.settled)),
-                    cursor.oldest_ms,
-                )
-            )
+        cursors += (_stored_cursor(hook, cursor) for cursor in backlog.cursors())
         for resource, clock in backlog.clocks.items():
             if clock.schedule_exhausted or backlog.cursor_for(resource) is not None:
-                clocks.append(
-                    StoredClock(
-                        hook.id,
-                        client,
-                        event,
-                        resource,
-                        clock.attempts,
-                        clock.requests,
-                        wall(clock.due),
-                        clock.schedule_exhausted,
-                        clock.first_failed_ms,
-                    )
-                )
-        if stream.index == LIVE and hook.disabled_under is not None:
-            disables.append(
-                StoredDisable(hook.id, client, event, hook.disabled_under, hook.notice_kind is NoticeKind.FAILING)
-            )
-    health = []
-    for endpoint in ledger.endpoints.values():
-        state, from_backlog = endpoint.health, endpoint.from_backlog[stream.index]
-        if from_backlog or (stream.index == LIVE and not state.unremarkable(ledger.now)):
-            health.append(
-                StoredHealth(
-                    endpoint.client_id,
-                    target_digest(endpoint.target),
-                    state.breaker_open,
-                    from_backlog,
-                    wall(state.retry_after_until),
-                    state.failing_since_ms,
-                    state.busy_streak,
-                    wall(state.probe_at) if state.breaker_open else 0,
-                    state.probes,
-                    state.retried_at_ms,
-                )
-            )
-    return PartitionState(tuple(cursors), tuple(clocks), tuple(disables), tuple(health))
+                clocks.append(_stored_clock(ledger, hook, resource, clock))
+        if live and hook.disabled_under is not None:
+            failing = hook.notice_kind is NoticeKind.FAILING
+            disables.append(StoredDisable(hook.id, *hook.subscription_key, hook.disabled_under, failing))
+    health = tuple(
+        _stored_health(ledger, endpoint, stream)
+        for endpoint in ledger.endpoints.values()
+        if endpoint.from_backlog[stream.index] or (live and not endpoint.health.unremarkable(ledger.now))
+    )
+    return PartitionState(tuple(cursors), tuple(clocks), tuple(disables), health)
+
+
+def _stored_cursor(hook: TrackedHook, cursor: Cursor) -> StoredCursor:
+    cursor.trim()
+    settled = tuple(sorted(cursor.settled))
+    return StoredCursor(hook.id, *hook.subscription_key, cursor.resource, cursor.next, settled, cursor.oldest_ms)
+
+
+def _stored_clock(ledger: Ledger, hook: TrackedHook, resource: str, clock: LaneClock) -> StoredClock:
+    return StoredClock(
+        hook.id,
+        *hook.subscription_key,
+        resource,
+        clock.attempts,
+        clock.requests,
+        _wall_ms(ledger, clock.due),
+        clock.schedule_exhausted,
+        clock.first_failed_ms,
+    )
+
+
+def _stored_health(ledger: Ledger, endpoint: Endpoint, stream: Stream) -> StoredHealth:
+    health = endpoint.health
+    return StoredHealth(
+        client=endpoint.client_id,
+        target_digest=target_digest(endpoint.target),
+        breaker_open=health.breaker_open,
+        from_backlog=endpoint.from_backlog[stream.index],
+        retry_after_until_ms=_wall_ms(ledger, health.retry_after_until),
+        failing_since_ms=health.failing_since_ms,
+        busy_streak=health.busy_streak,
+        probe_at_ms=_wall_ms(ledger, health.probe_at) if health.breaker_open else 0,
+        probes=health.probes,
+        retried_at_ms=health.retried_at_ms,
+    )
+
+
+def _wall_ms(ledger: Ledger, due: float) -> int:
+    """The Unix time of a monotonic time that is still to come, 0 for one that has passed."""
+    return ledger.wall_ms + int((due - ledger.now) * 1000) if due > ledger.now else 0
 
 
 class Restoration:

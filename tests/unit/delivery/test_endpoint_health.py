@@ -14,7 +14,7 @@ POLICY = EnginePolicy()
 
 
 def health(*resources: str, policy: EnginePolicy = POLICY) -> EndpointHealth:
-    """An endpoint that these resources were met of."""
+    """An endpoint of which these resources were seen."""
     made = EndpointHealth(policy, lambda: 0.5)
     for resource in resources:
         made.note_resource(resource)

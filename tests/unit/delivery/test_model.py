@@ -1,4 +1,4 @@
-"""A cursor owes everything from an offset on; a backlog keeps what a later cursor must not owe again."""
+"""Everything from an offset on is pending from a cursor; a backlog keeps what a later cursor must not deliver again."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_the_probes_take_a_record_of_another_resource_each_time() -> None:
 
 
 def test_the_probes_of_an_endpoint_begin_again_when_one_of_its_hooks_comes_back() -> None:
-    """What the hook owes may lie below what they have passed."""
+    """The backlog of the hook may begin below what they have passed."""
     small = SmallEngine()
     row = small.row()
     small.quarantine(row)

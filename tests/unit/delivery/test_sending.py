@@ -70,7 +70,7 @@ def test_what_a_cursor_has_read_is_sent_in_the_order_of_the_log_and_before_the_w
 
 
 def test_what_a_cursor_has_read_waits_until_the_other_cursors_of_the_endpoint_have_read_past_it() -> None:
-    """Another hook's cursor may owe a lower record of the same resource."""
+    """A lower record of the same resource may be pending from another hook's cursor."""
     small = SmallEngine()
     rows = [small.row(number, state=HookState.DISABLED) for number in (1, 2)]
     for row in rows:

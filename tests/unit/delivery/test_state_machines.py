@@ -84,7 +84,7 @@ class TrackerMachine(RuleBasedStateMachine):
 
 
 class CursorMachine(RuleBasedStateMachine):
-    """A cursor owes all from its start on but for what is settled, whatever is read ahead and forgotten again."""
+    """All from a cursor's start on is pending but for what is settled, whatever is read ahead and forgotten again."""
 
     @initialize(start=st.integers(0, 20), settled=st.sets(st.integers(0, 60)))
     def begin(self, start: int, settled: set[int]) -> None:
@@ -129,9 +129,9 @@ class CursorMachine(RuleBasedStateMachine):
     @invariant()
     def it_owes_exactly_what_is_not_settled(self) -> None:
         cursor, highest = self.cursor, max(self.done, default=0) + 70
-        owed = [o for o in range(cursor.next, highest) if o not in cursor.settled]
-        owed = [o for o in owed if o in cursor.buffer or o >= cursor.scan]
-        assert owed == [o for o in range(self.start, highest) if o not in self.done]
+        pending = [o for o in range(cursor.next, highest) if o not in cursor.settled]
+        pending = [o for o in pending if o in cursor.buffer or o >= cursor.scan]
+        assert pending == [o for o in range(self.start, highest) if o not in self.done]
 
 
 class LaneMachine(RuleBasedStateMachine):
