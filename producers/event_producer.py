@@ -46,7 +46,7 @@ _BLAMES_RECORD = frozenset(
 class EventProducer:
     """Sends events to `events.<namespace>`: idempotent, acknowledged by all replicas, on Java's partitions.
 
-    May be used from any thread. A thread of its own serves the reports, so futures resolve although nobody polls;
+    May be used from any thread. A thread of its own serves the reports, so futures resolve although no caller polls;
     their callbacks run there and must not block. Create it after a fork, not before.
 
     Events of one resource keep the order in which `produce` was called, unless one of them fails: then those behind it
@@ -106,7 +106,7 @@ class EventProducer:
         Raises:
             UnknownEventError: not in the catalogue.
             InvalidValueError: a value that its schema does not allow.
-            RegistryError: no schema id for the namespace; `retriable` tells which.
+            RegistryError: no schema id for the namespace; `retriable` says whether to try again.
             QueueFullError: no room in time; the event was not accepted.
             DeliveryFailedError: refused at once, such as for its size.
             ProducerClosedError: after `close`.

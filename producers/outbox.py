@@ -7,7 +7,7 @@
 would not give that on PostgreSQL: they are drawn before the commit, so id 2 can be visible, and sent, while id 1 is
 still in an open transaction. Therefore `enqueue` first takes an advisory lock of the resource, held to the end of the
 transaction: a second transaction with an event of the same resource draws its id when the first has ended. So ids of
-one resource become visible in their order, and nobody waits for a transaction about another resource. SQLite has one
+one resource become visible in their order, and no transaction waits for one about another resource. SQLite has one
 writer at a time, which gives the same.
 
 As with row locks, transactions that take the same resources in different orders can deadlock; PostgreSQL then aborts

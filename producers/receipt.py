@@ -22,7 +22,7 @@ class EventSink(Protocol):
     """What takes events on their way: the `EventProducer`, and its fake in tests."""
 
     def produce(self, event: Event, *, traceparent: bytes | None = None) -> Future[Receipt]:
-        """Accept an event, of that trace; the future tells when the log has it, or why not."""
+        """Accept an event, of that trace; the future is done when the log has it, or has the reason why not."""
 
     def flush(self, deadline_s: float) -> None:
         """Return when every accepted event has its receipt or its error."""

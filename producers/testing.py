@@ -1,4 +1,4 @@
-"""For tests of a producing service: an event producer without Kafka, which can be told to fail."""
+"""For tests of a producing service: an event producer without Kafka, which fails on request."""
 
 from __future__ import annotations
 

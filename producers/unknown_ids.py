@@ -1,4 +1,4 @@
-"""Schema ids that the registry does not know: asked again for some seconds, for a replica may learn of them late.
+"""Schema ids that the registry does not know: asked again for some seconds, for a replica may get them late.
 
 What waits for the answer is a partition, or all that a process does. So the waiting is bounded twice: for each id, and
 for all of them together, since garbage may carry a new id in every record.

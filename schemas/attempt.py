@@ -89,7 +89,7 @@ class AttemptGap:
 
 
 def gap_of(key: bytes | None, headers: Headers) -> AttemptGap | None:
-    """The gap that a record without a value tells of; None where it tells of none."""
+    """The gap that a record without a value is about; None where it is about none."""
     for name, value in headers.items() if isinstance(headers, dict) else headers or ():
         if name == GAP_HEADER and isinstance(value, bytes):
             attempts, _, at_ms = value.partition(b":")

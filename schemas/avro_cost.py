@@ -1,8 +1,8 @@
 """What reading one record of a schema may cost, known from the schema alone.
 
 fastavro reads in C: what is nested too deeply overflows the C stack, and that ends the process instead of raising. A
-type without bytes (null, a record without fields) can be repeated without end by a record of a few bytes. Nobody needs
-either, so such schemas are refused. Only recursion is needed, and its depth is the record's: `is_recursive` tells.
+type without bytes (null, a record without fields) can be repeated without end by a record of a few bytes. No event
+needs either, so such schemas are refused. Only recursion is needed, and its depth is the record's: see `is_recursive`.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def long_of(text: str | bytes | None, *, at_most: int = MAX_LONG) -> int | None:
 
 
 def checked_long(value: object) -> int:
-    """Give a value of somebody's JSON or Avro back that is an integer from 0 to 2^63 - 1.
+    """Give back a value of JSON or Avro from outside that is an integer from 0 to 2^63 - 1.
 
     Raises:
         ValueError: it is not.

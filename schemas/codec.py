@@ -34,7 +34,7 @@ _Code = TypeVar("_Code", bound=StrEnum)
 
 
 def event_encoder(catalogue: Catalogue, namespace: str, schema_id: int) -> Callable[[Event], bytes]:
-    """Encode events of one namespace under the id of its schema; every field is checked, callers are strangers.
+    """Encode events of one namespace under the id of its schema; every field is checked, for any service may call it.
 
     Raises:
         UnknownEventError: no such namespace; from the encoder, no such event in it.
@@ -67,7 +67,7 @@ def event_encoder(catalogue: Catalogue, namespace: str, schema_id: int) -> Calla
 
 
 def check_event(event: Event) -> None:
-    """Prove that an event's values are what its schema and its key mean; its name is the catalogue's question.
+    """Check that an event's values are what its schema and its key mean; its name is the catalogue's question.
 
     Raises:
         InvalidValueError: naming the field.
@@ -393,7 +393,7 @@ def endpoint_settings_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes 
 
 
 def _is_written_by_relays(settings: EndpointSettings) -> bool:
-    """Whether the database takes it, which learns from the topic what it lacks, and takes later ones after it."""
+    """Whether the database takes it, which takes over what it lacks from the topic, and later ones after it."""
     texts = [settings.reason, settings.drain_reason]
     for skip in settings.skipped:
         texts += (skip.delivery_id, skip.asked_by, skip.reason)

@@ -31,9 +31,9 @@ class EndpointSettings:
 
     `target_digest` stands for the target, whose URL may carry a secret. `paused`: nothing is sent. `skip_before_ms`
     (source append time): what is owed since earlier goes to the dead letters. `skipped`: single deliveries that do.
-    `retry_at_ms`: when somebody last asked to try at once; a worker remembers the last one it followed. `asked_by` and
-    `reason` are the last change's, `drained_by` and `drain_reason` those of `skip_before_ms`. A higher `revision` is
-    later.
+    `retry_at_ms`: when an operator last asked to try at once; a worker remembers the last one it followed. `asked_by`
+    and `reason` are the last change's, `drained_by` and `drain_reason` those of `skip_before_ms`. A higher `revision`
+    is later.
     """
 
     client: ClientId

@@ -67,7 +67,7 @@ def event_symbols(schema: AvroSchema) -> tuple[str, ...]:
 
 
 def check_event_schema(namespace: str, content: bytes) -> AvroSchema:
-    """Parse one namespace's schema and prove that an event fits into it, and into nothing less.
+    """Parse one namespace's schema and check that an event fits into it, and into nothing less.
 
     A field beyond the five of an event needs a default: the codec writes events, and knows no more than they hold.
 

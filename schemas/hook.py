@@ -61,7 +61,7 @@ class ResyncMark:
 
 
 class NoticeKind(StrEnum):
-    """What a worker tells the API's process about a hook."""
+    """What a worker reports to the API's process about a hook."""
 
     GONE = "gone"  # the target answered 410
     FAILING = "failing"  # nothing but failure for five days

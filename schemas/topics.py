@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CLOCK_KEY = b"clock"
-"""Key of the records in `control` that are no settings: tombstones, written to be told the broker's time."""
+"""Key of the records in `control` that are no settings: tombstones, written to read the broker's time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class TopicNames:
 
     @property
     def hook_notices(self) -> str:
-        """What workers tell the API's process about hooks."""
+        """What workers report to the API's process about hooks."""
         return f"{self.prefix}hook-notices"
 
     @property
@@ -79,5 +79,5 @@ class TopicNames:
         return f"{self.prefix}hookstream.notices"
 
     def replay_group(self, name: str) -> str:
-        """Consumer group in which one replay keeps how far it is; nobody joins it."""
+        """Consumer group in which one replay keeps how far it is; it has no members."""
         return f"{self.prefix}hookstream.{name}"

@@ -1,4 +1,4 @@
-"""The trace that an event belongs to, as a record header that everybody reads the same way.
+"""The trace that an event belongs to, as a record header that every package reads the same way.
 
 One header, `traceparent`, as OpenTelemetry's Kafka clients write it. `ce_traceparent`, where CloudEvents clients keep
 the context in which an event was made, is read where the other is missing.
@@ -17,7 +17,7 @@ CLOUD_EVENTS_HEADER = "ce_traceparent"
 Headers: TypeAlias = dict[str, str | bytes | None] | list[tuple[str, str | bytes | None]] | None
 """A record's headers, as the Kafka client types them."""
 
-_BYTES = 55  # of version 00; a longer one is a later version's, which nobody here could continue
+_BYTES = 55  # of version 00; a longer one is a later version's, which this release cannot continue
 _FORM = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _SAMPLED = 1
 

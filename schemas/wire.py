@@ -1,6 +1,6 @@
 """Confluent wire format: a zero byte, the schema's id in four bytes, an Avro body; both ways, at the speed of fastavro.
 
-Schemas are used in their physical form: logical types are dropped (nobody here wants a `datetime` for a `long`), and
+Schemas are used in their physical form: logical types are dropped (no code here wants a `datetime` for a `long`), and
 the enum of one field, `indexed`, is read and written as the int that it is on the wire. So its symbol is always looked
 up in its *writer's* list: no evolution, no default and no negative index can turn it into another one.
 
@@ -46,7 +46,8 @@ class WriterSchemas(Protocol):
         """Give the schema's text.
 
         Raises:
-            UndecodableError: there is no schema of that id. Anything else (the registry is away) reaches the caller
+            UndecodableError: there is no schema of that id. Anything else (the registry does not answer) reaches the
+            caller
                 of the decoder as it is: such a record may be read later.
         """
 
@@ -165,7 +166,7 @@ class _Views(dict[bytes, WriterView[_T]]):
         except InvalidSchemaError as exc:
             msg = f"schema {schema_id} cannot be read: {exc}"
             raise UndecodableError(msg) from exc
-        except Exception as exc:  # whatever fastavro makes of a schema that somebody else wrote
+        except Exception as exc:  # whatever fastavro makes of a schema from outside
             msg = f"schema {schema_id} cannot be read ({type(exc).__name__})"
             raise UndecodableError(msg) from exc
 

@@ -75,7 +75,7 @@ class BrokerClock(Protocol):
         """Ask what time it is there: no event acknowledged before the call has a later one, if its brokers agree.
 
         Raises:
-            BrokerClockError: it cannot be told now.
+            BrokerClockError: it cannot be read now.
         """
         ...
 
@@ -86,7 +86,7 @@ class RouterProgress(Protocol):
     def committed_table_offset(self) -> int | None:
         """The lowest offset of `subscriptions` that a router partition has yet to read, as committed.
 
-        None where a partition has committed none, or where it cannot be told.
+        None where a partition has committed none, or where it is not known.
         """
         ...
 

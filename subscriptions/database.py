@@ -134,7 +134,7 @@ def _sqlite(url: str) -> Engine:
 def _make_private(path: str) -> None:
     """Make a database file that only its owner reads, where there is none: SQLite would make it as the umask says.
 
-    Its journals get the file's own mode. A mode that somebody gave it stays.
+    Its journals get the file's own mode. A mode that an operator gave it stays.
     """
     if path == ":memory:" or path.startswith("file:"):
         return

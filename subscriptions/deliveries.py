@@ -1,4 +1,4 @@
-"""One delivery, by its id: what became of it, as far as the attempt log and Kafka's logs can tell.
+"""One delivery, by its id: what became of it, as far as the attempt log and Kafka's logs say.
 
 The attempt log knows of attempts. A delivery that was never attempted is in the log of deliveries alone, and one that
 was given up is among the dead letters: both are searched there, by whoever implements `DeliveryLog`.
@@ -43,7 +43,7 @@ class DeliveryState(StrEnum):
     DEAD_LETTERED = "dead-lettered"  # given up, with a reason, and kept for being sent again
     CANCELLED = "cancelled"  # its hook was deleted
     SKIPPED = "skipped"  # it arrived before its hook wanted any
-    UNKNOWN = "unknown"  # attempted without success, and the logs do not tell what came then
+    UNKNOWN = "unknown"  # attempted without success, and the logs do not say what came then
 
 
 class LogPosition(NamedTuple):
@@ -121,7 +121,7 @@ class Deliveries:
         """What became of it; `client` None sees every client's.
 
         Raises:
-            DeliveryNotFoundError: nobody knows it, or it is another client's.
+            DeliveryNotFoundError: there is none in the logs, or it is another client's.
             LogSearchError: it was never attempted, and the logs could not be searched to their ends.
         """
         with reading(self.sessions) as session:
@@ -146,14 +146,14 @@ class Deliveries:
         position = None if attempted.position is None else LogPosition(*attempted.position)
         try:
             return self.log.find(WantedDelivery(id=delivery_id, client=attempted.client, position=position))
-        except LogSearchError:  # what the attempt log knows can be told without
+        except LogSearchError:  # what the attempt log has is shown without it
             return FoundDelivery(complete=False)
 
     def again(self, delivery_id: DeliveryId, *, client: ClientId | None) -> Delivery:
         """The record of a delivery that shall be sent again, whatever became of it.
 
         Raises:
-            DeliveryNotFoundError: nobody knows it, or it is another client's.
+            DeliveryNotFoundError: there is none in the logs, or it is another client's.
             DeliveryExpiredError: it was attempted, and no log holds its record any more.
             HookDeletedError, HookDisabledError: nothing is sent for its hook.
             LogSearchError: the logs could not be searched.

@@ -57,7 +57,7 @@ class EndpointSettingsChanges:
     now_ms: int
 
     def get(self, endpoint: EndpointKey) -> StoredSettings:
-        """Read the present settings; nothing is set where nobody ever set anything.
+        """Read the present settings; they are empty where no operator ever set any.
 
         Raises:
             EndpointNotFoundError: no hook has this target, and no settings were made.

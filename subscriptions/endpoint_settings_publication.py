@@ -1,4 +1,4 @@
-"""From settings to the `control` topic: what has to be written there, and what is learnt from what stands there.
+"""From settings to the `control` topic: what has to be written there, and what is taken over from there.
 
 A row is published while it is locked, until Kafka has acknowledged. What a writer that lost its lock still writes
 afterwards is seen by every relay, which follows the topic, and the row is written again behind it. A topic that is
@@ -67,23 +67,23 @@ def publish_pending_settings(sessions: Sessions, publisher: SettingsPublisher, *
     return transact(sessions, work)
 
 
-def learn(sessions: Sessions, seen: Sequence[PublishedSettings], *, now_ms: int) -> int:
+def take_over(sessions: Sessions, seen: Sequence[PublishedSettings], *, now_ms: int) -> int:
     """Compare records that were read from the topic with the database and put right what differs; give how much did."""
     keys = {_key(record.wanted) for record in seen}
     with reading(sessions) as session:
         rows = _by_key(session.scalars(_of(keys)))
-        if not any(_tells(record, rows.get(_key(record.wanted))) for record in seen):
+        if not any(_differs(record, rows.get(_key(record.wanted))) for record in seen):
             return 0
 
     def work(session: Session) -> int:
         rows = _by_key(session.scalars(_of(keys).with_for_update()))
-        learnt = 0
+        taken_over = 0
         for record in seen:
             row = rows.get(_key(record.wanted))
-            if _tells(record, row):
+            if _differs(record, row):
                 rows[_key(record.wanted)] = _taken(session, record, row, now_ms)
-                learnt += 1
-        return learnt
+                taken_over += 1
+        return taken_over
 
     return transact(sessions, work)
 
@@ -108,7 +108,7 @@ def rewrite_missing(sessions: Sessions, seen: Iterable[PublishedSettings]) -> in
     return transact(sessions, work)
 
 
-def _tells(record: PublishedSettings, row: EndpointSettingsRow | None) -> bool:
+def _differs(record: PublishedSettings, row: EndpointSettingsRow | None) -> bool:
     """Whether a record says anything that the database does not know, or stands wrongly behind a newer one."""
     if row is None or record.wanted.revision > row.revision:
         return True
@@ -127,19 +127,19 @@ def _taken(
     if row is not None and wanted.revision <= row.revision:
         row.published_revision = wanted.revision  # pending again: it is written behind what stands there
         return row
-    adopted = wanted
+    merged_settings = wanted
     if row is None:
         row = row_of(wanted)
         session.add(row)
     elif row.revision > row.published_revision:  # an operator has set something since the backup was restored
-        adopted = replace(merged(settings_of(row), wanted), revision=wanted.revision + 1)
-        overwrite(row, adopted)
+        merged_settings = replace(merged(settings_of(row), wanted), revision=wanted.revision + 1)
+        overwrite(row, merged_settings)
     else:
         overwrite(row, wanted)
     row.published_revision = wanted.revision
     row.published_partition, row.published_offset = record.partition, record.offset
     row.updated_at_ms = now_ms
-    detail = {"endpoint": wanted.endpoint, "revision": adopted.revision, "topic_revision": wanted.revision}
+    detail = {"endpoint": wanted.endpoint, "revision": merged_settings.revision, "topic_revision": wanted.revision}
     session.add(AuditRow(at_ms=now_ms, actor="relay", action="endpoint.adopt", client=wanted.client, detail=detail))
     session.flush()
     return row

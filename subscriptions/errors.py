@@ -8,8 +8,8 @@ SubscriptionsError
 ├── ReplayNotFoundError          no such replay, or another client's
 ├── ReplayStateError             it is at another point than the one that this can be done at
 ├── ReplayUnfinishedError        the client has a replay that has not ended; names it
-├── LeaseLostError               somebody else works on the replay now
-├── EndpointNotFoundError        no hook has this target, and nobody set anything of it
+├── LeaseLostError               another process works on the replay now
+├── EndpointNotFoundError        no hook has this target, and it has no settings
 ├── TooManySkipsError            too many deliveries of one endpoint are skipped one by one
 ├── HookDisabledError            nothing can be sent for it until it is enabled
 ├── HookDeletedError             nothing is sent for it any more
@@ -32,8 +32,8 @@ SubscriptionsError
 │   └── SchemaRevisionError      the database is at another schema revision than this release needs
 ├── DeadLettersUnavailableError  Kafka does not show its dead letters
 ├── NotPublishedError            Kafka did not acknowledge; it may have the record all the same
-├── BrokerClockError             nobody can say what time it is where events arrive
-└── OwedUnknownError             nobody can say now what is owed
+├── BrokerClockError             the broker did not say what time it is
+└── OwedUnknownError             backlogs cannot be computed now
 """
 
 from __future__ import annotations
@@ -97,14 +97,14 @@ class ReplayUnfinishedError(SubscriptionsError):
 
 
 class LeaseLostError(SubscriptionsError):
-    """Somebody else works on the replay now."""
+    """Another process works on the replay now."""
 
     def __init__(self, replay_id: int) -> None:
         super().__init__(f"replay {replay_id} is held by another process")
 
 
 class EndpointNotFoundError(SubscriptionsError):
-    """No hook has this target, and nobody set anything of it."""
+    """No hook has this target, and it has no settings."""
 
     def __init__(self, endpoint: str) -> None:
         super().__init__(f"no endpoint {endpoint}")
@@ -217,8 +217,8 @@ class NotPublishedError(SubscriptionsError):
 
 
 class BrokerClockError(SubscriptionsError):
-    """Nobody can say now what time it is where events arrive."""
+    """The broker did not say what time it is where events arrive."""
 
 
 class OwedUnknownError(SubscriptionsError):
-    """Nobody can say now what is owed."""
+    """Backlogs cannot be computed now."""

@@ -1,7 +1,7 @@
 """Once for each `Idempotency-Key`: the first answer to a request that made a secret can be had again for a day.
 
 The answer is sealed, for it holds the secret. Two requests with one key do one deed, also at the same moment: the
-second waits for the first one's row. A key ends with its hook: nobody is given the secret of a deleted one.
+second waits for the first one's row. A key ends with its hook: the secret of a deleted one is not given again.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def answer_context(client: int, key: str) -> bytes:
 
 
 def purge_idempotency_keys(session: Session, *, now_ms: int) -> None:
-    """Forget the answers that nobody can have again."""
+    """Delete the answers that are too old to be given again."""
     session.execute(delete(IdempotencyRow).where(IdempotencyRow.created_at_ms <= now_ms - _KEY_LIFETIME_MS))
 
 

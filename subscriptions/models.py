@@ -189,8 +189,8 @@ class AuditRow(Base):
 class AttemptRow(Base):
     """One HTTP request of one delivery. `id` is the order in which rows were written, which is roughly that of time.
 
-    An attempt is told by its delivery, by the record of `deliveries` or `deliveries.replay` that it was made for, and
-    by its start and number: its own position in `attempts` would not do, for offsets begin again with a new topic.
+    An attempt is identified by its delivery, by the record of `deliveries` or `deliveries.replay` that it was made for,
+    and by its start and number: its own position in `attempts` would not do, for offsets begin again with a new topic.
     `replay` is empty on live ones. `logged_at_ms` is the append time of its record, which retention goes by.
     """
 
@@ -257,7 +257,7 @@ class AttemptLogRow(Base):
 
 
 class AttemptGapRow(Base):
-    """Attempts of a client that workers could not record, since the first of them that is not too old to be told of."""
+    """Attempts of a client that workers could not record, since the first of them that is not too old."""
 
     __tablename__ = "attempt_gaps"
 
@@ -268,7 +268,7 @@ class AttemptGapRow(Base):
 
 
 class ReplayRow(Base):
-    """A window of the log that is sent again. `client` None is everybody's; `own` ones were asked for by an integrator.
+    """A window of the log that is sent again. `client` None is every client's; `own`: an integrator asked for it.
 
     `stretches` is the window in offsets, rows of (topic, partition, start, end), fixed before the count. `matched`,
     `hooks` and `estimate_s` are what the dry run found. Whoever works on it is `lease_owner`, until `lease_until_ms`.

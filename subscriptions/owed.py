@@ -1,6 +1,6 @@
-"""What endpoints are owed: what those who read Kafka can tell of it, and what that means for each endpoint. Pure.
+"""Backlogs of endpoints: what is known of them from Kafka, and what that means for each endpoint. Pure.
 
-The numbers come from what the delivery workers have committed, so they are told while workers are away, and a backlog
+The numbers come from what the delivery workers have committed, so they are known while no worker runs, and a backlog
 that left the window behind a cursor is among them: the consumer group's lag does not show it.
 """
 
@@ -21,7 +21,7 @@ from .models import DisabledReason
 # held back, by its resource's failures or by an endpoint that is slow. Retries that are due soon stay in the window, of
 # which a commit says no more than that they are owed.
 LAGGING_AFTER_MS = 5_000
-# Of an endpoint whose target nobody knows: its hook's row is missing here.
+# Of an endpoint whose target is unknown: its hook's row is missing here.
 _UNKNOWN_DIGEST = bytes(8)
 
 NotBefore: TypeAlias = Callable[[Collection[ClientId]], Mapping[HookId, int]]
@@ -75,7 +75,7 @@ class SeenHealth:
 class Owed:
     """Everything that is owed, of one client or of all; endpoints are named by client and their target's digest.
 
-    `unknown` are partitions of which it cannot be told, each with the reason.
+    `unknown` are partitions of which it is not known, each with the reason.
     """
 
     hooks: Mapping[HookId, OwedHook] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class Owed:
 
     @property
     def clients(self) -> set[ClientId]:
-        """Clients of whom there is something to tell."""
+        """Clients of whom something is known."""
         return {hook.client for hook in self.hooks.values()} | {client for client, _ in self.health}
 
 
@@ -156,7 +156,7 @@ def judge_all(
 ) -> list[Endpoint]:
     """Judge every endpoint of these rows, which are all that their clients have, and of hooks whose row is missing.
 
-    What a deleted or replaced hook was owed is cancelled, and not told; absence of a row cancels nothing.
+    The backlog of a deleted or replaced hook is cancelled, and not shown; absence of a row cancels nothing.
     """
     targets: dict[tuple[ClientId, str], list[EndpointHook]] = {}
     keys: dict[tuple[ClientId, str], HookId] = {}
@@ -245,7 +245,7 @@ def _share(hook: EndpointHook, share: OwedHook) -> HookShare:
 
 
 def _rowless(client: ClientId, hooks: Mapping[HookId, OwedHook]) -> Endpoint:
-    """What is owed to hooks of which only Kafka knows: nobody can say where to."""
+    """Backlogs of hooks of which only Kafka knows: their target is unknown."""
     shares = [
         HookShare(id=hook_id, event=hook.event, disabled=False, disabled_reason=None, behind=hook.behind + hook.replays)
         for hook_id, hook in hooks.items()

@@ -41,11 +41,11 @@ class SeenRow:
 class Judgement:
     """What records of the topic say about it and about the database.
 
-    `suspects` stand behind a newer row of their subscription key, unless that one is just being written. `ahead` have a
-    revision that the database never reached, which is then an older one, restored from a backup.
+    `outdated` ones stand behind a newer row of their subscription key, unless that one is just being written. `ahead`
+    have a revision that the database never reached, which is then an older one, restored from a backup.
     """
 
-    suspects: tuple[SeenRow, ...]
+    outdated: tuple[SeenRow, ...]
     ahead: tuple[SeenRow, ...]
 
 
@@ -90,7 +90,7 @@ def publish_tombstones(sessions: Sessions, publisher: ChangePublisher, *, delete
         if session.scalar(due.limit(1)) is None:
             return 0
     locked = due.with_for_update(skip_locked=True)
-    return transact(sessions, lambda session: _bury(session.scalars(locked).all(), publisher))
+    return transact(sessions, lambda session: _publish_tombstones(session.scalars(locked).all(), publisher))
 
 
 def judge(sessions: Sessions, seen: Sequence[SeenRow]) -> Judgement:
@@ -98,18 +98,18 @@ def judge(sessions: Sessions, seen: Sequence[SeenRow]) -> Judgement:
     keys = {row.key for row in seen}
     with reading(sessions) as session:
         rows = {(row.client, row.event): row for row in session.scalars(_of_keys(keys))}
-    suspects, ahead = [], []
+    outdated, ahead = [], []
     for record in seen:
         row = rows.get(record.key)
         if record.revision is not None and record.revision > (0 if row is None else row.revision):
             ahead.append(record)
-        elif row is not None and _stands_wrongly(record, row):
-            suspects.append(record)
-    return Judgement(suspects=tuple(suspects), ahead=tuple(ahead))
+        elif row is not None and _is_outdated(record, row):
+            outdated.append(record)
+    return Judgement(outdated=tuple(outdated), ahead=tuple(ahead))
 
 
-def correct(sessions: Sessions, publisher: ChangePublisher, suspects: Sequence[SeenRow]) -> int:
-    """Write the subscription rows again behind those suspects that are still wrong once they are locked.
+def correct(sessions: Sessions, publisher: ChangePublisher, outdated: Sequence[SeenRow]) -> int:
+    """Write the subscription rows again behind those records that are still outdated once the row is locked.
 
     Whoever held the lock has by then remembered what it wrote. A pending row is left: it will be written behind every
     record that was seen.
@@ -117,7 +117,7 @@ def correct(sessions: Sessions, publisher: ChangePublisher, suspects: Sequence[S
     Raises:
         NotPublishedError: Kafka did not acknowledge; call it again.
     """
-    latest = {record.key: record for record in sorted(suspects, key=lambda record: record.offset)}
+    latest = {record.key: record for record in sorted(outdated, key=lambda record: record.offset)}
 
     def work(session: Session) -> int:
         rows = session.scalars(
@@ -126,21 +126,21 @@ def correct(sessions: Sessions, publisher: ChangePublisher, suspects: Sequence[S
         wrong = [
             row
             for row in rows
-            if row.revision == row.published_revision and _stands_wrongly(latest[row.client, row.event], row)
+            if row.revision == row.published_revision and _is_outdated(latest[row.client, row.event], row)
         ]
         _publish([row for row in wrong if not row.tombstoned], publisher)
-        _bury([row for row in wrong if row.tombstoned], publisher)
+        _publish_tombstones([row for row in wrong if row.tombstoned], publisher)
         return len(wrong)
 
     return transact(sessions, work) if latest else 0
 
 
 def publish_all(
-    sessions: Sessions, publisher: ChangePublisher, *, batch: int, tell: Callable[[int], None] = lambda _done: None
+    sessions: Sessions, publisher: ChangePublisher, *, batch: int, progress: Callable[[int], None] = lambda _done: None
 ) -> int:
     """Publish every row but tombstoned ones, in batches, whatever was published before; give the number.
 
-    `tell` hears of the number so far.
+    `progress` is called with the number so far.
 
     Raises:
         NotPublishedError: Kafka did not acknowledge; call it again, from the start.
@@ -155,7 +155,7 @@ def publish_all(
 
         count, after = transact(sessions, work)
         total += count
-        tell(total)
+        progress(total)
     return total
 
 
@@ -165,7 +165,7 @@ def _next_rows(after: SubscriptionKey, limit: int) -> Select[SubscriptionRow]:
     return found.order_by(SubscriptionRow.client, SubscriptionRow.event).limit(limit).with_for_update()
 
 
-def _stands_wrongly(record: SeenRow, row: SubscriptionRow) -> bool:
+def _is_outdated(record: SeenRow, row: SubscriptionRow) -> bool:
     """Whether a record behind the one that was published is another than the present row."""
     if row.published_offset is not None and record.offset <= row.published_offset:
         return False
@@ -183,7 +183,7 @@ def _publish(rows: Sequence[SubscriptionRow], publisher: ChangePublisher) -> int
     return len(rows)
 
 
-def _bury(rows: Sequence[SubscriptionRow], publisher: ChangePublisher) -> int:
+def _publish_tombstones(rows: Sequence[SubscriptionRow], publisher: ChangePublisher) -> int:
     if rows:
         offsets = publisher.publish_tombstones([subscription_record_key(row.client, row.event) for row in rows])
         for row, offset in zip(rows, offsets, strict=True):

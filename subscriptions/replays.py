@@ -1,12 +1,12 @@
 """Replays in the database: what was asked for, who works on it, and how far it is.
 
-A replay is counted first, and sends nothing before somebody has seen the count and lets it run:
+A replay is counted first, and sends nothing before a caller has seen the count and lets it run:
 
     counting ──► planned ──► running ◄──► paused
         │                      ├──► done
         └──────► failed ◄──────┘            and from each that has not ended: cancelled
 
-Whoever works on one holds its lease, a time in its row until which nobody else does. Every write of theirs proves it
+Whoever works on one holds its lease, a time in its row until which no other does. Every write checks the lease
 under the row's lock, so of two that believe to hold it only one writes.
 """
 
@@ -33,7 +33,7 @@ class ReplayState(StrEnum):
     """How far a replay is."""
 
     COUNTING = "counting"  # the window is read, nothing is sent
-    PLANNED = "planned"  # counted; somebody has to let it run
+    PLANNED = "planned"  # counted; a caller has to let it run
     RUNNING = "running"
     PAUSED = "paused"
     DONE = "done"
@@ -140,7 +140,7 @@ class ReplayProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredReplay:
-    """A replay as its row has it. `own`: its client asked for it. Somebody works on it until `claimed_until_ms`."""
+    """A replay as its row has it. `own`: its client asked for it. Its lease lasts until `claimed_until_ms`."""
 
     id: ReplayId
     own: bool
@@ -175,7 +175,7 @@ class ReplayQuery:
 
 @dataclass(frozen=True, slots=True)
 class ReplayRepository:
-    """The replays, as one transaction of somebody who asks for them sees and changes them."""
+    """The replays, as one transaction of the API sees and changes them."""
 
     session: Session
     actor: str
@@ -224,7 +224,7 @@ class ReplayRepository:
         return self._audited(row, "replay.create", detail)
 
     def get(self, replay_id: int, *, client: ClientId | None) -> StoredReplay:
-        """Read a replay; `client` None sees everybody's.
+        """Read a replay; `client` None sees every client's.
 
         Raises:
             ReplayNotFoundError: none, or not of this client alone.
@@ -315,7 +315,7 @@ class ReplayRepository:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """Who works, and for how long nobody else may after each sign of life."""
+    """Which process works, and how long its lease lasts after each renewal."""
 
     owner: str
     lasts_ms: int
@@ -330,7 +330,7 @@ class ReplayWork:
     now_ms: int
 
     def claim(self, *, but_not: Sequence[ReplayId] = (), kinds: Collection[WorkKind] = ALL_WORK) -> StoredReplay | None:
-        """Take the oldest replay of some kinds that has work and that nobody holds; None where there is none."""
+        """Take the oldest replay of some kinds that has work and no lease; None where there is none."""
         free = or_(ReplayRow.lease_until_ms < self.now_ms, ReplayRow.lease_owner == self.lease.owner)
         wanted = or_(false(), *(and_(ReplayRow.own.is_(own), ReplayRow.state == state.value) for own, state in kinds))
         found = select(ReplayRow).where(wanted, free)
@@ -347,7 +347,7 @@ class ReplayWork:
         """Keep the window, which nothing changes any more.
 
         Raises:
-            LeaseLostError: somebody else holds the replay.
+            LeaseLostError: another process holds the replay.
         """
         row = self._held(replay_id)
         row.stretches = [(each.topic, each.partition, each.start, each.end) for each in window.stretches]
@@ -361,12 +361,12 @@ class ReplayWork:
             LeaseLostError: as above.
         """
         row = self._held(replay_id)
-        self._keep(row, progress)
+        self._store_progress(row, progress)
         self._renew(row)
         return ReplayState(row.state)
 
     def counted(self, replay_id: ReplayId, progress: ReplayProgress, count: ReplayCount) -> None:
-        """Keep what a dry run found, and let go; it waits for somebody to let it run.
+        """Keep what a dry run found, and let go; it waits until a caller lets it run.
 
         Raises:
             LeaseLostError: as above.
@@ -378,7 +378,7 @@ class ReplayWork:
         row.estimate_s = count.estimate_s
         if row.state == ReplayState.COUNTING:
             _enter(row, ReplayState.PLANNED, self.now_ms)
-        self._keep(row, progress)
+        self._store_progress(row, progress)
         self._let_go(row)
 
     def end(self, replay_id: ReplayId, progress: ReplayProgress, *, failed: str | None = None) -> None:
@@ -388,7 +388,7 @@ class ReplayWork:
             LeaseLostError: as above.
         """
         row = self._held(replay_id)
-        self._keep(row, progress)
+        self._store_progress(row, progress)
         if row.state in UNFINISHED:
             row.reason = failed
             _enter(row, ReplayState.DONE if failed is None else ReplayState.FAILED, self.now_ms)
@@ -401,7 +401,7 @@ class ReplayWork:
             LeaseLostError: as above.
         """
         row = self._held(replay_id)
-        self._keep(row, progress)
+        self._store_progress(row, progress)
         self._let_go(row)
 
     def _held(self, replay_id: ReplayId) -> ReplayRow:
@@ -410,7 +410,7 @@ class ReplayWork:
             raise LeaseLostError(replay_id)
         return row
 
-    def _keep(self, row: ReplayRow, progress: ReplayProgress) -> None:
+    def _store_progress(self, row: ReplayRow, progress: ReplayProgress) -> None:
         row.scanned, row.sent = progress.scanned, progress.sent
         row.expired, row.unreadable = progress.expired, progress.unreadable
         row.updated_at_ms = self.now_ms

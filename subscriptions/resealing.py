@@ -79,9 +79,11 @@ def count_unpublished(sessions: Sessions) -> int:
 
 
 def reseal_all(
-    sessions: Sessions, box: SecretBox, *, actor: str, now_ms: NowMs, tell: Callable[[int], None]
+    sessions: Sessions, box: SecretBox, *, actor: str, now_ms: NowMs, progress: Callable[[int], None]
 ) -> ResealReport:
-    """Seal everything under the first key, in transactions of some hundred rows; `tell` hears of hooks looked at.
+    """Seal everything under the first key, in transactions of some hundred rows.
+
+    `progress` is called with the number of hooks that were looked at.
 
     Raises:
         DatabaseUnavailableError: run it again; what is done stays done.
@@ -99,7 +101,7 @@ def reseal_all(
             report.hooks += hooks
             report.unopenable += unopenable
         seen += len(batch)
-        tell(seen)
+        progress(seen)
     for answers in _answers(sessions):
         stale = [key for key, answer in answers if not box.sealed_under_first(answer)]
         if stale:

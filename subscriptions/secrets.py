@@ -62,7 +62,7 @@ class SigningSecret:
 
 @dataclass(frozen=True, slots=True)
 class MasterKey:
-    """What secrets are sealed under. Its id is derived from it, so that nobody has to number keys."""
+    """What secrets are sealed under. Its id is derived from it, so that operators need not number keys."""
 
     material: bytes = field(repr=False)
 

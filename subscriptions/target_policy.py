@@ -47,7 +47,7 @@ class TargetPolicy:
 
 
 def normalise_target(text: str, policy: TargetPolicy) -> Target:
-    """Prove that deliveries can and may go there, and give the URL in its one form.
+    """Check that deliveries can and may go there, and give the URL in its one form.
 
     Raises:
         InvalidTargetError: with the reason, and without the URL, whose query may hold a secret.

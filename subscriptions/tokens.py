@@ -44,7 +44,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenInfo:
-    """What can be told of a token: everything but itself. `expires_at_ms` is None for one that never does."""
+    """What may be shown of a token: everything but itself. `expires_at_ms` is None for one that never does."""
 
     id: TokenId
     role: Role

@@ -8,7 +8,7 @@ import socket
 
 
 def actor() -> str:
-    """The user of the operating system, and the machine; no environment variable can pretend to be somebody else."""
+    """The user of the operating system, and the machine; no environment variable can name another user."""
     uid = os.getuid()
     try:
         name = pwd.getpwuid(uid).pw_name

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Wait: TypeAlias = Annotated[
-    float, typer.Option("--wait", metavar="SECONDS", min=0, help="How long to wait for what is away.")
+    float,
+    typer.Option("--wait", metavar="SECONDS", min=0, help="How long to wait for Kafka, the registry or the database."),
 ]
 DEFAULT_WAIT_S = 30.0
 

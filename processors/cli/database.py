@@ -51,7 +51,7 @@ def service_engine(url: str) -> Engine:
 
 
 def database_question(engine: Engine) -> Callable[[], object]:
-    """What proves that the database of an engine answers; nothing is connected yet.
+    """A question that shows whether the database of an engine answers; nothing is connected yet.
 
     Raises, when it is asked:
         DatabaseUnavailableError: no answer.

@@ -52,7 +52,7 @@ def real_deps(settings: Settings) -> Deps:
 
 
 def needs_of(deps: Deps) -> dict[Component, Callable[[], object]]:
-    """What every role needs, each with the question that proves it answering; nothing is asked yet."""
+    """What every role needs, each with a question that shows whether it answers; nothing is asked yet."""
     return {
         Component.KAFKA: kafka_question(deps.kafka, deps.topics.control),
         Component.REGISTRY: deps.registry.prove_answering,

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeAlias
 
-Tell: TypeAlias = Callable[[int], None]
-"""Told how many are done, so far."""
+Progress: TypeAlias = Callable[[int], None]
+"""Called with how many are done, so far."""
 
 
-def counting(what: str, total: int, *, quiet: bool = False) -> AbstractContextManager[Tell]:
+def counting(what: str, total: int, *, quiet: bool = False) -> AbstractContextManager[Progress]:
     """A bar with an estimate on a terminal, nothing elsewhere: the totals at the end say it all."""
     if quiet or not sys.stderr.isatty():
         return nullcontext(lambda _done: None)
@@ -19,7 +19,7 @@ def counting(what: str, total: int, *, quiet: bool = False) -> AbstractContextMa
 
 
 @contextmanager
-def _bar(what: str, total: int) -> Iterator[Tell]:
+def _bar(what: str, total: int) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,

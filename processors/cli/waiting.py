@@ -1,4 +1,4 @@
-"""Waiting for what is away, in commands that a person or a script runs once."""
+"""Waiting for Kafka, the registry or the database, in commands that a person or a script runs once."""
 
 from __future__ import annotations
 

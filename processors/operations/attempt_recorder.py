@@ -52,7 +52,7 @@ log = structlog.get_logger("hookstream.attempt_log")
 class AttemptRecorder:
     """A `GroupStep`: writes the attempts of one deployment. One thread."""
 
-    def __init__(  # what it reads, where it writes, how it tells
+    def __init__(  # what it reads, where it writes, what it reports to
         self,
         sessions: Sessions,
         kafka: KafkaConfig,

@@ -2,7 +2,8 @@
 
 The order is what makes it safe to be killed anywhere, and to be run again:
 
-1. The group has no members. Kafka refuses the commit of a stranger to a group that has some, so one that joins
+1. The group has no members. Kafka refuses a commit to a group that has some from a client that is none, so one that
+joins
    meanwhile is not harmed either.
 2. What there is of each partition is read, and judged exactly as a worker would: what it would start is left alone.
 3. The new commit of every refused partition is acknowledged.
@@ -127,7 +128,7 @@ class GroupRecovery:
                 cursors_dropped=recovery.cursors_dropped,
                 states_dropped=len({key.state_id for key in recovery.drop}),
             )
-        self._bury([recovery for _, recovery in refused])  # (4)
+        self._write_tombstones([recovery for _, recovery in refused])  # (4)
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
@@ -197,8 +198,8 @@ class GroupRecovery:
             if answer.error is not None:
                 raise kafka_error(answer.error, doing)
 
-    def _bury(self, recoveries: Sequence[Recovery]) -> None:
-        """Write the tombstones and wait for all of them; what is not acknowledged is buried by a worker, later."""
+    def _write_tombstones(self, recoveries: Sequence[Recovery]) -> None:
+        """Write the tombstones and wait for all; a worker writes later what is not acknowledged."""
         keys = [key for recovery in recoveries for key in recovery.drop]
         if not keys:
             return

@@ -27,7 +27,7 @@ class SettledOffsets:
         self._ends |= {message.partition() or 0: (message.offset() or 0) + 1 for message in done}
 
     def commit(self, consumer: Consumer) -> None:
-        """Commit what is not, and wait for the answer; a failure is told, and the next call asks again."""
+        """Commit what is not, and wait for the answer; a failure is logged, and the next call asks again."""
         if not self._ends:
             return
         offsets = [TopicPartition(self._topic, partition, offset) for partition, offset in self._ends.items()]

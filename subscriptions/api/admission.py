@@ -1,6 +1,6 @@
-"""Slow questions: so many at once, of one token and in all, so that nobody's take the threads that others need.
+"""Slow questions: so many at once, of one token and in all, so that no token's take the threads that others need.
 
-A question that comes when there is no room is told at once to come again; it does not wait with a thread in its hands.
+A question that comes when no place is free is answered at once with 429; it does not keep a thread while it waits.
 """
 
 from __future__ import annotations

@@ -334,7 +334,7 @@ class EndpointSettingsFields(_Answer):
     client: ClientFields
     paused: bool
     skip_before_ms: int | None = Field(description="what is owed since before then goes to the dead letters")
-    retry_at_ms: int | None = Field(description="when somebody last asked to try at once")
+    retry_at_ms: int | None = Field(description="when an operator last asked to try at once")
     skipped: list[SkippedFields]
     asked_by: str | None
     reason: str | None

@@ -112,7 +112,7 @@ def _resend(body: ResendBody, request: Request, deps: ApiDependencies) -> Resent
         if found is None:
             unfit.append(UnfitFields(id=letter_id, detail="there is no such dead letter"))
         elif not found.resendable:
-            unfit.append(UnfitFields(id=letter_id, detail=found.unfit or "nobody can read it"))
+            unfit.append(UnfitFields(id=letter_id, detail=found.unfit or "it cannot be read"))
         else:
             fit.append(found)
     if not fit:

@@ -56,7 +56,7 @@ def endpoint_action_routes(deps: ApiDependencies) -> APIRouter:
         That of disabled hooks of the same target goes, too. What is in flight may still be delivered.
         """
         key = _key(endpoint)
-        _read(deps, key)  # nobody asks Kafka for an endpoint that does not exist
+        _read(deps, key)  # Kafka is not asked about an endpoint that does not exist
         with asking(deps, request, Question.ACKNOWLEDGEMENTS):
             before_ms = deps.broker_clock.now_ms()
         return _write(request, deps, lambda settings: settings.drain(key, body.reason, before_ms=before_ms))

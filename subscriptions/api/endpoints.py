@@ -58,14 +58,14 @@ class Sort(StrEnum):
 
 
 class _Key(NamedTuple):
-    """Where an endpoint stands among those of which there is something to tell."""
+    """Where an endpoint stands among those of which something is known."""
 
     number: int
     id: str
 
 
 class _After(NamedTuple):
-    """Where a page begins: behind an endpoint of which there is something to tell, or behind a hook of the others."""
+    """Where a page begins: behind an endpoint of which something is known, or behind a hook of the others."""
 
     key: _Key | None = None
     hook_id: HookId | None = None
@@ -118,7 +118,7 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
         """List endpoints (one client's hooks that share a target) with what each is owed, the oldest first.
 
         The numbers are those of the delivery workers' last commits, also while no worker runs. `behind_exact` is false
-        where a part of a long log was only sampled; asking again reads on. `unknown` names what cannot be told. A page
+        where a part of a long log was only sampled; asking again reads on. `unknown` names what is not known. A page
         may be short, and not the last one.
         """
         wanted = _Wanted(
@@ -150,7 +150,7 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
 
 
 def _page(deps: ApiDependencies, wanted: _Wanted, after: _After) -> EndpointsAnswer:
-    """One page: first those of which there is something to tell, sorted, then the others, in the order of their hooks.
+    """One page: first those of which something is known, sorted, then the others, in the order of their hooks.
 
     What happens between two pages may show an endpoint on both, or on neither.
     """
@@ -216,7 +216,7 @@ def _others(deps: ApiDependencies, wanted: _Wanted, owed: Owed, *, after: HookId
 
 
 def _look(deps: ApiDependencies, client: ClientId | None) -> tuple[list[Endpoint], Owed]:
-    """Every endpoint of the clients of whom there is something to tell, and of the one that was asked for."""
+    """Every endpoint of the clients of whom something is known, and of the one that was asked for."""
     rows: list[EndpointHook] = []
     with deps.reading() as session:
         paused = paused_endpoints(session, client)

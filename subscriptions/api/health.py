@@ -24,7 +24,7 @@ def health_routes(deps: ApiDependencies) -> APIRouter:
         return HealthAnswer(status="ok")
 
     @router.head("/readyz", include_in_schema=False)
-    @router.get("/readyz", responses={503: {"model": HealthAnswer, "description": "a part is away"}})
+    @router.get("/readyz", responses={503: {"model": HealthAnswer, "description": "a component is not ready"}})
     async def readyz(response: Response) -> HealthAnswer:
         """Say whether a request can be served now, and if not, what is missing."""
         checks = {name: check() or "ok" for name, check in deps.readiness.items()}

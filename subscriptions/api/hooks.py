@@ -146,7 +146,7 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
         """
         not_before_ms = None
         if body.backlog == "skip":
-            _read(request, deps, hook_id)  # nobody asks Kafka for a hook that is not theirs
+            _read(request, deps, hook_id)  # Kafka is not asked about another client's hook
             with asking(deps, request, Question.ACKNOWLEDGEMENTS):
                 not_before_ms = deps.broker_clock.now_ms()
         stored = _write(

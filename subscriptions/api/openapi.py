@@ -1,4 +1,4 @@
-"""How the OpenAPI document tells of tokens and problems."""
+"""How the OpenAPI document describes tokens and problems."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ _RETRY_AFTER_S = "1"
 MAX_FAULTS = 20
 _MAX_DETAIL_CHARS = 300
 _KEY_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
-# Tags by which a union of bodies is told apart; they are no part of the body.
+# Tags that select one body of a union; they are not in the body.
 BODY_TAGS = frozenset({"one event", "many events"})
 
 
@@ -239,7 +239,7 @@ def _not_valid(request: Request, exc: Exception) -> Response:  # noqa: ARG001  #
 
 
 def no_such_event(exc: UnknownEventError) -> str:
-    """What a caller is told of an event that is none, without the name that was sent."""
+    """The answer about an event that is none, without the name that was sent."""
     return f"is no event of the catalogue; {exc.hint}" if exc.hint else "is no event of the catalogue"
 
 

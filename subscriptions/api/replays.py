@@ -1,6 +1,6 @@
-"""`/replays`: a window of the log is counted, and sent again when somebody who saw the count says so.
+"""`/replays`: a window of the log is counted, and sent again when its caller has seen the count and says so.
 
-Integrators replay their own client's window, one at a time; operators anybody's.
+Integrators replay their own client's window, one at a time; operators every client's.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from .replay_bodies import (
 _MAX_LONG = 2**63 - 1
 _MAX_PAGE = 500
 _DEFAULT_PAGE = 50
-# A stranger does not decide how much of everybody's capacity a replay takes.
+# An integrator does not decide how much of the shared capacity a replay takes.
 _INTEGRATORS_RATE_PER_S = 1000.0
 # Nor for how long: at lower rates a window of some hours holds a place for weeks.
 _INTEGRATORS_LOWEST_RATE_PER_S = 1.0

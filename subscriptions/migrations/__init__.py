@@ -67,7 +67,7 @@ def current_revision(engine: Engine) -> str | None:
 
 
 def check_revision(engine: Engine) -> None:
-    """Prove at start-up that the database is the one this release was written for.
+    """Check at start-up that the database is the one this release was written for.
 
     Raises:
         SchemaRevisionError: it is not; the message says what to do.

@@ -14,9 +14,9 @@ from hookstream.schemas.event import ClientId
 from hookstream.subscriptions.database import reading, transact
 from hookstream.subscriptions.endpoint_settings_publication import (
     PublishedSettings,
-    learn,
     publish_pending_settings,
     rewrite_missing,
+    take_over,
 )
 from hookstream.subscriptions.errors import NotPublishedError
 from hookstream.subscriptions.models import AuditRow, EndpointSettingsRow
@@ -159,7 +159,9 @@ def test_settings_wait_for_kafka_and_are_published_once(api: Api, operator: Call
     assert (publish(api, topic), publish(api, topic)) == (1, 0)
     assert (topic.newest.paused, topic.newest.revision, topic.newest.endpoint) == (True, 1, ENDPOINT)
     assert shown(operator)["published"]
-    assert learn(api.sessions, topic.records, now_ms=api.clock()) == 0, "what it wrote itself tells it nothing"
+    assert take_over(api.sessions, topic.records, now_ms=api.clock()) == 0, (
+        "it takes nothing over of what it wrote itself"
+    )
 
 
 def test_a_late_row_is_written_over(api: Api, operator: Caller) -> None:
@@ -170,7 +172,7 @@ def test_a_late_row_is_written_over(api: Api, operator: Caller) -> None:
     say(operator, "resume")
     publish(api, topic)
     late = topic.publish([topic.records[0].wanted])
-    assert learn(api.sessions, late, now_ms=api.clock()) == 1
+    assert take_over(api.sessions, late, now_ms=api.clock()) == 1
     assert publish(api, topic) == 1
     assert (topic.newest.paused, topic.newest.revision) == (False, 2)
 
@@ -182,13 +184,13 @@ def test_a_restored_database_takes_over_what_the_topic_knows(api: Api, operator:
     publish(api, topic)
     ahead = replace(topic.newest, revision=9, paused=False, skip_before_ms=77, drained_by="x", drain_reason="y")
     topic.publish([ahead])
-    assert learn(api.sessions, topic.records, now_ms=api.clock()) == 1
+    assert take_over(api.sessions, topic.records, now_ms=api.clock()) == 1
     wanted = shown(operator)
     assert (wanted["revision"], wanted["paused"], wanted["skip_before_ms"], wanted["published"]) == (9, False, 77, True)
 
     say(operator, "pause")
     topic.publish([replace(ahead, revision=20, retry_at_ms=88)])
-    assert learn(api.sessions, topic.records, now_ms=api.clock()) == 1
+    assert take_over(api.sessions, topic.records, now_ms=api.clock()) == 1
     assert publish(api, topic) == 1
     newest = topic.newest
     assert (newest.revision, newest.paused, newest.skip_before_ms, newest.retry_at_ms) == (21, True, 77, 88)
@@ -197,7 +199,7 @@ def test_a_restored_database_takes_over_what_the_topic_knows(api: Api, operator:
 def test_a_lost_database_learns_all_settings(api: Api, operator: Caller) -> None:
     """Settings that the database never had is taken over, and a verb goes on from it."""
     foreign = EndpointSettings(client=ClientId(CLIENT), target_digest=target_digest(TARGET), paused=True, revision=5)
-    assert learn(api.sessions, FakeControl().publish([foreign]), now_ms=api.clock()) == 1
+    assert take_over(api.sessions, FakeControl().publish([foreign]), now_ms=api.clock()) == 1
     assert (shown(operator)["paused"], say(operator, "drain")["revision"]) == (True, 6)
 
 

@@ -178,7 +178,7 @@ def test_an_endpoint_without_hooks_is_gone_and_one_that_the_database_lost_is_not
 
 
 def test_what_cannot_be_told_is_said(api: Api) -> None:
-    """A partition that cannot be told is named; without Kafka the answer is 503; a cursor that is not ours is 422."""
+    """A partition whose backlog is not known is named; without Kafka it is 503; a cursor that is not ours is 422."""
     api.owed.owed = Owed(unknown=["deliveries:3: its metadata is damaged"])
     assert api.operator()("GET", "/endpoints").json()["unknown"] == ["deliveries:3: its metadata is damaged"]
     api.owed.trouble = "Kafka does not answer"

@@ -291,7 +291,7 @@ def test_another_clients_hook_is_neither_disabled_nor_enabled(api: Api) -> None:
 
 
 def test_without_the_brokers_time_nothing_is_skipped(api: Api) -> None:
-    """Where the broker's time cannot be told, `skip` is 503 and the hook stays disabled; `resume` needs no broker."""
+    """Where the broker's time cannot be read, `skip` is 503 and the hook stays disabled; `resume` needs no broker."""
     caller = api.integrator(CLIENT)
     hook_id = created(caller)
     disable(caller, hook_id)

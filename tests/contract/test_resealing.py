@@ -46,7 +46,7 @@ def register(sessions: Sessions, client: int, box: SecretBox = OLD_BOX) -> Regis
 
 def reseal(sessions: Sessions, box: SecretBox = BOTH) -> ResealReport:
     """Seal everything again."""
-    return reseal_all(sessions, box, actor="operator", now_ms=lambda: NOW_MS + 1, tell=lambda _done: None)
+    return reseal_all(sessions, box, actor="operator", now_ms=lambda: NOW_MS + 1, progress=lambda _done: None)
 
 
 def secret_of(sessions: Sessions, client: int, box: SecretBox) -> str:
@@ -103,7 +103,7 @@ def test_a_run_that_was_killed_is_gone_on_with(sessions: Sessions, monkeypatch: 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        reseal_all(sessions, BOTH, actor="operator", now_ms=lambda: NOW_MS, tell=die)
+        reseal_all(sessions, BOTH, actor="operator", now_ms=lambda: NOW_MS, progress=die)
     assert count_sealed(sessions, BOTH).under == {NEW.id.hex(): 4, OLD.id.hex(): 6}
     report = reseal(sessions)
     assert (report.hooks, report.answers) == (1, 5)

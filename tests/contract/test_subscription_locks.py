@@ -22,9 +22,9 @@ from hookstream.subscriptions.database import Sessions, open_database, open_sess
 from hookstream.subscriptions.endpoint_settings import EndpointKey, EndpointSettingsChanges
 from hookstream.subscriptions.endpoint_settings_publication import (
     PublishedSettings,
-    learn,
     publish_pending_settings,
     rewrite_missing,
+    take_over,
 )
 from hookstream.subscriptions.errors import (
     DatabaseUnavailableError,
@@ -485,7 +485,7 @@ def test_what_the_topic_teaches_is_judged_after_whoever_writes(store: Store) -> 
     publish_pending_settings(store.sessions, topic, limit=10)
     ahead = replace(topic.settings[0], revision=9, skip_before_ms=77)
     record = PublishedSettings(wanted=ahead, partition=0, offset=50)
-    second = one_after_the_other(store.sessions, _pause, lambda: learn(store.sessions, [record], now_ms=NOW_MS))
+    second = one_after_the_other(store.sessions, _pause, lambda: take_over(store.sessions, [record], now_ms=NOW_MS))
     assert second.waited
     assert second.result() == 1
     with reading(store.sessions) as session:

@@ -167,7 +167,7 @@ def test_up_keeps_hooks_and_tokens_in_a_folder_that_no_other_user_may_read(
     tokens = dict(line.removeprefix("export ").split("=", 1) for line in (home / "tokens").read_text().splitlines())
     assert set(tokens) == {"INTEGRATOR_TOKEN", "PLATFORM_TOKEN", "OPERATOR_TOKEN"}
     assert not any(token in first.log_text() for token in tokens.values())
-    assert "A token of each role is in .hookstream/tokens, which nobody but you may read." in first.log_text()
+    assert "A token of each role is in .hookstream/tokens, which only you may read." in first.log_text()
     assert '"event": "lead.new"' in first.log_text()
     assert "do not outlive this process" in first.log_text()
 

@@ -137,14 +137,14 @@ class FakeProgress:
 
 @dataclass
 class FakeBrokerClock:
-    """The clock of a broker that is some seconds ahead; None where it cannot be told."""
+    """The clock of a broker that is some seconds ahead; None where it cannot be read."""
 
     ms: int | None = 1_700_000_005_000
 
     def now_ms(self) -> int:
         """The time as set."""
         if self.ms is None:
-            msg = "the broker's clock cannot be told: no acknowledgement"
+            msg = "the broker's clock cannot be read: no acknowledgement"
             raise BrokerClockError(msg)
         return self.ms
 

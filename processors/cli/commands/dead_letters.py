@@ -131,14 +131,14 @@ def _send(api: ApiClient, ids: Sequence[str], rate: float | None) -> int:
     size = _BATCH if rate is None else max(1, min(_BATCH, int(rate)))
     next_at = time.monotonic()
     try:
-        with counting("letters", len(ids)) as tell:
+        with counting("letters", len(ids)) as progress:
             for start in range(0, len(ids), size):
                 time.sleep(max(0.0, next_at - time.monotonic()))
                 batch = ids[start : start + size]
                 next_at = time.monotonic() + (0.0 if rate is None else len(batch) / rate)
                 answer = api.post("/dead-letters/resend", {"ids": batch})
                 sent += len(answer["resent"])
-                tell(start + len(batch))
+                progress(start + len(batch))
     except KeyboardInterrupt:
         note("stopped; the last batch may have been sent")
     except CommandError as exc:

@@ -1,4 +1,4 @@
-"""`hookstream deliveries`, and what `hookstream hooks` tells of attempts, through the API as any client of it would."""
+"""`hookstream deliveries`, and what `hookstream hooks` shows of attempts, through the API as any client of it would."""
 
 from __future__ import annotations
 

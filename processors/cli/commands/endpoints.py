@@ -107,7 +107,7 @@ def drain(
         _say({**wanted, **owed} if as_json else wanted, done, as_json=as_json)
 
 
-def _wanted(  # what is wanted, of whom, and how it is told
+def _wanted(  # the settings, the endpoint, and what is printed
     verb: str, endpoint: str | None, hook: int | None, body: Mapping[str, str], done: str, *, as_json: bool
 ) -> None:
     """Ask it of the API; `done` is what that does, in which {endpoint} stands for the endpoint's name."""
@@ -133,7 +133,7 @@ def _endpoint(api: ApiClient, endpoint: str | None, hook: int | None) -> str:
 
 
 def _check_named(endpoint: str | None, hook: int | None) -> None:
-    """Prove that one endpoint was named.
+    """Check that one endpoint was named.
 
     Raises:
         BadParameter: it was not.
@@ -158,7 +158,7 @@ def _owed(api: ApiClient, name: str) -> dict[str, Any]:
     try:
         found = api.get(f"/endpoints/{name}")["endpoint"]
     except CommandError as exc:
-        note(f"how much it is owed cannot be told: {exc}")
+        note(f"how large its backlog is cannot be said: {exc}")
         return {"behind": None, "behind_exact": False}
     return {"behind": found["behind"] + found["replays_behind"], "behind_exact": found["behind_exact"]}
 

@@ -63,8 +63,8 @@ def lag(
 ) -> None:
     """Show what endpoints are owed: how much, since when, and when they are tried next. "~" marks an estimate.
 
-    Told from what the delivery workers have committed, also while none of them runs. Needs HOOKSTREAM_API_URL and
-    HOOKSTREAM_API_TOKEN.
+    The numbers come from what the delivery workers have committed, also while none of them runs. Needs
+    HOOKSTREAM_API_URL and HOOKSTREAM_API_TOKEN.
     """
     query: dict[str, object] = {
         "client": client,

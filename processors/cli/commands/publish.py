@@ -51,7 +51,7 @@ def publish(  # noqa: PLR0913  # options of a command, all by name
         if client is not None or concept_id is not None or sub_namespace is not None:
             raise typer.BadParameter("--client, --id and --sub-namespace are in the lines of --file")
         published = _publish_file(file, rate=rate, dry_run=dry_run, wait_s=wait_s, quiet=as_json)
-        _tell(published, dry_run=dry_run, as_json=as_json)
+        _print_result(published, dry_run=dry_run, as_json=as_json)
         return
     if client is None or concept_id is None or rate is not None:
         raise typer.BadParameter("one event needs --client and --id, and has no --rate")
@@ -104,7 +104,7 @@ def _publish_file(file: Path, *, rate: float | None, dry_run: bool, wait_s: floa
         return FilePublisher(producer, catalogue, pace=Pace(rate), progress=progress, now_ms=_now_ms).run(lines)
 
 
-def _tell(published: Published, *, dry_run: bool, as_json: bool) -> None:
+def _print_result(published: Published, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
         failures = [{"line": line, "reason": reason} for line, reason in published.failures]
         say_json({"accepted": published.accepted, "failed": len(failures), "failures": failures, "dry_run": dry_run})

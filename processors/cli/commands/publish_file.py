@@ -25,7 +25,7 @@ from hookstream.schemas.errors import InvalidValueError, SchemaError
 from hookstream.schemas.event import ClientId, Concept, Event
 
 Progress: TypeAlias = Callable[[int, int, int], None]
-"""Told of bytes read, events accepted and lines failed, so far."""
+"""Called with the bytes read, the events accepted and the lines failed, so far."""
 
 _FLUSH_S = 3600.0  # the producer gives up on a record long before
 _PROGRESS_EVERY_S = 0.1
@@ -196,7 +196,7 @@ class FilePublisher:
 
 @contextmanager
 def open_lines(file: Path) -> Iterator[tuple[Iterable[bytes], int | None]]:
-    """Lines of a file and its size in bytes, or of standard input, whose size nobody knows.
+    """Lines of a file and its size in bytes, or of standard input, whose size is unknown.
 
     Raises:
         CommandError: the file cannot be read.
@@ -221,7 +221,7 @@ def progress_for(total_bytes: int | None, *, quiet: bool) -> AbstractContextMana
 
 
 def _no_progress(_bytes: int, _accepted: int, _failed: int) -> None:
-    """Nobody watches."""
+    """Show nothing."""
 
 
 @contextmanager

@@ -49,12 +49,12 @@ def recover(
             raise typer.BadParameter(f"there is no partition {min(unknown)}")
         if yes:
             recovery.mend(findings, pending=pending, actor=actor())
-        _tell(findings, done=yes, as_json=as_json)
+        _print_result(findings, done=yes, as_json=as_json)
     finally:
         recovery.close()
 
 
-def _tell(findings: list[Finding], *, done: bool, as_json: bool) -> None:
+def _print_result(findings: list[Finding], *, done: bool, as_json: bool) -> None:
     shown = [_shown(finding) for finding in findings]
     if as_json:
         say_json({"partitions": shown, "dry_run": not done})

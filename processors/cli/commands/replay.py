@@ -56,9 +56,9 @@ def replay(  # noqa: PLR0913  # what a command line may say
         str | None, typer.Option("--from", metavar="TIME", help=f"What arrived from then on: {TIME}.")
     ] = None,
     to: Annotated[str, typer.Option("--to", metavar="TIME", help="The same; not in the window.")] = "now",
-    client: Annotated[int | None, typer.Option(min=0, help="One client's alone; operators may replay everybody's.")] = (
-        None
-    ),
+    client: Annotated[
+        int | None, typer.Option(min=0, help="One client's alone; operators may replay every client's.")
+    ] = (None),
     hook: Annotated[int | None, typer.Option(min=1, help="For one hook alone.")] = None,
     event: Annotated[str | None, typer.Option(help="One event alone.")] = None,
     namespace: Annotated[str | None, typer.Option(help="Events of one namespace alone.")] = None,
@@ -233,7 +233,7 @@ def _say_end(found: Mapping[str, Any], *, as_json: bool) -> None:
     else:
         say(f"replay {found['id']}: {found['state']}, sent {found['progress']['sent']:,}")
     if found["state"] in ("failed", "cancelled"):
-        message = f"replay {found['id']} {found['state']}: {found['reason'] or 'somebody ended it'}"
+        message = f"replay {found['id']} {found['state']}: {found['reason'] or 'it was ended by a request'}"
         raise CommandError(message)
 
 

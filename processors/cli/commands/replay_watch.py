@@ -78,7 +78,8 @@ class Standstill:
     def _line(self, found: Replay) -> str:
         if found["worked_on"]:
             return "a replayer has it, and reads the table of hooks first, or waits for the attempt log to catch up"
-        return "no replayer has it: none runs, all are busy, or Kafka or the registry is away; their logs say which"
+        why = "none runs, all are busy, or Kafka or the registry does not answer"
+        return f"no replayer has it: {why}; their logs say which"
 
 
 def _amounts(found: Replay, state: str) -> tuple[int, int | None]:

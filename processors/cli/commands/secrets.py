@@ -46,8 +46,8 @@ def rotate(
     report = ResealReport()
     with migrated_database(settings.database()) as sessions:
         if not dry_run:
-            with counting("hooks", count_hooks(sessions), quiet=as_json) as tell:
-                report = reseal_all(sessions, box, actor=actor(), now_ms=_now_ms, tell=tell)
+            with counting("hooks", count_hooks(sessions), quiet=as_json) as progress:
+                report = reseal_all(sessions, box, actor=actor(), now_ms=_now_ms, progress=progress)
         counts = count_sealed(sessions, box)
         unpublished = count_unpublished(sessions)
         deadline = Deadline.after(wait_s)

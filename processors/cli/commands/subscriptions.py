@@ -49,21 +49,23 @@ def resync(
             lift = wait_for(
                 "kafka", lambda: subscription_resync.preview(sessions, open_reader, actor=actor(), now_ms=now_ms)
             )
-            _tell(lift, {"dry_run": True}, as_json=as_json)
+            _print_result(lift, {"dry_run": True}, as_json=as_json)
             return
         writer = stack.enter_context(
             SubscriptionWriter(deps.kafka, deps.topics.subscriptions, encode=row_encoder(deps))
         )
-        tell = stack.enter_context(counting("rows", count_hooks(sessions), quiet=as_json))
+        progress = stack.enter_context(counting("rows", count_hooks(sessions), quiet=as_json))
         report = wait_for(
             "kafka",
-            lambda: subscription_resync.resync(sessions, writer, open_reader, actor=actor(), now_ms=now_ms, tell=tell),
+            lambda: subscription_resync.resync(
+                sessions, writer, open_reader, actor=actor(), now_ms=now_ms, progress=progress
+            ),
         )
     done = {"published": report.published, "mark_offset": report.mark_offset, "dry_run": False}
-    _tell(report.lift, done, as_json=as_json)
+    _print_result(report.lift, done, as_json=as_json)
 
 
-def _tell(lift: LiftReport, done: dict[str, Any], *, as_json: bool) -> None:
+def _print_result(lift: LiftReport, done: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         closed = [{"client": client, "event": event} for client, event in lift.closed]
         refused = [{"client": client, "event": event} for client, event in lift.refused]

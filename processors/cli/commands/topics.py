@@ -55,17 +55,19 @@ def check(*, as_json: Json = False, wait_s: Wait = DEFAULT_WAIT_S) -> None:
     settings, specs = _deployment()
     kafka, catalogue, names = settings.kafka(), settings.catalogue(), settings.topics()
     wait_for = waiter(wait_s)
-    told = [complaint.text for complaint in wait_for("kafka", lambda: judge_topics(kafka, specs))]
+    complaints = [complaint.text for complaint in wait_for("kafka", lambda: judge_topics(kafka, specs))]
     with SchemaRegistry(settings.registry_url()) as registry:
-        told += wait_for("schema registry", lambda: judge_schemas(registry, catalogue, names))
+        complaints += wait_for("schema registry", lambda: judge_schemas(registry, catalogue, names))
     subjects = list(catalogue.subjects(names))
     if as_json:
-        say_json({"topics": [spec.name for spec in specs], "subjects": subjects, "complaints": told})
+        say_json({"topics": [spec.name for spec in specs], "subjects": subjects, "complaints": complaints})
     else:
-        for complaint in told:
+        for complaint in complaints:
             say(complaint)
-    if told:
-        message = f"{len(told)} things differ from what {len(specs)} topics and {len(subjects)} schemas have to be"
+    if complaints:
+        message = (
+            f"{len(complaints)} things differ from what {len(specs)} topics and {len(subjects)} schemas have to be"
+        )
         raise CommandError(message)
     if not as_json:
         say(f"{len(specs)} topics and {len(subjects)} schemas are as they have to be")

@@ -68,7 +68,8 @@ from hookstream.subscriptions.secrets import SecretBox
 from .process import Running, ThreadGroup
 
 _WARM_UP_S = 5.0
-# A request for an event waits no longer than the API promises, and what it was told has failed is not sent later.
+# A request for an event waits no longer than the API promises, and an event that was answered with a failure is not
+# sent later.
 _EVENT_TIMEOUT_S = 10.0
 _STOP_S = 5
 _LOOK_S = 0.2
@@ -233,7 +234,7 @@ def _settings_readers(deps: Deps) -> Callable[[Callable[[SettingsBatch], None]],
 
 
 def _connect(deps: Deps, events: _Events, running: Running) -> None:
-    """Prove the topics and connect the producer, so that the first event pays for nothing."""
+    """Check the topics and connect the producer, so that the first event waits for neither."""
     until_available("kafka", lambda: check_topics(deps.kafka, deps.specs), stop=running.stop, health=running.health)
     until_available(
         "kafka",

@@ -60,7 +60,7 @@ def _relay(engine: Engine, producer: EventProducer, running: Running, stop_timeo
 
 
 def check_outbox(engine: Engine) -> None:
-    """Prove that the relay can work on this database.
+    """Check that the relay can work on this database.
 
     Raises:
         DatabaseUnavailableError: it does not answer.

@@ -42,7 +42,7 @@ def run_process(
 ) -> None:
     """Run a role in the main thread until SIGTERM or SIGINT; the second signal ends the process at once.
 
-    `needs` are the parts that the role needs, each with the question that proves it answering: readiness and metrics
+    `needs` are what the role needs, each with a question that shows whether it answers: readiness and metrics
     say how long one has been silent.
     Without a `listener` that it serves itself, `/healthz`, `/readyz` and `/metrics` are served on METRICS_PORT.
 

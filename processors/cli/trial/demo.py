@@ -16,12 +16,12 @@ def demo(*, as_json: Json = False) -> None:
     started = time.monotonic()
     from rich.console import Console
 
-    from .demo_run import run_demo, tell
+    from .demo_run import print_report, run_demo
 
     console = Console(quiet=as_json)
     report = run_demo(console, started)
     if not as_json:
-        tell(report, console)
+        print_report(report, console)
         return
     say_json(report.fields())
     if report.problems:

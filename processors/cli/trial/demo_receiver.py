@@ -88,14 +88,14 @@ def _handler(secrets: Mapping[str, str], arrived: Callable[[Arrival], None]) -> 
             self.end_headers()
 
         def log_message(self, *_args: object) -> None:
-            """Say nothing: `arrived` tells."""
+            """Print nothing: `arrived` has it."""
 
     return Handler
 
 
 def _fault(secret: str | None, headers: Mapping[str, str], body: bytes) -> str | None:
     if secret is None:
-        return "for a path that nobody registered"
+        return "for a path that no hook names"
     try:
         verify(secret, headers, body)
     except KeyError as exc:

@@ -150,13 +150,14 @@ def _publish(embedded: Embedded, judge: Judge) -> None:
 
 
 def publish_all(sink: EventSink, names: Sequence[EventName], judge: Judge, *, stop: StopSignal) -> None:
-    """Publish the plan; `judge` is told of each event, at the time that it says it occurred.
+    """Publish the plan; `judge` gets each event, with the time at which it occurred.
 
     Raises:
         CommandError, ProducerError: Kafka does not take events.
     """
     # librdkafka has its producer id when it has started, or half a second later, if no broker was connected by then.
-    # Only an acknowledgement tells: without this one, half of all demos of a single namespace took that long.
+    # Only an acknowledgement shows that the topic is ready: without this one, half of all demos of a single namespace
+    # took that long.
     first = sink.produce(replace(nobodys_event(names), occurred_at_ms=now_ms()))
     try:
         first.result(_ARRIVED_WITHIN_S)
@@ -182,7 +183,7 @@ def _percentile(ordered: Sequence[float], fraction: float) -> float:
     return ordered[int((len(ordered) - 1) * fraction)] if ordered else 0.0
 
 
-def tell(report: Report, console: Console) -> None:
+def print_report(report: Report, console: Console) -> None:
     """Print the report.
 
     Raises:

@@ -53,7 +53,7 @@ class Embedded:
         """Return when the API says that it and every other role is ready.
 
         Raises:
-            StoppedError: somebody asked to stop, or a role failed.
+            StoppedError: a stop was asked for, or a role failed.
             CommandError: it takes too long; the message says what is missing.
         """
         deadline = Deadline.after(_READY_WITHIN_S)

@@ -18,7 +18,7 @@ _DATABASE = "hookstream.sqlite3"
 
 
 class Home:
-    """One folder, used by one process at a time. Nobody but its owner may read it."""
+    """One folder, used by one process at a time. Only its owner may read it."""
 
     def __init__(self, folder: Path) -> None:
         """Name it; `opened` makes it."""
@@ -50,7 +50,7 @@ class Home:
 
     def _close_to_others(self) -> None:
         """Take from others what a folder of an earlier release, or a copy, lets them read."""
-        with suppress(OSError):  # it is somebody else's, who decides
+        with suppress(OSError):  # another user owns it, and decides
             self._folder.chmod(_PRIVATE_FOLDER)
             for file in self._folder.glob(f"{_DATABASE}*"):  # and its journals
                 file.chmod(_PRIVATE_FILE)
@@ -81,7 +81,7 @@ class Home:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Write a file whole or not at all; nobody else could read it at any moment."""
+    """Write a file whole or not at all; no other user could read it at any moment."""
     draft = path.with_suffix(".new")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE_FILE), "w") as file:
         file.write(text)

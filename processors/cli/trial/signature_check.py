@@ -1,6 +1,6 @@
 """How a receiver knows that a delivery is ours: docs/receivers.md shows this very function to integrators.
 
-It shares no line with the code that signs, so that the demo proves the one with the other.
+It shares no line with the code that signs, so that the demo checks the one with the other.
 
 Source: Standard Webhooks 1.0, "Verifying webhook authenticity".
 """

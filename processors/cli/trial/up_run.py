@@ -54,7 +54,7 @@ def run_up(home: Home, settings: Settings) -> None:
             embedded.wait_ready()
         except StoppedError:
             return
-        _tell(home, embedded)
+        _print_result(home, embedded)
         while not stop.wait(_LOOK_S):
             pass
 
@@ -74,12 +74,12 @@ def _issue_tokens(home: Home, embedded: Embedded) -> None:
     home.write_tokens(tokens)
 
 
-def _tell(home: Home, embedded: Embedded) -> None:
+def _print_result(home: Home, embedded: Embedded) -> None:
     """Say where it is and what to type; the commands work as they are printed."""
     api_url = embedded.api_url
     say(f"hookstream is up: {api_url} (docs at {api_url}/docs), state in {home.tokens_file.parent}/")
     say("Kafka is in memory here: hooks are kept, events that are not delivered yet do not outlive this process.")
-    say(f"A token of each role is in {home.tokens_file}, which nobody but you may read.")
+    say(f"A token of each role is in {home.tokens_file}, which only you may read.")
     events = embedded.deps.catalogue.event_names
     with reading(open_sessions(embedded.engine)) as session:
         hooks = HookRepository(session, actor="hookstream up", now_ms=now_ms())

@@ -89,7 +89,7 @@ class _Log:
         return (self.records.scanned_to or 0) >= self.end
 
     def clients(self) -> Iterator[ClientId]:
-        """Clients of whom there is something to tell, some of them more than once."""
+        """Clients of whom something is known, some of them more than once."""
         state = self.view.state
         for rows in (state.cursors, state.clocks, state.disables, state.health):
             yield from (ClientId(row.client) for row in rows)
@@ -142,7 +142,7 @@ class KafkaOwed:
             self._look(sides, deadline)
             return self._told({side: self._logs[side] for side in sides}, client, not_before)
         except (ProcessorError, RegistryError) as exc:
-            raise OwedUnknownError(f"what is owed cannot be told now: {exc}") from exc
+            raise OwedUnknownError(f"backlogs cannot be computed now: {exc}") from exc
         finally:
             self._lock.release()
 
@@ -192,7 +192,9 @@ class KafkaOwed:
                 held.commit, held.trouble = found, None
             except (StartRefusedError, StoredFormatError) as exc:
                 held.commit, held.trouble = None, str(exc)
-                log.warning("what a partition owes cannot be told", topic=topic, partition=partition, reason=str(exc))
+                log.warning(
+                    "the backlog of a partition cannot be computed", topic=topic, partition=partition, reason=str(exc)
+                )
 
     def _view(self, found: FoundCommit, bounds: tuple[int, int], deadline: Deadline) -> CommitView:
         """What a commit says; judged as by a worker that begins with it.
@@ -286,7 +288,7 @@ class KafkaOwed:
             held.sample = sample_of(read[side], held.view, read=covered[side], span=span)
 
     def _decoded(self, message: Message) -> Delivery | None:
-        """The delivery; what nobody can decode is a dead letter soon, and owed to nobody who could be named."""
+        """The delivery; None where the record cannot be decoded: it becomes a dead letter, and names no hook."""
         try:
             return self._decode(message.value())
         except UndecodableError:

@@ -17,7 +17,7 @@ from hookstream.schemas.topics import CLOCK_KEY
 from hookstream.subscriptions.database import NowMs
 from hookstream.subscriptions.errors import BrokerClockError, NotPublishedError
 
-# Somebody waits for the answer of a request. One question may take this long.
+# A request waits for the answer. One question may take this long.
 _TURN_WITHIN_S = 6.0
 
 
@@ -44,7 +44,7 @@ class KafkaBrokerClock:
         if self._embedded:
             return self._now_ms()
         if not self._lock.acquire(timeout=_TURN_WITHIN_S):
-            msg = "the broker's clock cannot be told: others wait for it already"
+            msg = "the broker's clock cannot be read: others wait for it already"
             raise BrokerClockError(msg)
         try:
             stamp, ms = self._stamped()
@@ -52,7 +52,7 @@ class KafkaBrokerClock:
             self._lock.release()
         if stamp == TIMESTAMP_LOG_APPEND_TIME:
             return ms
-        msg = f"the broker's clock cannot be told: {self._topic} wants message.timestamp.type=LogAppendTime"
+        msg = f"the broker's clock cannot be read: {self._topic} wants message.timestamp.type=LogAppendTime"
         raise BrokerClockError(msg)
 
     def close(self) -> None:
@@ -65,5 +65,5 @@ class KafkaBrokerClock:
         try:
             return self._writer.write([NewRecord(CLOCK_KEY, None)])[0].stamp
         except NotPublishedError as exc:
-            msg = f"the broker's clock cannot be told: {exc}"
+            msg = f"the broker's clock cannot be read: {exc}"
             raise BrokerClockError(msg) from exc

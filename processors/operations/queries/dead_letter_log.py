@@ -40,7 +40,7 @@ from hookstream.schemas.wire import WriterSchemas
 from hookstream.subscriptions.dead_letters import FoundLetter, LetterPage, LetterPlace, LetterQuery
 from hookstream.subscriptions.errors import DeadLettersUnavailableError, NotPublishedError
 
-# Somebody waits for the answer; the next page goes on from there.
+# A request waits for the answer; the next page goes on from there.
 _SCAN_WITHIN_S = 4.0
 # Everything together, Kafka's silence too: less than the command line waits for an answer of the API.
 _WITHIN_S = 10.0
@@ -251,7 +251,7 @@ class KafkaDeadLetters:
                 return {"unfit": f"it was read from {letter.topic}, which is none of our topics"}
             event = decode(letter.record_value)
         except UndecodableError as exc:
-            return {"unfit": f"nobody can read it: {exc}"}
+            return {"unfit": f"it cannot be read: {exc}"}
         return {"unfit": _STOLEN} if letter.client not in (None, event.client) else {"event": event}
 
 

@@ -3,7 +3,7 @@
 The id is searched as bytes in the records' values, and only what holds it is decoded: a record costs a microsecond or
 two, most of which is Kafka's client. Of a client whose number is known one partition of each topic is read, and where
 an attempt was made, of `deliveries` that one record. The newest stretch is read first, then ever longer ones before
-it: what is asked for is mostly of today. Time is bounded, for somebody waits for an answer.
+it: what is asked for is mostly of today. Time is bounded, for a request waits for the answer.
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ from hookstream.subscriptions.database import NowMs, Sessions
 from hookstream.subscriptions.endpoint_settings_publication import (
     PublishedSettings,
     SettingsPublisher,
-    learn,
     publish_pending_settings,
     rewrite_missing,
+    take_over,
 )
 
 from .relay import TopicReader, Turn
@@ -59,7 +59,7 @@ class EndpointSettingsStep:
         """Take over what the database does not know, then forget what was read."""
         if not self._read:
             return
-        changed = learn(self._sessions, self._read, now_ms=self._now_ms())
+        changed = take_over(self._sessions, self._read, now_ms=self._now_ms())
         if changed:
             log.warning("the control topic and the database differed", endpoints=changed)
         if self._past is not None:

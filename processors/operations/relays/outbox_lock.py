@@ -73,7 +73,8 @@ def lock_outbox(engine: Engine) -> OutboxLock | None:
 def shares_sessions(engine: Engine) -> bool:
     """Whether something between us hands a session from one connection to another, as poolers of transactions do.
 
-    There the lock of a session is nobody's: it outlives its connection, and every other one may get it, too.
+    There the lock of a session belongs to no connection: it outlives its connection, and every other one may get it,
+    too.
 
     Raises:
         SQLAlchemyError: the database cannot be asked.

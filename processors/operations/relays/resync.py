@@ -1,4 +1,4 @@
-"""`hookstream subscriptions resync`: the database and the topic agree again, and readers are told so by an end mark.
+"""`hookstream subscriptions resync`: the database and the topic agree again, and an end mark says so to readers.
 
 The order is what makes it safe: the topic is read first, so that the database can be lifted above everything there;
 then every row is published, with its lock held; last the mark, which says that nothing is missing before it. A run that
@@ -64,12 +64,12 @@ def resync(  # what it works on, by position; how, by name
     *,
     actor: str,
     now_ms: NowMs,
-    tell: Callable[[int], None] = lambda _done: None,
+    progress: Callable[[int], None] = lambda _done: None,
 ) -> ResyncReport:
     """Read the topic, lift the database above it, publish every subscription row, write the end mark.
 
-    Holds one row per subscription key in memory, about a kilobyte each. Relays and the API may go on meanwhile. `tell`
-    hears of the rows that were published.
+    Holds one row per subscription key in memory, about a kilobyte each. Relays and the API may go on meanwhile.
+    `progress` is called with the number of rows that were published.
 
     Raises:
         KafkaUnavailableError: no answer from Kafka.
@@ -87,7 +87,7 @@ def resync(  # what it works on, by position; how, by name
         )
     for client, event in report.refused:
         log.error("a row of the topic cannot be kept by a database: it is left out", client=client, hook_event=event)
-    published = publish_all(sessions, publisher, batch=_BATCH_ROWS, tell=tell)
+    published = publish_all(sessions, publisher, batch=_BATCH_ROWS, progress=progress)
     offset = publisher.publish_mark(ResyncMark(topic_id=topic_id, written_at_ms=now_ms()))
     return ResyncReport(lift=report, published=published, mark_offset=offset)
 

@@ -69,7 +69,7 @@ class SubscriptionsStep:
         self._housekeeping_every_s = housekeeping_every_s
         self._housekeeping_at = 0.0
         self._read: list[SeenRow] = []
-        self._suspects: list[SeenRow] = []
+        self._outdated: list[SeenRow] = []
         self._ahead: dict[SubscriptionKey, SeenRow] = {}
 
     def make_reader(self) -> TopicReader:
@@ -85,7 +85,7 @@ class SubscriptionsStep:
             return
         judgement = judge(self._sessions, [*self._ahead.values(), *self._read])
         self._ahead = {row.key: row for row in sorted(judgement.ahead, key=lambda row: row.revision or 0)}
-        self._suspects += judgement.suspects
+        self._outdated += judgement.outdated
         self._read.clear()
 
     def write(self) -> Turn:
@@ -108,7 +108,7 @@ class SubscriptionsStep:
     def forget(self) -> None:
         """Forget what was read."""
         self._read.clear()
-        self._suspects.clear()
+        self._outdated.clear()
         self._ahead.clear()
 
     def _take(self, batch: TableBatch) -> None:
@@ -123,8 +123,8 @@ class SubscriptionsStep:
 
     def _correct(self) -> int:
         """Write rows again where an older one stands behind them."""
-        corrected = correct(self._sessions, self._publisher, self._suspects)
-        self._suspects.clear()
+        corrected = correct(self._sessions, self._publisher, self._outdated)
+        self._outdated.clear()
         if corrected:
             log.warning("wrote rows again behind older ones", rows=corrected)
         return corrected

@@ -28,6 +28,6 @@ def kind_of(replay: StoredReplay) -> WorkKind:
 
 
 def open_kinds(held: Iterable[StoredReplay], places: Mapping[WorkKind, int] = PLACES) -> frozenset[WorkKind]:
-    """What there is room for beside what is held."""
+    """The kinds of replays that may be taken beside those that are held."""
     taken = Counter(map(kind_of, held))
     return frozenset(kind for kind, room in places.items() if taken[kind] < room)

@@ -1,6 +1,6 @@
 """Reads a replay's window, and keeps how far the replay is in a consumer group of its own.
 
-`assign()`-based: nobody joins the group, it only holds offsets. Beside each is how many deliveries were sent of what
+`assign()`-based: no member joins the group, it only holds offsets. Beside each is how many deliveries were sent of what
 lies below, and which of what lies above, so that whoever takes over counts on exactly. What is above may be too much
 for a commit; then the highest of it are left out, and sent again.
 """
@@ -96,7 +96,7 @@ class WindowReader:
             self._reading = False
 
     def close(self, *, for_good: bool = False) -> None:
-        """Disconnect; `for_good` forgets how far it was, for nobody goes on. Calling it twice is harmless."""
+        """Disconnect; `for_good` forgets how far it was, for the replay has ended. Calling it twice is harmless."""
         self.rest()
         if self._open and for_good and self._committed and not self._kafka.embedded:
             self._forget()
@@ -227,7 +227,7 @@ class WindowReader:
         return self._consumer
 
     def _forget(self) -> None:
-        """Delete the group. One that stays is deleted by the broker in its own time, so a failure is only told."""
+        """Delete the group. One that stays is deleted by the broker in its own time, so a failure is only logged."""
         doing = "cannot delete the group of a replay"
         try:
             admin = make_admin(self._kafka)  # has to live until the answer is there

@@ -1,4 +1,4 @@
-"""Works on the replays that the database holds: takes what nobody works on, as many as it has places, in one thread.
+"""Works on the replays that the database holds: takes those without a lease, as many as it has places, in one thread.
 
 A replay that fails for want of Kafka, the registry or the database is dropped and claimed again; it goes on from what
 was committed. One that cannot be made as it was asked for ends as failed, with the reason in its row.
@@ -93,7 +93,7 @@ class Replayer:
         self.health.down("table", "not read yet")
 
     def open(self) -> None:
-        """Connect, waiting for what is away.
+        """Connect, and wait until Kafka and the registry answer.
 
         Raises:
             StoppedError: asked to stop while waiting.
@@ -130,7 +130,7 @@ class Replayer:
         )
 
     def run(self) -> None:
-        """Work until asked to stop; a database that is away is waited for.
+        """Work until asked to stop; while the database does not answer, it tries again.
 
         Raises:
             StoppedError: asked to stop while waiting.
@@ -199,7 +199,7 @@ class Replayer:
         except (DatabaseError, StoppedError):
             raise
         except LeaseLostError:
-            log.warning("a replay is somebody else's now", replay=replay_id)
+            log.warning("another process works on a replay now", replay=replay_id)
             self._drop(run)
         except (KafkaUnavailableError, RegistryError) as exc:
             log.warning("a replay waits", replay=replay_id, reason=str(exc))
@@ -218,7 +218,7 @@ class Replayer:
         try:
             run.end(failed=reason)
         except LeaseLostError:
-            log.warning("a replay is somebody else's now", replay=run.replay.id)
+            log.warning("another process works on a replay now", replay=run.replay.id)
         self._drop(run)
 
     def _drop(self, run: ReplayRun) -> None:

@@ -8,9 +8,9 @@ Safety depends on this order; the numbers are repeated where it happens.
 3. What may go is produced, and acknowledged, while the lease is ours.
 4. Then the progress is committed to the replay's own group, with the number sent: a partition is done up to its lowest
    delivery that was not acknowledged.
-5. Then the row is told, which renews the lease and says what is wanted next.
+5. Then the row is written, which renews the lease and says what is wanted next.
 
-kill -9 between 3 and 4 repeats what was produced since the last commit, with the same delivery ids. Somebody who was
+kill -9 between 3 and 4 repeats what was produced since the last commit, with the same delivery ids. A process that was
 suspended and lost the lease may commit once more: an offset that was true when it was made, so it can only repeat.
 """
 
@@ -121,7 +121,7 @@ class ReplayRun:
 
         Raises:
             RefusedError: it cannot be done: `end` it with the reason.
-            LeaseLostError: somebody else works on it: drop it.
+            LeaseLostError: another process works on it: drop it.
             KafkaUnavailableError, RegistryError, DatabaseError: drop it, and claim it again later.
             StoppedError: asked to stop.
         """
@@ -188,7 +188,7 @@ class ReplayRun:
         return self._table_is_read() and self._log_has_caught_up(now)
 
     def _table_is_read(self) -> bool:
-        """(2): "no hook" has to mean nobody wants it, not "not read yet"."""
+        """(2): "no hook" has to mean that no hook has the event, not "not read yet"."""
         deps = self._deps
         if self._table_target is None:
             self._table_target = deps.reader.end()
@@ -332,7 +332,7 @@ class ReplayRun:
         )
 
     def _write(self, work: Callable[[ReplayWork], _T]) -> _T:
-        """Do it in a transaction that proves the lease; its time counts from before."""
+        """Do it in a transaction that checks the lease; its time counts from before."""
         deps = self._deps
         began = deps.clock()
         done = transact(deps.sessions, partial(_with_work, work, deps))

@@ -47,7 +47,7 @@ class Selection:
         self._deliveries = deliveries
 
     def select(self, record: Record) -> Selected | None:
-        """The delivery that a record is sent again as; None where it is not wanted, or nobody's.
+        """The delivery that a record is sent again as; None where it is not wanted, or no hook has it.
 
         Deliveries of a disabled hook are selected: they will be owed. Those of one that was deleted or replaced are
         not.
@@ -84,8 +84,8 @@ class Selection:
         if self._wanted.hook_id not in (None, delivery.hook_id):
             return None
         row = self._table.get(delivery.client, delivery.event)
-        told = row is not None and row.revision >= delivery.hook_revision  # an older row says nothing
-        if row is not None and told and (row.id != delivery.hook_id or row.state is HookState.DELETED):
+        is_newer = row is not None and row.revision >= delivery.hook_revision  # an older row says nothing
+        if row is not None and is_newer and (row.id != delivery.hook_id or row.state is HookState.DELETED):
             return None
         return Selected(record, delivery, self._endpoint(delivery))
 

@@ -64,7 +64,7 @@ class _Retention:
     by_size: bool
 
     def whole_from(self, now_ms: int, otherwise: int) -> int:
-        """From when on nothing can be gone by now; `otherwise` where a topic's age does not tell."""
+        """From when on nothing can be gone by now; `otherwise` where a topic's age does not say it."""
         if self.by_size:
             return otherwise
         return 0 if self.by_age_ms is None else min(now_ms - self.by_age_ms, otherwise)

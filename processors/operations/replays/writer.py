@@ -35,7 +35,7 @@ from hookstream.producers.murmur2 import partition_of
 from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.topics import TopicNames
 
-# Somebody waits for the answer of a request.
+# A request waits for the answer.
 ANSWER_WITHIN_S = 5.0
 # The report of a record that timed out comes a little after its time.
 _REPORT_GRACE_S = 1.0
@@ -54,7 +54,7 @@ class ReplayWriter:
         acknowledged_within_s: float | None = ANSWER_WITHIN_S,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        """Prepare; nothing is connected yet. `acknowledged_within_s` None waits for as long as the broker is away."""
+        """Prepare; nothing is connected yet. `acknowledged_within_s` None waits until the broker answers."""
         self._kafka = kafka
         self._live, self._topic = topics.deliveries, topics.replays
         self._encode = encode
@@ -181,7 +181,7 @@ class _Reports:
         """Say what a failed report means.
 
         Raises:
-            KafkaUnavailableError: the broker is away.
+            KafkaUnavailableError: the broker did not answer.
             ProduceFailedError: it said no.
         """
         message = f"{self._topic} did not acknowledge: {error.str()} ({error.name()})"

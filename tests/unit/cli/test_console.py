@@ -117,7 +117,7 @@ def test_what_the_api_complains_of_is_one_line(monkeypatch: pytest.MonkeyPatch, 
 
 def test_lines_of_a_file_that_failed_are_shown_and_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit):
-        publish._tell(Published(0, [(1, HOSTILE)]), dry_run=False, as_json=False)
+        publish._print_result(Published(0, [(1, HOSTILE)]), dry_run=False, as_json=False)
     assert obeyed(capsys.readouterr().err) == []
 
 

@@ -10,7 +10,9 @@ import pytest
 from hookstream.processors.cli.commands.replay_watch import Standstill, watch
 from hookstream.processors.cli.console import CommandError
 
-NO_REPLAYER = "no replayer has it: none runs, all are busy, or Kafka or the registry is away; their logs say which"
+NO_REPLAYER = (
+    "no replayer has it: none runs, all are busy, or Kafka or the registry does not answer; their logs say which"
+)
 HAS_IT = "a replayer has it, and reads the table of hooks first, or waits for the attempt log to catch up"
 
 

@@ -180,6 +180,6 @@ def test_reading_many_dead_letters_ends(kafka: SlowKafka) -> None:
 def test_counting_what_is_owed_ends(kafka: SlowKafka, answer_s: float) -> None:
     kafka.answer_s = answer_s
     owed = KafkaOwed(KAFKA, TOPICS, decode=delivery_decoder(no_schema), monotonic_s=kafka)
-    with pytest.raises(OwedUnknownError, match="what is owed cannot be told now"):
+    with pytest.raises(OwedUnknownError, match="backlogs cannot be computed now"):
         owed.read(None, lambda _clients: {})
     assert kafka.now_s <= 1000.0 + 12.1
