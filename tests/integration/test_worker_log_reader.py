@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from hookstream.processors.delivery.worker.log_reader import CHUNK_RECORDS, Chunk, LogReader
+from hookstream.processors.delivery.partitions.log_reader import CHUNK_RECORDS, Chunk, LogReader
 from hookstream.processors.kafka import KafkaConfig, make_producer, producer_config
 from tests.support.kafka_broker import create_plain_topics
 

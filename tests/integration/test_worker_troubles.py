@@ -14,7 +14,8 @@ from hookstream.processors.delivery.checkpoints.commit_metadata import StatePoin
 from hookstream.processors.delivery.checkpoints.state_codec import StateKey, encode_state
 from hookstream.processors.delivery.checkpoints.state_store import StateReader
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
-from hookstream.processors.delivery.worker import inbox, restarts, state_sweep
+from hookstream.processors.delivery.group import inbox
+from hookstream.processors.delivery.worker import restarts, state_sweep
 from hookstream.processors.delivery.worker.internal_errors import InternalErrors
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics

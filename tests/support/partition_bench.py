@@ -13,12 +13,12 @@ from hookstream.processors.delivery.engine.dispatcher import Dispatcher
 from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
 from hookstream.processors.delivery.engine.policy import EnginePolicy
-from hookstream.processors.delivery.worker import dead_letters
-from hookstream.processors.delivery.worker.dead_letters import DeadLetters
-from hookstream.processors.delivery.worker.inbox import AssignedPartition, Inbox
-from hookstream.processors.delivery.worker.known_schemas import SchemaNotFetchedError
-from hookstream.processors.delivery.worker.owned_partition import OwnedPartition
-from hookstream.processors.delivery.worker.partition_deps import DeliveryCodec, PartitionDeps
+from hookstream.processors.delivery.group.inbox import AssignedPartition, Inbox
+from hookstream.processors.delivery.partitions import dead_letters
+from hookstream.processors.delivery.partitions.dead_letters import DeadLetters
+from hookstream.processors.delivery.partitions.known_schemas import SchemaNotFetchedError
+from hookstream.processors.delivery.partitions.owned_partition import OwnedPartition
+from hookstream.processors.delivery.partitions.partition_deps import DeliveryCodec, PartitionDeps
 from hookstream.processors.metrics import Metrics
 from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.hook import HookState, Revision

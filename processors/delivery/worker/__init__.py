@@ -1,1 +1,1 @@
-"""The worker process: polls Kafka, runs the engines of its partitions, sends requests, commits."""
+"""The worker process: puts itself together, runs the engines of its partitions, sends requests, commits."""

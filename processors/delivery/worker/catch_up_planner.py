@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .catch_up_reading import CatchUpReading
-    from .owned_partitions import OwnedPartitions
+    from hookstream.processors.delivery.partitions.catch_up_reading import CatchUpReading
+    from hookstream.processors.delivery.partitions.owned_partitions import OwnedPartitions
+
     from .turns import Turns
 
 _PLAN_EVERY_S = 0.02

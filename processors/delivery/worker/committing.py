@@ -26,10 +26,10 @@ from hookstream.processors.delivery.checkpoints.commit_state import SendCommit, 
 from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity
 from hookstream.processors.delivery.engine.model import LIVE, REPLAY, StreamIndex
 from hookstream.processors.delivery.engine.partition_state import PartitionState
+from hookstream.processors.delivery.group.poll_requests import Committed
+from hookstream.processors.delivery.partitions.owned_partition import OwnedPartition
 
 from .commit_fence import CommitFence
-from .owned_partition import OwnedPartition
-from .poll_requests import Committed
 from .state_writer import StateWriter
 
 COMMIT_AFTER_SETTLEMENTS = 50

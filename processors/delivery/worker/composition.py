@@ -10,32 +10,32 @@ from dataclasses import dataclass
 from hookstream.processors.delivery.attempts.lines import AttemptLines
 from hookstream.processors.delivery.attempts.producer import AttemptLog
 from hookstream.processors.delivery.engine.dispatcher import Dispatcher
+from hookstream.processors.delivery.group.group_rebalance import PollConfig
+from hookstream.processors.delivery.group.poll_requests import PollRequests
+from hookstream.processors.delivery.group.poll_thread import PollThread
 from hookstream.processors.delivery.http.client import HttpClient
+from hookstream.processors.delivery.partitions.catch_up_reading import CatchUpReading
+from hookstream.processors.delivery.partitions.dead_letters import DeadLetters
+from hookstream.processors.delivery.partitions.known_schemas import KnownSchemas
+from hookstream.processors.delivery.partitions.log_reader import Chunk, LogReader
+from hookstream.processors.delivery.partitions.notices import Notices
+from hookstream.processors.delivery.partitions.owned_partitions import OwnedPartitions
+from hookstream.processors.delivery.partitions.partition_deps import DeliveryCodec, PartitionDeps
+from hookstream.processors.delivery.partitions.record_writer import RecordWriter
+from hookstream.processors.delivery.partitions.schema_fetcher import SchemaFetcher, backlog_decoder
 from hookstream.processors.topic_specs import DEAD_LETTER_EXTRA_BYTES
 from hookstream.schemas.codec import dead_letter_encoder, delivery_decoder, delivery_encoder, notice_encoder
 
 from .catch_up_planner import CatchUpPlanner
-from .catch_up_reading import CatchUpReading
 from .committing import CommitDeps, Committing
-from .dead_letters import DeadLetters
 from .delivery_loop import DeliveryLoop, LoopDeps
 from .failure import Failure
-from .group_rebalance import PollConfig
 from .housekeeping import Housekeeping, HousekeepingDeps
-from .known_schemas import KnownSchemas
-from .log_reader import Chunk, LogReader
 from .loop_bridge import LoopBridge
 from .loop_clock import LoopClock
-from .notices import Notices
-from .owned_partitions import OwnedPartitions
-from .partition_deps import DeliveryCodec, PartitionDeps
 from .partition_handover import HandoverDeps, PartitionHandover
-from .poll_requests import PollRequests
-from .poll_thread import PollThread
-from .record_writer import RecordWriter
 from .request_builder import RequestBuilder
 from .requests_in_flight import RequestDeps, Requesting
-from .schema_fetcher import SchemaFetcher, backlog_decoder
 from .state_sweep import StateSweep
 from .state_writer import StateWriter
 from .turns import Turns

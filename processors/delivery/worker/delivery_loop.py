@@ -15,13 +15,13 @@ from hookstream.processors.delivery.engine.model import LIVE, REPLAY
 if TYPE_CHECKING:
     from hookstream.processors.delivery.attempts.producer import AttemptLog
     from hookstream.processors.delivery.engine.dispatcher import Dispatcher
+    from hookstream.processors.delivery.partitions.owned_partitions import OwnedPartitions
     from hookstream.processors.metrics import Metrics
 
     from .catch_up_planner import CatchUpPlanner
     from .committing import Committing
     from .housekeeping import Housekeeping
     from .loop_clock import LoopClock
-    from .owned_partitions import OwnedPartitions
     from .partition_handover import PartitionHandover
     from .requests_in_flight import Requesting
     from .turns import Turns

@@ -6,15 +6,15 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .partition_metrics import measure
+from hookstream.processors.delivery.partitions.partition_metrics import measure
 
 if TYPE_CHECKING:
     from hookstream.processors.delivery.attempts.producer import AttemptLog
+    from hookstream.processors.delivery.partitions.owned_partitions import OwnedPartitions
     from hookstream.processors.metrics import Metrics
 
     from .committing import Committing
     from .loop_clock import LoopClock
-    from .owned_partitions import OwnedPartitions
     from .state_sweep import StateSweep
     from .state_writer import StateWriter
     from .turns import Turns

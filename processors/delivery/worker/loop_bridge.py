@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from confluent_kafka import TopicPartition
 
 if TYPE_CHECKING:
-    from .inbox import AssignedPartition
+    from hookstream.processors.delivery.group.inbox import AssignedPartition
+
     from .partition_handover import PartitionHandover
     from .turns import Turns
 

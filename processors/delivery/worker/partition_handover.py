@@ -13,19 +13,18 @@ from confluent_kafka import TopicPartition
 
 from hookstream.processors.deadline import Deadline
 from hookstream.processors.delivery.engine.model import LIVE
-
-from .owned_partition import OwnedPartition
-from .partition_metrics import measure_settled
+from hookstream.processors.delivery.partitions.owned_partition import OwnedPartition
+from hookstream.processors.delivery.partitions.partition_metrics import measure_settled
 
 if TYPE_CHECKING:
     from hookstream.processors.delivery.checkpoints.partition_lookup import PartitionStarting
+    from hookstream.processors.delivery.group.inbox import AssignedPartition
+    from hookstream.processors.delivery.partitions.catch_up_reading import CatchUpReading
+    from hookstream.processors.delivery.partitions.owned_partitions import OwnedPartitions
+    from hookstream.processors.delivery.partitions.partition_deps import PartitionDeps
 
-    from .catch_up_reading import CatchUpReading
     from .committing import Committing
-    from .inbox import AssignedPartition
     from .loop_clock import LoopClock
-    from .owned_partitions import OwnedPartitions
-    from .partition_deps import PartitionDeps
     from .requests_in_flight import Requesting
     from .turns import Turns
 

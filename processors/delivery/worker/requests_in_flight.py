@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from hookstream.processors.delivery.engine.dispatcher import Dispatcher
     from hookstream.processors.delivery.engine.model import Dispatches, Post
     from hookstream.processors.delivery.http.client import HttpClient
+    from hookstream.processors.delivery.partitions.owned_partition import OwnedPartition
     from hookstream.processors.metrics import Metrics
 
     from .internal_errors import InternalErrors
-    from .owned_partition import OwnedPartition
     from .request_builder import RequestBuilder
 
 # Requests of which nothing good is known, and failures, can come by the thousand at once: as many as 60 clients have

@@ -19,11 +19,11 @@ import structlog
 from hookstream.processors.delivery.checkpoints.state_codec import StateKey
 from hookstream.processors.delivery.checkpoints.state_store import StateReader
 from hookstream.processors.delivery.engine.model import LIVE
+from hookstream.processors.delivery.partitions.owned_partition import OwnedPartition
 from hookstream.processors.errors import ProcessorError
 from hookstream.processors.kafka import KafkaConfig
 
 from .committing import Committing
-from .owned_partition import OwnedPartition
 from .state_writer import StateWriter
 
 SWEEP_AFTER_S = 3600.0

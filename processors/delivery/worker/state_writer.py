@@ -12,8 +12,7 @@ from hookstream.processors.delivery.checkpoints.commit_metadata import STATE_ID_
 from hookstream.processors.delivery.checkpoints.state_codec import StateKey, chunks_of, encode_state
 from hookstream.processors.delivery.engine.model import StreamIndex
 from hookstream.processors.delivery.engine.partition_state import PartitionState
-
-from .record_writer import RecordWriter
+from hookstream.processors.delivery.partitions.record_writer import RecordWriter
 
 _TOMBSTONE_AFTER_S = 3600.0
 

@@ -20,6 +20,7 @@ import structlog
 import uvloop
 
 from hookstream.processors.delivery.http.resolver import Resolver, SystemResolver
+from hookstream.processors.delivery.partitions.known_schemas import KnownSchemas
 from hookstream.processors.errors import StoppedError
 from hookstream.processors.lifecycle import Health, StopSignal, until_available
 from hookstream.processors.metrics import Metrics
@@ -29,7 +30,6 @@ from hookstream.subscriptions.secrets import SecretBox
 from .composition import Composition, compose
 from .failure import Failure
 from .internal_errors import InternalErrors
-from .known_schemas import KnownSchemas
 from .watchdog import Watchdog
 from .worker_config import WorkerConfig, WorkerDeps
 from .worker_start import find_out
@@ -37,8 +37,7 @@ from .worker_tables import WorkerTables
 
 if TYPE_CHECKING:
     from hookstream.processors.delivery.attempts.spans import AttemptSpans
-
-    from .owned_partition import OwnedPartition
+    from hookstream.processors.delivery.partitions.owned_partition import OwnedPartition
 
 _CHECK_EVERY_S = 0.1
 _JOIN_WITHIN_S = 10.0

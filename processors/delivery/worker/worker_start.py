@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from hookstream.processors.delivery.checkpoints.commit_metadata import log_digest, table_digest
 from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity
+from hookstream.processors.delivery.partitions.known_schemas import KnownSchemas
 from hookstream.processors.lifecycle import RETRIABLE, until_available
 from hookstream.processors.topics import cluster_id, topic_ids
 from hookstream.producers.errors import NotRegisteredError
 from hookstream.schemas.catalogue import subject
 
-from .known_schemas import KnownSchemas
 from .worker_config import WorkerConfig, WorkerDeps
 from .worker_tables import WorkerTables
 

@@ -10,13 +10,13 @@ import pytest
 
 from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.http.exchange import Answer
+from hookstream.processors.delivery.partitions.owned_partitions import OwnedPartitions
 from hookstream.processors.delivery.worker import delivery_loop
 from hookstream.processors.delivery.worker.catch_up_planner import CatchUpPlanner
 from hookstream.processors.delivery.worker.delivery_loop import DeliveryLoop, LoopDeps
 from hookstream.processors.delivery.worker.housekeeping import Housekeeping, HousekeepingDeps
 from hookstream.processors.delivery.worker.internal_errors import InternalErrors
 from hookstream.processors.delivery.worker.loop_clock import LoopClock
-from hookstream.processors.delivery.worker.owned_partitions import OwnedPartitions
 from hookstream.processors.delivery.worker.partition_handover import HandoverDeps, PartitionHandover
 from hookstream.processors.delivery.worker.requests_in_flight import RequestDeps, Requesting
 from hookstream.processors.delivery.worker.turns import SUSPENDED_AFTER_S, Turns

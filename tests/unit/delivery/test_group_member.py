@@ -14,11 +14,11 @@ from hookstream.processors.delivery.checkpoints.commit_metadata import decode_me
 from hookstream.processors.delivery.checkpoints.partition_lookup import PartitionStarting, StreamStarting
 from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity, StartAt
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
-from hookstream.processors.delivery.worker import group_commits
-from hookstream.processors.delivery.worker.group_member import GroupMember
-from hookstream.processors.delivery.worker.group_rebalance import PollConfig
-from hookstream.processors.delivery.worker.inbox import Inboxes
-from hookstream.processors.delivery.worker.poll_requests import PollRequests
+from hookstream.processors.delivery.group import group_commits
+from hookstream.processors.delivery.group.group_member import GroupMember
+from hookstream.processors.delivery.group.group_rebalance import PollConfig
+from hookstream.processors.delivery.group.inbox import Inboxes
+from hookstream.processors.delivery.group.poll_requests import PollRequests
 from hookstream.processors.errors import KafkaUnavailableError
 from hookstream.processors.kafka import GroupProtocol, KafkaConfig
 from hookstream.processors.lifecycle import StopSignal

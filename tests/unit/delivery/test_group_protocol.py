@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from confluent_kafka import TopicPartition
 
-from hookstream.processors.delivery.worker.group_protocol import Assignment, group_config
+from hookstream.processors.delivery.group.group_protocol import Assignment, group_config
 from hookstream.processors.errors import KafkaRefusedError
 from hookstream.processors.kafka import GroupProtocol, KafkaConfig
 

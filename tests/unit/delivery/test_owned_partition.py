@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from hookstream.processors.delivery.engine.catch_up import BacklogRecord
 from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.outcome import DELIVERED, REJECTED
-from hookstream.processors.delivery.worker.log_reader import Chunk
+from hookstream.processors.delivery.partitions.log_reader import Chunk
 from hookstream.schemas.delivery import DeadLetterReason
 from tests.support.partition_bench import PartitionBench
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from hookstream.processors.delivery.worker import record_writer
-from hookstream.processors.delivery.worker.record_writer import RecordWriter
+from hookstream.processors.delivery.partitions import record_writer
+from hookstream.processors.delivery.partitions.record_writer import RecordWriter
 from hookstream.processors.errors import ProduceFailedError
 from hookstream.processors.kafka import KafkaConfig
 

@@ -24,14 +24,14 @@ from hookstream.processors.delivery.checkpoints.partition_lookup import Partitio
 from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity, StartAt
 from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
+from hookstream.processors.delivery.group.inbox import AssignedPartition, Inbox
 from hookstream.processors.delivery.http.resolver import SystemResolver
-from hookstream.processors.delivery.worker import record_writer
+from hookstream.processors.delivery.partitions import record_writer
+from hookstream.processors.delivery.partitions.known_schemas import KnownSchemas
+from hookstream.processors.delivery.partitions.owned_partition import OwnedPartition
 from hookstream.processors.delivery.worker.composition import compose
 from hookstream.processors.delivery.worker.failure import Failure
-from hookstream.processors.delivery.worker.inbox import AssignedPartition, Inbox
 from hookstream.processors.delivery.worker.internal_errors import InternalErrors
-from hookstream.processors.delivery.worker.known_schemas import KnownSchemas
-from hookstream.processors.delivery.worker.owned_partition import OwnedPartition
 from hookstream.processors.delivery.worker.worker import RunningWorker
 from hookstream.processors.delivery.worker.worker_config import WorkerConfig, WorkerDeps
 from hookstream.processors.delivery.worker.worker_start import FoundAtStart
@@ -76,7 +76,7 @@ ELSEWHERE = {
         "http.pool._Kept",
         "http.signing.Signer",
         "http.target.Target",
-        "worker.log_reader._ReadPosition",
+        "partitions.log_reader._ReadPosition",
         "worker.request_builder._Prepared",
         "worker.requests_in_flight._Waiting",
     },
@@ -88,9 +88,9 @@ ELSEWHERE = {
     "with an egress proxy": {"http.connector.EgressProxy"},
     "where traces are wanted": {"attempts.spans.AttemptSpans"},
     "made by the poll thread when it starts": {
-        "worker.group_member.GroupMember",
-        "worker.group_rebalance.GroupRebalance",
-        "worker.group_commits.GroupCommits",
+        "group.group_member.GroupMember",
+        "group.group_rebalance.GroupRebalance",
+        "group.group_commits.GroupCommits",
         "checkpoints.partition_lookup.PartitionLookup",
         "checkpoints.state_store.StateReader",
     },

@@ -20,12 +20,12 @@ from hookstream.processors.delivery.checkpoints.partition_start import LogIdenti
 from hookstream.processors.delivery.checkpoints.state_codec import StateKey
 from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
+from hookstream.processors.delivery.partitions.catch_up_reading import CatchUpReading
+from hookstream.processors.delivery.partitions.log_reader import Chunk
+from hookstream.processors.delivery.partitions.schema_fetcher import SchemaFetcher
 from hookstream.processors.delivery.worker import state_sweep
-from hookstream.processors.delivery.worker.catch_up_reading import CatchUpReading
 from hookstream.processors.delivery.worker.failure import Failure
 from hookstream.processors.delivery.worker.internal_errors import InternalErrors
-from hookstream.processors.delivery.worker.log_reader import Chunk
-from hookstream.processors.delivery.worker.schema_fetcher import SchemaFetcher
 from hookstream.processors.delivery.worker.state_sweep import StateSweep
 from hookstream.processors.delivery.worker.worker import RunningWorker
 from hookstream.processors.delivery.worker.worker_tables import WorkerTables
@@ -317,7 +317,7 @@ class TestSchemas:
                 raise RegistryUnavailableError("away")
 
         async def main() -> None:
-            monkeypatch.setattr("hookstream.processors.delivery.worker.schema_fetcher._ASK_EVERY_S", 0.0)
+            monkeypatch.setattr("hookstream.processors.delivery.partitions.schema_fetcher._ASK_EVERY_S", 0.0)
             health, failed = Health(), list[Exception]()
             schemas: Any = SimpleNamespace(fetch=fetch)
             fetcher = SchemaFetcher(schemas, health=health, stop=StopSignal(), failed=failed.append)

@@ -20,15 +20,15 @@ from hookstream.processors.delivery.checkpoints.partition_start import (
     needs_state_search,
 )
 from hookstream.processors.delivery.checkpoints.varints import VarintReader, append_text, append_varint
-from hookstream.processors.delivery.worker.dead_letters import dead_letter_of, undecodable_dead_letter
-from hookstream.processors.delivery.worker.inbox import (
+from hookstream.processors.delivery.group.inbox import (
     MAX_WAITING_BYTES,
     MAX_WAITING_RECORDS,
     PAUSE_AFTER_S,
     Inbox,
     Inboxes,
 )
-from hookstream.processors.delivery.worker.known_schemas import KnownSchemas, SchemaNotFetchedError
+from hookstream.processors.delivery.partitions.dead_letters import dead_letter_of, undecodable_dead_letter
+from hookstream.processors.delivery.partitions.known_schemas import KnownSchemas, SchemaNotFetchedError
 from hookstream.processors.delivery.worker.request_builder import body_of
 from hookstream.processors.delivery.worker.watchdog import Watchdog
 from hookstream.processors.errors import StartRefusedError

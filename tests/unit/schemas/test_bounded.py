@@ -10,7 +10,7 @@ from hookstream.processors.delivery.checkpoints.commit_metadata import decode_me
 from hookstream.processors.delivery.checkpoints.state_codec import StateKey
 from hookstream.processors.delivery.checkpoints.varints import VarintReader
 from hookstream.processors.delivery.engine.partition_state import PartitionState, StoredCursor
-from hookstream.processors.delivery.worker.dead_letters import undecodable_dead_letter
+from hookstream.processors.delivery.partitions.dead_letters import undecodable_dead_letter
 from hookstream.processors.errors import StoredFormatError
 from hookstream.processors.operations.queries.backlog_records import CommitView
 from hookstream.processors.operations.replays.reader import read_note

@@ -29,10 +29,10 @@ from .partition_commits import PartitionCommits
 
 if TYPE_CHECKING:
     from hookstream.processors.delivery.checkpoints.partition_lookup import StreamStarting
+    from hookstream.processors.delivery.group.inbox import AssignedPartition
     from hookstream.processors.delivery.http.exchange import Answer
     from hookstream.schemas.hook import NoticeKind
 
-    from .inbox import AssignedPartition
     from .log_reader import Chunk
     from .partition_deps import PartitionDeps
 
