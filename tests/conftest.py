@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support import machine
+from tests.support.deployment import Command, command_of
 from tests.support.forks import ForkServer
 from tests.support.kafka_broker import GivenKafka, HurtableKafka, Kafka, KafkaBroker, delete_topics
 from tests.support.kafka_cluster import KafkaCluster
@@ -233,6 +234,12 @@ def forks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with ForkServer(tmp_path_factory.mktemp("forks")) as server:
         request.config.stash[LOGS].append(server.log)
         yield server
+
+
+@pytest.fixture
+def command(forks: ForkServer | None) -> Command:
+    """Run `hookstream` to its end."""
+    return command_of(forks)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.deployment import Caller, Deployment, hookstream
+from tests.support.deployment import Caller, Command, Deployment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,13 +146,13 @@ def test_a_file_is_published_and_wrong_lines_are_named(
     assert fine.json() == {"accepted": 3, "failed": 0, "failures": [], "dry_run": False}
 
 
-def test_a_dry_run_needs_no_kafka_and_sends_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_needs_no_kafka_and_sends_nothing(command: Command, tmp_path: Path) -> None:
     file = tmp_path / "events.jsonl"
     file.write_text("\n".join(LINES))
-    done = hookstream("publish", "--file", str(file), "--dry-run", "--json")
+    done = command("publish", "--file", str(file), "--dry-run", "--json")
     assert done.code == 1
     assert [failure["line"] for failure in done.json()["failures"]] == list(BAD_LINES)
-    assert hookstream("publish", "lead.new", "--client", "1", "--id", "2", "--dry-run").code == 0
+    assert command("publish", "lead.new", "--client", "1", "--id", "2", "--dry-run").code == 0
 
 
 def test_what_kafka_refuses_is_a_failed_line(deployment: Deployment) -> None:

@@ -12,7 +12,7 @@ from hookstream.schemas.catalogue import InternalSchema, subject
 from hookstream.schemas.codec import notice_encoder
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId, HookNotice, NoticeKind, Revision
-from tests.support.deployment import Caller, Deployment, hookstream
+from tests.support.deployment import Caller, Command, Deployment
 from tests.support.relay_topic import now_ms
 from tests.support.wait import eventually
 
@@ -58,8 +58,8 @@ def test_hooks_are_disabled_and_enabled(deployment: Deployment) -> None:
     assert (absent.code, absent.err) == (1, "hookstream: the API answered 404: there is no hook 424242\n")
 
 
-def test_what_becomes_of_the_backlog_has_to_be_said() -> None:
-    undecided = hookstream("hooks", "enable", "5")
+def test_what_becomes_of_the_backlog_has_to_be_said(command: Command) -> None:
+    undecided = command("hooks", "enable", "5")
     assert undecided.code == 2
     assert "--backlog" in undecided.err
 

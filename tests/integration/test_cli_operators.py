@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from hookstream.schemas.delivery import delivery_id
-from tests.support.deployment import Caller, Deployment, hookstream
+from tests.support.deployment import Caller, Command, Deployment
 from tests.support.targets import OK, Reply, Targets
 from tests.support.wait import eventually
 
@@ -115,7 +115,7 @@ def test_an_endpoint_is_paused_drained_resumed_and_its_letters_resent(deployment
         ("dead-letters", "list", "--since", "yesterday"),
     ],
 )
-def test_what_is_not_said_whole_is_refused(args: tuple[str, ...]) -> None:
-    done = hookstream(*args)
+def test_what_is_not_said_whole_is_refused(command: Command, args: tuple[str, ...]) -> None:
+    done = command(*args)
     assert done.code == 2
     assert done.err.count("\n") == 1

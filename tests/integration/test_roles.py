@@ -12,7 +12,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from hookstream.producers.outbox import create_tables, enqueue
-from tests.support.deployment import Deployment, Role, hookstream
+from tests.support.deployment import Command, Deployment, Role
 from tests.support.event_log import event_ids
 from tests.support.processes import free_port
 from tests.support.values import an_event
@@ -36,8 +36,8 @@ def deployment(
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_without_kafka_says_so_and_is_a_usage_error(role: str) -> None:
-    done = hookstream(role)
+def test_a_role_without_kafka_says_so_and_is_a_usage_error(command: Command, role: str) -> None:
+    done = command(role)
     assert (done.code, done.out) == (2, "")
     assert done.err == "hookstream: HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS is not set\n"
 
@@ -55,7 +55,7 @@ def test_a_role_without_kafka_says_so_and_is_a_usage_error(role: str) -> None:
         ("outbox-relay", "HOOKSTREAM_DATABASE_URL"),
     ],
 )
-def test_a_role_names_the_setting_that_it_misses(role: str, missing: str) -> None:
+def test_a_role_names_the_setting_that_it_misses(command: Command, role: str, missing: str) -> None:
     everything = {
         "HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
         "HOOKSTREAM_SCHEMA_REGISTRY_URL": "http://127.0.0.1:1",
@@ -63,7 +63,7 @@ def test_a_role_names_the_setting_that_it_misses(role: str, missing: str) -> Non
         "HOOKSTREAM_SECRET_KEY": KEY,
     }
     del everything[missing]
-    done = hookstream(role, env=everything)
+    done = command(role, env=everything)
     assert (done.code, done.err) == (2, f"hookstream: {missing} is not set\n")
 
 
@@ -77,7 +77,9 @@ def test_a_role_names_the_setting_that_it_misses(role: str, missing: str) -> Non
         ("KAFKA_OPTIONS", "[]", "JSON object"),
     ],
 )
-def test_a_wrong_setting_is_a_usage_error_and_its_value_is_not_shown(name: str, value: str, says: str) -> None:
+def test_a_wrong_setting_is_a_usage_error_and_its_value_is_not_shown(
+    command: Command, name: str, value: str, says: str
+) -> None:
     everything = {
         "HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
         "HOOKSTREAM_SCHEMA_REGISTRY_URL": "http://127.0.0.1:1",
@@ -86,7 +88,7 @@ def test_a_wrong_setting_is_a_usage_error_and_its_value_is_not_shown(name: str, 
         "HOOKSTREAM_METRICS_PORT": "0",
     }
     role = "api" if name in ("DATABASE_URL", "SCHEMA_DIR") else "deliver"
-    done = hookstream(role, env=everything | {f"HOOKSTREAM_{name}": value})
+    done = command(role, env=everything | {f"HOOKSTREAM_{name}": value})
     assert done.code == 2
     assert says in done.err
     assert "hunter2" not in done.err

@@ -10,7 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
 
@@ -20,6 +20,8 @@ from tests.support.wait import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tests.support.forks import ForkServer
 
 HOOKSTREAM = Path(sys.executable).with_name("hookstream")
 LOOPBACK = "127.0.0.0/8"
@@ -52,6 +54,25 @@ def hookstream(*args: str, env: Mapping[str, str] | None = None, given: bytes = 
         timeout=120,
     )
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+class Command(Protocol):
+    """Runs `hookstream` to its end."""
+
+    def __call__(self, *args: str, env: Mapping[str, str] | None = None, given: bytes = b"") -> Done:
+        """Run it with settings, and with `given` on its standard input."""
+
+
+def command_of(forks: ForkServer | None) -> Command:
+    """Run commands in forks, if there are any; else as `hookstream` above."""
+    if forks is None:
+        return hookstream
+
+    def in_a_fork(*args: str, env: Mapping[str, str] | None = None, given: bytes = b"") -> Done:
+        code, out, err = forks.run(*args, env=clean_environment(env), given=given)
+        return Done(code, out.decode(), err.decode())
+
+    return in_a_fork
 
 
 @dataclass
@@ -115,11 +136,7 @@ class Deployment:
     def run(self, *args: str, given: bytes = b"", also: Mapping[str, str] | None = None, **more: str) -> Done:
         """Run a command on this deployment; `also` and `more` are settings without their prefix."""
         env = self.env | _variables({**(also or {}), **more})
-        forks = self.processes.forks
-        if forks is None:
-            return hookstream(*args, env=env, given=given)
-        code, out, err = forks.run(*args, env=clean_environment(env), given=given)
-        return Done(code, out.decode(), err.decode())
+        return command_of(self.processes.forks)(*args, env=env, given=given)
 
     def prepare(self) -> None:
         """Make topics, schemas and tables."""
