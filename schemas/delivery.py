@@ -25,7 +25,7 @@ def delivery_id(event_id: UUID, hook_id: int) -> DeliveryId:
 class Delivery:
     """One record of `deliveries`: the event, flat, with the hook that wants it and where the event came from.
 
-    A plain slots class, not frozen: a frozen one costs a microsecond more on the hot path. Treat it as a value.
+    With `__slots__`, not frozen: a frozen one costs a microsecond more on the hot path. Treat it as a value.
     `arrived_ms` is the source record's append time (broker clock), which `not_before` of a hook and replay windows
     compare with. Set on replays only: `live_end`, the end offset of this partition of `deliveries` at the time, and
     `replayed_at_ms`, when it was asked for.

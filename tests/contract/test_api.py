@@ -641,7 +641,7 @@ def test_unknown_routes_and_methods_are_problems(on_sqlite: Api) -> None:
     assert response.headers["allow"] == "GET, POST"
 
 
-def test_a_database_that_is_away_is_said_so(sqlite_url: str) -> None:
+def test_a_database_that_is_unavailable_is_said_so(sqlite_url: str) -> None:
     """While the database is unavailable requests get 503 with Retry-After, and no word of where it is."""
     api = Api(sqlite_url)
     away = open_database("postgresql+psycopg://someone:hunter2@127.0.0.1:1/nothing")

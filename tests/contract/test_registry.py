@@ -172,7 +172,7 @@ def test_compatibility_is_with_every_earlier_version(real_registry: SchemaRegist
         real_registry.register(subject, changed(first, field={"name": "occurred_at", "type": "long"}))
 
 
-def test_a_registry_that_is_away_is_not_an_undecodable_record() -> None:
+def test_a_registry_that_is_unavailable_is_not_an_undecodable_record() -> None:
     """A closed port is an outage: retriable, and never a reason to give a record up."""
     with SchemaRegistry(f"http://127.0.0.1:{free_port()}", {"max.retries": 0}) as away:
         decode = event_decoder(CATALOGUE, "property", away.schema_text_by_id)

@@ -197,7 +197,7 @@ def check_live(night: Night, live: LiveTraffic, hooks: dict[int, int]) -> None:
         assert first_of_each_resource_in_order(seen)
 
 
-def test_a_replay_never_overtakes_what_a_sick_endpoint_is_owed(night: Night) -> None:
+def test_a_replay_never_overtakes_what_a_failing_endpoint_is_owed(night: Night) -> None:
     """A window is replayed to an endpoint that is down: the owed and the replayed arrive, first deliveries first."""
     night.targets.answer = lambda _seen: DOWN
     own = Caller(night.api.url, night.deployment.token("integrator", 434))

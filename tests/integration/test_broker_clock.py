@@ -106,7 +106,7 @@ def test_a_topic_that_takes_the_writers_clock_is_refused(kafka: Kafka, topics: T
     clock.close()
 
 
-def test_a_broker_that_is_away_tells_no_time_until_it_is_back(
+def test_a_broker_that_is_unavailable_tells_no_time_until_it_is_back(
     private_kafka: Callable[..., HurtableKafka], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker, topics = private_kafka(), TopicNames()

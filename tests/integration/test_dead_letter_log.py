@@ -185,7 +185,7 @@ def test_letters_are_read_by_their_ids_and_sent_again(letters: Letters) -> None:
     assert all(delivery.replay == "resend-1" and delivery.replayed_at_ms > 0 for delivery in sent.values())
 
 
-def test_a_broker_that_is_away_is_said(letters: Letters) -> None:
+def test_a_broker_that_is_unavailable_is_said(letters: Letters) -> None:
     away = KafkaConfig(bootstrap_servers="127.0.0.1:1")
     log = KafkaDeadLetters(
         away,

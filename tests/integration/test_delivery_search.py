@@ -136,7 +136,9 @@ def test_a_search_ends_in_time_and_says_so(logs: Logs) -> None:
     assert logs.search().find(wanted) == FoundDelivery()
 
 
-def test_a_broker_that_is_away_is_no_proof_of_absence(topics: TopicNames, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_that_is_unavailable_is_no_proof_of_absence(
+    topics: TopicNames, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(delivery_search, "REQUEST_TIMEOUT_S", 0.5)
     nowhere = KafkaDeliveryLog(
         KafkaConfig(bootstrap_servers="127.0.0.1:1"),

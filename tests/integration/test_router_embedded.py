@@ -150,7 +150,7 @@ class AwayRegistry(SchemaRegistry):
         return super().schema_text_by_id(schema_id)
 
 
-def test_a_registry_that_is_away_makes_no_record_undecodable(world: RoutingWorld) -> None:
+def test_a_registry_that_is_unavailable_makes_no_record_undecodable(world: RoutingWorld) -> None:
     world.put_hooks(world.hook(1))
     registry = AwayRegistry(world.registry.url)
     router = world.router(registry=registry)

@@ -115,7 +115,7 @@ def test_the_embedded_kafka_has_nothing_to_make_or_check() -> None:
     kafka.stop()
 
 
-def test_a_broker_that_is_away_is_said_to_be_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_that_is_unavailable_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hookstream.processors.topics.REQUEST_TIMEOUT_S", 0.5)
     config = KafkaConfig(bootstrap_servers="127.0.0.1:1")
     with pytest.raises(KafkaUnavailableError, match=r"^cannot list topics: "):

@@ -155,7 +155,7 @@ def newer_schema(stage: DeliveryStage) -> int:
     return stage.registry.register(subject(stage.topics.deliveries), later)
 
 
-def test_a_registry_that_is_away_makes_no_record_undecodable_and_holds_only_its_own_partition(
+def test_a_registry_that_is_unavailable_makes_no_record_undecodable_and_holds_only_its_own_partition(
     stage: DeliveryStage, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """500 records of a new schema stand still in one partition, far over what may wait; the others flow."""

@@ -125,7 +125,7 @@ def test_without_a_sink_everything_is_checked_and_nothing_is_sent() -> None:
     assert [number for number, _ in published.failures] == [2]
 
 
-def test_a_registry_that_is_away_ends_the_run() -> None:
+def test_a_registry_that_is_unavailable_ends_the_run() -> None:
     sink = Sink(away=True)
     with pytest.raises(RegistryUnavailableError):
         publish([line(5)], sink)

@@ -68,7 +68,7 @@ def test_a_replay_is_waited_for_as_long_as_it_takes(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err.splitlines().count(NO_REPLAYER) == 1
 
 
-def test_an_api_that_is_away_for_a_minute_ends_the_watch() -> None:
+def test_an_api_that_is_unavailable_for_a_minute_ends_the_watch() -> None:
     with pytest.raises(CommandError, match="away"):
         watched(iter([CommandError("away")] * 1000), replay())
 

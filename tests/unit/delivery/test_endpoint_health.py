@@ -160,7 +160,7 @@ def test_the_five_day_clock_starts_with_the_first_failure_and_ends_with_a_succes
     assert endpoint.failing_since_ms == 0
 
 
-def test_nothing_is_sent_to_an_endpoint_that_is_sick_or_paused_or_asked_for_silence() -> None:
+def test_nothing_is_sent_to_an_endpoint_that_is_quarantined_or_paused_or_asked_for_silence() -> None:
     endpoint = health()
     assert not endpoint.waits(10.0)
     endpoint.retry_after_until = 10.5

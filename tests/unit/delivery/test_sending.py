@@ -112,7 +112,7 @@ def test_a_hook_with_a_rate_limit_gets_its_first_records_at_once_and_the_others_
     assert sent == [[2], [3], [4]]
 
 
-def test_a_replay_waits_until_the_main_lane_has_read_what_the_log_held_when_it_was_asked_for() -> None:
+def test_a_replay_waits_until_live_reading_has_read_what_the_log_held_when_it_was_asked_for() -> None:
     small = SmallEngine()
     row = small.row()
     small.read(row, 1, stream=REPLAY, live_end=1)

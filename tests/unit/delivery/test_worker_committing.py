@@ -473,7 +473,7 @@ def test_what_is_ready_when_a_partition_goes_is_not_committed() -> None:
     asyncio.run(run())
 
 
-def test_the_answer_for_a_partition_that_is_gone_buries_nothing_of_it() -> None:
+def test_the_answer_for_a_partition_that_is_gone_deletes_no_state_of_it() -> None:
     """Its next owner may point to the state that this commit replaced, if the commit came too late."""
 
     async def run() -> None:

@@ -130,8 +130,8 @@ def inside(thing: Any) -> list[Any]:
         return [*thing, *thing.values(), *getattr(thing, "__dict__", {}).values()]
     if isinstance(thing, (list, tuple, set, frozenset)):
         return list(thing)
-    slots = [slot for kind in type(thing).__mro__ for slot in getattr(kind, "__slots__", ())]
-    return [*getattr(thing, "__dict__", {}).values(), *(getattr(thing, slot, None) for slot in slots)]
+    names = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
+    return [*getattr(thing, "__dict__", {}).values(), *(getattr(thing, name, None) for name in names)]
 
 
 def reached(*roots: Any) -> set[str]:

@@ -24,7 +24,7 @@ class Away:
         return "here"
 
 
-def test_what_is_away_is_asked_again_and_readiness_says_why() -> None:
+def test_what_is_unavailable_is_asked_again_and_readiness_says_why() -> None:
     health, seen = Health("kafka"), []
     away = Away(3, KafkaUnavailableError("no broker"))
 

@@ -96,7 +96,7 @@ def test_no_word_of_the_content_gets_into_the_error() -> None:
     assert caught.value.__suppress_context__
 
 
-def test_a_registry_that_is_away_is_not_an_undecodable_record() -> None:
+def test_a_registry_that_is_unavailable_is_not_an_undecodable_record() -> None:
     class AwayError(Exception):
         pass
 
