@@ -1,4 +1,4 @@
-"""How this package talks to Kafka: client configurations, and the one place where its errors are translated.
+"""How this package talks to Kafka: client configurations, and the one module where its errors are translated.
 
 Every number here is explained by a measurement; none is a taste.
 """

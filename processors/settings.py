@@ -373,6 +373,6 @@ def _complaints(error: ValidationError) -> list[str]:
     found = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         text = problem["msg"].removeprefix("Value error, ")
-        place = variable(str(problem["loc"][0])) if problem["loc"] else PREFIX.removesuffix("_")
-        found.append(f"{place}: {text}")
+        name = variable(str(problem["loc"][0])) if problem["loc"] else PREFIX.removesuffix("_")
+        found.append(f"{name}: {text}")
     return found

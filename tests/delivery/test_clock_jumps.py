@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hookstream.processors.delivery.worker import delivery_loop
+from hookstream.processors.delivery.worker import composition
+from hookstream.processors.delivery.worker.loop_clock import LoopClock
 from tests.support.targets import OK, Reply
 from tests.support.wait import eventually
 
@@ -24,12 +24,9 @@ def test_a_clock_that_jumps_by_a_week_harms_nothing(
 ) -> None:
     """With a clock set a week forward or back in an outage, the backlog is neither expired nor the hook disabled."""
     offset_s = 0
-    clock = SimpleNamespace(
-        monotonic=time.monotonic,
-        time=lambda: time.time() + offset_s,
-        time_ns=lambda: time.time_ns() + offset_s * 1_000_000_000,
+    monkeypatch.setattr(
+        composition, "LoopClock", lambda: LoopClock(wall_ns=lambda: time.time_ns() + offset_s * 1_000_000_000)
     )
-    monkeypatch.setattr(delivery_loop, "time", clock)
     dead, alive = world.hooks("dead", "alive")
     world.targets.answer = lambda seen: Reply(500) if seen.path == "/dead" else OK
     world.start(policy={"probe_first_s": 0.3, "probe_steady_s": 0.3, "notice_every_s": 0.3})

@@ -253,7 +253,7 @@ class KilledError(Exception):
     """kill -9 at this line."""
 
 
-@pytest.mark.parametrize("line", ["_commit", "_bury"])
+@pytest.mark.parametrize("line", ["_commit", "_write_tombstones"])
 def test_killed_in_the_middle_it_is_simply_run_again(
     world: DeliveryWorld, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:

@@ -87,7 +87,7 @@ class GroupRebalance:
         self.held: set[TopicPartitionKey] = set()
         """What the group has assigned; a partition of which only one topic is held waits for the other."""
         self.closing = False
-        """Nothing is drained while the group is left: it hears nothing of this member then."""
+        """Nothing is drained while the group is left: no heartbeat is sent then."""
         self._config = config
         self._loop = loop
         self._stop = stop
@@ -195,7 +195,7 @@ class GroupRebalance:
         """Commit what has never been committed by us, before a record of it is read.
 
         Otherwise a state could be written before there is any commit, and a crash in between would leave a partition
-        with pending deliveries and without an offset: it could not be told from one whose offsets were lost.
+        with pending deliveries and without an offset: it could not be distinguished from one whose offsets were lost.
         """
         fresh = [
             TopicPartition(

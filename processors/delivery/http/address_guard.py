@@ -9,7 +9,7 @@ Addresses that stand for an IPv4 address:
 - IPv4-mapped (::ffff:0:0/96) is that IPv4 address, judged and connected to as such;
 - NAT64's well-known prefix (64:ff9b::/96) is judged by the IPv4 address in it: behind DNS64 every IPv4-only host
   resolves to it;
-- NAT64's local-use prefix (64:ff9b:1::/48), 6to4 (2002::/16) and Teredo (2001::/32) are refused whole. The place of
+- NAT64's local-use prefix (64:ff9b:1::/48), 6to4 (2002::/16) and Teredo (2001::/32) are refused whole. The position of
   the IPv4 address in the first depends on the local network, and no webhooks are served behind the other two.
 
 Source: IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890 and successors); RFC 6052; RFC 4291.

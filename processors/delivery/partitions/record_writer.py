@@ -98,7 +98,7 @@ class RecordWriter:
             self._timer = loop.call_later(_POLL_EVERY_S, self._poll)
 
     def close(self) -> None:
-        """Send what is unsent, for a moment, and forget the rest: no caller was told that it is written."""
+        """Send what is unsent, for a moment, and forget the rest: no caller has an acknowledgement of it."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

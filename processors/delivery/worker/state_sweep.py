@@ -1,7 +1,7 @@
 """Tombstones for states that no commit points to and that no other worker removes.
 
 A worker writes tombstones for the states that its own commits replace. What is left are those whose commit never
-arrived, those of a worker that died within the hour, and those that were replaced by another's first commit. An hour
+arrived, those of a worker that ended within the hour, and those that were replaced by another's first commit. An hour
 after it took a partition over a worker reads what `delivery-state` holds of it, and writes tombstones for what is older
 than an hour and not its own, once a commit has succeeded after it read. A state that old is pointed to by the last
 commit or by none, and the worker whose commit succeeds is the owner: one that was suspended and lost the partition
