@@ -62,8 +62,8 @@ class EndpointHealth:
         self.succeeded: str | None = None  # the resource of the last success
         self.resource: str | None = None  # the first resource seen
         self.several_resources = False
-        self.limit: float = policy.concurrency_start
-        self._usual_limit: float = self.limit  # while failures in a row have lowered it
+        self.limit = float(policy.concurrency_start)
+        self._usual_limit = self.limit  # while failures in a row have lowered it
         self.latency_s = 0.0
         self.paused = False  # by operators' settings: nothing is sent
         self.skip_before_ms = 0  # by operators' settings: what is pending since earlier goes to the dead letters

@@ -45,7 +45,7 @@ class FairShare:
             return False
         if in_flight < self.scarce_from:
             return True
-        free: float = self._process_cap - in_flight
+        free = float(self._process_cap - in_flight)
         if not quick:  # half of the reserve is also for the first request of a client that has no answer yet
             free -= self._reserved if mine or age_s > self._fast_s else self._reserved / 2
         return mine < free * self._part / (1 + age_s / self._fast_s)
