@@ -225,7 +225,7 @@ def test_offsets_that_are_gone_are_refused_while_a_state_owes(stage: DeliverySta
     refused = stage.start_worker(ready=False).wait_ended()
 
     assert isinstance(refused, StartRefusedError)
-    assert "owed by a state" in str(refused)
+    assert "a state has pending deliveries" in str(refused)
 
 
 def points_to_a_state(stage: DeliveryStage, partition: int) -> bool:
