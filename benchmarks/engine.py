@@ -39,10 +39,10 @@ SIZES = (
 EVENT = EventName("property.updated")
 
 
-class Table(dict[int, Hook]):
+class Table(dict[str, Hook]):
     """The hooks of the benchmark, one a client."""
 
-    def get(self, client: int, _event: object = None) -> Hook | None:  # type: ignore[override]
+    def get(self, client: str, _event: object = None) -> Hook | None:  # type: ignore[override]
         """The row of a subscription key."""
         return self[client]
 
@@ -70,10 +70,10 @@ def deliveries(count: int) -> list[Delivery]:
         Delivery(
             id=DeliveryId(f"msg_{n}"),
             event=EVENT,
-            client=ClientId(n % ENDPOINTS),
-            concept_id=chance.randrange(RESOURCES),
+            client=ClientId(str(n % ENDPOINTS)),
+            concept_id=str(chance.randrange(RESOURCES)),
             namespace="property",
-            sub_namespace=None,
+            body=b"{}",
             occurred_at_ms=0,
             hook_id=HookId(n % ENDPOINTS + 1),
             hook_revision=Revision(1),
@@ -90,9 +90,9 @@ def run(log: list[Delivery]) -> float:
     """Deliver the log; return CPU microseconds per delivery."""
     table = Table()
     for client in range(ENDPOINTS):
-        table[client] = Hook(
+        table[str(client)] = Hook(
             id=HookId(client + 1),
-            client=ClientId(client),
+            client=ClientId(str(client)),
             event=EVENT,
             target=f"http://target/{client}",
             state=HookState.ENABLED,

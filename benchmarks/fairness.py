@@ -106,10 +106,10 @@ class Crowd:
         delivery = Delivery(
             id=DeliveryId(f"crowd_{self._written:032x}"),
             event=EventName(f"{NAMESPACE}.e{hook}"),
-            client=ClientId(client),
-            concept_id=resource,
+            client=ClientId(str(client)),
+            concept_id=str(resource),
             namespace=NAMESPACE,
-            sub_namespace=None,
+            body=b"{}",
             occurred_at_ms=now_ms,
             hook_id=HookId(client * 100 + hook),
             hook_revision=Revision(1),

@@ -64,7 +64,7 @@ def encoder(plan: Plan) -> Callable[[int, int, int], tuple[bytes, bytes]]:
         def event(client: int, resource: int, _sequence: int) -> tuple[bytes, bytes]:
             found = Event(
                 name=EVENT,
-                client=ClientId(client),
+                client=client,
                 concept=Concept(id=resource, namespace=NAMESPACE),
                 occurred_at_ms=time.time_ns() // 1_000_000,
             )
@@ -79,10 +79,10 @@ def encoder(plan: Plan) -> Callable[[int, int, int], tuple[bytes, bytes]]:
             found = Delivery(
                 id=DeliveryId(f"msg_{sequence:032x}"),
                 event=EVENT,
-                client=ClientId(client),
-                concept_id=resource,
+                client=ClientId(str(client)),
+                concept_id=str(resource),
                 namespace=NAMESPACE,
-                sub_namespace=None,
+                body=b"{}",
                 occurred_at_ms=now_ms,
                 hook_id=HookId(client),
                 hook_revision=Revision(1),

@@ -62,7 +62,7 @@ def fill(kafka: KafkaConfig, topics: TopicNames, registry: SchemaRegistry, *, ev
     for client in range(1, hooks + 1):
         hook = Hook(
             id=HookId(client),
-            client=ClientId(client),
+            client=ClientId(str(client)),
             event=EVENT,
             target=f"https://receiver-{client}.example.com/hook",
             state=HookState.ENABLED,
@@ -72,7 +72,7 @@ def fill(kafka: KafkaConfig, topics: TopicNames, registry: SchemaRegistry, *, ev
         producer.produce(topics.subscriptions, encode_hook(hook), hook.key, 0)
     for number in range(events):
         concept = Concept(id=number // hooks % RESOURCES, namespace=NAMESPACE)
-        client = ClientId(1 + number % hooks)
+        client = 1 + number % hooks
         event = Event(name=EVENT, client=client, concept=concept, occurred_at_ms=time.time_ns() // 1_000_000)
         producer.produce(source, encode_event(event), event.key)
         if not number % 1000:

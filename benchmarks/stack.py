@@ -299,10 +299,10 @@ class Stack:
     ) -> Hook:
         """A row of the table; a client's only hook has its number."""
         hook = client if hook is None else hook
-        sealed = self._box.seal(_SECRET.key, context=hook_context(client, event, hook))
+        sealed = self._box.seal(_SECRET.key, context=hook_context(str(client), event, hook))
         return Hook(
             id=HookId(hook),
-            client=ClientId(client),
+            client=ClientId(str(client)),
             event=event,
             target=target,
             state=HookState.ENABLED,

@@ -44,7 +44,7 @@ def hook(number: int, events: tuple[EventName, ...]) -> Hook:
     """A hook that shares nothing with another."""
     return Hook(
         id=HookId(200_000 + number),
-        client=ClientId(1_000 + number),
+        client=ClientId(str(1_000 + number)),
         event=events[number % len(events)],
         target=f"https://hooks.integrator-{number}.example.com/v1/inbound/{number:08x}",
         state=HookState.ENABLED,
@@ -81,10 +81,10 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
     bytes_each = (rss_bytes() - before) / options.hooks
     started = time.perf_counter()
     for number in range(LOOK_UPS):
-        table.route(1_000 + number, events[number % len(events)])
+        table.route(str(1_000 + number), events[number % len(events)])
     routed = time.perf_counter()
     for number in range(LOOK_UPS):
-        table.get(1_000 + number, events[number % len(events)])
+        table.get(str(1_000 + number), events[number % len(events)])
     got = time.perf_counter()
     return [
         Figure(name="a million read", value=spent / options.hooks * 1e6, unit="s", at_most=BAR_S),

@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from hookstream.processors.delivery.engine.policy import DAY_S, LONGEST_WINDOW, EnginePolicy
 from hookstream.processors.delivery.http.target_rules import TargetRules
 from hookstream.schemas.catalogue import Catalogue
+from hookstream.schemas.ids import IdKind
 from hookstream.schemas.topics import TopicNames
 
 from .errors import SettingsError
@@ -141,6 +142,7 @@ class Settings(BaseSettings):
     schema_registry_url: str | None = Field(default=None, repr=False)  # may hold a password
     topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,100}$")
     schema_dir: Path | None = None
+    client_ids: IdKind = IdKind.INTEGER
 
     # topics
     partitions: int = Field(default=12, ge=1, le=10_000)
@@ -164,7 +166,7 @@ class Settings(BaseSettings):
     api_url: str = "http://127.0.0.1:8080"
     api_token: SecretStr | None = None
     api_max_connections: int = Field(default=1000, ge=16, le=100_000)
-    max_body_bytes: int = Field(default=1_048_576, ge=16_384, le=16_777_216)
+    api_max_body_bytes: int = Field(default=1_048_576, ge=16_384, le=16_777_216)
     metrics_port: Port | None = None  # each role has its own: `METRICS_PORTS`
 
     # targets

@@ -17,6 +17,7 @@ one of them. `enqueue` the events of one transaction in one order (by resource) 
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import cache
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -27,12 +28,14 @@ from sqlalchemy.orm import Session
 
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.codec import check_event
-from hookstream.schemas.event import ClientId, Concept, Event, EventName
+from hookstream.schemas.event import Concept, Event, EventName
 
 from .errors import UnsupportedDatabaseError
 from .tracing import current_traceparent
 
 OutboxRow: TypeAlias = Row[Any]  # SQLAlchemy cannot type the rows of a Core table
+
+_MAX_RESOURCE_CHARS = 255
 
 METADATA = MetaData()
 """For Alembic: `target_metadata = [YourBase.metadata, hookstream.producers.outbox.METADATA]`."""
@@ -41,11 +44,12 @@ OUTBOX = Table(
     "hookstream_outbox",
     METADATA,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    Column("resource", String(255), nullable=False),
+    Column("resource", String(_MAX_RESOURCE_CHARS), nullable=False),
     Column("event_id", String(36), nullable=False),
     Column("event", String(255), nullable=False),
-    Column("client", BigInteger, nullable=False),
-    Column("concept_id", BigInteger, nullable=False),
+    # Ids are JSON: `434` is an integer, `"434"` a string.
+    Column("client", Text, nullable=False),
+    Column("concept_id", Text, nullable=False),
     Column("sub_namespace", Text, nullable=True),
     Column("occurred_at_ms", BigInteger, nullable=False),
     # The trace that enqueued it, for the relay sends it in another process.
@@ -72,11 +76,12 @@ def enqueue(session: Session | Connection, event: Event, *, catalogue: Catalogue
         UnknownEventError, InvalidValueError: nothing was written.
         UnsupportedDatabaseError: neither PostgreSQL nor SQLite.
     """
-    (catalogue or _shipped()).require(event.name)
-    check_event(event)
+    catalogue = catalogue or _shipped()
+    catalogue.require(event.name)
+    check_event(event, catalogue.id_kinds(event.concept.namespace))
     traceparent = current_traceparent()
     connection = session.connection() if isinstance(session, Session) else session
-    resource = f"{event.client}|{event.concept.namespace}|{event.concept.id}"
+    resource = _resource(event)
     if require_supported(connection) == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_lock_number(resource))))
     connection.execute(
@@ -84,8 +89,8 @@ def enqueue(session: Session | Connection, event: Event, *, catalogue: Catalogue
             resource=resource,
             event_id=str(event.id),
             event=event.name,
-            client=event.client,
-            concept_id=event.concept.id,
+            client=_written(event.client),
+            concept_id=_written(event.concept.id),
             sub_namespace=event.concept.sub_namespace,
             occurred_at_ms=event.occurred_at_ms,
             traceparent=None if traceparent is None else traceparent.decode(),
@@ -99,8 +104,8 @@ def event_of(row: OutboxRow) -> Event:
     return Event(
         id=UUID(row.event_id),
         name=name,
-        client=ClientId(row.client),
-        concept=Concept(id=row.concept_id, namespace=name.partition(".")[0], sub_namespace=row.sub_namespace),
+        client=_read(row.client),
+        concept=Concept(id=_read(row.concept_id), namespace=name.partition(".")[0], sub_namespace=row.sub_namespace),
         occurred_at_ms=row.occurred_at_ms,
     )
 
@@ -121,6 +126,23 @@ def require_supported(connection: Connection) -> str:
         msg = f"the outbox keeps order on PostgreSQL and SQLite, not on {dialect}"
         raise UnsupportedDatabaseError(msg)
     return dialect
+
+
+def _resource(event: Event) -> str:
+    """Name the resource; a name that is too long for its column, and for an index, by a digest."""
+    name = f"{event.client}|{event.concept.namespace}|{event.concept.id}"
+    if len(name) <= _MAX_RESOURCE_CHARS and name.isascii():
+        return name
+    return hashlib.blake2b(name.encode(), digest_size=32, person=b"hookstream").hexdigest()
+
+
+def _written(value: int | str) -> str:
+    return json.dumps(value)
+
+
+def _read(text: str) -> int | str:
+    value: int | str = json.loads(text)
+    return value
 
 
 def _lock_number(resource: str) -> int:

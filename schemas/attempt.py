@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from .bounded import YEAR_10000_MS, long_of
 from .delivery import DeliveryId
-from .event import ClientId, EventName
+from .event import ClientId, EventName, client_of_key
 from .hook import HookId, Revision
 from .trace_context import Headers
 
@@ -43,7 +43,7 @@ class Attempt:
     client: ClientId
     event: EventName
     namespace: str
-    concept_id: int
+    concept_id: str
     partition: int
     offset: int
     number: int
@@ -58,7 +58,7 @@ class Attempt:
     @property
     def key(self) -> bytes:
         """Kafka key: one client, one partition."""
-        return b"%d" % self.client
+        return self.client.encode()
 
 
 GAP_HEADER = "hookstream-attempts-dropped"
@@ -80,7 +80,7 @@ class AttemptGap:
     @property
     def key(self) -> bytes:
         """Kafka key: that of the client's attempts."""
-        return b"%d" % self.client
+        return self.client.encode()
 
     @property
     def header(self) -> bytes:
@@ -93,12 +93,9 @@ def gap_of(key: bytes | None, headers: Headers) -> AttemptGap | None:
     for name, value in headers.items() if isinstance(headers, dict) else headers or ():
         if name == GAP_HEADER and isinstance(value, bytes):
             attempts, _, at_ms = value.partition(b":")
-            numbers = (
-                long_of(key),
-                long_of(attempts, at_most=_MAX_DROPPED),
-                long_of(at_ms, at_most=YEAR_10000_MS - 1),
-            )
-            if None not in numbers:
-                client, count, when = (number or 0 for number in numbers)
-                return AttemptGap(client=ClientId(client), attempts=count, at_ms=when)
+            client = client_of_key(key)
+            count = long_of(attempts, at_most=_MAX_DROPPED)
+            when = long_of(at_ms, at_most=YEAR_10000_MS - 1)
+            if client is not None and count is not None and when is not None:
+                return AttemptGap(client=client, attempts=count, at_ms=when)
     return None

@@ -18,7 +18,8 @@ from types import MappingProxyType
 from .avro_schema import compact_json
 from .errors import InvalidSchemaError, UnknownEventError
 from .event import EventName
-from .event_schema import check_event_schema, event_symbols
+from .event_schema import check_event_schema, event_symbols, id_kinds
+from .ids import INTEGERS, IdKinds
 from .topics import TopicNames
 
 _AVRO_PACKAGE = f"{__package__}.avro"
@@ -47,6 +48,7 @@ class Catalogue:
 
     _texts: Mapping[str, str]
     _names: Mapping[EventName, None]
+    _ids: Mapping[str, IdKinds]
 
     @classmethod
     def shipped(cls) -> Catalogue:
@@ -75,12 +77,14 @@ class Catalogue:
     def _from_files(cls, found: Iterable[tuple[str, bytes]]) -> Catalogue:
         texts: dict[str, str] = {}
         names: dict[EventName, None] = {}
+        ids: dict[str, IdKinds] = {}
         for file_name, content in sorted(found):
             namespace = file_name.removesuffix(".avsc")
             schema = check_event_schema(namespace, content)
             texts[namespace] = compact_json(content)
+            ids[namespace] = id_kinds(schema)
             names |= dict.fromkeys(EventName(f"{namespace}.{symbol}") for symbol in event_symbols(schema))
-        return cls(MappingProxyType(texts), MappingProxyType(names))
+        return cls(MappingProxyType(texts), MappingProxyType(names), MappingProxyType(ids))
 
     @property
     def namespaces(self) -> tuple[str, ...]:
@@ -109,6 +113,10 @@ class Catalogue:
         hint = f"did you mean {' or '.join(near)}?" if near else f"namespaces are {', '.join(self._texts)}"
         msg = f"unknown event {name[:100]!r}; {hint}"
         raise UnknownEventError(msg, hint=hint)
+
+    def id_kinds(self, namespace: str) -> IdKinds:
+        """What a namespace declares its ids to be; integers where there is no such namespace."""
+        return self._ids.get(namespace, INTEGERS)
 
     def schema_text(self, namespace: str) -> str:
         """The namespace's schema as compact JSON.

@@ -23,6 +23,7 @@ from .errors import InvalidValueError, UndecodableError
 from .event import Concept, Event
 from .event_schema import NAME_FIELD, event_meaning
 from .hook import HIGHEST_RATE_PER_S, LOWEST_RATE_PER_S, Hook, HookNotice, HookState, NoticeKind, ResyncMark
+from .ids import WHAT_A_TEXT_IS, IdKinds, is_id
 from .wire import Record, WriterSchemas, WriterView, record_reader, record_writer
 
 _MAX_ROW_BYTES = 65_535  # what the table of the processes can hold
@@ -44,6 +45,7 @@ def event_encoder(catalogue: Catalogue, namespace: str, schema_id: int) -> Calla
     own = AvroSchema(text)
     names, per_ms = event_meaning(own, namespace, own)
     index_of = {name: index for index, name in enumerate(names)}
+    ids = catalogue.id_kinds(namespace)
 
     def encode(event: Event) -> bytes:
         index = index_of.get(event.name)
@@ -51,7 +53,7 @@ def event_encoder(catalogue: Catalogue, namespace: str, schema_id: int) -> Calla
             catalogue.require(event.name)
             msg = f"{event.name} is no event of the namespace {namespace}"
             raise InvalidValueError(msg)
-        check_event(event)
+        check_event(event, ids)
         concept = event.concept
         return write(
             {
@@ -66,8 +68,10 @@ def event_encoder(catalogue: Catalogue, namespace: str, schema_id: int) -> Calla
     return encode
 
 
-def check_event(event: Event) -> None:
+def check_event(event: Event, ids: IdKinds) -> None:
     """Check that an event's values are what its schema and its key mean; its name is the catalogue's question.
+
+    `ids` is what the schema of its namespace declares.
 
     Raises:
         InvalidValueError: naming the field.
@@ -77,14 +81,13 @@ def check_event(event: Event) -> None:
     if concept.namespace != namespace:
         msg = f"{event.name} is about a {namespace}, and its concept has another namespace"
         raise InvalidValueError(msg)
-    for field, number, last in (
-        ("client", event.client, MAX_LONG),
-        ("concept.id", concept.id, MAX_LONG),
-        ("occurred_at_ms", event.occurred_at_ms, YEAR_10000_MS - 1),
-    ):
-        if type(number) is not int or not 0 <= number <= last:
-            msg = f"{field} must be an integer from 0 to {last}"
-            raise InvalidValueError(msg)
+    for field, kind, value in (("client", ids.client, event.client), ("concept.id", ids.concept, concept.id)):
+        if not kind.takes(value):
+            msg = f"{field} must be {kind.meaning}"
+            raise InvalidValueError(msg, field=field)
+    if type(event.occurred_at_ms) is not int or not 0 <= event.occurred_at_ms < YEAR_10000_MS:
+        msg = f"occurred_at_ms must be an integer from 0 to {YEAR_10000_MS - 1}"
+        raise InvalidValueError(msg)
     if type(event.id) is not UUID:
         msg = "id must be a UUID"
         raise InvalidValueError(msg)
@@ -123,6 +126,11 @@ def event_decoder(
         concept, index, occurred_at = record["concept"], record["event"], record["occurred_at"]
         if per_ms != 1:
             occurred_at //= per_ms
+        client, concept_id = record["client"], concept["id"]
+        for field, value in (("client", client), ("concept.id", concept_id)):
+            if type(value) is str and not is_id(value):
+                msg = f"{field} is not {WHAT_A_TEXT_IS}"
+                raise UndecodableError(msg)
         if not 0 <= occurred_at < YEAR_10000_MS:
             msg = "occurred_at is no time from 1970 to 9999 in the unit of its schema"
             raise UndecodableError(msg)
@@ -131,8 +139,8 @@ def event_decoder(
                 raise IndexError
             return Event(
                 name=names[index],
-                client=record["client"],
-                concept=Concept(id=concept["id"], namespace=namespace, sub_namespace=concept["sub_namespace"]),
+                client=client,
+                concept=Concept(id=concept_id, namespace=namespace, sub_namespace=concept["sub_namespace"]),
                 occurred_at_ms=occurred_at,
                 id=UUID(record["id"]),
             )
@@ -155,7 +163,6 @@ def delivery_encoder(schema_id: int) -> Callable[[Delivery], bytes]:
                 "client": delivery.client,
                 "concept_id": delivery.concept_id,
                 "namespace": delivery.namespace,
-                "sub_namespace": delivery.sub_namespace,
                 "occurred_at_ms": delivery.occurred_at_ms,
                 "hook_id": delivery.hook_id,
                 "hook_revision": delivery.hook_revision,
@@ -163,6 +170,7 @@ def delivery_encoder(schema_id: int) -> Callable[[Delivery], bytes]:
                 "source_partition": delivery.source_partition,
                 "source_offset": delivery.source_offset,
                 "arrived_ms": delivery.arrived_ms,
+                "body": delivery.body,
                 "replay": delivery.replay,
                 "live_end": delivery.live_end,
                 "replayed_at_ms": delivery.replayed_at_ms,
@@ -180,9 +188,11 @@ def delivery_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None], 
         record, _ = read(data)
         delivery = Delivery(**record)
         if (
-            delivery.client | delivery.hook_id | delivery.hook_revision < 0
+            delivery.hook_id | delivery.hook_revision < 0
             or not delivery.id.isidentifier()
             or len(delivery.id) > MAX_NAME_CHARS
+            or not is_id(delivery.client)
+            or not is_id(delivery.concept_id)
         ):
             msg = "an id, a client or a revision that no router writes"
             raise UndecodableError(msg)
@@ -240,13 +250,15 @@ def attempt_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None], A
 
 def _is_written_by_workers(attempt: Attempt) -> bool:
     """Whether the database takes it: what it refuses it refuses again, and everything behind it would wait."""
-    longs = (attempt.hook_id, attempt.hook_revision, attempt.client, attempt.offset)
+    longs = (attempt.hook_id, attempt.hook_revision, attempt.offset)
     ints = (attempt.number, attempt.partition, attempt.status or 0)
     return (
         min(*longs, *ints) >= 0
         and max(ints) <= MAX_INT
         and 0 <= attempt.started_at_ms < YEAR_10000_MS
         and isfinite(attempt.duration_ms)
+        and is_id(attempt.client)
+        and is_id(attempt.concept_id)
         and is_storable(attempt.delivery_id, attempt.event, attempt.namespace, attempt.replay or "")
     )
 
@@ -299,7 +311,8 @@ def dead_letter_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None
 def _is_written_by_roles(letter: DeadLetter) -> bool:
     """Whether its numbers are some, and its names are those of topics and deliveries: answers and logs show them."""
     return (
-        min(letter.client or 0, letter.hook_id or 0, letter.partition, letter.offset) >= 0
+        (letter.client is None or is_id(letter.client))
+        and min(letter.hook_id or 0, letter.partition, letter.offset) >= 0
         and 0 <= (letter.last_status or 0) < _STATUSES
         and 0 <= letter.died_at_ms < YEAR_10000_MS
         and is_storable(letter.topic, letter.delivery_id or "")
@@ -334,7 +347,7 @@ def notice_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | None], Ho
         record, _ = read(data)
         record["kind"] = kind_of(record["kind"])
         notice = HookNotice(**record)
-        if min(notice.client, notice.hook_id, notice.revision) < 0 or not is_storable(notice.event):
+        if min(notice.hook_id, notice.revision) < 0 or not (is_id(notice.client) and is_storable(notice.event)):
             msg = "an id, a name, a client or a revision that no worker writes"
             raise UndecodableError(msg)
         return notice
@@ -398,7 +411,7 @@ def _is_written_by_relays(settings: EndpointSettings) -> bool:
     for skip in settings.skipped:
         texts += (skip.delivery_id, skip.asked_by, skip.reason)
     return (
-        settings.client >= 0
+        is_id(settings.client)
         and 0 <= settings.revision < MAX_LONG
         and len(settings.target_digest) == DIGEST_BYTES
         and max(len(settings.asked_by), len(settings.drained_by)) <= MAX_NAME_CHARS
@@ -447,8 +460,11 @@ def subscription_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | Non
             raise UndecodableError(msg)
         if mark is not None:
             return ResyncMark(**mark)
-        if min(hook["id"], hook["client"], hook["revision"]) < 0:
-            msg = "a hook's id, client and revision are no negative numbers"
+        if min(hook["id"], hook["revision"]) < 0:
+            msg = "a hook's id and revision are no negative numbers"
+            raise UndecodableError(msg)
+        if not is_id(hook["client"]):
+            msg = f"a hook's client is not {WHAT_A_TEXT_IS}"
             raise UndecodableError(msg)
         if max(len(text) for text in (hook["target"].encode(), *hook["secrets"])) > _MAX_ROW_BYTES:
             msg = f"a hook's target or secret has more than {_MAX_ROW_BYTES} bytes"

@@ -7,9 +7,14 @@ import re
 from dataclasses import dataclass
 
 from .event import ClientId
+from .ids import is_id
 
 DIGEST_BYTES = 8
-_ENDPOINT_ID = re.compile(r"(0|[1-9][0-9]{0,18})-([0-9a-f]{16})", re.ASCII)
+MAX_ENDPOINT_ID_CHARS = 3060 + 17  # twelve for a character of four bytes, and the digest
+_ENDPOINT_ID = re.compile(r"([A-Za-z0-9._~-]{1,4000})-([0-9a-f]{16})", re.ASCII)
+# What stands before a byte of a client in an endpoint's name; `%` would be decoded on its way in a URL.
+_ESCAPE = "~"
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,17 +71,40 @@ class EndpointSettings:
         return f"{self.client}|{self.target_digest.hex()}".encode()
 
 
-def endpoint_id(client: int, digest: bytes) -> str:
-    """The name of an endpoint, `<client>-<hex digits of the target's digest>`."""
-    return f"{client}-{digest.hex()}"
+def endpoint_id(client: ClientId, digest: bytes) -> str:
+    """The name of an endpoint, `<client>-<hex digits of the target's digest>`.
+
+    It stands in paths of URLs as it is: of the client, bytes other than letters, digits, `.`, `_` and `-` are written
+    as `~` and two hexadecimal digits.
+    """
+    return f"{client if client.isdigit() and client.isascii() else _escaped(client)}-{digest.hex()}"
 
 
 def parse_endpoint_id(text: str) -> tuple[ClientId, bytes] | None:
     """Client and target digest of an endpoint's name, None where it is none."""
     found = _ENDPOINT_ID.fullmatch(text)
-    if found is None or int(found[1]) >= 2**63:
+    if found is None:
         return None
-    return ClientId(int(found[1])), bytes.fromhex(found[2])
+    try:
+        client = ClientId(_unescaped(found[1]))
+    except ValueError:
+        return None
+    digest = bytes.fromhex(found[2])
+    return (client, digest) if is_id(client) and endpoint_id(client, digest) == text else None
+
+
+def _escaped(text: str) -> str:
+    return "".join(chr(byte) if chr(byte) in _PLAIN else f"{_ESCAPE}{byte:02X}" for byte in text.encode())
+
+
+def _unescaped(text: str) -> str:
+    """Give the text back.
+
+    Raises:
+        ValueError: it is none that was escaped.
+    """
+    first, *rest = text.split(_ESCAPE)
+    return b"".join([first.encode(), *(bytes.fromhex(part[:2]) + part[2:].encode() for part in rest)]).decode()
 
 
 def target_digest(target: str) -> bytes:

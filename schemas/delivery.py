@@ -15,28 +15,27 @@ DeliveryId = NewType("DeliveryId", str)
 """The `webhook-id`: the same for every attempt, restart, re-route and replay of one event for one hook."""
 
 
-def delivery_id(event_id: UUID, hook_id: int) -> DeliveryId:
+def delivery_id(event_id: UUID | str, hook_id: int) -> DeliveryId:
     """Derive the delivery id from what is delivered to whom, so that routing twice gives the same id."""
-    digest = hashlib.blake2b(event_id.bytes + hook_id.to_bytes(8, "big"), digest_size=16)
+    digest = hashlib.blake2b(b"%d|%b" % (hook_id, str(event_id).encode()), digest_size=16)
     return DeliveryId("msg_" + digest.hexdigest())
 
 
 @dataclass(slots=True, kw_only=True)
 class Delivery:
-    """One record of `deliveries`: the event, flat, with the hook that wants it and where the event came from.
+    """One record of `deliveries`: what is sent, for which hook, of which resource, and where its event came from.
 
     With `__slots__`, not frozen: a frozen one costs a microsecond more on the hot path. Treat it as a value.
-    `arrived_ms` is the source record's append time (broker clock), which `not_before` of a hook and replay windows
-    compare with. Set on replays only: `live_end`, the end offset of this partition of `deliveries` at the time, and
-    `replayed_at_ms`, when it was asked for.
+    `body` is what every attempt sends, to the byte. `arrived_ms` is the source record's append time (broker clock),
+    which `not_before` of a hook and replay windows compare with. Set on replays only: `live_end`, the end offset of
+    this partition of `deliveries` at the time, and `replayed_at_ms`, when it was asked for.
     """
 
     id: DeliveryId
     event: EventName
     client: ClientId
-    concept_id: int
+    concept_id: str
     namespace: str
-    sub_namespace: str | None
     occurred_at_ms: int
     hook_id: HookId
     hook_revision: Revision
@@ -44,6 +43,7 @@ class Delivery:
     source_partition: int
     source_offset: int
     arrived_ms: int
+    body: bytes
     replay: str | None = None
     live_end: int = 0
     replayed_at_ms: int = 0
@@ -56,7 +56,7 @@ class Delivery:
     @property
     def key(self) -> bytes:
         """Kafka key: one client, one partition."""
-        return b"%d" % self.client
+        return self.client.encode()
 
     @property
     def resource(self) -> str:

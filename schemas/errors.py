@@ -21,7 +21,11 @@ class UnknownEventError(SchemaError):
 
 
 class InvalidValueError(SchemaError):
-    """A value outside what its schema allows."""
+    """A value outside what its schema allows. `field`: where it stands in an event, such as `concept.id`, if known."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class UndecodableError(SchemaError):

@@ -6,16 +6,32 @@ from dataclasses import dataclass, field
 from typing import NewType
 from uuid import UUID, uuid4
 
-ClientId = NewType("ClientId", int)
+from .ids import is_id
+
+ClientId = NewType("ClientId", str)
+"""A client as text, whatever its events declare: `434`, `acme`."""
+
 EventName = NewType("EventName", str)
 """`<namespace>.<symbol>`, such as `property.updated`."""
 
 
+def client_of_key(key: bytes | None) -> ClientId | None:
+    """The client whose id a record's key is; None where it is none."""
+    try:
+        text = (key or b"").decode()
+    except UnicodeDecodeError:
+        return None
+    return ClientId(text) if is_id(text) else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concept:
-    """The resource an event is about; `namespace` is its type, `id` is unique within client and namespace."""
+    """The resource an event is about; `namespace` is its type, `id` is unique within client and namespace.
 
-    id: int
+    `id` is an integer or a string, as the namespace's schema declares it.
+    """
+
+    id: int | str
     namespace: str
     sub_namespace: str | None = None
 
@@ -24,12 +40,13 @@ class Concept:
 class Event:
     """One domain event, as a producing service hands it over.
 
-    `occurred_at_ms` is wall time in Unix milliseconds. `id` identifies the event for ever: producing it twice gives
-    deliveries with the same `webhook-id`.
+    `client` is an integer or a string, as the namespace's schema declares it; everything behind the router has it as
+    text. `occurred_at_ms` is wall time in Unix milliseconds. `id` identifies the event for ever: producing it twice
+    gives deliveries with the same `webhook-id`.
     """
 
     name: EventName
-    client: ClientId
+    client: int | str
     concept: Concept
     occurred_at_ms: int
     id: UUID = field(default_factory=uuid4)
@@ -38,6 +55,11 @@ class Event:
     def symbol(self) -> str:
         """The bare symbol in the Avro enum: `updated` of `property.updated`."""
         return self.name.partition(".")[2]
+
+    @property
+    def client_id(self) -> ClientId:
+        """The client as text."""
+        return ClientId(str(self.client))
 
     @property
     def key(self) -> bytes:

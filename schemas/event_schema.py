@@ -10,21 +10,24 @@ from .avro_cost import is_recursive
 from .avro_schema import AvroSchema, Node
 from .errors import InvalidSchemaError
 from .event import EventName
+from .ids import IdKind, IdKinds
 
 NAME_FIELD, TIME_FIELD = "event", "occurred_at"
 
 # Legal in a topic name, and free of the dot that ends the namespace in an event's name.
 _NAMESPACE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _TEXT = frozenset({"null", "string"})
+_ID = "long or string"
 _EVENT_FIELDS: Mapping[str, str] = {
     "id": "string",
     NAME_FIELD: "enum",
-    "client": "long",
+    "client": _ID,
     "concept": "record",
     TIME_FIELD: "long",
 }
-_CONCEPT_FIELDS: Mapping[str, str] = {"id": "long", "sub_namespace": "union"}
+_CONCEPT_FIELDS: Mapping[str, str] = {"id": _ID, "sub_namespace": "union"}
 _TYPES = {"union": "null or string"}  # as people call it
+_ID_KINDS = {"long": IdKind.INTEGER, "string": IdKind.STRING}
 
 # How many of a logical type's unit are a millisecond; a plain long is milliseconds.
 _PER_MS = {
@@ -66,6 +69,13 @@ def event_symbols(schema: AvroSchema) -> tuple[str, ...]:
     return _symbols(schema, schema.fields(schema.root).get(NAME_FIELD))
 
 
+def id_kinds(schema: AvroSchema) -> IdKinds:
+    """What a schema that was checked declares its ids to be."""
+    fields = schema.fields(schema.root)
+    concept = schema.fields(fields["concept"]["type"])
+    return IdKinds(_ID_KINDS[schema.kind(fields["client"]["type"])], _ID_KINDS[schema.kind(concept["id"]["type"])])
+
+
 def check_event_schema(namespace: str, content: bytes) -> AvroSchema:
     """Parse one namespace's schema and check that an event fits into it, and into nothing less.
 
@@ -103,6 +113,8 @@ def _check_fields(where: str, schema: AvroSchema, record: Node, wanted: Mapping[
 
 
 def _is(schema: AvroSchema, node: Node, kind: str) -> bool:
+    if kind == _ID:
+        return schema.kind(node) in _ID_KINDS
     if schema.kind(node) != kind:
         return False
     return kind != "union" or {schema.kind(branch) for branch in node} == _TEXT

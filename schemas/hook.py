@@ -85,6 +85,6 @@ class HookNotice:
         return subscription_record_key(self.client, self.event)
 
 
-def subscription_record_key(client: int, event: str) -> bytes:
+def subscription_record_key(client: str, event: str) -> bytes:
     """A subscription key as the key of a Kafka record, `client|event`."""
     return f"{client}|{event}".encode()

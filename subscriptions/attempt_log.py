@@ -74,7 +74,7 @@ class AttemptedDelivery:
     client: ClientId
     event: EventName
     namespace: str
-    concept_id: int
+    concept_id: str
     delivered: bool
     last_started_at_ms: int
     position: tuple[int, int] | None

@@ -7,6 +7,7 @@ was given up is among the dead letters: both are searched there, by whoever impl
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -14,9 +15,11 @@ from typing import NamedTuple, Protocol
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from hookstream.schemas.body import thin_body
 from hookstream.schemas.delivery import DeadLetter, Delivery, DeliveryId
-from hookstream.schemas.event import ClientId, EventName
+from hookstream.schemas.event import ClientId, Concept, Event, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState
+from hookstream.schemas.ids import IdKinds
 
 from .attempt_log import AttemptedDelivery, find_attempted
 from .changes import hook_of
@@ -33,6 +36,7 @@ from .models import AuditRow, SubscriptionRow
 
 PING_TOPIC = "ping"
 """Stands where an event's topic does, for there was no event."""
+_PING_CONCEPT = "0"
 
 
 class DeliveryState(StrEnum):
@@ -104,7 +108,7 @@ class DeliveryView:
     client: ClientId
     event: EventName
     namespace: str
-    concept_id: int
+    concept_id: str
     state: DeliveryState
     dead_letter: DeadLetter | None = None
     record: Delivery | None = None
@@ -176,8 +180,12 @@ class Deliveries:
         return found.delivery
 
 
-def ping_of(session: Session, hook_id: int, *, client: ClientId | None, now_ms: int) -> Delivery:
+def ping_of(
+    session: Session, hook_id: int, *, client: ClientId | None, now_ms: int, ids: Callable[[str], IdKinds]
+) -> Delivery:
     """A delivery for this hook that no event made: concept 0 of the hook's namespace, under an id of its own.
+
+    `ids` says what a namespace declares its ids to be: the body has them so.
 
     Raises:
         HookNotFoundError: none, deleted, or another client's.
@@ -188,13 +196,20 @@ def ping_of(session: Session, hook_id: int, *, client: ClientId | None, now_ms: 
         raise HookNotFoundError(hook_id)
     if hook.state is HookState.DISABLED:
         raise HookDisabledError(hook_id)
+    namespace = hook.event.partition(".")[0]
+    kinds = ids(namespace)
+    event = Event(
+        name=hook.event,
+        client=kinds.client.shown(hook.client),
+        concept=Concept(id=kinds.concept.shown(_PING_CONCEPT), namespace=namespace),
+        occurred_at_ms=now_ms,
+    )
     return Delivery(
         id=DeliveryId(f"msg_{uuid.uuid4().hex}"),
         event=hook.event,
         client=hook.client,
-        concept_id=0,
-        namespace=hook.event.partition(".")[0],
-        sub_namespace=None,
+        concept_id=_PING_CONCEPT,
+        namespace=namespace,
         occurred_at_ms=now_ms,
         hook_id=hook.id,
         hook_revision=hook.revision,
@@ -202,6 +217,7 @@ def ping_of(session: Session, hook_id: int, *, client: ClientId | None, now_ms: 
         source_partition=0,
         source_offset=now_ms,  # rises, as the offsets of a resource do
         arrived_ms=now_ms,
+        body=thin_body(event),
     )
 
 

@@ -90,7 +90,7 @@ def take_over(sessions: Sessions, seen: Sequence[PublishedSettings], *, now_ms: 
 
 def rewrite_missing(sessions: Sessions, seen: Iterable[PublishedSettings]) -> int:
     """Make pending again what was published and is not among `seen`, all that the topic holds; give how many."""
-    newest: dict[tuple[int, str], int] = {}
+    newest: dict[tuple[str, str], int] = {}
     for record in seen:
         key = _key(record.wanted)
         newest[key] = max(newest.get(key, 0), record.wanted.revision)
@@ -145,14 +145,14 @@ def _taken(
     return row
 
 
-def _key(wanted: EndpointSettings) -> tuple[int, str]:
+def _key(wanted: EndpointSettings) -> tuple[str, str]:
     return wanted.client, wanted.target_digest.hex()
 
 
-def _of(keys: Iterable[tuple[int, str]]) -> Select[EndpointSettingsRow]:
+def _of(keys: Iterable[tuple[str, str]]) -> Select[EndpointSettingsRow]:
     key = tuple_(EndpointSettingsRow.client, EndpointSettingsRow.target_digest)
     return select(EndpointSettingsRow).where(key.in_(list(keys)))
 
 
-def _by_key(rows: Iterable[EndpointSettingsRow]) -> dict[tuple[int, str], EndpointSettingsRow]:
+def _by_key(rows: Iterable[EndpointSettingsRow]) -> dict[tuple[str, str], EndpointSettingsRow]:
     return {(row.client, row.target_digest): row for row in rows}

@@ -151,7 +151,7 @@ _COLUMNS = select(
 
 
 def _read(
-    session: Session, found: Select[int, int, str, str, str, str | None, int, int, float | None]
+    session: Session, found: Select[int, str, str, str, str, str | None, int, int, float | None]
 ) -> Iterator[EndpointHook]:
     for hook_id, client, event, target, state, reason, revision, not_before_ms, rate in session.execute(found):
         yield EndpointHook(

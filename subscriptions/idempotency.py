@@ -41,7 +41,7 @@ class Claim:
 
 
 def claim_key(
-    session: Session, box: SecretBox, owner: tuple[int, str], request: Sequence[object], *, now_ms: int
+    session: Session, box: SecretBox, owner: tuple[str, str], request: Sequence[object], *, now_ms: int
 ) -> Claim:
     """Lock the row of a key, `owner` being its client and itself, before anything else: its holder alone answers.
 
@@ -69,7 +69,7 @@ def claim_key(
     return Claim(row, answer)
 
 
-def answer_context(client: int, key: str) -> bytes:
+def answer_context(client: str, key: str) -> bytes:
     """Whose answer it is, for sealing it."""
     return f"idempotency|{client}|{key}".encode()
 

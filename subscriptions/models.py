@@ -29,6 +29,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from hookstream.schemas.ids import MAX_ID_CHARS
+
 # Names are spelled out so that both databases, and every migration to come, call a constraint the same.
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -36,6 +38,9 @@ NAMING = {
     "ck": "ck_%(table_name)s_%(constraint_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+# An id of a client or a resource. Its order is that of code points, as SQLite's and Python's is.
+IdText = String(MAX_ID_CHARS).with_variant(String(MAX_ID_CHARS, collation="C"), "postgresql")
 
 # SQLite numbers rows by itself only where the key is spelled INTEGER.
 _RowId = BigInteger().with_variant(Integer(), "sqlite")
@@ -87,9 +92,9 @@ class SubscriptionRow(Base):
     `old_secrets_until_ms`.
     """
 
-    __tablename__ = "slots"
+    __tablename__ = "subscription_keys"
 
-    client: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    client: Mapped[str] = mapped_column(IdText, primary_key=True)
     event: Mapped[str] = mapped_column(Text, primary_key=True)
     hook_id: Mapped[int] = mapped_column(BigInteger, unique=True)
     target: Mapped[str] = mapped_column(Text)
@@ -110,19 +115,19 @@ class SubscriptionRow(Base):
         CheckConstraint("state IN ('enabled', 'disabled', 'deleted')", name="state"),
         CheckConstraint("revision >= published_revision", name="revision"),
         Index(
-            "ix_slots_pending",
+            "ix_subscription_keys_pending",
             "updated_at_ms",
             postgresql_where=text("revision > published_revision"),
             sqlite_where=text("revision > published_revision"),
         ),
         Index(
-            "ix_slots_tombstones",
+            "ix_subscription_keys_tombstones",
             "updated_at_ms",
             postgresql_where=text("state = 'deleted' AND NOT tombstoned"),
             sqlite_where=text("state = 'deleted' AND NOT tombstoned"),
         ),
         Index(
-            "ix_slots_old_secrets",
+            "ix_subscription_keys_old_secrets",
             "old_secrets_until_ms",
             postgresql_where=text("old_secrets_until_ms IS NOT NULL"),
             sqlite_where=text("old_secrets_until_ms IS NOT NULL"),
@@ -147,7 +152,7 @@ class TokenRow(Base):
     id: Mapped[int] = mapped_column(_RowId, primary_key=True)
     hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     role: Mapped[str] = mapped_column(String(16))
-    client: Mapped[int | None] = mapped_column(BigInteger)
+    client: Mapped[str | None] = mapped_column(IdText)
     name: Mapped[str] = mapped_column(String(200))
     created_at_ms: Mapped[int] = mapped_column(BigInteger)
     expires_at_ms: Mapped[int | None] = mapped_column(BigInteger)
@@ -164,7 +169,7 @@ class IdempotencyRow(Base):
 
     __tablename__ = "idempotency_keys"
 
-    client: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    client: Mapped[str] = mapped_column(IdText, primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     request_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     answer: Mapped[bytes] = mapped_column(LargeBinary)
@@ -180,7 +185,7 @@ class AuditRow(Base):
     at_ms: Mapped[int] = mapped_column(BigInteger, index=True)
     actor: Mapped[str] = mapped_column(String(250))
     action: Mapped[str] = mapped_column(String(60))
-    client: Mapped[int | None] = mapped_column(BigInteger)
+    client: Mapped[str | None] = mapped_column(IdText)
     event: Mapped[str | None] = mapped_column(Text)
     hook_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
     detail: Mapped[Mapping[str, object]] = mapped_column(JSON)
@@ -200,10 +205,10 @@ class AttemptRow(Base):
     delivery_id: Mapped[str] = mapped_column(Text)
     hook_id: Mapped[int] = mapped_column(BigInteger)
     hook_revision: Mapped[int] = mapped_column(BigInteger)
-    client: Mapped[int] = mapped_column(BigInteger)
+    client: Mapped[str] = mapped_column(IdText)
     event: Mapped[str] = mapped_column(Text)
     namespace: Mapped[str] = mapped_column(Text)
-    concept_id: Mapped[int] = mapped_column(BigInteger)
+    concept_id: Mapped[str] = mapped_column(IdText)
     delivery_partition: Mapped[int] = mapped_column(Integer)
     delivery_offset: Mapped[int] = mapped_column(BigInteger)
     number: Mapped[int] = mapped_column(Integer)
@@ -261,7 +266,7 @@ class AttemptGapRow(Base):
 
     __tablename__ = "attempt_gaps"
 
-    client: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    client: Mapped[str] = mapped_column(IdText, primary_key=True)
     attempts: Mapped[int] = mapped_column(BigInteger)
     first_at_ms: Mapped[int] = mapped_column(BigInteger)
     last_at_ms: Mapped[int] = mapped_column(BigInteger)
@@ -286,11 +291,11 @@ class ReplayRow(Base):
     own: Mapped[bool] = mapped_column(Boolean)
     from_ms: Mapped[int] = mapped_column(BigInteger)
     to_ms: Mapped[int] = mapped_column(BigInteger)
-    client: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    client: Mapped[str | None] = mapped_column(IdText, index=True)
     hook_id: Mapped[int | None] = mapped_column(BigInteger)
     event: Mapped[str | None] = mapped_column(Text)
     namespace: Mapped[str | None] = mapped_column(Text)
-    concept_id: Mapped[int | None] = mapped_column(BigInteger)
+    concept_id: Mapped[str | None] = mapped_column(IdText)
     source: Mapped[str] = mapped_column(String(16))
     selection: Mapped[str] = mapped_column(String(16))
     rate_per_s: Mapped[float] = mapped_column(Float(53))
@@ -337,9 +342,9 @@ class EndpointSettingsRow(Base):
     `published_offset` are where the row stands in the `control` topic.
     """
 
-    __tablename__ = "endpoint_wishes"
+    __tablename__ = "endpoint_settings"
 
-    client: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    client: Mapped[str] = mapped_column(IdText, primary_key=True)
     target_digest: Mapped[str] = mapped_column(String(16), primary_key=True)
     paused: Mapped[bool] = mapped_column(Boolean)
     skip_before_ms: Mapped[int] = mapped_column(BigInteger)
@@ -358,7 +363,7 @@ class EndpointSettingsRow(Base):
     __table_args__ = (
         CheckConstraint("revision >= published_revision", name="revision"),
         Index(
-            "ix_endpoint_wishes_pending",
+            "ix_endpoint_settings_pending",
             "updated_at_ms",
             postgresql_where=text("revision > published_revision"),
             sqlite_where=text("revision > published_revision"),

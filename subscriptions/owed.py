@@ -147,7 +147,7 @@ class Endpoint:
     hooks: Sequence[HookShare]
 
 
-_NOTHING = OwedHook(client=ClientId(0), event="")
+_NOTHING = OwedHook(client=ClientId(""), event="")
 _WELL = SeenHealth()
 
 

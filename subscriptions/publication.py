@@ -14,14 +14,15 @@ from typing import Final, TypeAlias
 from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session
 
-from hookstream.schemas.bounded import is_storable, long_of
+from hookstream.schemas.bounded import is_storable
+from hookstream.schemas.event import client_of_key
 from hookstream.schemas.hook import HookState, subscription_record_key
 
 from .changes import ChangePublisher, hook_of
 from .database import Sessions, reading, transact
 from .models import SubscriptionRow
 
-SubscriptionKey: TypeAlias = tuple[int, str]
+SubscriptionKey: TypeAlias = tuple[str, str]
 """(client, event)."""
 
 UNREADABLE: Final = 0
@@ -51,9 +52,9 @@ class Judgement:
 
 def parse_subscription_record_key(key: bytes | None) -> SubscriptionKey | None:
     """The subscription key in a record's key; None where there is none that a database can be asked for."""
-    text, _, event = (key or b"").decode(errors="replace").partition("|")
-    client = long_of(text)
-    return (client, event) if client is not None and event and is_storable(event) else None
+    client, _, event = (key or b"").rpartition(b"|")
+    owner, name = client_of_key(client), event.decode(errors="replace")
+    return (owner, name) if owner is not None and name and is_storable(name) else None
 
 
 def publish_pending(sessions: Sessions, publisher: ChangePublisher, *, limit: int) -> int:
@@ -145,7 +146,7 @@ def publish_all(
     Raises:
         NotPublishedError: Kafka did not acknowledge; call it again, from the start.
     """
-    after: SubscriptionKey | None = (-1, "")
+    after: SubscriptionKey | None = ("", "")
     total = 0
     while after is not None:
 

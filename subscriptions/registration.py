@@ -71,10 +71,10 @@ def _create(box: SecretBox, new: NewHook, hooks: HookRepository) -> Registered:
 
 
 def _repeated(answer: Sequence[object]) -> Registered:
-    hook_id, client, event, target, secret = cast("tuple[int, int, str, str, str]", tuple(answer))
+    hook_id, client, event, target, secret = cast("tuple[int, object, str, str, str]", tuple(answer))
     return Registered(
         hook_id=HookId(hook_id),
-        client=ClientId(client),
+        client=ClientId(str(client)),  # answers of 0.1 have it as an integer
         event=event,
         target=Target(target),
         secret=secret,

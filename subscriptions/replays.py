@@ -81,7 +81,7 @@ class ReplayFilter:
     hook_id: HookId | None = None
     event: EventName | None = None
     namespace: str | None = None
-    concept_id: int | None = None
+    concept_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

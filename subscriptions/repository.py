@@ -218,7 +218,7 @@ class HookRepository:
             self._written(row, "hook.secret.drop", {})
         return len(rows)
 
-    def replace_secrets(self, key: tuple[int, str], reseal: Callable[[Hook], tuple[bytes, ...]]) -> bool:
+    def replace_secrets(self, key: tuple[str, str], reseal: Callable[[Hook], tuple[bytes, ...]]) -> bool:
         """Write the same secrets as other ciphertexts; give whether there was anything to write."""
         row = self.session.get(SubscriptionRow, key, with_for_update=True)
         if row is None:

@@ -123,7 +123,7 @@ def _reseal_hooks(hooks: HookRepository, box: SecretBox, keys: Sequence[Subscrip
     return sum(hooks.replace_secrets(key, reseal) for key in keys), unopenable
 
 
-def _reseal_answers(box: SecretBox, keys: Sequence[tuple[int, str]], session: Session) -> int:
+def _reseal_answers(box: SecretBox, keys: Sequence[tuple[str, str]], session: Session) -> int:
     """Answers that no key opens stay as they are: they are forgotten within a day."""
     count = 0
     for client, key in keys:
@@ -148,7 +148,7 @@ def _resealed(box: SecretBox, sealed: bytes, context: bytes) -> bytes:
 def _keys(sessions: Sessions) -> Iterator[list[tuple[SubscriptionKey, tuple[bytes, ...]]]]:
     """Every living hook's subscription key and secrets, in the order of the keys, without a lock."""
     key = tuple_(SubscriptionRow.client, SubscriptionRow.event)
-    after: SubscriptionKey = (-1, "")
+    after: SubscriptionKey = ("", "")
     while True:
         found = select(SubscriptionRow.client, SubscriptionRow.event, SubscriptionRow.secrets).where(
             key > after, SubscriptionRow.state != HookState.DELETED
@@ -161,10 +161,10 @@ def _keys(sessions: Sessions) -> Iterator[list[tuple[SubscriptionKey, tuple[byte
         after = (rows[-1][0], rows[-1][1])
 
 
-def _answers(sessions: Sessions) -> Iterator[list[tuple[tuple[int, str], bytes]]]:
+def _answers(sessions: Sessions) -> Iterator[list[tuple[tuple[str, str], bytes]]]:
     """Every answer that is kept, in the keys' order, without a lock."""
     name = tuple_(IdempotencyRow.client, IdempotencyRow.key)
-    after = (-1, "")
+    after = ("", "")
     while True:
         found = select(IdempotencyRow.client, IdempotencyRow.key, IdempotencyRow.answer).where(name > after)
         with reading(sessions) as session:

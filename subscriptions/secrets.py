@@ -132,7 +132,7 @@ class SecretBox:
         return sealed[1:_HEADER_BYTES] == self.keys[0].id
 
 
-def hook_context(client: int, event: str, hook_id: int) -> bytes:
+def hook_context(client: str, event: str, hook_id: int) -> bytes:
     """Whose secret it is: the subscription key and the hook that has it."""
     return f"hook|{client}|{event}|{hook_id}".encode()
 

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from hookstream.schemas.event import ClientId
+from hookstream.schemas.ids import WHAT_A_TEXT_IS, is_id
 
 from .errors import ExpiredTokenError, RevokedTokenError, UnknownTokenError
 from .models import Role, TokenRow
@@ -81,8 +82,8 @@ class TokenRequest:
         if (self.role is Role.INTEGRATOR) != (self.client is not None):
             msg = "an integrator's token needs a client, and no other role's has one"
             raise ValueError(msg)
-        if self.client is not None and not 0 <= self.client < 2**63:
-            msg = "a client is an integer from 0 to 2^63-1"
+        if self.client is not None and not is_id(self.client):
+            msg = f"a client is {WHAT_A_TEXT_IS}"
             raise ValueError(msg)
         if not self.name.strip() or len(self.name) > _MAX_NAME_CHARS or not self.name.isprintable():
             msg = f"a token has a name of at most {_MAX_NAME_CHARS} printable characters"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hookstream.processors.tables.subscription_table import Route
+from hookstream.schemas.body import thin_body
 from hookstream.schemas.delivery import Delivery, delivery_id
 from hookstream.schemas.event import Event
 
@@ -12,10 +13,9 @@ def delivery_of(event: Event, route: Route, *, topic: str, partition: int, offse
     return Delivery(
         id=delivery_id(event.id, route.hook_id),
         event=event.name,
-        client=event.client,
-        concept_id=event.concept.id,
+        client=event.client_id,
+        concept_id=str(event.concept.id),
         namespace=event.concept.namespace,
-        sub_namespace=event.concept.sub_namespace,
         occurred_at_ms=event.occurred_at_ms,
         hook_id=route.hook_id,
         hook_revision=route.revision,
@@ -23,4 +23,5 @@ def delivery_of(event: Event, route: Route, *, topic: str, partition: int, offse
         source_partition=partition,
         source_offset=offset,
         arrived_ms=arrived_ms,
+        body=thin_body(event),
     )

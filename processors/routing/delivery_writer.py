@@ -123,7 +123,7 @@ class DeliveryWriter:
             RecordTooLargeError: it was not taken.
             ProduceFailedError: the producer has failed.
         """
-        key = None if dead_letter.client is None else b"%d" % dead_letter.client
+        key = None if dead_letter.client is None else dead_letter.client.encode()
         return self._produce(batch, self._dead_letters, key, self._encode_dead_letter(dead_letter), None)
 
     def poll(self, timeout_s: float) -> None:

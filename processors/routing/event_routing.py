@@ -142,7 +142,7 @@ class EventRouting:
             self._dead_letter(batch, source, message, DeadLetterReason.UNDECODABLE, str(exc))
             return
         # The name is the record's own: a symbol newer than this process is wanted where a hook wants it.
-        route = self._table.route(event.client, event.name)
+        route = self._table.route(event.client_id, event.name)
         if route is None:
             self._metrics.routed["unwanted"] += 1
             return

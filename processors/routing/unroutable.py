@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from confluent_kafka import Message
 
-from hookstream.schemas.bounded import long_of
 from hookstream.schemas.delivery import DeadLetter, DeadLetterReason
-from hookstream.schemas.event import ClientId
+from hookstream.schemas.event import ClientId, client_of_key
 
 from .assignment import SourcePartition
 
@@ -32,6 +31,6 @@ def dead_letter_of(
 
 
 def _client_of(key: bytes | None) -> ClientId | None:
-    """The client, where the key names it: `client|concept id`."""
-    client = long_of((key or b"").partition(b"|")[0])
-    return None if client is None else ClientId(client)
+    """The client, where the key names it: `client|concept id`. Both may hold a bar; then it does not."""
+    client, _, rest = (key or b"").partition(b"|")
+    return None if b"|" in rest else client_of_key(client)

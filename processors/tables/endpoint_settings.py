@@ -26,15 +26,15 @@ class EndpointSettingsTable:
         """Nothing was read."""
         self.next_offsets: dict[int, int] = {}
         """By partition: the next offset to read, where anything was read."""
-        self._settings: dict[tuple[int, bytes], EndpointSettings] = {}
+        self._settings: dict[tuple[str, bytes], EndpointSettings] = {}
 
-    def get(self, client: int, target_digest: bytes) -> EndpointSettings | None:
+    def get(self, client: str, target_digest: bytes) -> EndpointSettings | None:
         """Return the present settings for an endpoint."""
         return self._settings.get((client, target_digest))
 
     def apply(self, batch: SettingsBatch) -> list[EndpointSettings]:
         """Take what was read; give what changed. A lower revision is one that was written late: it is ignored."""
-        changed: dict[tuple[int, bytes], EndpointSettings] = {}
+        changed: dict[tuple[str, bytes], EndpointSettings] = {}
         for record in batch.records:
             settings = record.row
             if not isinstance(settings, EndpointSettings):

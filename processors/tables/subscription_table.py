@@ -6,8 +6,8 @@ Not obvious, and relied upon:
   suspended writer may write late and compaction may keep its row.
 - Absence never means deleted. A deletion is a row; its tombstone comes weeks later and removes only a deleted row.
 - A row that cannot be decoded makes its subscription key unknown, not absent, until a readable row for it arrives.
-- A row is kept as packed bytes under an int: some 200 bytes, and nothing in it is tracked by the garbage collector. A
-  million hooks as objects are a gigabyte, and each full collection would walk them all.
+- A row is kept as packed bytes under a short text: some 230 bytes, and nothing in it is tracked by the garbage
+  collector. A million hooks as objects are a gigabyte, and each full collection would walk them all.
 
 Not thread-safe: one thread applies and reads.
 """
@@ -18,7 +18,6 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hookstream.schemas.bounded import long_of
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook, HookId, HookState, ResyncMark, Revision
 
@@ -36,7 +35,6 @@ _STATE_MASK = 0b11
 _HAS_NOT_BEFORE = 0b100
 _HAS_RATE = 0b1000
 
-_EVENT_BITS = 16
 # Rows lately asked for, as objects: unpacking one takes 4 µs, and the hooks that are busy are few. Some 3 MB.
 _RECENT_ROWS = 4096
 
@@ -58,9 +56,9 @@ class SubscriptionTable:
         """Topic id in the last end mark of a resync, if one was read."""
         self.unreadable: dict[bytes, int] = {}
         """Record keys whose latest record could not be decoded, with its offset: what they subscribe to is unknown."""
-        self._rows: dict[int, bytes] = {}
-        self._recent: dict[int, Hook] = {}
-        self._event_codes: dict[str, int] = {}
+        self._rows: dict[str, bytes] = {}
+        self._recent: dict[str, Hook] = {}
+        self._event_codes: dict[str, str] = {}
         self._listeners: list[Listener] = []
 
     def __len__(self) -> int:
@@ -71,27 +69,27 @@ class SubscriptionTable:
         """Call `listener` for every row that changes from now on, after the change is visible here."""
         self._listeners.append(listener)
 
-    def get(self, client: int, event: str) -> Hook | None:
+    def get(self, client: str, event: str) -> Hook | None:
         """The row of a subscription key, whatever its state; None where this table has none."""
-        number = self._number(client, event)
-        if number is None:
+        place = self._place(client, event)
+        if place is None:
             return None
-        row = self._recent.get(number)
+        row = self._recent.get(place)
         if row is not None:
             return row
-        packed = self._rows.get(number)
+        packed = self._rows.get(place)
         if packed is None:
             return None
         row = _unpack(client, event, packed)
         if len(self._recent) >= _RECENT_ROWS:
             self._recent.clear()
-        self._recent[number] = row
+        self._recent[place] = row
         return row
 
-    def route(self, client: int, event: str) -> Route | None:
+    def route(self, client: str, event: str) -> Route | None:
         """The hook that gets a delivery of this event: an enabled or a disabled one, not a deleted one."""
         code = self._event_codes.get(event)
-        packed = None if code is None else self._rows.get(client << _EVENT_BITS | code)
+        packed = None if code is None else self._rows.get(client + code)
         if packed is None:
             return None
         hook_id, revision, flags = _HEAD.unpack_from(packed)
@@ -109,7 +107,7 @@ class SubscriptionTable:
         elif isinstance(value, ResyncMark):
             self.resynced_topic_id = value.topic_id
         else:
-            self._apply_row(offset, value)
+            self._apply_row(value)
 
     def apply_unreadable(self, offset: int, key: bytes | None) -> None:
         """Take a record that could not be decoded: its subscription key is unknown until a readable one arrives."""
@@ -120,21 +118,19 @@ class SubscriptionTable:
         """Move past offsets that hold no record any more (compaction) up to `offset`, the next one to read."""
         self.offset = max(self.offset, offset)
 
-    def _apply_row(self, offset: int, row: Hook) -> None:
-        if row.event not in self._event_codes:
-            if len(self._event_codes) >= 1 << _EVENT_BITS:  # its number would be another client's
-                self.unreadable[row.key] = offset
-                return
-            self._event_codes[row.event] = len(self._event_codes)
-        number = row.client << _EVENT_BITS | self._event_codes[row.event]
-        packed = self._rows.get(number)
+    def _apply_row(self, row: Hook) -> None:
+        code = self._event_codes.get(row.event)
+        if code is None:  # a client may end like a code: what follows the last bar is the event
+            code = self._event_codes[row.event] = f"|{len(self._event_codes)}"
+        place = row.client + code
+        packed = self._rows.get(place)
         if packed is not None and _HEAD.unpack_from(packed)[1] > row.revision:
             return
         fresh = _pack(row)
         if fresh == packed:
             return
-        self._rows[number] = fresh
-        self._recent.pop(number, None)
+        self._rows[place] = fresh
+        self._recent.pop(place, None)
         if self._listeners:
             before = None if packed is None else _unpack(row.client, row.event, packed)
             for listener in self._listeners:
@@ -144,20 +140,19 @@ class SubscriptionTable:
         """Forget a deleted row. A tombstone has no revision, so above any other row it is a late or a foreign one."""
         if key is None or key == RESYNC_MARK_KEY:
             return
-        text, _, event = key.decode(errors="replace").partition("|")
-        client = long_of(text)
-        number = None if client is None else self._number(client, event)
-        if number is None:
+        client, _, event = key.decode(errors="replace").rpartition("|")
+        place = self._place(client, event)
+        if place is None:
             return
-        packed = self._rows.get(number)
+        packed = self._rows.get(place)
         if packed is not None and _HEAD.unpack_from(packed)[2] & _STATE_MASK == _DELETED:
-            del self._rows[number]
-            self._recent.pop(number, None)
+            del self._rows[place]
+            self._recent.pop(place, None)
 
-    def _number(self, client: int, event: str) -> int | None:
-        """The subscription key's number; None where no row has ever had this event."""
+    def _place(self, client: str, event: str) -> str | None:
+        """The subscription key's place; None where no row has ever had this event."""
         code = self._event_codes.get(event)
-        return None if code is None else client << _EVENT_BITS | code
+        return None if code is None else client + code
 
 
 def _pack(row: Hook) -> bytes:
@@ -174,7 +169,7 @@ def _pack(row: Hook) -> bytes:
     return b"".join((_HEAD.pack(row.id, row.revision, flags), *parts))
 
 
-def _unpack(client: int, event: str, packed: bytes) -> Hook:
+def _unpack(client: str, event: str, packed: bytes) -> Hook:
     hook_id, revision, flags = _HEAD.unpack_from(packed)
     at = _HEAD.size
     not_before_ms, rate = 0, None

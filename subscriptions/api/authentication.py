@@ -67,13 +67,13 @@ def asking(deps: ApiDependencies, request: Request, question: Question) -> Abstr
     return deps.admission.enter(question, principal_of(request).token_id)
 
 
-def scope_of(request: Request, client: int | None) -> ClientId | None:
+def scope_of(request: Request, client: ClientId | None) -> ClientId | None:
     """Whose things may be seen, where a request may name a client; None is everyone's."""
     own = principal_of(request).client
     if own is not None and client not in (None, own):
         detail = "the token is another client's; operators alone see every client"
         raise ProblemError(HTTPStatus.FORBIDDEN, "foreign-client", detail)
-    return own if client is None else ClientId(client)
+    return own if client is None else client
 
 
 def _principal(sessions: Sessions, now_ms: NowMs, request: Request, roles: tuple[Role, ...]) -> Principal:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from hookstream.schemas.attempt import AttemptResult
+from hookstream.schemas.bounded import MAX_LONG
 from hookstream.schemas.hook import HIGHEST_RATE_PER_S, LOWEST_RATE_PER_S
+from hookstream.schemas.ids import MAX_ID_CHARS, WHAT_A_TEXT_IS, WHAT_AN_INTEGER_IS, IdKind
 from hookstream.subscriptions.owed import EndpointState
 
-_MAX_LONG = 2**63 - 1
 _MAX_EVENT_CHARS = 250  # a topic name has at most 249
 _MAX_SUB_NAMESPACE_CHARS = 255
 # The whole body is a few hundred kilobytes then, and its receipts arrive within one time-out.
@@ -20,13 +21,42 @@ MAX_EVENTS = 1000
 # An event has five; a few more may be misspelt.
 _MAX_KEYS = 16
 
-WholeNumber = Annotated[int, Field(strict=True, ge=0, le=_MAX_LONG)]
+WholeNumber = Annotated[int, Field(strict=True, ge=0, le=MAX_LONG)]
 TargetText = Annotated[str, Field(min_length=1, max_length=2048, examples=["https://example.com/create-lead"])]
 # From one in a quarter of an hour to more than one endpoint takes.
 RatePerSecond = Annotated[
     float, Field(strict=True, ge=LOWEST_RATE_PER_S, le=HIGHEST_RATE_PER_S, allow_inf_nan=False, examples=[10])
 ]
 EventText = Annotated[str, Field(min_length=1, max_length=_MAX_EVENT_CHARS, examples=["lead.new"])]
+ShownId = Annotated[int | str, Field(description="an integer, or a string where such ids are strings")]
+
+
+def _id(value: Any) -> Any:  # noqa: ANN401  # whatever was sent
+    """Take what can be an id of either kind.
+
+    Raises:
+        PydanticCustomError: it can be none.
+    """
+    if not any(kind.takes(value) for kind in IdKind):
+        raise PydanticCustomError(
+            "id", "Wants {integer}, or {text}", {"integer": WHAT_AN_INTEGER_IS, "text": WHAT_A_TEXT_IS}
+        )
+    return value
+
+
+AnyId = Annotated[
+    Any,
+    AfterValidator(_id),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": MAX_LONG},
+                {"type": "string", "minLength": 1, "maxLength": MAX_ID_CHARS},
+            ]
+        }
+    ),
+]
+"""An id of a client or a resource; of which kind it has to be, its namespace or the deployment says."""
 
 
 class _Request(BaseModel):
@@ -81,7 +111,7 @@ class EnableBody(_Request):
 class ClientFields(_Answer):
     """The client."""
 
-    id: int
+    id: ShownId
 
 
 class CreatedHookFields(_Answer):
@@ -214,7 +244,7 @@ class EndpointsAnswer(_Answer):
 class ConceptFields(_Request):
     """The resource an event is about; its namespace is the event's, and may be left out."""
 
-    id: WholeNumber
+    id: AnyId
     namespace: Annotated[str, Field(max_length=_MAX_EVENT_CHARS)] | None = None
     sub_namespace: Annotated[str, Field(max_length=_MAX_SUB_NAMESPACE_CHARS)] | None = None
 
@@ -223,7 +253,7 @@ class EventBody(_Request):
     """One event. With an `id` of the caller's, publishing it twice gives deliveries with the same `webhook-id`."""
 
     event: EventText
-    client: WholeNumber
+    client: AnyId
     concept: ConceptFields
     id: UUID | None = None
     occurred_at_ms: WholeNumber | None = None

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hookstream.schemas.delivery import DeadLetterReason
 
+from .bodies import ShownId
+
 MAX_RESENT = 500
 LETTER_ID = r"^(0|[1-9][0-9]{0,5})-(0|[1-9][0-9]{0,17})$"
 LetterId = Annotated[str, Field(pattern=LETTER_ID, examples=["3-1204"])]
@@ -31,11 +33,11 @@ class LetterFields(_Answer):
     id: str = Field(description="`<partition>-<offset>`", examples=["3-1204"])
     reason: DeadLetterReason
     detail: str = Field(description="one line; where an operator skipped it: who, and why")
-    client: int | None
+    client: ShownId | None
     hook_id: int | None
     delivery_id: str | None
     event: str | None
-    concept_id: int | None
+    concept_id: ShownId | None
     position: str = Field(description="where the record stood", examples=["deliveries:3:99120"])
     died_at_ms: int
     kept_at_ms: int = Field(description="when Kafka took it; its 30 days run from then")

@@ -25,6 +25,7 @@ from .dead_letter_bodies import (
     WholeLetterFields,
 )
 from .dependencies import ApiDependencies
+from .ids import ClientQuery, asked_client, shown_client, shown_concept
 from .openapi import BEARER, problems
 from .paging import CursorParameter, decode_cursor, encode_cursor
 from .problems import ProblemError
@@ -47,7 +48,7 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
     def list_dead_letters(  # noqa: PLR0913 - the framework reads one parameter an argument
         request: Request,
         *,
-        client: Annotated[int | None, Query(ge=0, le=_MAX_LONG, description="operators only; else the token's")] = None,
+        client: ClientQuery = None,
         hook: Number = None,
         event: Annotated[str | None, Query(description="of this event alone")] = None,
         reason: DeadLetterReason | None = None,
@@ -58,7 +59,7 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
     ) -> LettersAnswer:
         """List dead letters by partition, in each from the oldest on. A page may be short, and not the last one."""
         query = LetterQuery(
-            client=scope_of(request, client),
+            client=scope_of(request, asked_client(client, deps)),
             hook_id=hook,
             event=None if event is None else deps.catalogue.require(event),
             reason=reason,
@@ -70,7 +71,7 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
         with asking(deps, request, Question.DEAD_LETTERS):
             page = deps.dead_letters.find(query)
         return LettersAnswer(
-            dead_letters=[LetterFields(**_fields(found)) for found in page.letters],
+            dead_letters=[LetterFields(**_fields(found, deps)) for found in page.letters],
             next_cursor=None if page.after is None else encode_cursor(page.after.id),
         )
 
@@ -83,7 +84,7 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
         if found is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "dead-letter-not-found", "there is no such dead letter")
         answer = found.letter.last_answer.decode(errors="replace")
-        return LetterAnswer(dead_letter=WholeLetterFields(**_fields(found), last_answer=answer))
+        return LetterAnswer(dead_letter=WholeLetterFields(**_fields(found, deps), last_answer=answer))
 
     @router.post(
         "/dead-letters/resend",
@@ -141,18 +142,20 @@ def _place(letter_id: str) -> LetterPlace:
     return LetterPlace(int(partition), int(offset))
 
 
-def _fields(found: FoundLetter) -> dict[str, Any]:
+def _fields(found: FoundLetter, deps: ApiDependencies) -> dict[str, Any]:
     letter, delivery, event = found.letter, found.delivery, found.event
     concept_id = None if event is None else event.concept.id
+    if delivery is not None:
+        concept_id = shown_concept(delivery.concept_id, delivery.namespace, deps)
     return {
         "id": found.place.id,
         "reason": letter.reason,
         "detail": letter.detail,
-        "client": letter.client,
+        "client": shown_client(letter.client, deps),
         "hook_id": letter.hook_id,
         "delivery_id": letter.delivery_id,
         "event": found.event_name,
-        "concept_id": concept_id if delivery is None else delivery.concept_id,
+        "concept_id": concept_id,
         "position": f"{letter.topic}:{letter.partition}:{letter.offset}",
         "died_at_ms": letter.died_at_ms,
         "kept_at_ms": found.kept_at_ms,

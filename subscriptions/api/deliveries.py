@@ -12,6 +12,7 @@ from hookstream.schemas.bounded import long_of
 from hookstream.schemas.delivery import Delivery, DeliveryId
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
+from hookstream.schemas.ids import MAX_ID_CHARS
 from hookstream.subscriptions.attempt_log import AttemptQuery, LoggedAttempt, PagePosition, list_attempts
 from hookstream.subscriptions.deliveries import Deliveries, DeliveryView, audit_sending, job_name, ping_of
 from hookstream.subscriptions.models import Role
@@ -19,7 +20,6 @@ from hookstream.subscriptions.repository import HookRepository
 
 from .admission import Question
 from .authentication import asking, principal_of, route_for, scope_of
-from .bodies import ClientFields
 from .delivery_bodies import (
     AttemptedConceptFields,
     AttemptFields,
@@ -32,6 +32,7 @@ from .delivery_bodies import (
     SentFields,
 )
 from .dependencies import ApiDependencies
+from .ids import asked_client, client_fields, shown_concept
 from .openapi import BEARER, problems
 from .paging import CursorParameter, decode_cursor, encode_cursor
 
@@ -43,7 +44,7 @@ _DEFAULT_PAGE = 50
 IdOfHook = Annotated[int, Path(ge=1, le=_MAX_LONG)]
 IdOfDelivery = Annotated[str, Path(pattern=r"^msg_[0-9a-f]{32}$", description="The `webhook-id`.")]
 OfClient = Annotated[
-    int | None, Query(ge=0, le=_MAX_LONG, description="whose it is: for operators, a search is shorter with it")
+    str | None, Query(max_length=MAX_ID_CHARS, description="whose it is: for operators, a search is shorter with it")
 ]
 Outcome: TypeAlias = AttemptResult | Literal["failed"]
 
@@ -95,7 +96,7 @@ class AttemptPage:
         after = None
         if len(found) > self.limit:
             after = encode_cursor(f"{page[-1].attempt.started_at_ms}.{page[-1].row_id}")
-        return [_fields(logged) for logged in page], after
+        return [_fields(logged, deps) for logged in page], after
 
 
 def attempt_routes(deps: ApiDependencies) -> APIRouter:
@@ -132,7 +133,13 @@ def attempt_routes(deps: ApiDependencies) -> APIRouter:
         of it is at `GET /deliveries/{id}`.
         """
         with deps.reading() as session:
-            delivery = ping_of(session, hook_id, client=principal_of(request).client, now_ms=deps.now_ms())
+            delivery = ping_of(
+                session,
+                hook_id,
+                client=principal_of(request).client,
+                now_ms=deps.now_ms(),
+                ids=deps.catalogue.id_kinds,
+            )
         with asking(deps, request, Question.ACKNOWLEDGEMENTS):
             return _send(deps, request, delivery, "ping")
 
@@ -155,9 +162,9 @@ def delivery_routes(deps: ApiDependencies) -> APIRouter:
         attempted, never successfully, and the logs do not say what came then.
         """
         with asking(deps, request, Question.DELIVERIES):
-            view = deliveries.look_up(DeliveryId(delivery_id), client=scope_of(request, client))
+            view = deliveries.look_up(DeliveryId(delivery_id), client=scope_of(request, asked_client(client, deps)))
             attempts, after = page.read(deps, view.client, delivery_id=view.id)
-        return DeliveryAnswer(delivery=_shown(view), attempts=attempts, next_cursor=after)
+        return DeliveryAnswer(delivery=_shown(view, deps), attempts=attempts, next_cursor=after)
 
     @router.post(
         "/deliveries/{delivery_id}/resend",
@@ -171,7 +178,7 @@ def delivery_routes(deps: ApiDependencies) -> APIRouter:
         It waits until nothing of its resource is owed, so that it overtakes no first delivery.
         """
         with asking(deps, request, Question.DELIVERIES):
-            record = deliveries.again(DeliveryId(delivery_id), client=scope_of(request, client))
+            record = deliveries.again(DeliveryId(delivery_id), client=scope_of(request, asked_client(client, deps)))
             return _send(deps, request, record, "resend")
 
     return router
@@ -190,13 +197,14 @@ def _position(text: str) -> PagePosition | None:
     return None if started_at_ms is None or row_id is None else PagePosition(started_at_ms, row_id)
 
 
-def _fields(logged: LoggedAttempt) -> AttemptFields:
+def _fields(logged: LoggedAttempt, deps: ApiDependencies) -> AttemptFields:
     attempt = logged.attempt
+    concept_id = shown_concept(attempt.concept_id, attempt.namespace, deps)
     return AttemptFields(
         delivery_id=attempt.delivery_id,
         hook=HookIdFields(id=attempt.hook_id),
         event=attempt.event,
-        concept=AttemptedConceptFields(id=attempt.concept_id, namespace=attempt.namespace),
+        concept=AttemptedConceptFields(id=concept_id, namespace=attempt.namespace),
         number=attempt.number,
         probe=attempt.probe,
         replay=attempt.replay,
@@ -208,14 +216,15 @@ def _fields(logged: LoggedAttempt) -> AttemptFields:
     )
 
 
-def _shown(view: DeliveryView) -> DeliveryFields:
+def _shown(view: DeliveryView, deps: ApiDependencies) -> DeliveryFields:
     letter = view.dead_letter
+    concept_id = shown_concept(view.concept_id, view.namespace, deps)
     return DeliveryFields(
         id=view.id,
         hook=HookIdFields(id=view.hook_id),
-        client=ClientFields(id=view.client),
+        client=client_fields(view.client, deps),
         event=view.event,
-        concept=AttemptedConceptFields(id=view.concept_id, namespace=view.namespace),
+        concept=AttemptedConceptFields(id=concept_id, namespace=view.namespace),
         state=view.state.value,
         arrived_at_ms=None if view.record is None else view.record.arrived_ms,
         dead_letter=(

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .bodies import ClientFields
+from .bodies import ClientFields, ShownId
 
 
 class _Answer(BaseModel):
@@ -22,7 +22,7 @@ class HookIdFields(_Answer):
 class AttemptedConceptFields(_Answer):
     """The resource."""
 
-    id: int
+    id: ShownId
     namespace: str
 
 

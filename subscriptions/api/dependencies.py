@@ -11,6 +11,7 @@ from typing import TypeAlias
 from sqlalchemy.orm import Session
 
 from hookstream.schemas.catalogue import Catalogue
+from hookstream.schemas.ids import IdKind
 from hookstream.subscriptions.changes import BrokerClock, EventPublisher, RouterProgress
 from hookstream.subscriptions.database import NowMs, Sessions, reading
 from hookstream.subscriptions.dead_letters import DeadLetterLog
@@ -65,6 +66,7 @@ class ApiDependencies:
     now_ms: NowMs
     target_policy: TargetPolicy
     catalogue: Catalogue
+    client_ids: IdKind
     events: EventPublisher
     router_progress: RouterProgress
     broker_clock: BrokerClock

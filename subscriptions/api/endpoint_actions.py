@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 
-from hookstream.schemas.control import parse_endpoint_id
+from hookstream.schemas.control import MAX_ENDPOINT_ID_CHARS, parse_endpoint_id
 from hookstream.subscriptions.database import transact
 from hookstream.subscriptions.endpoint_settings import EndpointKey, EndpointSettingsChanges, StoredSettings
 from hookstream.subscriptions.errors import EndpointNotFoundError
@@ -15,12 +15,18 @@ from hookstream.subscriptions.models import Role
 
 from .admission import Question
 from .authentication import asking, principal_of, route_for
-from .bodies import ClientFields, EndpointSettingsAnswer, EndpointSettingsFields, ReasonBody, SkipBody, SkippedFields
+from .bodies import EndpointSettingsAnswer, EndpointSettingsFields, ReasonBody, SkipBody, SkippedFields
 from .dependencies import ApiDependencies
+from .ids import client_fields
 from .openapi import BEARER, problems
 
 IdOfEndpoint = Annotated[
-    str, Path(max_length=40, description="`<client>-<digest of the target>`", examples=["434-4d1f6f0c2b6a9e11"])
+    str,
+    Path(
+        max_length=MAX_ENDPOINT_ID_CHARS,
+        description="`<client>-<digest of the target>`",
+        examples=["434-4d1f6f0c2b6a9e11"],
+    ),
 ]
 _PROBLEMS = problems(400, 401, 403, 404, 413, 415, 422, 503)
 
@@ -32,7 +38,7 @@ def endpoint_action_routes(deps: ApiDependencies) -> APIRouter:
     @router.get("/endpoints/{endpoint}/settings", responses=problems(401, 403, 404, 422, 503), **BEARER)
     def get_settings(endpoint: IdOfEndpoint) -> EndpointSettingsAnswer:
         """Show what operators want of an endpoint at present."""
-        return _shown(_read(deps, _key(endpoint)))
+        return _shown(_read(deps, _key(endpoint)), deps)
 
     @router.post("/endpoints/{endpoint}/pause", responses=_PROBLEMS, **BEARER)
     def pause_endpoint(endpoint: IdOfEndpoint, body: ReasonBody, request: Request) -> EndpointSettingsAnswer:
@@ -99,15 +105,15 @@ def _write(
     actor = principal_of(request).actor
     stored = transact(deps.sessions, lambda session: work(EndpointSettingsChanges(session, actor, deps.now_ms())))
     deps.settings_changed()
-    return _shown(stored)
+    return _shown(stored, deps)
 
 
-def _shown(stored: StoredSettings) -> EndpointSettingsAnswer:
+def _shown(stored: StoredSettings, deps: ApiDependencies) -> EndpointSettingsAnswer:
     wanted = stored.wanted
     return EndpointSettingsAnswer(
         settings=EndpointSettingsFields(
             endpoint=wanted.endpoint,
-            client=ClientFields(id=wanted.client),
+            client=client_fields(wanted.client, deps),
             paused=wanted.paused,
             skip_before_ms=wanted.skip_before_ms or None,
             retry_at_ms=wanted.retry_at_ms or None,

@@ -29,7 +29,6 @@ from hookstream.subscriptions.owed import Endpoint, EndpointHook, EndpointState,
 from .admission import Question
 from .authentication import asking, principal_of, route_for, scope_of
 from .bodies import (
-    ClientFields,
     EndpointAnswer,
     EndpointFields,
     EndpointHookFields,
@@ -38,6 +37,7 @@ from .bodies import (
     UnrecordedFields,
 )
 from .dependencies import ApiDependencies
+from .ids import ClientQuery, asked_client, client_fields
 from .openapi import BEARER, problems
 from .paging import CursorParameter, decode_cursor, encode_cursor
 
@@ -47,7 +47,7 @@ _DEFAULT_PAGE = 100
 _MAX_AGE_S = 1e9
 _MOST_UNRECORDED = 100
 # Of what is owed, sorted: the key and the name of the last endpoint; of the others: the last one's first hook.
-_POSITION = re.compile(r"o:(-?[0-9]{1,19}):([0-9]{1,19}-[0-9a-f]{16})|r:([0-9]{1,18})", re.ASCII)
+_POSITION = re.compile(r"o:(-?[0-9]{1,19}):([A-Za-z0-9._~-]{1,3060}-[0-9a-f]{16})|r:([0-9]{1,18})", re.ASCII)
 
 
 class Sort(StrEnum):
@@ -106,7 +106,7 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
     def list_endpoints(
         request: Request,
         *,
-        client: Annotated[int | None, Query(ge=0, le=_MAX_LONG, description="operators only; else the token's")] = None,
+        client: ClientQuery = None,
         state: Annotated[EndpointState | None, Query(description="in this state alone")] = None,
         min_age_seconds: Annotated[
             float | None, Query(ge=0, le=_MAX_AGE_S, description="with something undelivered that is at least so old")
@@ -122,7 +122,7 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
         may be short, and not the last one.
         """
         wanted = _Wanted(
-            client=scope_of(request, client),
+            client=scope_of(request, asked_client(client, deps)),
             state=state,
             min_age_ms=None if min_age_seconds is None else min_age_seconds * 1000,
             sort=sort,
@@ -188,7 +188,7 @@ def _unrecorded(deps: ApiDependencies, client: ClientId | None) -> list[Unrecord
         found = list_gaps(session, client, limit=_MOST_UNRECORDED)
     return [
         UnrecordedFields(
-            client=ClientFields(id=gap.client),
+            client=client_fields(gap.client, deps),
             attempts=gap.attempts,
             first_at_ms=gap.first_at_ms,
             last_at_ms=gap.last_at_ms,
@@ -240,15 +240,15 @@ def _shown(deps: ApiDependencies, endpoints: Sequence[Endpoint], now_ms: int) ->
         outcomes = LastOutcomes()
         for hook in endpoint.hooks:
             outcomes = outcomes.joined(known.get(hook.id, LastOutcomes()))
-        shown.append(_fields(endpoint, outcomes, now_ms))
+        shown.append(_fields(endpoint, outcomes, deps, now_ms))
     return shown
 
 
-def _fields(endpoint: Endpoint, outcomes: LastOutcomes, now_ms: int) -> EndpointFields:
+def _fields(endpoint: Endpoint, outcomes: LastOutcomes, deps: ApiDependencies, now_ms: int) -> EndpointFields:
     failure, oldest_ms = outcomes.failure, endpoint.oldest_ms
     return EndpointFields(
         id=endpoint.id,
-        client=ClientFields(id=endpoint.client),
+        client=client_fields(endpoint.client, deps),
         target=endpoint.target,
         state=endpoint.state,
         behind=endpoint.behind,

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header
 
 from hookstream.schemas.codec import check_event
 from hookstream.schemas.errors import InvalidValueError, UnknownEventError
-from hookstream.schemas.event import ClientId, Concept, Event
+from hookstream.schemas.event import Concept, Event
 from hookstream.schemas.trace_context import decode
 from hookstream.subscriptions.changes import PendingReceipt, Receipt
 from hookstream.subscriptions.errors import NotPublishedError
@@ -85,12 +85,13 @@ def _events(bodies: Sequence[EventBody], prefix: str, deps: ApiDependencies) -> 
     for index, body in enumerate(bodies):
         try:
             event = _event(body, deps, now_ms)
-            check_event(event)
+            check_event(event, deps.catalogue.id_kinds(event.concept.namespace))
             events.append(event)
         except UnknownEventError as exc:
             faults.append(Fault(pointer=f"{prefix.format(index)}/event", detail=no_such_event(exc)))
         except InvalidValueError as exc:
-            faults.append(Fault(pointer=prefix.format(index), detail=str(exc)))
+            place = "".join(f"/{step}" for step in exc.field.split(".") if step)
+            faults.append(Fault(pointer=prefix.format(index) + place, detail=str(exc)))
         if len(faults) == MAX_FAULTS:
             break
     if faults:
@@ -108,7 +109,7 @@ def _event(body: EventBody, deps: ApiDependencies, now_ms: int) -> Event:
     )
     occurred_at_ms = now_ms if body.occurred_at_ms is None else body.occurred_at_ms
     known_id = {} if body.id is None else {"id": body.id}
-    return Event(name=name, client=ClientId(body.client), concept=concept, occurred_at_ms=occurred_at_ms, **known_id)
+    return Event(name=name, client=body.client, concept=concept, occurred_at_ms=occurred_at_ms, **known_id)
 
 
 def _trace(header: str | None) -> bytes | None:

@@ -22,7 +22,6 @@ from hookstream.subscriptions.target_policy import normalise_target
 from .admission import Question
 from .authentication import asking, principal_of, route_for, scope_of
 from .bodies import (
-    ClientFields,
     CreatedHookAnswer,
     CreatedHookFields,
     EffectiveHookFields,
@@ -37,6 +36,7 @@ from .bodies import (
     RotatedHookFields,
 )
 from .dependencies import ApiDependencies
+from .ids import ClientQuery, asked_client, client_fields
 from .openapi import BEARER, problems
 from .paging import CursorParameter, decode_cursor, encode_cursor
 
@@ -82,7 +82,7 @@ def registration_routes(deps: ApiDependencies) -> APIRouter:
         response.headers["Cache-Control"] = "no-store"
         if registered.repeated:
             response.headers["Idempotent-Replayed"] = "true"
-        return _created(registered)
+        return _created(registered, deps)
 
     return router
 
@@ -96,14 +96,14 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
     def list_hooks(
         request: Request,
         *,
-        client: Annotated[int | None, Query(ge=0, le=_MAX_LONG, description="operators only; else the token's")] = None,
+        client: ClientQuery = None,
         event: Annotated[str | None, Query(description="of this event alone")] = None,
         limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = _DEFAULT_PAGE,
         cursor: CursorParameter = None,
     ) -> HooksAnswer:
         """List hooks in the order of their creation."""
         query = HookQuery(
-            client=scope_of(request, client),
+            client=scope_of(request, asked_client(client, deps)),
             event=None if event is None else EventName(deps.catalogue.require(event)),
             after=decode_cursor(cursor, long_of) or 0,
             limit=limit + 1,
@@ -113,7 +113,7 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
         page = found[:limit]
         more = len(found) > limit
         return HooksAnswer(
-            hooks=[_fields(hook) for hook in page],
+            hooks=[_fields(hook, deps) for hook in page],
             next_cursor=encode_cursor(str(page[-1].hook.id)) if more else None,
         )
 
@@ -176,7 +176,7 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
         response.headers["Cache-Control"] = "no-store"
         if rotated.repeated:
             response.headers["Idempotent-Replayed"] = "true"
-        return _rotated(rotated)
+        return _rotated(rotated, deps)
 
     @router.delete(
         "/hooks/{hook_id}", status_code=HTTPStatus.NO_CONTENT, responses=problems(401, 403, 404, 422, 503), **BEARER
@@ -217,27 +217,27 @@ def _change(fields: HookChangeFields, deps: ApiDependencies) -> HookChange:
     )
 
 
-def _rotated(rotated: Rotated) -> RotatedHookAnswer:
+def _rotated(rotated: Rotated, deps: ApiDependencies) -> RotatedHookAnswer:
     hook = rotated.stored.hook
     return RotatedHookAnswer(
         hook=RotatedHookFields(
             id=hook.id,
             event=hook.event,
             target=hook.target,
-            client=ClientFields(id=hook.client),
+            client=client_fields(hook.client, deps),
             secret=rotated.secret,
             old_secrets_until_ms=rotated.old_until_ms,
         )
     )
 
 
-def _created(registered: Registered) -> CreatedHookAnswer:
+def _created(registered: Registered, deps: ApiDependencies) -> CreatedHookAnswer:
     return CreatedHookAnswer(
         hook=CreatedHookFields(
             id=registered.hook_id,
             event=registered.event,
             target=registered.target,
-            client=ClientFields(id=registered.client),
+            client=client_fields(registered.client, deps),
             secret=registered.secret,
         )
     )
@@ -245,16 +245,16 @@ def _created(registered: Registered) -> CreatedHookAnswer:
 
 def _shown(stored: StoredHook, deps: ApiDependencies) -> HookAnswer:
     effective = stored.effective(deps.router_progress.committed_table_offset())
-    return HookAnswer(hook=EffectiveHookFields(**dict(_fields(stored)), effective=effective))
+    return HookAnswer(hook=EffectiveHookFields(**dict(_fields(stored, deps)), effective=effective))
 
 
-def _fields(stored: StoredHook) -> HookFields:
+def _fields(stored: StoredHook, deps: ApiDependencies) -> HookFields:
     hook = stored.hook
     return HookFields(
         id=hook.id,
         event=hook.event,
         target=hook.target,
-        client=ClientFields(id=hook.client),
+        client=client_fields(hook.client, deps),
         state="enabled" if hook.state is HookState.ENABLED else "disabled",
         disabled_reason=None if stored.disabled_reason is None else stored.disabled_reason.value,
         not_before_ms=hook.not_before_ms or None,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .bodies import EventText, WholeNumber
+from .bodies import AnyId, EventText, ShownId
 
 _YEAR_10000_MS = 253_402_300_800_000
 _MAX_NAMESPACE_CHARS = 250
@@ -34,11 +34,11 @@ class NewReplayFields(_Request):
 
     from_ms: UnixMs
     to_ms: Annotated[UnixMs | None, Field(description="not in the window; null is now")] = None
-    client: Annotated[WholeNumber | None, Field(description="operators only; else the token's")] = None
+    client: Annotated[AnyId | None, Field(description="operators only; else the token's")] = None
     hook_id: Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)] | None = None
     event: EventText | None = None
     namespace: Annotated[str, Field(min_length=1, max_length=_MAX_NAMESPACE_CHARS, examples=["lead"])] | None = None
-    concept_id: Annotated[WholeNumber | None, Field(description="one resource; wants its namespace, or event")] = None
+    concept_id: Annotated[AnyId | None, Field(description="one resource; wants its namespace, or event")] = None
     source: Literal["events", "deliveries"] = "events"
     only: Literal["all", "undelivered", "failed"] = "all"
     rate_per_second: Rate = 1000.0
@@ -103,11 +103,11 @@ class ReplayFields(_Answer):
     state: State
     reason: str | None = Field(description="why it failed")
     worked_on: bool
-    client: int | None
+    client: ShownId | None
     hook_id: int | None
     event: str | None
     namespace: str | None
-    concept_id: int | None
+    concept_id: ShownId | None
     from_ms: int
     to_ms: int
     source: Literal["events", "deliveries"]

@@ -32,6 +32,7 @@ from hookstream.subscriptions.repository import HookRepository
 from .admission import Question
 from .authentication import asking, principal_of, route_for, scope_of
 from .dependencies import ApiDependencies
+from .ids import ClientQuery, asked_client, shown_client, shown_concept
 from .openapi import BEARER, problems
 from .paging import CursorParameter, decode_cursor, encode_cursor
 from .problems import Fault, ProblemError, invalid, no_such_event
@@ -90,14 +91,14 @@ def replay_routes(deps: ApiDependencies) -> APIRouter:
     def list_replays(
         request: Request,
         *,
-        client: Annotated[int | None, Query(ge=0, le=_MAX_LONG, description="operators only; else the token's")] = None,
+        client: ClientQuery = None,
         state: Annotated[State | None, Query(description="in this state alone")] = None,
         limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = _DEFAULT_PAGE,
         cursor: CursorParameter = None,
     ) -> ReplaysAnswer:
         """List replays, the newest first."""
         query = ReplayQuery(
-            client=scope_of(request, client),
+            client=scope_of(request, asked_client(client, deps)),
             state=None if state is None else ReplayState(state),
             before=decode_cursor(cursor, long_of),
             limit=limit + 1,
@@ -143,7 +144,7 @@ def replay_routes(deps: ApiDependencies) -> APIRouter:
 def _asked(fields: NewReplayFields, request: Request, deps: ApiDependencies) -> NewReplay:
     """Judge what is asked for, and complete it: a hook says whose it is, and of which event."""
     own = principal_of(request).role is Role.INTEGRATOR
-    client = scope_of(request, fields.client)
+    client = scope_of(request, _client(fields, deps))
     event = _event(fields, deps)
     if fields.hook_id is not None:
         with deps.reading() as session:
@@ -162,7 +163,7 @@ def _asked(fields: NewReplayFields, request: Request, deps: ApiDependencies) -> 
         hook_id=None if fields.hook_id is None else HookId(fields.hook_id),
         event=event,
         namespace=fields.namespace,
-        concept_id=fields.concept_id,
+        concept_id=None if fields.concept_id is None else str(fields.concept_id),
     )
     return NewReplay(
         wanted=wanted,
@@ -171,6 +172,14 @@ def _asked(fields: NewReplayFields, request: Request, deps: ApiDependencies) -> 
         rate_per_s=fields.rate_per_second,
         endpoint_rate_per_s=fields.rate_per_second_per_endpoint,
     )
+
+
+def _client(fields: NewReplayFields, deps: ApiDependencies) -> ClientId | None:
+    if fields.client is None:
+        return None
+    if not deps.client_ids.takes(deps.client_ids.read(fields.client)):
+        raise invalid(Fault(pointer="#/replay/client", detail=f"is not {deps.client_ids.meaning}"))
+    return ClientId(str(fields.client))
 
 
 def _now(request: Request, deps: ApiDependencies) -> int:
@@ -195,6 +204,10 @@ def _faults(fields: NewReplayFields, event: EventName | None, to_ms: int, deps: 
         faults.append(Fault(pointer="#/replay/namespace", detail=f"is not that of {event}"))
     if fields.concept_id is not None and fields.namespace is None and event is None:
         faults.append(Fault(pointer="#/replay/concept_id", detail="wants a namespace or an event too"))
+    elif fields.concept_id is not None:
+        kind = deps.catalogue.id_kinds(fields.namespace or str(event).partition(".")[0]).concept
+        if not kind.takes(kind.read(fields.concept_id)):
+            faults.append(Fault(pointer="#/replay/concept_id", detail=f"is not {kind.meaning}"))
     return faults
 
 
@@ -245,11 +258,11 @@ def _fields(stored: StoredReplay, request: Request, deps: ApiDependencies) -> Re
         state=stored.state.value,
         reason=stored.reason,
         worked_on=stored.claimed_until_ms > deps.now_ms(),
-        client=wanted.client,
+        client=shown_client(wanted.client, deps),
         hook_id=wanted.hook_id,
         event=wanted.event,
         namespace=wanted.namespace,
-        concept_id=wanted.concept_id,
+        concept_id=_shown_concept(wanted, deps),
         from_ms=wanted.from_ms,
         to_ms=wanted.to_ms,
         source=asked.source.value,
@@ -277,3 +290,8 @@ def _fields(stored: StoredReplay, request: Request, deps: ApiDependencies) -> Re
         ended_at_ms=stored.ended_at_ms,
         updated_at_ms=stored.updated_at_ms,
     )
+
+
+def _shown_concept(wanted: ReplayFilter, deps: ApiDependencies) -> int | str | None:
+    namespace = wanted.namespace or (wanted.event or "").partition(".")[0]
+    return None if wanted.concept_id is None else shown_concept(wanted.concept_id, namespace, deps)

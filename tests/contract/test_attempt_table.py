@@ -169,17 +169,17 @@ def test_what_is_missing_is_summed_up_by_client_and_forgotten_when_it_is_old(ses
     """Gaps of a client add up; a client is forgotten when its last gap is older than the attempts that are kept."""
 
     def gap(client: int, attempts: int, at_ms: int) -> AttemptGap:
-        return AttemptGap(client=ClientId(client), attempts=attempts, at_ms=at_ms)
+        return AttemptGap(client=ClientId(str(client)), attempts=attempts, at_ms=at_ms)
 
     transact(sessions, lambda session: add_gaps(session, [gap(2, 5, 30), gap(1, 10, 20), gap(2, 1, 10)]))
     transact(sessions, lambda session: add_gaps(session, [gap(1, 1, 40)]))
     with reading(sessions) as session:
         assert list_gaps(session, None, limit=10) == [
-            ClientGap(client=ClientId(1), attempts=11, first_at_ms=20, last_at_ms=40),
-            ClientGap(client=ClientId(2), attempts=6, first_at_ms=10, last_at_ms=30),
+            ClientGap(client=ClientId("1"), attempts=11, first_at_ms=20, last_at_ms=40),
+            ClientGap(client=ClientId("2"), attempts=6, first_at_ms=10, last_at_ms=30),
         ]
-        assert [found.client for found in list_gaps(session, None, limit=1)] == [1]
-        assert [found.client for found in list_gaps(session, ClientId(2), limit=10)] == [2]
+        assert [found.client for found in list_gaps(session, None, limit=1)] == ["1"]
+        assert [found.client for found in list_gaps(session, ClientId("2"), limit=10)] == ["2"]
     transact(sessions, lambda session: delete_gaps(session, before_ms=40))
     with reading(sessions) as session:
-        assert [found.client for found in list_gaps(session, None, limit=10)] == [1]
+        assert [found.client for found in list_gaps(session, None, limit=10)] == ["1"]

@@ -41,7 +41,7 @@ def letter(
     died: DeadLetter = replace(
         values.DEAD_LETTER,
         reason=reason,
-        client=None if client is None else ClientId(client),
+        client=None if client is None else ClientId(str(client)),
         hook_id=None if hook is None else HookId(hook),
         last_answer=b"no",
     )
@@ -109,7 +109,7 @@ def test_what_can_be_resent_is_and_the_rest_is_named(api: Api) -> None:
     assert (nothing.status_code, nothing.json()["type"]) == (422, "urn:hookstream:problem:nothing-to-resend")
     with reading(api.sessions) as session:
         (row,) = session.scalars(select(AuditRow).where(AuditRow.action == "dead-letters.resend")).all()
-        assert (row.client, row.detail) == (434, {"job": resent["job"], "letters": ["0-1", "0-0"]})
+        assert (row.client, row.detail) == ("434", {"job": resent["job"], "letters": ["0-1", "0-0"]})
 
 
 def test_kafka_away_is_said(api: Api) -> None:

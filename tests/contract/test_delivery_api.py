@@ -36,12 +36,12 @@ class Told:
         self.caller = self.api.integrator(CLIENT)
         self.hook_id = HookId(self.caller.create("property.updated").json()["hook"]["id"])
         self.delivery: Delivery = replace(
-            DELIVERY, hook_id=self.hook_id, client=ClientId(CLIENT), replay=None, live_end=0
+            DELIVERY, hook_id=self.hook_id, client=ClientId(str(CLIENT)), replay=None, live_end=0
         )
 
     def attempt(self, **changes: Any) -> None:
         """Log an attempt of the delivery."""
-        attempt = replace(ATTEMPT, hook_id=self.hook_id, client=ClientId(CLIENT), probe=False)
+        attempt = replace(ATTEMPT, hook_id=self.hook_id, client=ClientId(str(CLIENT)), probe=False)
         logged = LoggedAttempt(replace(attempt, **changes), 0)
         transact(self.api.sessions, lambda session: write_attempts(session, [logged], ()))
 
@@ -170,7 +170,7 @@ def test_one_that_was_never_attempted_is_found_in_the_log(told: Told) -> None:
         "attempts": [],
         "next_cursor": None,
     }
-    assert told.api.delivery_log.asked[0].client == CLIENT
+    assert told.api.delivery_log.asked[0].client == str(CLIENT)
     assert_problem(told.caller("GET", f"/deliveries/{ABSENT}"), 404, "delivery-not-found")
     assert_problem(told.caller("GET", "/deliveries/whatever"), 422, "invalid-request")
 
@@ -230,7 +230,7 @@ def test_a_delivery_is_sent_again(told: Told) -> None:
     assert job.startswith("resend-")
     with reading(told.api.sessions) as session:
         row = session.scalars(select(AuditRow).where(AuditRow.action == "delivery.resend")).one()
-    assert (row.client, row.hook_id, row.detail) == (CLIENT, told.hook_id, {"delivery": DELIVERY_ID, "job": job})
+    assert (row.client, row.hook_id, row.detail) == (str(CLIENT), told.hook_id, {"delivery": DELIVERY_ID, "job": job})
 
 
 def test_what_cannot_be_sent_again_says_why(told: Told) -> None:
@@ -260,7 +260,7 @@ def test_a_ping_is_marked_and_goes_to_its_hook(told: Told) -> None:
     assert job == first["job"]
     assert job.startswith("ping-")
     assert (delivery.id, delivery.hook_id, delivery.hook_revision) == (first["id"], told.hook_id, 1)
-    assert (delivery.event, delivery.namespace, delivery.concept_id) == (EventName("property.updated"), "property", 0)
+    assert (delivery.event, delivery.namespace, delivery.concept_id) == (EventName("property.updated"), "property", "0")
 
 
 def test_platform_services_see_no_deliveries(told: Told) -> None:

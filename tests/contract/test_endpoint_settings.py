@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 CLIENT = 434
-ENDPOINT = endpoint_id(CLIENT, target_digest(TARGET))
+ENDPOINT = endpoint_id(ClientId(str(CLIENT)), target_digest(TARGET))
 DELIVERY = "msg_00112233445566778899aabbccddeeff"
 
 
@@ -103,7 +103,7 @@ def test_every_verb_changes_its_own_part_and_is_audited(api: Api, operator: Call
             "pause", "drain", "skip", "retry-now", "retry-now", "resume",
         ]  # fmt: skip
         assert {(row.actor, row.client, row.detail["reason"]) for row in rows} == {
-            (wanted["asked_by"], CLIENT, "it melts")
+            (wanted["asked_by"], str(CLIENT), "it melts")
         }
 
 
@@ -198,7 +198,9 @@ def test_a_restored_database_takes_over_what_the_topic_knows(api: Api, operator:
 
 def test_a_lost_database_learns_all_settings(api: Api, operator: Caller) -> None:
     """Settings that the database never had is taken over, and a verb goes on from it."""
-    foreign = EndpointSettings(client=ClientId(CLIENT), target_digest=target_digest(TARGET), paused=True, revision=5)
+    foreign = EndpointSettings(
+        client=ClientId(str(CLIENT)), target_digest=target_digest(TARGET), paused=True, revision=5
+    )
     assert take_over(api.sessions, FakeControl().publish([foreign]), now_ms=api.clock()) == 1
     assert (shown(operator)["paused"], say(operator, "drain")["revision"]) == (True, 6)
 

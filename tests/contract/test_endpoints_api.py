@@ -32,7 +32,7 @@ def api(any_database_url: str) -> Iterator[Api]:
 
 
 def name(client: int, target: str = TARGET) -> str:
-    return endpoint_id(client, target_digest(target))
+    return endpoint_id(ClientId(str(client)), target_digest(target))
 
 
 def register(api: Api, client: int, event: str = "lead.new", target: str = TARGET) -> HookId:
@@ -44,7 +44,7 @@ def register(api: Api, client: int, event: str = "lead.new", target: str = TARGE
 def owes(api: Api, hook: HookId, client: int, count: int, age_s: float, **fields: Any) -> None:
     """Let a hook be owed something since some time."""
     fields = {"event": "lead.new", "oldest_ms": api.clock() - int(age_s * 1000), **fields}
-    numbers = OwedHook(client=ClientId(client), behind=count, **fields)
+    numbers = OwedHook(client=ClientId(str(client)), behind=count, **fields)
     api.owed.owed = replace(api.owed.owed, hooks={**api.owed.owed.hooks, hook: numbers})
 
 
@@ -71,14 +71,16 @@ def test_an_endpoint_shows_everything_that_is_known_of_it(api: Api) -> None:
     hook, other = register(api, 434), register(api, 434, "lead.updated")
     owes(api, hook, 434, 17, 90.5, exact=False, backlogged=True, replays=2)
     seen = SeenHealth(sick=True, probe_at_ms=api.clock() + 4_000, failing_since_ms=api.clock() - 95_000)
-    api.owed.owed = replace(api.owed.owed, health={(ClientId(434), target_digest(TARGET)): seen})
+    api.owed.owed = replace(api.owed.owed, health={(ClientId("434"), target_digest(TARGET)): seen})
     results = (
         (1, AttemptResult.DELIVERED, 204),
         (2, AttemptResult.TIMEOUT, None),
         (3, AttemptResult.ERROR_STATUS, 503),
     )
     attempts = [
-        replace(ATTEMPT, hook_id=hook, client=ClientId(434), started_at_ms=at, number=at, result=result, status=status)
+        replace(
+            ATTEMPT, hook_id=hook, client=ClientId("434"), started_at_ms=at, number=at, result=result, status=status
+        )
         for at, result, status in results
     ]
     log = [LoggedAttempt(attempt, attempt.started_at_ms) for attempt in attempts]
@@ -191,7 +193,7 @@ def test_what_cannot_be_told_is_said(api: Api) -> None:
 
 def test_whose_attempts_were_not_recorded_is_said_to_whom_it_concerns(api: Api) -> None:
     """Operators are told of every client, an integrator of its own."""
-    gaps = [AttemptGap(client=ClientId(client), attempts=client, at_ms=client * 1000) for client in (1, 2)]
+    gaps = [AttemptGap(client=ClientId(str(client)), attempts=client, at_ms=client * 1000) for client in (1, 2)]
     transact(api.sessions, lambda session: add_gaps(session, gaps))
     told = api.operator()("GET", "/endpoints").json()["unrecorded"]
     assert [(gap["client"]["id"], gap["attempts"], gap["last_at_ms"]) for gap in told] == [(2, 2, 2000), (1, 1, 1000)]

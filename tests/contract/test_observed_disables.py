@@ -35,7 +35,7 @@ def hook_and_notice(api: Api) -> tuple[int, HookNotice]:
     hook_id = api.integrator(CLIENT).create().json()["hook"]["id"]
     notice = HookNotice(
         hook_id=HookId(hook_id),
-        client=ClientId(CLIENT),
+        client=ClientId(str(CLIENT)),
         event=EventName("lead.new"),
         revision=Revision(1),
         kind=NoticeKind.GONE,
@@ -111,7 +111,7 @@ def test_a_notice_of_another_row_is_ignored(api: Api) -> None:
         notice,
         replace(notice, revision=Revision(3)),
         replace(notice, revision=Revision(2), hook_id=HookId(hook_id + 1)),
-        replace(notice, revision=Revision(2), client=ClientId(435)),
+        replace(notice, revision=Revision(2), client=ClientId("435")),
         replace(notice, revision=Revision(2), event=EventName("lead.status")),
     ):
         assert not apply(api, stale)

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NOW_MS = 1_700_000_000_000
-WANTED = ReplayFilter(from_ms=NOW_MS - 3_600_000, to_ms=NOW_MS, client=ClientId(434))
+WANTED = ReplayFilter(from_ms=NOW_MS - 3_600_000, to_ms=NOW_MS, client=ClientId("434"))
 NEW = NewReplay(wanted=WANTED, rate_per_s=1000.0, endpoint_rate_per_s=100.0)
 WINDOW = Window(stretches=[Stretch(topic="events.lead", partition=2, start=7, end=90)], left_from_ms=NOW_MS - 1000)
 COUNT = ReplayCount(deliveries=83, hooks={HookId(1): 80, HookId(2): 3}, hook_count=2, estimate_s=0.8)
@@ -96,7 +96,7 @@ class Store:
 
     def get(self, replay_id: int, client: int | None = None) -> StoredReplay:
         """Read one."""
-        scope = None if client is None else ClientId(client)
+        scope = None if client is None else ClientId(str(client))
         return self.ask(lambda replays: replays.get(replay_id, client=scope))
 
 
@@ -202,7 +202,7 @@ def test_a_failure_keeps_its_reason(store: Store) -> None:
 def test_a_client_sees_its_replays_and_has_one_at_a_time_of_its_own(store: Store) -> None:
     """Another client's replay is not found; a second one of its own waits for the first one's end."""
     mine = store.create(own=True)
-    theirs = store.create(new=replace(NEW, wanted=replace(WANTED, client=ClientId(9999))))
+    theirs = store.create(new=replace(NEW, wanted=replace(WANTED, client=ClientId("9999"))))
     everybodys = store.create(new=replace(NEW, wanted=replace(WANTED, client=None)))
     store.create()  # an operator's, for this client
     with pytest.raises(ReplayUnfinishedError, match=str(mine)):
@@ -210,11 +210,11 @@ def test_a_client_sees_its_replays_and_has_one_at_a_time_of_its_own(store: Store
     for hidden in (theirs, everybodys):
         with pytest.raises(ReplayNotFoundError):
             store.get(hidden, client=434)
-    store.ask(lambda replays: replays.cancel(mine, client=ClientId(434)))
+    store.ask(lambda replays: replays.cancel(mine, client=ClientId("434")))
     again = store.create(own=True)
-    listed = store.ask(lambda replays: replays.list(ReplayQuery(client=ClientId(434))))
+    listed = store.ask(lambda replays: replays.list(ReplayQuery(client=ClientId("434"))))
     assert next(each.id for each in listed) == again
-    assert {each.asked.wanted.client for each in listed} == {434}
+    assert {each.asked.wanted.client for each in listed} == {"434"}
     page = store.ask(lambda replays: replays.list(ReplayQuery(client=None, before=everybodys, limit=1)))
     assert [each.id for each in page] == [theirs]
     cancelled = store.ask(lambda replays: replays.list(ReplayQuery(client=None, state=ReplayState.CANCELLED)))
@@ -238,7 +238,7 @@ def test_of_two_own_replays_that_are_asked_for_at_once_one_is_refused(database_u
             asked = [pool.submit(store.create, own=True) for _ in range(2)]
             failures = [found.exception() for found in asked]
         assert [type(failure) for failure in failures if failure] == [ReplayUnfinishedError]
-        listed = store.ask(lambda replays: replays.list(ReplayQuery(client=ClientId(434))))
+        listed = store.ask(lambda replays: replays.list(ReplayQuery(client=ClientId("434"))))
         assert len(listed) == 1
     finally:
         engine.dispose()

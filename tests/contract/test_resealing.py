@@ -38,7 +38,7 @@ def sessions(any_database_url: str) -> Iterator[Sessions]:
 
 def register(sessions: Sessions, client: int, box: SecretBox = OLD_BOX) -> Registered:
     """Register a hook with a key whose answer is kept."""
-    new = NewHook(client=ClientId(client), event=EventName("lead.new"), target=Target("https://example.com/"))
+    new = NewHook(client=ClientId(str(client)), event=EventName("lead.new"), target=Target("https://example.com/"))
     return register_hook(
         sessions, box, new, actor="test", now_ms=lambda: NOW_MS, idempotency_key=f"key of client {client}"
     )
@@ -88,7 +88,7 @@ def test_every_row_is_audited_and_nothing_is_done_twice(sessions: Sessions) -> N
     with reading(sessions) as session:
         rows = session.scalars(select(AuditRow).where(AuditRow.action == "hook.secret.reseal")).all()
         assert [(row.actor, row.client, row.detail) for row in rows] == [
-            ("operator", client, {"revision": 2}) for client in range(3)
+            ("operator", str(client), {"revision": 2}) for client in range(3)
         ]
 
 

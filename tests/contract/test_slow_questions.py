@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from hookstream.schemas.control import endpoint_id, target_digest
+from hookstream.schemas.event import ClientId
 from hookstream.subscriptions.api import ApiLimits
 from hookstream.subscriptions.api.admission import Question
 from hookstream.subscriptions.database import open_database, open_sessions, reading
@@ -23,12 +24,12 @@ from tests.support.wait import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hookstream.schemas.event import ClientId, Event
+    from hookstream.schemas.event import Event
     from tests.support.subscriptions_api import Answer
 
 CLIENT = 434
 LIMITS = ApiLimits()
-ENDPOINT = endpoint_id(CLIENT, target_digest(TARGET))
+ENDPOINT = endpoint_id(ClientId(str(CLIENT)), target_digest(TARGET))
 DELIVERY = "msg_" + "0" * 32
 
 
@@ -191,7 +192,7 @@ def test_a_list_of_which_little_fits_ends_and_goes_on(sqlite_url: str) -> None:
     for client in range(20):
         api.integrator(client).create()
     operator = api.operator()
-    shown: list[ClientId] = []
+    shown: list[int] = []
     cursor, pages = "", 0
     while pages == 0 or cursor:
         page = operator("GET", f"/endpoints?limit=50{cursor and f'&cursor={cursor}'}").json()

@@ -75,7 +75,7 @@ if TYPE_CHECKING:
 
 NOW_MS = 1_700_000_000_000
 DAY_MS = 24 * 3600 * 1000
-CLIENT, EVENT = ClientId(434), EventName("lead.new")
+CLIENT, EVENT = ClientId("434"), EventName("lead.new")
 KEY = (CLIENT, EVENT)
 OTHER = Target("https://other.example/")
 NEW = NewHook(client=CLIENT, event=EVENT, target=Target(TARGET))

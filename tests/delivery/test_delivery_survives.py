@@ -81,7 +81,7 @@ def judge(sent: Sequence[Delivery], receiver: Receiver, *, most_duplicates: int,
     first: dict[str, int] = {}
     for place, id_ in enumerate(ids):
         first.setdefault(id_, place)
-    lanes: dict[tuple[int, int], list[int]] = {}
+    lanes: dict[tuple[str, str], list[int]] = {}
     for delivery in sent:
         lanes.setdefault((delivery.client, delivery.concept_id), []).append(first[delivery.id])
     assert all(places == sorted(places) for places in lanes.values()), "first deliveries out of order"

@@ -63,7 +63,7 @@ def test_hooks_that_share_a_target_keep_one_order(world: DeliveryWorld) -> None:
         world.send(hooks[n % 3], [n % 4])
     world.wait_all()
     place = {seen.id: index for index, seen in enumerate(world.accepted())}
-    lanes: dict[int, list[int]] = defaultdict(list)
+    lanes: dict[str, list[int]] = defaultdict(list)
     for delivery in world.sent:
         lanes[delivery.concept_id].append(place[delivery.id])
     assert all(places == sorted(places) for places in lanes.values())

@@ -189,7 +189,7 @@ def check_live(night: Night, live: LiveTraffic, hooks: dict[int, int]) -> None:
         return found
 
     arrived = eventually(live_arrived, WITHIN_S, every_s=0.5)
-    took = [arrived[delivery_id(event.id, hooks[event.client])].at - at for at, event in live.events]
+    took = [arrived[delivery_id(event.id, hooks[int(event.client)])].at - at for at, event in live.events]
     late = [seconds for seconds in took if seconds > LATE_S]
     assert len(late) <= len(took) // 100, f"live deliveries were late: {late}"
     for name in ("late", "other"):

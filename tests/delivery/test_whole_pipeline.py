@@ -138,14 +138,14 @@ def test_every_event_reaches_its_target_whichever_way_it_was_published(pipeline:
 
     sent = [*by_service, *by_file, *by_api]
     requests = pipeline.wait_for(len(sent))
-    expected: dict[tuple[str, int], list[str]] = defaultdict(list)
+    expected: dict[tuple[str, int | str], list[str]] = defaultdict(list)
     bodies: dict[str, bytes] = {}
     for event in sent:
         path = f"/{event.client}/{event.name}"
         webhook_id = delivery_id(event.id, hook_ids[path])
         expected[path, event.concept.id].append(webhook_id)
         bodies[webhook_id] = expected_body(event)
-    arrived: dict[tuple[str, int], list[Request]] = defaultdict(list)
+    arrived: dict[tuple[str, int | str], list[Request]] = defaultdict(list)
     for request in requests:
         arrived[request.path, json.loads(request.body)["concept"]["id"]].append(request)
 

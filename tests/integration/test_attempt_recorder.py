@@ -114,7 +114,7 @@ class Stage:
 
 def attempts(*numbers: int) -> list[Attempt]:
     """Attempts of two clients, so that both partitions have some."""
-    return [replace(ATTEMPT, number=number, client=ClientId(number % 7)) for number in numbers]
+    return [replace(ATTEMPT, number=number, client=ClientId(str(number % 7))) for number in numbers]
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_what_cannot_be_read_is_counted_and_holds_nothing_up(stage: Stage, recor
 def test_what_the_database_refuses_holds_nothing_up(on_both: Stage, request: pytest.FixtureRequest) -> None:
     stage = on_both
     refused = [replace(ATTEMPT, event=EventName("lead.\0")), replace(ATTEMPT, delivery_id=DeliveryId("x" * 9000))]
-    gap = AttemptGap(client=ClientId(7), attempts=2**63 - 1, at_ms=now_ms())
+    gap = AttemptGap(client=ClientId("7"), attempts=2**63 - 1, at_ms=now_ms())
     stage.tell(*refused, gap, *attempts(1), gap)
     recorder = stage.recorder()
     request.addfinalizer(recorder.close)
@@ -180,11 +180,11 @@ def test_what_the_database_refuses_holds_nothing_up(on_both: Stage, request: pyt
 
 
 def test_what_workers_could_not_record_is_summed_up_by_client(stage: Stage, recorder: GroupReader) -> None:
-    gap = AttemptGap(client=ClientId(7), attempts=40, at_ms=now_ms())
+    gap = AttemptGap(client=ClientId("7"), attempts=40, at_ms=now_ms())
     stage.tell(gap, *attempts(1), gap)
     stage.read_all(3, recorder)
     with reading(stage.sessions) as session:
-        assert [(found.client, found.attempts) for found in list_gaps(session, None, limit=9)] == [(7, 80)]
+        assert [(found.client, found.attempts) for found in list_gaps(session, None, limit=9)] == [("7", 80)]
     assert stage.metrics.attempt_log == {"written": 1, "undecodable": 0, "expired": 0}
 
 

@@ -41,21 +41,21 @@ sign = Signer.sign
 Signer.sign = lambda self, id, at, body: sign(self, id, at, body + b" ")
 """,
     "1 of 92 deliveries did not arrive": """
-from hookstream.processors.routing.router import Router
-deliver, routed = Router._deliver, []
-Router._deliver = lambda self, *args: routed.append(1) if not routed else deliver(self, *args)
+from hookstream.processors.routing.event_routing import EventRouting
+deliver, routed = EventRouting._deliver, []
+EventRouting._deliver = lambda self, *args: routed.append(1) if not routed else deliver(self, *args)
 """,
     "is not what was sent": """
-from hookstream.processors.delivery.worker import worker
-decoder = worker.delivery_decoder
+from hookstream.processors.delivery.worker import composition
+decoder = composition.delivery_decoder
 def forgetful(schemas):
     decode = decoder(schemas)
     def changed(data):
         delivery = decode(data)
-        delivery.sub_namespace = "villa"
+        delivery.body = delivery.body.replace(b"null", b'"villa"')
         return delivery
     return changed
-worker.delivery_decoder = forgetful
+composition.delivery_decoder = forgetful
 """,
 }
 

@@ -71,7 +71,7 @@ def _tell_that_it_is_gone(deployment: Deployment, hook_id: int, *, revision: int
         schema_id = registry.id_for(subject(topic), InternalSchema.NOTICE.text)
     notice = HookNotice(
         hook_id=HookId(hook_id),
-        client=ClientId(434),
+        client=ClientId("434"),
         event=EventName("lead.new"),
         revision=Revision(revision),
         kind=NoticeKind.GONE,

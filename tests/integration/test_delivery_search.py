@@ -51,7 +51,7 @@ class Logs:
         encode, encode_letter = delivery_encoder(1), dead_letter_encoder(2)
         for record in records:
             if isinstance(record, DeadLetter):
-                producer.produce(self.topics.dead_letters, encode_letter(record), b"%d" % (record.client or 0))
+                producer.produce(self.topics.dead_letters, encode_letter(record), (record.client or "0").encode())
             else:
                 topic = self.topics.deliveries if record.replay is None else self.topics.replays
                 producer.produce(topic, encode(record), record.key)
@@ -67,9 +67,11 @@ class Logs:
             within_s=within_s,
         )
 
-    def find(self, number: int, client: int | None = LIVE.client, position: LogPosition | None = None) -> FoundDelivery:
+    def find(
+        self, number: int, client: ClientId | None = LIVE.client, position: LogPosition | None = None
+    ) -> FoundDelivery:
         """Search one."""
-        whose = None if client is None else ClientId(client)
+        whose = client
         return self.search().find(WantedDelivery(id=named(number), client=whose, position=position))
 
 
@@ -95,7 +97,7 @@ def logs(request: pytest.FixtureRequest, topics: TopicNames) -> Iterator[Logs]:
 
 def test_a_delivery_is_found_wherever_it_stands(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery_search, "_FIRST_RECORDS", 3)
-    everyones = [delivery(number, client=ClientId(LIVE.client + number % 3)) for number in range(100)]
+    everyones = [delivery(number, client=ClientId(str(int(LIVE.client) + number % 3))) for number in range(100)]
     logs.write(*everyones)
     for wanted in (everyones[0], everyones[1], everyones[50], everyones[99]):
         number = int(wanted.id.removeprefix("msg_"), 16)
@@ -121,11 +123,11 @@ def test_pings_are_found_among_the_replays(logs: Logs) -> None:
 def test_the_last_dead_letter_counts_and_holds_the_record(logs: Logs) -> None:
     value = delivery_encoder(1)(delivery(1))
     letter = replace(DEAD_LETTER, delivery_id=named(1), record_value=value)
-    logs.write(letter, replace(letter, died_at_ms=letter.died_at_ms + 1), replace(letter, client=ClientId(5)))
+    logs.write(letter, replace(letter, died_at_ms=letter.died_at_ms + 1), replace(letter, client=ClientId("5")))
     found = logs.find(1)
     assert found.dead_letter == replace(letter, died_at_ms=letter.died_at_ms + 1)
     assert found.delivery == delivery(1)
-    assert logs.find(1, client=77) == FoundDelivery()
+    assert logs.find(1, client=ClientId("77")) == FoundDelivery()
 
 
 def test_a_search_ends_in_time_and_says_so(logs: Logs) -> None:

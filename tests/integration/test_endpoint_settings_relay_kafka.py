@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hookstream.schemas.control import endpoint_id, target_digest
+from hookstream.schemas.event import ClientId
 from tests.support import endpoint_settings_relay
 from tests.support.endpoint_settings_relay import ControlTopic
 from tests.support.subscriptions_api import TARGET, Api
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tests.support.processes import Processes
 
 CLIENT = 434
-ENDPOINT = endpoint_id(CLIENT, target_digest(TARGET))
+ENDPOINT = endpoint_id(ClientId(str(CLIENT)), target_digest(TARGET))
 
 
 @pytest.mark.parametrize(("mode", "written"), [("dies-before", 0), ("dies-after", 1)])

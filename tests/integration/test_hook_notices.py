@@ -60,7 +60,7 @@ class Stage:
         hook_id = self.api.integrator(CLIENT).create(event=event).json()["hook"]["id"]
         return HookNotice(
             hook_id=HookId(hook_id),
-            client=ClientId(CLIENT),
+            client=ClientId(str(CLIENT)),
             event=EventName(event),
             revision=Revision(1),
             kind=NoticeKind.GONE,

@@ -36,7 +36,7 @@ def pooled_url(database_url: str) -> Iterator[str]:
 
 
 def issue(session: Session) -> int:
-    request = TokenRequest(role=Role.INTEGRATOR, client=ClientId(1), name="x", expires_at_ms=None)
+    request = TokenRequest(role=Role.INTEGRATOR, client=ClientId("1"), name="x", expires_at_ms=None)
     return issue_token(session, request, now_ms=1).info.id
 
 
@@ -97,7 +97,9 @@ def test_options_of_the_url_are_kept(database_url: str) -> None:
     finally:
         engine.dispose()
     with connect(database_url) as connection:
-        schemas = connection.execute("SELECT DISTINCT schemaname FROM pg_tables WHERE tablename = 'slots'").fetchall()
+        schemas = connection.execute(
+            "SELECT DISTINCT schemaname FROM pg_tables WHERE tablename = 'subscription_keys'"
+        ).fetchall()
     assert schemas == [("hooks",)]
 
 

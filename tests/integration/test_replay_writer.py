@@ -27,13 +27,15 @@ def test_records_keep_their_order_and_carry_the_job_and_the_end_of_their_live_pa
 ) -> None:
     """Each goes to its client's partition, with the end that this partition of `deliveries` had, and the time."""
     world = RoutingWorld(kafka.bootstrap_servers, topics)
-    clients = [ClientId(number) for number in range(1, 9)]
-    home = {client: partition_of(b"%d" % client, world.partitions) for client in clients}
+    clients = [ClientId(str(number)) for number in range(1, 9)]
+    home = {client: partition_of(client.encode(), world.partitions) for client in clients}
     for client in clients:
-        for _ in range(client):
-            world.put(topics.deliveries, b"live", b"%d" % client)
+        for _ in range(int(client)):
+            world.put(topics.deliveries, b"live", client.encode())
     world.flush()
-    ends = {partition: sum(client for client in clients if home[client] == partition) for partition in {*home.values()}}
+    ends = {
+        partition: sum(int(client) for client in clients if home[client] == partition) for partition in {*home.values()}
+    }
     sent = [
         replace(DELIVERY, client=client, id=DeliveryId(f"msg_{client}_{number}"), replay=None, live_end=0)
         for number in range(20)

@@ -55,7 +55,7 @@ def ids(found: list[Arrived]) -> list[str]:
 
 def in_order(found: list[Arrived]) -> bool:
     """Whether each resource's first appearances are in the order of the log."""
-    seen: dict[tuple[int, int], list[int]] = {}
+    seen: dict[tuple[str, str], list[int]] = {}
     for each in found:
         offsets = seen.setdefault((each.delivery.client, each.delivery.concept_id), [])
         if each.delivery.source_offset not in offsets:
@@ -106,9 +106,9 @@ def test_a_filter_sends_nothing_else(stage: ReplayStage) -> None:
     arrived = stage.world.arrived()
     middle = sorted(each.delivery.arrived_ms for each in arrived)[EVENTS // 2]
     cases: list[tuple[dict[str, object], Callable[[Delivery], bool]]] = [
-        ({"client": 2, "event": "lead.updated"}, lambda delivery: delivery.client == 2),
-        ({"hook_id": 1003, "to_ms": middle}, lambda delivery: delivery.client == 3 and delivery.arrived_ms < middle),
-        ({"namespace": "lead", "concept_id": 4}, lambda delivery: delivery.concept_id == 4),
+        ({"client": "2", "event": "lead.updated"}, lambda delivery: delivery.client == "2"),
+        ({"hook_id": 1003, "to_ms": middle}, lambda delivery: delivery.client == "3" and delivery.arrived_ms < middle),
+        ({"namespace": "lead", "concept_id": "4"}, lambda delivery: delivery.concept_id == "4"),
         ({"from_ms": middle}, lambda delivery: delivery.arrived_ms >= middle),
         ({"event": "lead.new"}, lambda _: False),
     ]
@@ -224,9 +224,9 @@ def test_an_endpoint_at_its_rate_holds_up_no_other(stage: ReplayStage) -> None:
     written = stage.written(done.job)
     assert len(written) == 700
     assert in_order(written)
-    busy = sorted(each.delivery.replayed_at_ms for each in written if each.delivery.client == 1)
+    busy = sorted(each.delivery.replayed_at_ms for each in written if each.delivery.client == "1")
     for client in (2, 3, 4):
-        served_ms = max(each.delivery.replayed_at_ms for each in written if each.delivery.client == client)
+        served_ms = max(each.delivery.replayed_at_ms for each in written if each.delivery.client == str(client))
         # Each had a hundred by then; what may be saved up, and a batch, come on top.
         assert sum(at_ms <= served_ms for at_ms in busy) <= 200, "another endpoint waited for the one at its rate"
 

@@ -186,7 +186,7 @@ def test_a_registry_that_is_unavailable_makes_no_record_undecodable_and_holds_on
 
     ids = ids_of(receiver)
     for resource in range(5):
-        wanted = [delivery.id for delivery in held if delivery.concept_id == resource]
+        wanted = [delivery.id for delivery in held if delivery.concept_id == str(resource)]
         assert [id_ for id_ in ids if id_ in set(wanted)] == wanted
     assert not stage.dead_letters()
 

@@ -38,6 +38,7 @@ from hookstream.processors.operations.relays.endpoint_settings_writer import End
 from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
+from hookstream.schemas.body import thin_body
 from hookstream.schemas.catalogue import Catalogue, subject
 from hookstream.schemas.codec import (
     attempt_decoder,
@@ -49,7 +50,7 @@ from hookstream.schemas.codec import (
 )
 from hookstream.schemas.control import EndpointSettings, target_digest
 from hookstream.schemas.delivery import Delivery, DeliveryId
-from hookstream.schemas.event import ClientId, EventName
+from hookstream.schemas.event import ClientId, Concept, Event, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState, Revision
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.secrets import MasterKey, SecretBox, SigningSecret, hook_context
@@ -194,11 +195,11 @@ class DeliveryStage:
 
     # -- hooks and deliveries ------------------------------------------------------------------------------------
 
-    def hook(self, hook_id: int, client: int, target: str, *, event: str = EVENT, **fields: Any) -> Hook:
-        sealed = self.config.secrets.seal(SECRET.key, context=hook_context(client, event, hook_id))
+    def hook(self, hook_id: int, client: int | str, target: str, *, event: str = EVENT, **fields: Any) -> Hook:
+        sealed = self.config.secrets.seal(SECRET.key, context=hook_context(str(client), event, hook_id))
         return Hook(
             id=HookId(hook_id),
-            client=ClientId(client),
+            client=ClientId(str(client)),
             event=EventName(event),
             target=target,
             state=fields.pop("state", HookState.ENABLED),
@@ -220,16 +221,19 @@ class DeliveryStage:
         self._settings_writer.publish([wanted])
         return wanted
 
-    def delivery(self, hook: Hook, concept: int, **fields: Any) -> Delivery:
+    def delivery(self, hook: Hook, concept: int, *, sub_namespace: str | None = None, **fields: Any) -> Delivery:
         self._next_event += 1
         now_ms = time.time_ns() // 1_000_000
+        namespace = hook.event.partition(".")[0]
+        about = Concept(id=concept, namespace=namespace, sub_namespace=sub_namespace)
+        event = Event(name=hook.event, client=int(hook.client), concept=about, occurred_at_ms=now_ms)
         values: dict[str, Any] = {
             "id": DeliveryId(f"msg_{self._next_event:032x}"),
             "event": hook.event,
             "client": hook.client,
-            "concept_id": concept,
-            "namespace": hook.event.partition(".")[0],
-            "sub_namespace": None,
+            "concept_id": str(concept),
+            "namespace": namespace,
+            "body": thin_body(event),
             "occurred_at_ms": now_ms,
             "hook_id": hook.id,
             "hook_revision": hook.revision,

@@ -209,7 +209,7 @@ class DeliveryWorld(DeliveryStage):
         place: dict[str, int] = {}
         for index, seen in enumerate(self.accepted()):
             place.setdefault(seen.id, index)
-        lanes: dict[tuple[int, int], list[DeliveryId]] = defaultdict(list)
+        lanes: dict[tuple[int, str], list[DeliveryId]] = defaultdict(list)
         for delivery in self.sent:
             if delivery.id in place and (only is None or delivery.hook_id in only):
                 lanes[delivery.hook_id, delivery.concept_id].append(delivery.id)

@@ -23,7 +23,7 @@ class Actions:
         """Act in a world, with a router that has read no row yet."""
         self.world = world
         self.router_rows = 0
-        self.router_table: dict[tuple[int, str], Hook] = {}
+        self.router_table: dict[tuple[str, str], Hook] = {}
 
     # -- router --------------------------------------------------------------------------------------------------
     def route(self) -> None:
@@ -36,7 +36,7 @@ class Actions:
         if world.events >= world.records:
             return
         world.events += 1
-        key = chance.choice((1, 1, 2)), chance.choice("ab")
+        key = chance.choice(("1", "1", "2")), chance.choice("ab")
         resource = chance.choice((0, 0, 1, 2, 3, 4))
         hook = self.router_table.get(key)
         if hook is not None and hook.state is not HookState.DELETED:

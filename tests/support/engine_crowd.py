@@ -76,10 +76,11 @@ class CrowdJudge(Judge):
     def judge_waiting_clients(self) -> None:
         """Nothing that could be sent to an endpoint that answers is waiting."""
         for endpoint in self.world.owner.ledger.endpoints.values():
-            if endpoint.client_id in QUICK and (endpoint.client_id != MANY or self.world.now > NOTICED):
+            client = int(endpoint.client_id)
+            if client in QUICK and (client != MANY or self.world.now > NOTICED):
                 waiting = self._waiting(endpoint)
                 if waiting:
-                    raise ViolationError(f"I15 client {endpoint.client_id} is kept waiting with {waiting}")
+                    raise ViolationError(f"I15 client {client} is kept waiting with {waiting}")
 
     @staticmethod
     def _waiting(endpoint: Endpoint) -> list[int]:
@@ -138,11 +139,11 @@ class Crowd(Simulation):
     # -- what happens --------------------------------------------------------------------------------------------
     def hook(self, client: int, event: str) -> None:
         """A hook with a target of its own."""
-        old = self.world.latest.get((client, event))
+        old = self.world.latest.get((str(client), event))
         self.world.publish(
             Hook(
                 id=HookId(self.world.next_hook),
-                client=ClientId(client),
+                client=ClientId(str(client)),
                 event=EventName(event),
                 target=f"{event}-0",
                 state=HookState.ENABLED,
@@ -155,7 +156,7 @@ class Crowd(Simulation):
     def retarget(self) -> None:
         """One hook of some clients that hang moves to an address that was never used."""
         for client in self.world.random.sample(HANGING, 8):
-            row = self.world.latest[client, self.world.random.choice(EVENTS)]
+            row = self.world.latest[str(client), self.world.random.choice(EVENTS)]
             self.judge.disturbed.add(row.id)
             target = f"{row.event}-{row.revision}"
             self.world.publish(replace(row, revision=Revision(row.revision + 1), target=target))
@@ -169,7 +170,7 @@ class Crowd(Simulation):
     def append(self, client: int, event: str, resource: int) -> None:
         """An event of a client is routed."""
         log = self.world.logs[LIVE]
-        log.append(self.world.delivery(f"e{len(log)}", self.world.latest[client, event], resource))
+        log.append(self.world.delivery(f"e{len(log)}", self.world.latest[str(client), event], resource))
 
     def write(self) -> None:
         """Those that answer write at their pace; those that hang come two a tick, with a burst, and write on."""
@@ -243,7 +244,7 @@ class Crowd(Simulation):
 
     def hangs(self, endpoint: Endpoint) -> bool:
         """Whether an endpoint does not answer; one in eight of the crowd answers at first, and no engine can know."""
-        client = endpoint.client_id
+        client = int(endpoint.client_id)
         mixed = endpoint.target.startswith(MIXED)
         return client in HANGING and not mixed and (client % 8 != 0 or self.world.now >= TURNS)
 

@@ -26,7 +26,7 @@ class Faults:
     def change_target(self) -> None:
         """An endpoint begins to answer in another way, or a resource becomes poison to it, or stops being so."""
         world, chance = self.world, self.world.random
-        endpoint = (chance.choice((1, 2)), chance.choice("xy"))
+        endpoint = (chance.choice(("1", "2")), chance.choice("xy"))
         if chance.random() < 0.4:
             world.poison ^= {(endpoint, f"r:{chance.randrange(5)}")}
         else:

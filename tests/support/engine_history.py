@@ -69,8 +69,8 @@ class History:
         self.gone: dict[Any, int] = {}
         self.gone_under: set[tuple[int, int]] = set()
         self.lane_failures: Counter[tuple[int, str]] = Counter()
-        self.only_failure_since: dict[tuple[int, str], int] = {}
-        self.first_failure: dict[tuple[int, str], int] = {}
+        self.only_failure_since: dict[tuple[str, str], int] = {}
+        self.first_failure: dict[tuple[str, str], int] = {}
         self.answered: tuple[set[int], set[int]] = (set(), set())  # 2xx, to owners since the last that died
         self.good_since: dict[Any, dict[int, int]] = defaultdict(dict)
         # what excuses a record from being delivered, or from its order
@@ -86,7 +86,7 @@ class History:
         for target in "xy":
             self.only_failure_since.pop((row.client, target), None)
 
-    def retry_asked(self, key: tuple[int, tuple[int, str]]) -> None:
+    def retry_asked(self, key: tuple[int, tuple[str, str]]) -> None:
         """An operator lets an endpoint be tried at once."""
         self.failing[key].probe_due = 0.0
         self.quiet.pop(key, None)

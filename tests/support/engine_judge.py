@@ -59,14 +59,14 @@ class Judge(History):
         world.flights.append(Flight(post, owner, endpoint))
 
     @staticmethod
-    def _judge_lane(mine: list[Flight], pending: Pending, endpoint: tuple[int, str]) -> None:
+    def _judge_lane(mine: list[Flight], pending: Pending, endpoint: tuple[str, str]) -> None:
         record = pending.delivery
         if any(f.post.pending.delivery.hook_id == record.hook_id and f.endpoint != endpoint for f in mine):
             raise ViolationError(f"I6 {pending.offset} to {endpoint} while its hook is in flight elsewhere")
         if any((f.endpoint, f.post.pending.resource) == (endpoint, record.resource) for f in mine):
             raise ViolationError(f"I2 {pending.offset} while its lane is in flight")
 
-    def _judge_waiting(self, owner: Owner, post: Post, endpoint: tuple[int, str]) -> None:
+    def _judge_waiting(self, owner: Owner, post: Post, endpoint: tuple[str, str]) -> None:
         pending, key, now = post.pending, (owner.serial, endpoint), self.world.now
         record = pending.delivery
         if now < self.quiet.get(key, 0):
@@ -97,7 +97,7 @@ class Judge(History):
             if len(sent) - earlier > 2 + span * row.rate_limit_per_s:
                 raise ViolationError(f"I10 hook {row.id} got {len(sent) - earlier} requests in {span} s")
 
-    def _judge_disabled(self, endpoint: tuple[int, str]) -> None:
+    def _judge_disabled(self, endpoint: tuple[str, str]) -> None:
         world = self.world
         since = self.only_failure_since.get(endpoint, world.now)
         patience = world.policy.disable_after_s + 4 * world.policy.notice_every_s

@@ -65,11 +65,11 @@ class Table:
 
     def __init__(self) -> None:
         """Begin empty."""
-        self.rows: dict[tuple[int, str], Hook] = {}
-        self.settings: dict[tuple[int, bytes], EndpointSettings] = {}
+        self.rows: dict[tuple[str, str], Hook] = {}
+        self.settings: dict[tuple[str, bytes], EndpointSettings] = {}
         self.offset = 0
 
-    def get(self, client: int, event: str) -> Hook | None:
+    def get(self, client: str, event: str) -> Hook | None:
         """Return the row of a subscription key."""
         return self.rows.get((client, event))
 
@@ -90,7 +90,7 @@ class SettingsView:
         """Read from a table's settings."""
         self.table = table
 
-    def get(self, client: int, digest: bytes) -> EndpointSettings | None:
+    def get(self, client: str, digest: bytes) -> EndpointSettings | None:
         """Return what operators set for an endpoint."""
         return self.table.settings.get((client, digest))
 
@@ -126,7 +126,7 @@ class Flight:
 
     post: Post
     owner: Owner
-    endpoint: tuple[int, str]
+    endpoint: tuple[str, str]
     outcome: str | None = None
 
 

@@ -99,7 +99,7 @@ class Pace:
         self._kit = kit = kit or Kit()
         self._row = Hook(
             id=HookId(1),
-            client=ClientId(1),
+            client=ClientId("1"),
             event=EVENT,
             target="https://flaky",
             state=HookState.ENABLED,
@@ -144,7 +144,7 @@ class Pace:
 
     # -- what the engine asks for ------------------------------------------------------------------------------------
 
-    def get(self, _client: int, _event: str) -> Hook:
+    def get(self, _client: str, _event: str) -> Hook:
         """The one row of the table."""
         return self._row
 
@@ -209,10 +209,10 @@ class Pace:
                 Delivery(
                     id=DeliveryId(f"msg_{offset}"),
                     event=EVENT,
-                    client=ClientId(1),
-                    concept_id=concept,
+                    client=ClientId("1"),
+                    concept_id=str(concept),
                     namespace="lead",
-                    sub_namespace=None,
+                    body=b"{}",
                     occurred_at_ms=0,
                     hook_id=self._row.id,
                     hook_revision=self._row.revision,

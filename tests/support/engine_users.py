@@ -79,7 +79,7 @@ class Users:
     def change_settings(self) -> None:
         """An operator pauses, resumes or skips an endpoint, or asks to try it now; the owner hears of it at once."""
         world, chance = self.world, self.world.random
-        client, target = chance.choice((1, 2)), chance.choice("xy")
+        client, target = chance.choice(("1", "2")), chance.choice("xy")
         key = client, target_digest(target)
         settings = world.settings.get(key) or EndpointSettings(client=ClientId(client), target_digest=key[1])
         choice = chance.random()
@@ -115,7 +115,7 @@ class Users:
 
     def _publish_settings(self, settings: EndpointSettings) -> None:
         world = self.world
-        key = int(settings.client), settings.target_digest
+        key = settings.client, settings.target_digest
         skipped = [skip.delivery_id for skip in settings.skipped]
         state = "paused" if settings.paused else "running"
         world.say("settings", key[0], state, settings.skip_before_ms, settings.retry_at_ms, skipped)

@@ -105,19 +105,19 @@ class World:
         self.logs: tuple[list[Delivery | None], list[Delivery | None]] = ([], [])
         self.low = [0, 0]
         self.rows: list[Hook] = []
-        self.latest: dict[tuple[int, str], Hook] = {}
-        self.settings: dict[tuple[int, bytes], EndpointSettings] = {}
+        self.latest: dict[tuple[str, str], Hook] = {}
+        self.settings: dict[tuple[str, bytes], EndpointSettings] = {}
         self.durable = Durable(self.kit, self.random)
         self.dead: tuple[dict[int, str], dict[int, str]] = ({}, {})
-        self.notices: list[tuple[tuple[int, str], int, int]] = []
+        self.notices: list[tuple[tuple[str, str], int, int]] = []
         # targets and network
         self.flights: list[Flight] = []
         self.zombies: list[Owner] = []
-        self.modes: dict[tuple[int, str], str] = defaultdict(lambda: OK)
-        self.poison: set[tuple[tuple[int, str], str]] = set()
+        self.modes: dict[tuple[str, str], str] = defaultdict(lambda: OK)
+        self.poison: set[tuple[tuple[str, str], str]] = set()
         self.policy = self._policy()
         self.judge = self._judge()
-        for client in (1, 2):
+        for client in ("1", "2"):
             for event in "ab":
                 self.create((client, event))
 
@@ -179,7 +179,7 @@ class World:
         self.judge.row_published(row)
         self.say("row", (row.client, row.event), "rev", row.revision, "hook", row.id, row.target, row.state.value)
 
-    def create(self, key: tuple[int, str]) -> None:
+    def create(self, key: tuple[str, str]) -> None:
         """Create the hook of a subscription key, after a deletion with the revision that follows."""
         old = self.latest.get(key)
         self.publish(
@@ -216,9 +216,9 @@ class World:
             id=DeliveryId(name),
             event=row.event,
             client=row.client,
-            concept_id=concept,
+            concept_id=str(concept),
             namespace="r",
-            sub_namespace=None,
+            body=b"{}",
             occurred_at_ms=0,
             hook_id=row.id,
             hook_revision=row.revision,

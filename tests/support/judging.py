@@ -46,7 +46,7 @@ class Http:
     def __init__(self) -> None:
         self.waiting: list[Callable[[Answer], None]] = []
 
-    def post(self, _target: object, _headers: bytes, _body: bytes, done: Callable[[Answer], None], _client: int) -> Any:
+    def post(self, _target: object, _headers: bytes, _body: bytes, done: Callable[[Answer], None], _client: str) -> Any:
         self.waiting.append(done)
         return SimpleNamespace(cancel=lambda: None)
 
@@ -63,10 +63,10 @@ class Attempts:
         self.results.append(str(result))
 
 
-class Table(dict[tuple[int, str], Hook]):
+class Table(dict[tuple[str, str], Hook]):
     """The hooks there are."""
 
-    def get(self, client: int, event: str) -> Hook | None:  # type: ignore[override]
+    def get(self, client: str, event: str) -> Hook | None:  # type: ignore[override]
         return super().get((client, event))
 
 
@@ -114,7 +114,7 @@ class Bench:
         row = replace(
             HOOK,
             id=HookId(client * 10),
-            client=ClientId(client),
+            client=ClientId(str(client)),
             target=target,
             state=HookState.ENABLED,
             revision=Revision(1),
@@ -131,7 +131,7 @@ class Bench:
                 DELIVERY,
                 event=hook.event,
                 client=hook.client,
-                concept_id=self.offset,
+                concept_id=str(self.offset),
                 hook_id=hook.id,
                 hook_revision=hook.revision,
                 replay=None,

@@ -110,7 +110,7 @@ class PartitionBench:
             event=ROW.event,
             hook_id=ROW.id,
             hook_revision=ROW.revision,
-            concept_id=concept,
+            concept_id=str(concept),
             replay=None,
             replayed_at_ms=0,
         )

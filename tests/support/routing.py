@@ -82,7 +82,7 @@ class RoutingWorld:
         """The one hook of a client; its id is the client's plus 1,000."""
         return Hook(
             id=HookId(1000 + client),
-            client=ClientId(client),
+            client=ClientId(str(client)),
             event=EVENT,
             target=f"https://client-{client}.example/hook",
             state=state,
@@ -103,7 +103,7 @@ class RoutingWorld:
         """Produce one event; `flush` waits for it."""
         event = Event(
             name=EVENT,
-            client=ClientId(client),
+            client=client,
             concept=Concept(id=concept, namespace="lead", sub_namespace=sub_namespace),
             occurred_at_ms=1_700_000_000_000 + len(self.sent),
         )
@@ -219,7 +219,7 @@ class RoutingWorld:
 
     def missing(self) -> set[tuple[ClientId, int]]:
         """Events sent of which no delivery has arrived, as (client, time)."""
-        wanted = {(event.client, event.occurred_at_ms) for event in self.sent}
+        wanted = {(event.client_id, event.occurred_at_ms) for event in self.sent}
         return wanted - {(a.delivery.client, a.delivery.occurred_at_ms) for a in self.arrived()}
 
     def wait_all_arrived(self, deadline_s: float = 30.0) -> list[Arrived]:
@@ -237,7 +237,7 @@ class RoutingWorld:
         """Prove that nothing is lost, first deliveries are in order, and duplicates carry one id; give their number."""
         assert self.missing() == set()
         first: dict[tuple[int, int], str] = {}
-        last_of_resource: dict[tuple[int, int], int] = {}
+        last_of_resource: dict[tuple[str, str], int] = {}
         duplicates = 0
         for each in arrived:
             delivery = each.delivery

@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 START_S, START_MS = 1_000.0, DELIVERY.arrived_ms + 1_000
 
 
-class Table(dict[tuple[int, str], Hook]):
+class Table(dict[tuple[str, str], Hook]):
     """The newest row of each subscription key."""
 
-    def get(self, client: int, event: str) -> Hook | None:  # type: ignore[override]
+    def get(self, client: str, event: str) -> Hook | None:  # type: ignore[override]
         return super().get((client, event))
 
 
-class Settings(dict[tuple[int, bytes], EndpointSettings]):
+class Settings(dict[tuple[str, bytes], EndpointSettings]):
     """The operators' settings of each endpoint."""
 
-    def get(self, client: int, digest: bytes) -> EndpointSettings | None:  # type: ignore[override]
+    def get(self, client: str, digest: bytes) -> EndpointSettings | None:  # type: ignore[override]
         return super().get((client, digest))
 
 
@@ -92,7 +92,7 @@ class SmallEngine:
         """Put a row into the table: a hook of client 1 for the event that its number names, unless changed."""
         made = Hook(
             id=HookId(number),
-            client=ClientId(1),
+            client=ClientId("1"),
             event=EventName(f"lead.e{number}"),
             target="https://one.example/",
             state=HookState.ENABLED,
@@ -130,7 +130,7 @@ class SmallEngine:
         for resource in resources:
             ids = {"hook_id": row.id, "hook_revision": row.revision, "client": row.client, "event": row.event}
             made = DeliveryId(f"msg_{stream}_{len(self.logs[stream])}")
-            first = {"id": made, "concept_id": resource, "replayed_at_ms": 0, "live_end": 0}
+            first = {"id": made, "concept_id": str(resource), "replayed_at_ms": 0, "live_end": 0}
             record = replace(DELIVERY, **{**ids, **first, **changes})
             offset = len(self.logs[stream])
             self.logs[stream].append(record)

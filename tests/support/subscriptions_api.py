@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.delivery import Delivery, DeliveryId
 from hookstream.schemas.event import ClientId, Event
+from hookstream.schemas.ids import IdKind
 from hookstream.subscriptions.api import ApiDependencies, MetricsPage, create_app
 from hookstream.subscriptions.changes import Receipt
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions, transact
@@ -253,6 +254,7 @@ class Api:
         self.trouble: dict[str, str | None] = {"database": None}
         self.changes: list[None] = []
         deps = ApiDependencies(
+            client_ids=IdKind.INTEGER,
             sessions=self.sessions,
             secret_box=BOX,
             now_ms=self.clock,
@@ -276,7 +278,10 @@ class Api:
     def token(self, role: Role, client: int | None = None, *, expires_at_ms: int | None = None) -> str:
         """Issue a token."""
         request = TokenRequest(
-            role=role, client=None if client is None else ClientId(client), name="test", expires_at_ms=expires_at_ms
+            role=role,
+            client=None if client is None else ClientId(str(client)),
+            name="test",
+            expires_at_ms=expires_at_ms,
         )
         return transact(self.sessions, lambda s: issue_token(s, request, now_ms=self.clock())).token
 

@@ -23,7 +23,7 @@ def an_event(
     namespace = name.partition(".")[0]
     return Event(
         name=EventName(name),
-        client=ClientId(client),
+        client=client,
         concept=Concept(id=concept, namespace=namespace, sub_namespace=sub),
         occurred_at_ms=OCCURRED_AT_MS,
     )
@@ -32,17 +32,17 @@ def an_event(
 EVENT = Event(
     id=EVENT_ID,
     name=EventName("property.updated"),
-    client=ClientId(9999),
+    client=9999,
     concept=Concept(id=888999, namespace="property", sub_namespace="villa"),
     occurred_at_ms=OCCURRED_AT_MS,
 )
 DELIVERY = Delivery(
     id=DELIVERY_ID,
     event=EventName("property.updated"),
-    client=ClientId(9999),
-    concept_id=888999,
+    client=ClientId("9999"),
+    concept_id="888999",
     namespace="property",
-    sub_namespace=None,
+    body=b'{"event":"property.updated","client":9999,"concept":{"id":888999,"namespace":"property","sub_namespace":null}}',
     occurred_at_ms=OCCURRED_AT_MS,
     hook_id=HookId(223443),
     hook_revision=Revision(7),
@@ -55,7 +55,7 @@ DELIVERY = Delivery(
     replayed_at_ms=OCCURRED_AT_MS + 9,
 )
 SETTINGS = EndpointSettings(
-    client=ClientId(9999),
+    client=ClientId("9999"),
     target_digest=bytes.fromhex("0123456789abcdef"),
     paused=True,
     skip_before_ms=OCCURRED_AT_MS,
@@ -71,10 +71,10 @@ ATTEMPT = Attempt(
     delivery_id=DELIVERY_ID,
     hook_id=HookId(223443),
     hook_revision=Revision(7),
-    client=ClientId(9999),
+    client=ClientId("9999"),
     event=EventName("property.updated"),
     namespace="property",
-    concept_id=888999,
+    concept_id="888999",
     partition=3,
     offset=123456,
     number=2,
@@ -94,7 +94,7 @@ DEAD_LETTER = DeadLetter(
     offset=123456,
     record_key=b"9999",
     record_value=b"\x00\x00",
-    client=ClientId(9999),
+    client=ClientId("9999"),
     hook_id=None,
     delivery_id=DELIVERY_ID,
     died_at_ms=OCCURRED_AT_MS,
@@ -103,7 +103,7 @@ DEAD_LETTER = DeadLetter(
 )
 HOOK = Hook(
     id=HookId(223443),
-    client=ClientId(434),
+    client=ClientId("434"),
     event=EventName("lead.new"),
     target="http://custom-platform.com/create-lead.php",
     state=HookState.DISABLED,
@@ -115,7 +115,7 @@ HOOK = Hook(
 RESYNC_MARK = ResyncMark(topic_id="AAAAAAAAAAAAAAAAAAAAAA", written_at_ms=OCCURRED_AT_MS)
 NOTICE = HookNotice(
     hook_id=HookId(223443),
-    client=ClientId(434),
+    client=ClientId("434"),
     event=EventName("lead.new"),
     revision=Revision(7),
     kind=NoticeKind.GONE,

@@ -29,7 +29,7 @@ _FAILED = 1
 # What is kept of each letter that is to be resent: there may be a million.
 _NEEDED = ("id", "client", "hook_id", "resendable")
 
-Client: TypeAlias = Annotated[int | None, typer.Option(min=0, help="One client's alone.")]
+Client: TypeAlias = Annotated[str | None, typer.Option(help="One client's alone.")]
 Hook: TypeAlias = Annotated[int | None, typer.Option(min=1, help="One hook's alone.")]
 Event: TypeAlias = Annotated[str | None, typer.Option(help="Of one event alone.")]
 Reason: TypeAlias = Annotated[
@@ -166,7 +166,7 @@ def _one(api: ApiClient, letter: str) -> Item:
 
 def _query(
     *,
-    client: int | None,
+    client: str | None,
     hook: int | None,
     event: str | None,
     reason: str | None,

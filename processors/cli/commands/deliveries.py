@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -24,7 +25,7 @@ app = typer.Typer(
 DeliveryId = Annotated[
     str, typer.Argument(metavar="ID", help="The `webhook-id`, such as msg_711b1117d551609b1e5b19e83c7f5f11.")
 ]
-Client = Annotated[int | None, typer.Option(min=0, help="Whose it is: for operators, a search is shorter with it.")]
+Client = Annotated[str | None, typer.Option(help="Whose it is: for operators, a search is shorter with it.")]
 _HEAD = ("started", "delivery", "concept", "attempt", "outcome", "status", "ms", "replay")
 _LOOK_S = 0.3
 _LONGEST_PAGE = 100  # the most that the API gives at once
@@ -60,7 +61,7 @@ def show(
 def resend(delivery_id: DeliveryId, *, client: Client = None, as_json: Json = False) -> None:
     """Send a delivery again, whatever became of it; it waits until nothing of its resource is owed."""
     with open_api() as api:
-        sent = api.post(f"/deliveries/{delivery_id}/resend{'' if client is None else f'?client={client}'}", None)
+        sent = api.post(f"/deliveries/{delivery_id}/resend{'' if client is None else f'?client={quote(client)}'}", None)
     say_sent(sent["delivery"], as_json=as_json)
 
 

@@ -125,11 +125,12 @@ def _endpoint(api: ApiClient, endpoint: str | None, hook: int | None) -> str:
         CommandError: the API does not know the hook.
     """
     from hookstream.schemas.control import endpoint_id, target_digest
+    from hookstream.schemas.event import ClientId
 
     if endpoint is not None:
         return endpoint
     found = api.get(f"/hooks/{hook}")["hook"]
-    return endpoint_id(found["client"]["id"], target_digest(found["target"]))
+    return endpoint_id(ClientId(str(found["client"]["id"])), target_digest(found["target"]))
 
 
 def _check_named(endpoint: str | None, hook: int | None) -> None:

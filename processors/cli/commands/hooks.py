@@ -31,7 +31,7 @@ class Backlog(StrEnum):
 @app.command("list")
 def list_(
     *,
-    client: Annotated[int | None, typer.Option(min=0, help="One client's alone; operators see every client.")] = None,
+    client: Annotated[str | None, typer.Option(help="One client's alone; operators see every client.")] = None,
     event: Annotated[str | None, typer.Option(help="Of one event alone.")] = None,
     as_json: Json = False,
 ) -> None:

@@ -46,7 +46,7 @@ class Sort(StrEnum):
 
 def lag(
     *,
-    client: Annotated[int | None, typer.Option(min=0, help="One client's alone; operators see every client.")] = None,
+    client: Annotated[str | None, typer.Option(help="One client's alone; operators see every client.")] = None,
     state: Annotated[State | None, typer.Option(help="In this state alone.")] = None,
     older_than: Annotated[
         str | None,

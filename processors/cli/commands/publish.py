@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from hookstream.processors.cli.console import DEFAULT_WAIT_S, Json, Wait, note, 
 if TYPE_CHECKING:
     from hookstream.processors.settings import Settings
     from hookstream.producers.event_producer import EventProducer
+    from hookstream.schemas.catalogue import Catalogue
 
     from .publish_file import Published
 
@@ -24,8 +25,8 @@ _SHORTEST_WAIT_S = 1.0
 def publish(  # noqa: PLR0913  # options of a command, all by name
     event: Annotated[str | None, typer.Argument(metavar="EVENT", help="Such as lead.new; or use --file.")] = None,
     *,
-    client: Annotated[int | None, typer.Option(min=0, help="Whose event it is.")] = None,
-    concept_id: Annotated[int | None, typer.Option("--id", min=0, help="Id of the lead, property, ...")] = None,
+    client: Annotated[str | None, typer.Option(help="Whose event it is.")] = None,
+    concept_id: Annotated[str | None, typer.Option("--id", help="Id of the lead, property, ...")] = None,
     sub_namespace: Annotated[str | None, typer.Option(help="Kind of the concept, where it has one.")] = None,
     file: Annotated[
         Path | None, typer.Option(metavar="F.jsonl", help="A JSON object a line; `-` is standard input.")
@@ -63,7 +64,7 @@ def publish(  # noqa: PLR0913  # options of a command, all by name
     )
 
 
-def _publish_one(fields: dict[str, object], *, dry_run: bool, wait_s: float, as_json: bool) -> None:
+def _publish_one(fields: dict[str, Any], *, dry_run: bool, wait_s: float, as_json: bool) -> None:
     from hookstream.processors.settings import Settings
     from hookstream.schemas.errors import SchemaError
 
@@ -72,7 +73,7 @@ def _publish_one(fields: dict[str, object], *, dry_run: bool, wait_s: float, as_
     settings = Settings.read()
     catalogue = settings.catalogue()
     try:
-        event = event_of_fields(fields, catalogue, now_ms=_now_ms())
+        event = event_of_fields(_as_declared(fields, catalogue), catalogue, now_ms=_now_ms())
     except SchemaError as exc:
         raise typer.BadParameter(str(exc)) from None
     if dry_run:
@@ -86,6 +87,13 @@ def _publish_one(fields: dict[str, object], *, dry_run: bool, wait_s: float, as_
         say_json({"id": str(event.id), **position})
     else:
         say(f"accepted {event.name} {event.id} at {receipt.topic}:{receipt.partition}:{receipt.offset}")
+
+
+def _as_declared(fields: dict[str, Any], catalogue: Catalogue) -> dict[str, object]:
+    """The fields with ids of the kinds that the event's schema declares: a shell knows text alone."""
+    ids = catalogue.id_kinds(fields["event"].partition(".")[0])
+    concept = {**fields["concept"], "id": ids.concept.read(fields["concept"]["id"])}
+    return {**fields, "client": ids.client.read(fields["client"]), "concept": concept}
 
 
 def _publish_file(file: Path, *, rate: float | None, dry_run: bool, wait_s: float, quiet: bool) -> Published:

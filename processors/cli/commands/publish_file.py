@@ -22,7 +22,7 @@ from hookstream.producers.receipt import EventSink, Receipt
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.codec import check_event
 from hookstream.schemas.errors import InvalidValueError, SchemaError
-from hookstream.schemas.event import ClientId, Concept, Event
+from hookstream.schemas.event import Concept, Event
 
 Progress: TypeAlias = Callable[[int, int, int], None]
 """Called with the bytes read, the events accepted and the lines failed, so far."""
@@ -48,7 +48,7 @@ def event_of_fields(fields: object, catalogue: Catalogue, *, now_ms: int) -> Eve
     known = {} if line.get("id") is None else {"id": _uuid(line["id"])}
     event = Event(
         name=name,
-        client=ClientId(line["client"]),  # type: ignore[arg-type]  # `check_event` refuses what is no integer
+        client=line["client"],  # type: ignore[arg-type]  # `check_event` refuses what is no id
         concept=Concept(
             id=concept["id"],  # type: ignore[arg-type]  # the same
             namespace=namespace if concept.get("namespace") is None else str(concept["namespace"]),
@@ -57,7 +57,7 @@ def event_of_fields(fields: object, catalogue: Catalogue, *, now_ms: int) -> Eve
         occurred_at_ms=line.get("occurred_at_ms", now_ms),  # type: ignore[arg-type]  # the same
         **known,
     )
-    check_event(event)
+    check_event(event, catalogue.id_kinds(namespace))
     return event
 
 

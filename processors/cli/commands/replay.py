@@ -16,7 +16,7 @@ from hookstream.processors.cli.console import CommandError, Json, note, say, say
 from hookstream.processors.cli.listing import list_items
 from hookstream.processors.cli.open_api import open_api
 from hookstream.processors.cli.times import TIME, clock_duration, parse_time
-from hookstream.schemas.bounded import long_of
+from hookstream.schemas.ids import is_id
 
 if TYPE_CHECKING:
     from hookstream.processors.cli.api_client import ApiClient
@@ -56,9 +56,9 @@ def replay(  # noqa: PLR0913  # what a command line may say
         str | None, typer.Option("--from", metavar="TIME", help=f"What arrived from then on: {TIME}.")
     ] = None,
     to: Annotated[str, typer.Option("--to", metavar="TIME", help="The same; not in the window.")] = "now",
-    client: Annotated[
-        int | None, typer.Option(min=0, help="One client's alone; operators may replay every client's.")
-    ] = (None),
+    client: Annotated[str | None, typer.Option(help="One client's alone; operators may replay every client's.")] = (
+        None
+    ),
     hook: Annotated[int | None, typer.Option(min=1, help="For one hook alone.")] = None,
     event: Annotated[str | None, typer.Option(help="One event alone.")] = None,
     namespace: Annotated[str | None, typer.Option(help="Events of one namespace alone.")] = None,
@@ -117,7 +117,7 @@ def replay(  # noqa: PLR0913  # what a command line may say
 @app.command("list")
 def list_(
     *,
-    client: Annotated[int | None, typer.Option(min=0, help="One client's alone; operators see every client.")] = None,
+    client: Annotated[str | None, typer.Option(help="One client's alone; operators see every client.")] = None,
     state: Annotated[str | None, typer.Option(help="In this state alone.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -257,12 +257,11 @@ def _say_replay(found: Mapping[str, Any], *, as_json: bool) -> None:
 def _resource(namespace: str | None, resource: str | None) -> dict[str, object]:
     if resource is None:
         return {"namespace": namespace}
-    name, _, text = resource.rpartition(":")
-    number = long_of(text)
-    if not name or number is None or namespace not in (None, name):
+    name, _, text = resource.partition(":")
+    if not name or not is_id(text) or namespace not in (None, name):
         message = "--resource wants NAMESPACE:ID, such as property:888999"
         raise typer.BadParameter(message)
-    return {"namespace": name, "concept_id": number}
+    return {"namespace": name, "concept_id": text}
 
 
 def _or_dash(value: object) -> object:

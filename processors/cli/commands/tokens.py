@@ -34,7 +34,7 @@ def create(
         RoleName,
         typer.Option(help="integrator: hooks of one client; platform: publishes events; operator: sees every client."),
     ],
-    client: Annotated[int | None, typer.Option(min=0, help="The integrator's client; no other role has one.")] = None,
+    client: Annotated[str | None, typer.Option(help="The integrator's client; no other role has one.")] = None,
     name: Annotated[str, typer.Option(help="Whose it is, for the list and the audit.")] = "",
     days: Annotated[
         float, typer.Option("--expires-in-days", min=0, help="How long it is valid; 0 is for ever.")
@@ -46,12 +46,16 @@ def create(
     The token alone goes to stdout: TOKEN=$(hookstream token create --role integrator --client 434).
     """
     from hookstream.processors.cli.database import migrated_database
+    from hookstream.processors.settings import Settings
     from hookstream.schemas.event import ClientId
     from hookstream.subscriptions.database import transact
     from hookstream.subscriptions.models import Role
     from hookstream.subscriptions.tokens import TokenRequest, issue_token
 
     now_ms = time.time_ns() // 1_000_000
+    settings = Settings.read()
+    if client is not None and not settings.client_ids.takes(settings.client_ids.read(client)):
+        raise typer.BadParameter(f"--client is not {settings.client_ids.meaning}")
     try:
         request = TokenRequest(
             role=Role(role.value),
@@ -61,7 +65,7 @@ def create(
         )
     except ValueError as exc:
         raise typer.BadParameter(str(exc)) from None
-    with migrated_database(_url()) as sessions:
+    with migrated_database(settings.database()) as sessions:
         issued = transact(sessions, lambda session: issue_token(session, request, now_ms=now_ms))
     if as_json:
         say_json({"token": issued.token, **_fields(issued.info)})

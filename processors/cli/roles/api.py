@@ -139,6 +139,7 @@ def run_api(
                 now_ms=now_ms,
                 target_policy=deps.targets.policy(),
                 catalogue=deps.catalogue,
+                client_ids=deps.settings.client_ids,
                 events=events,
                 router_progress=progress,
                 broker_clock=clock,
@@ -169,7 +170,7 @@ def run_api(
                 metrics=lambda: MetricsPage(content=running.metrics.render(), content_type=CONTENT_TYPE_LATEST),
                 changed=relay.wake,
                 settings_changed=endpoint_settings_relay.wake,
-                limits=ApiLimits(max_events_body_bytes=deps.settings.max_body_bytes),
+                limits=ApiLimits(max_events_body_bytes=deps.settings.api_max_body_bytes),
             )
         )
         limits = ConnectionLimits(most=deps.settings.api_max_connections)

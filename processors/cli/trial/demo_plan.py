@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import orjson
 
 from hookstream.schemas.delivery import delivery_id
 from hookstream.schemas.event import ClientId, Concept, Event, EventName
+from hookstream.schemas.ids import IdKinds
 
 from .demo_receiver import Arrival
 
-CLIENT = ClientId(434)
+CLIENT = ClientId("434")
+_NOBODY = ClientId("435")
 RESOURCES = 2
 EVENTS_OF_EACH = 2
 
@@ -23,25 +25,31 @@ def path_of(event: str) -> str:
     return f"/{event}"
 
 
-def events_to_send(names: Iterable[EventName]) -> list[Event]:
-    """Every event of the catalogue, several times for each of several resources, taking turns; without times."""
+def events_to_send(
+    names: Iterable[EventName], ids: Callable[[str], IdKinds], *, client: ClientId = CLIENT
+) -> list[Event]:
+    """Every event of the catalogue, several times for each of several resources, taking turns; without times.
+
+    `ids` says what a namespace declares its ids to be.
+    """
     ordered = list(names)
     return [
         Event(
             name=name,
-            client=CLIENT,
-            concept=Concept(id=1000 * (index + 1) + resource, namespace=name.partition(".")[0]),
+            client=ids(namespace).client.shown(client),
+            concept=Concept(id=ids(namespace).concept.shown(str(1000 * (index + 1) + resource)), namespace=namespace),
             occurred_at_ms=0,
         )
         for _ in range(EVENTS_OF_EACH)
         for resource in range(RESOURCES)
         for index, name in enumerate(ordered)
+        for namespace in (name.partition(".")[0],)
     ]
 
 
-def nobodys_event(names: Iterable[EventName]) -> Event:
+def nobodys_event(names: Iterable[EventName], ids: Callable[[str], IdKinds]) -> Event:
     """An event of a client that has no hooks: it ends in the router."""
-    return replace(next(iter(events_to_send(names))), client=ClientId(CLIENT + 1))
+    return next(iter(events_to_send(names, ids, client=_NOBODY)))
 
 
 @dataclass(slots=True)
@@ -50,7 +58,7 @@ class Judge:
 
     hook_ids: Mapping[str, int]
     """By event name."""
-    expected: dict[tuple[str, int], list[str]] = field(default_factory=lambda: defaultdict(list))
+    expected: dict[tuple[str, int | str], list[str]] = field(default_factory=lambda: defaultdict(list))
     """Delivery ids by path and concept id, in the order in which they were sent."""
     bodies: dict[str, dict[str, object]] = field(default_factory=dict)
     """What each delivery has to say, by its id."""

@@ -22,7 +22,8 @@ from hookstream.processors.errors import StoppedError
 from hookstream.processors.lifecycle import StopSignal
 from hookstream.processors.settings import KEY_BYTES, Settings
 from hookstream.producers.receipt import EventSink
-from hookstream.schemas.event import ClientId, EventName
+from hookstream.schemas.catalogue import Catalogue
+from hookstream.schemas.event import EventName
 from hookstream.subscriptions.database import open_sessions, transact
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.tokens import TokenRequest, issue_token
@@ -121,7 +122,7 @@ def _scenario(embedded: Embedded, console: Console, started: float) -> Report:
 
 
 def _token(embedded: Embedded) -> str:
-    request = TokenRequest(role=Role.INTEGRATOR, client=ClientId(CLIENT), name="demo", expires_at_ms=None)
+    request = TokenRequest(role=Role.INTEGRATOR, client=CLIENT, name="demo", expires_at_ms=None)
     sessions = open_sessions(embedded.engine)
     return transact(sessions, lambda session: issue_token(session, request, now_ms=now_ms())).token
 
@@ -146,10 +147,10 @@ def _publish(embedded: Embedded, judge: Judge) -> None:
     """Publish as a service does, at a pace that the eye can follow."""
     with event_producer(embedded.deps, source="/hookstream/demo") as producer:
         producer.warm_up()
-        publish_all(producer, embedded.deps.catalogue.event_names, judge, stop=embedded.stop)
+        publish_all(producer, embedded.deps.catalogue, judge, stop=embedded.stop)
 
 
-def publish_all(sink: EventSink, names: Sequence[EventName], judge: Judge, *, stop: StopSignal) -> None:
+def publish_all(sink: EventSink, catalogue: Catalogue, judge: Judge, *, stop: StopSignal) -> None:
     """Publish the plan; `judge` gets each event, with the time at which it occurred.
 
     Raises:
@@ -158,13 +159,14 @@ def publish_all(sink: EventSink, names: Sequence[EventName], judge: Judge, *, st
     # librdkafka has its producer id when it has started, or half a second later, if no broker was connected by then.
     # Only an acknowledgement shows that the topic is ready: without this one, half of all demos of a single namespace
     # took that long.
-    first = sink.produce(replace(nobodys_event(names), occurred_at_ms=now_ms()))
+    names, ids = catalogue.event_names, catalogue.id_kinds
+    first = sink.produce(replace(nobodys_event(names, ids), occurred_at_ms=now_ms()))
     try:
         first.result(_ARRIVED_WITHIN_S)
     except TimeoutError:
         message = f"Kafka did not acknowledge an event within {_ARRIVED_WITHIN_S:g} s"
         raise CommandError(message) from None
-    for planned in events_to_send(names):
+    for planned in events_to_send(names, ids):
         event = replace(planned, occurred_at_ms=now_ms())
         judge.sent(event)
         sink.produce(event)

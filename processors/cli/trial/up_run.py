@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import orjson
 
 from hookstream.processors import logs
 from hookstream.processors.cli.console import say
@@ -14,6 +16,7 @@ from hookstream.processors.lifecycle import StopSignal
 from hookstream.processors.settings import Settings
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId
+from hookstream.schemas.ids import INTEGERS, IdKinds
 from hookstream.subscriptions.database import open_sessions, reading, transact
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.repository import HookQuery, HookRepository, last_hook_id
@@ -22,7 +25,8 @@ from hookstream.subscriptions.tokens import TokenRequest, issue_token
 from .embedded_roles import Embedded, embedded_roles
 from .home import Home
 
-_CLIENT = ClientId(434)
+_CLIENT = ClientId("434")
+_IDS = (_CLIENT, "17")
 # What the README begins with, where the catalogue has it.
 _FIRST = EventName("lead.new")
 _PORT = 9000
@@ -87,6 +91,7 @@ def _print_result(home: Home, embedded: Embedded) -> None:
         hook_id = HookId(last_hook_id(session) + 1)
     example = Example.of(events, taken, hook_id)
     say("")
+    example = replace(example, ids=embedded.deps.catalogue.id_kinds(example.event.partition(".")[0]))
     if example.hook_id is None:
         say(f"Every event has a hook. In another terminal, publish a {example.event}:")
     else:
@@ -105,6 +110,7 @@ class Example:
 
     event: EventName
     hook_id: HookId | None
+    ids: IdKinds = INTEGERS
 
     @classmethod
     def of(cls, events: Sequence[EventName], taken: Collection[EventName], next_id: HookId) -> Example:
@@ -120,7 +126,8 @@ def commands(tokens_file: str, api_url: str, example: Example) -> list[str]:
     json = "-H 'content-type: application/json'"
     integrator, platform = '-H "Authorization: Bearer $INTEGRATOR_TOKEN"', '-H "Authorization: Bearer $PLATFORM_TOKEN"'
     hook = f'{{"hook": {{"event": "{example.event}", "target": "http://127.0.0.1:{_PORT}/{example.event}"}}}}'
-    event = f'{{"event": "{example.event}", "client": {_CLIENT}, "concept": {{"id": 17}}}}'
+    client, concept = (orjson.dumps(kind.shown(text)).decode() for kind, text in zip(example.ids, _IDS, strict=True))
+    event = f'{{"event": "{example.event}", "client": {client}, "concept": {{"id": {concept}}}}}'
     waits = (
         f"until curl -s {api_url}/hooks/{example.hook_id} {integrator} | grep '\"effective\":true'; do sleep 0.1; done"
     )

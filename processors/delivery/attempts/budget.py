@@ -33,7 +33,7 @@ class _Stretch:
     def __init__(self) -> None:
         self.until = 0
         self.bytes = 0
-        self.of: dict[int, int] = {}
+        self.of: dict[str, int] = {}
 
 
 class AttemptBudget:
@@ -46,12 +46,12 @@ class AttemptBudget:
         self._capacity = capacity
         self._calm = int(capacity * _CALM)
         self._total = 0  # bytes of every stretch but the last
-        self._of: dict[int, int] = {}  # likewise, by client
+        self._of: dict[str, int] = {}  # likewise, by client
         self._last = _Stretch()
         self._stretches: deque[_Stretch] = deque()
         self._done = 0
 
-    def answer_bytes(self, client: int, size: int) -> int | None:
+    def answer_bytes(self, client: str, size: int) -> int | None:
         """How much may be kept of an answer of so many bytes; None: not even the record."""
         whole = min(size, MAX_ANSWER_BYTES)
         total = self._total + self._last.bytes
@@ -66,7 +66,7 @@ class AttemptBudget:
             return short
         return 0 if held < free * _RECORDS else None
 
-    def take(self, client: int, size: int) -> None:
+    def take(self, client: str, size: int) -> None:
         """Note a record that goes to the queue."""
         last, size = self._last, size + RECORD_BYTES
         last.of[client] = last.of.get(client, 0) + size

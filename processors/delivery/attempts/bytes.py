@@ -77,7 +77,7 @@ class AttemptBytes:
                 self._header,
                 string_bytes(delivery.id),
                 known.fields,
-                long_bytes(delivery.concept_id),
+                string_bytes(delivery.concept_id),
                 long_bytes(partition),
                 long_bytes(pending.offset),
                 long_bytes(post.number),
@@ -97,7 +97,7 @@ class AttemptBytes:
         fields = (
             long_bytes(delivery.hook_id)
             + long_bytes(post.row.revision)
-            + long_bytes(delivery.client)
+            + string_bytes(delivery.client)
             + string_bytes(delivery.event)
             + string_bytes(delivery.namespace)
         )

@@ -31,10 +31,10 @@ class DroppedAttempts:
         """Start with nothing dropped."""
         self.total = 0
         self._said = 0
-        self._since: dict[int, int] = {}  # by client, since the last line of log
-        self._untold: dict[int, int] = {}  # by client, of which the attempt log does not know yet
+        self._since: dict[str, int] = {}  # by client, since the last line of log
+        self._untold: dict[str, int] = {}  # by client, of which the attempt log does not know yet
 
-    def count(self, client: int, attempts: int = 1) -> None:
+    def count(self, client: str, attempts: int = 1) -> None:
         """Count attempts of a client."""
         self.total += attempts
         self._since[client] = self._since.get(client, 0) + attempts

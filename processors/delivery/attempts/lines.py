@@ -59,7 +59,7 @@ class AttemptLines:
         """Nothing was logged yet."""
         self._clock = clock
         self._process = _Bucket(PROCESS_BURST, PROCESS_PER_S, clock())
-        self._endpoints: dict[tuple[int, str], _Bucket] = {}
+        self._endpoints: dict[tuple[str, str], _Bucket] = {}
 
     def failed(self, post: Post, result: AttemptResult, answer: Answer) -> None:
         """Log an attempt that failed, unless enough of its endpoint were logged."""
@@ -123,7 +123,7 @@ class AttemptLines:
         self._process.take()
         return bucket.take()
 
-    def _bucket(self, client: int, what: str) -> _Bucket:
+    def _bucket(self, client: str, what: str) -> _Bucket:
         bucket = self._endpoints.get((client, what))
         if bucket is None:
             bucket = self._endpoints[client, what] = _Bucket(ENDPOINT_BURST, 1 / ENDPOINT_EVERY_S, self._clock())

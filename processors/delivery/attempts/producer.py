@@ -96,7 +96,7 @@ class AttemptLog:
         """Count what the producer has not taken; it marks each of those."""
         for record in waiting:
             if all_of_them or "_error" in record:
-                self._dropped.count(int(record["key"]))
+                self._dropped.count(record["key"].decode())
 
     def poll(self) -> None:
         """Take the reports of what Kafka refused, and report what was dropped; call it about once a second."""
@@ -118,7 +118,7 @@ class AttemptLog:
         if gap is not None:
             self._dropped.untold(gap)
         else:
-            self._dropped.count(int(message.key() or b"0"))
+            self._dropped.count((message.key() or b"").decode())
 
     def _tell_gaps(self) -> None:
         """Report to the attempt log how many attempts of which clients it lacks; what is refused waits."""

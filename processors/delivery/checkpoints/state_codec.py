@@ -1,7 +1,8 @@
 """The state of a partition as bytes, and as the records of `delivery-state` that hold it. Pure.
 
-Version 1 is a byte 1 and, deflated: the event names that occur, then cursors, clocks, disables and health, each a count
-and its rows; integers are varints, offsets above a cursor's own are differences. 500 cursors take some 5 KiB.
+Version 2 is a byte 2 and, deflated: the event names that occur, then cursors, clocks, disables and health, each a count
+and its rows; integers are varints, offsets above a cursor's own are differences. 500 cursors take some 5 KiB. In
+version 1 clients are integers.
 
 A state is written once under an id of its own and never changed: key `<topic>|<partition>|<id in hex>|<chunk>`. So two
 owners of one partition, or a commit that failed, can never make a commit point to what it did not mean.
@@ -22,16 +23,18 @@ from hookstream.processors.delivery.engine.partition_state import (
 )
 from hookstream.processors.errors import StoredFormatError
 from hookstream.schemas.bounded import long_of
+from hookstream.schemas.ids import integer_of
 
 from .commit_metadata import STATE_ID_BYTES
 from .varints import VarintReader, append_text, append_varint
 
-VERSION = 1
+VERSION = 2
 CHUNK_BYTES = 512 * 1024  # the topic takes records of 1 MiB
 
 _DIGEST_BYTES = 8
 _BREAKER_OPEN, _FROM_BACKLOG = 1, 2
 _Row = TypeVar("_Row")
+AppendClient: TypeAlias = Callable[[bytearray, str], None]
 _HookRow: TypeAlias = StoredCursor | StoredClock | StoredDisable
 
 
@@ -99,10 +102,10 @@ def decode_state(data: bytes) -> PartitionState:
         raise StoredFormatError("its state is damaged") from exc
 
 
-# --- version 1 --------------------------------------------------------------------------------------------------------
+# --- versions 1 and 2 -------------------------------------------------------------------------------------------------
 
 
-def _write_v1(state: PartitionState) -> bytes:
+def _write(state: PartitionState, append_client: AppendClient) -> bytes:
     out = bytearray()
     rows: tuple[_HookRow, ...] = (*state.cursors, *state.clocks, *state.disables)
     events = {event: index for index, event in enumerate(dict.fromkeys(row.event for row in rows))}
@@ -111,25 +114,25 @@ def _write_v1(state: PartitionState) -> bytes:
         append_text(out, event)
     append_varint(out, len(state.cursors))
     for cursor in state.cursors:
-        _append_hook(out, cursor, events)
+        _append_hook(out, cursor, events, append_client)
         append_text(out, "" if cursor.resource is None else cursor.resource)
         append_varint(out, cursor.next_offset)
         append_varint(out, cursor.oldest_ms)
         _append_offsets(out, cursor.next_offset, cursor.settled)
     append_varint(out, len(state.clocks))
     for clock in state.clocks:
-        _append_hook(out, clock, events)
+        _append_hook(out, clock, events, append_client)
         append_text(out, clock.resource)
         _append_all(
             out, (clock.attempts, clock.requests, clock.due_ms, clock.schedule_exhausted, clock.first_failed_ms)
         )
     append_varint(out, len(state.disables))
     for disable in state.disables:
-        _append_hook(out, disable, events)
+        _append_hook(out, disable, events, append_client)
         _append_all(out, (disable.revision, disable.failing))
     append_varint(out, len(state.health))
     for health in state.health:
-        append_varint(out, health.client)
+        append_client(out, health.client)
         out += health.target_digest
         flags = _BREAKER_OPEN * health.breaker_open | _FROM_BACKLOG * health.from_backlog
         times = (
@@ -143,28 +146,28 @@ def _write_v1(state: PartitionState) -> bytes:
     return zlib.compress(bytes(out), level=1)
 
 
-def _read_v1(data: bytes) -> PartitionState:
+def _read(data: bytes, read_client: Callable[[VarintReader], str]) -> PartitionState:
     reader = VarintReader(zlib.decompress(data))
     events = tuple(reader.text() for _ in range(reader.varint()))
 
     def cursor() -> StoredCursor:
-        hook_id, client, event, resource = reader.varint(), reader.varint(), events[reader.varint()], reader.text()
+        hook_id, client, event, resource = reader.varint(), read_client(reader), events[reader.varint()], reader.text()
         next_offset, oldest_ms = reader.varint(), reader.varint()
         settled = _read_offsets(reader, next_offset)
         return StoredCursor(hook_id, client, event, resource or None, next_offset, settled, oldest_ms)
 
     def clock() -> StoredClock:
-        hook_id, client, event, resource = reader.varint(), reader.varint(), events[reader.varint()], reader.text()
+        hook_id, client, event, resource = reader.varint(), read_client(reader), events[reader.varint()], reader.text()
         attempts, requests, due_ms = reader.varint(), reader.varint(), reader.varint()
         exhausted, first_failed_ms = bool(reader.varint()), reader.varint()
         return StoredClock(hook_id, client, event, resource, attempts, requests, due_ms, exhausted, first_failed_ms)
 
     def disable() -> StoredDisable:
-        hook_id, client, event = reader.varint(), reader.varint(), events[reader.varint()]
+        hook_id, client, event = reader.varint(), read_client(reader), events[reader.varint()]
         return StoredDisable(hook_id, client, event, revision=reader.varint(), failing=bool(reader.varint()))
 
     def health() -> StoredHealth:
-        client, digest, flags = reader.varint(), reader.take(_DIGEST_BYTES), reader.varint()
+        client, digest, flags = read_client(reader), reader.take(_DIGEST_BYTES), reader.varint()
         quiet, failing, streak, probe, probes, retried = (reader.varint() for _ in range(6))
         breaker_open, from_backlog = bool(flags & _BREAKER_OPEN), bool(flags & _FROM_BACKLOG)
         return StoredHealth(client, digest, breaker_open, from_backlog, quiet, failing, streak, probe, probes, retried)
@@ -179,8 +182,10 @@ def _rows(reader: VarintReader, read: Callable[[], _Row]) -> tuple[_Row, ...]:
     return tuple(read() for _ in range(reader.varint()))
 
 
-def _append_hook(out: bytearray, row: _HookRow, events: Mapping[str, int]) -> None:
-    _append_all(out, (row.hook_id, row.client, events[row.event]))
+def _append_hook(out: bytearray, row: _HookRow, events: Mapping[str, int], append_client: AppendClient) -> None:
+    append_varint(out, row.hook_id)
+    append_client(out, row.client)
+    append_varint(out, events[row.event])
 
 
 def _append_all(out: bytearray, values: Iterable[int]) -> None:
@@ -204,6 +209,17 @@ def _read_offsets(reader: VarintReader, first: int) -> tuple[int, ...]:
     return tuple(offsets)
 
 
+def _append_integer(out: bytearray, client: str) -> None:
+    number = integer_of(client)
+    if number is None:
+        raise StoredFormatError("states of version 1 have clients that are integers alone")
+    append_varint(out, number)
+
+
 _CODECS: dict[int, tuple[Callable[[PartitionState], bytes], Callable[[bytes], PartitionState]]] = {
-    1: (_write_v1, _read_v1),
+    1: (
+        lambda state: _write(state, _append_integer),
+        lambda data: _read(data, lambda reader: str(reader.varint())),
+    ),
+    2: (lambda state: _write(state, append_text), lambda data: _read(data, VarintReader.text)),
 }

@@ -111,12 +111,12 @@ class Stretch:
         for scanner in scans.scanners(stream):
             if start <= scanner.cursor.scan < self._end:
                 self._scanners[id(scanner.cursor)] = scanner
-                self.clients.add(b"%d" % scanner.hook.subscription_key[0])
+                self.clients.add(scanner.hook.subscription_key[0].encode())
         self._joined = list(self._scanners.values())
-        self._probed: dict[int, list[Endpoint]] = defaultdict(list)  # by client
+        self._probed: dict[str, list[Endpoint]] = defaultdict(list)  # by client
         for endpoint in probes.reading(stream, start, self._end):
             self._probed[endpoint.client_id].append(endpoint)
-            self.clients.add(b"%d" % endpoint.client_id)
+            self.clients.add(endpoint.client_id.encode())
 
     def take(self, offset: int, delivery: Delivery) -> None:
         """Give one record to the cursor that it is pending from, and to the probes of its endpoint."""

@@ -157,11 +157,11 @@ class Engine:
             self.ledger.settle(held, pending.offset, pending.hook, pending.resource)
             self.ledger.offer_resource(pending.hook, pending.resource)
 
-    def row_changed(self, client: int, event: str) -> None:
+    def row_changed(self, client: str, event: str) -> None:
         """Follow a change of one subscription key; the table holds the new row already."""
         self._table_changes.row_changed(client, event)
 
-    def settings_changed(self, client: int, target_digest: bytes) -> None:
+    def settings_changed(self, client: str, target_digest: bytes) -> None:
         """Follow a change of the operators' settings for an endpoint, which the table holds already."""
         self._settings.changed(client, target_digest)
 

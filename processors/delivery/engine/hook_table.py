@@ -14,7 +14,7 @@ class HookRow(Protocol):
     @property
     def id(self) -> int: ...  # noqa: D102
     @property
-    def client(self) -> int: ...  # noqa: D102
+    def client(self) -> str: ...  # noqa: D102
     @property
     def event(self) -> str: ...  # noqa: D102
     @property
@@ -32,7 +32,7 @@ class HookRow(Protocol):
 class HookTable(Protocol):
     """The worker's copy of the subscriptions table."""
 
-    def get(self, client: int, event: str) -> HookRow | None:
+    def get(self, client: str, event: str) -> HookRow | None:
         """Return the newest row of a subscription key; None says nothing (absence never means deleted)."""
         ...
 

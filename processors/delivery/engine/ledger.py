@@ -55,9 +55,9 @@ class Ledger:
         self.now = 0.0
         self.wall_ms = 0
         self.hooks: dict[int, TrackedHook] = {}
-        self.hooks_of_key: dict[tuple[int, str], dict[int, TrackedHook]] = {}
-        self.endpoints: dict[tuple[int, str], Endpoint] = {}
-        self.clients: dict[int, Client] = {}
+        self.hooks_of_key: dict[tuple[str, str], dict[int, TrackedHook]] = {}
+        self.endpoints: dict[tuple[str, str], Endpoint] = {}
+        self.clients: dict[str, Client] = {}
         self.touched: dict[Endpoint, None] = {}  # endpoints whose cursors may be ready to rejoin
         self._settled_unsent = {Standing.CANCELLED: 0, Standing.SKIPPED: 0}
         self.changes = 0  # of what a stored state would hold
@@ -67,7 +67,7 @@ class Ledger:
 
     # -- hooks and endpoints -------------------------------------------------------------------------------------
 
-    def hook(self, hook_id: int, subscription_key: tuple[int, str]) -> TrackedHook:
+    def hook(self, hook_id: int, subscription_key: tuple[str, str]) -> TrackedHook:
         """Return what is held of a hook, made on first use from the table's row."""
         hook = self.hooks.get(hook_id)
         if hook is None:
@@ -79,7 +79,7 @@ class Ledger:
                 self.attach(hook, self.endpoint(subscription_key[0], row.target))
         return hook
 
-    def endpoint(self, client_id: int, target: str) -> Endpoint:
+    def endpoint(self, client_id: str, target: str) -> Endpoint:
         """Return an endpoint, made on first use."""
         key = (client_id, target)
         endpoint = self.endpoints.get(key)

@@ -143,7 +143,7 @@ class Endpoint:
     def __init__(
         self,
         engine: Dispatches,
-        client_id: int,
+        client_id: str,
         target: str,
         client: Client,
         policy: EnginePolicy,
@@ -325,7 +325,7 @@ class TrackedHook:
         "tokens",
     )
 
-    def __init__(self, hook_id: int, subscription_key: tuple[int, str], backlogs: tuple[Backlog, Backlog]) -> None:
+    def __init__(self, hook_id: int, subscription_key: tuple[str, str], backlogs: tuple[Backlog, Backlog]) -> None:
         """Hold nothing yet."""
         self.id = hook_id
         self.subscription_key = subscription_key

@@ -18,7 +18,7 @@ _RETRY_KEPT_MS = 24 * 3600 * 1000
 class SettingsTable(Protocol):
     """The worker's copy of the `control` topic."""
 
-    def get(self, client: int, target_digest: bytes) -> EndpointSettings | None:
+    def get(self, client: str, target_digest: bytes) -> EndpointSettings | None:
         """Return the present settings for an endpoint."""
         ...
 
@@ -35,7 +35,7 @@ class OperatorSettings:
         if table is not None:
             ledger.preparations.append(self.follow)
 
-    def changed(self, client: int, digest: bytes) -> None:
+    def changed(self, client: str, digest: bytes) -> None:
         """Follow settings that have just changed in the table."""
         for endpoint in list(self._ledger.endpoints.values()):
             if endpoint.client_id == client and target_digest(endpoint.target) == digest:

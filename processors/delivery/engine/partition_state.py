@@ -10,7 +10,7 @@ class StoredCursor:
     """One cursor: everything of the hook (or of one resource) from `next_offset` on, but for `settled`."""
 
     hook_id: int
-    client: int
+    client: str
     event: str
     resource: str | None
     next_offset: int
@@ -23,7 +23,7 @@ class StoredClock:
     """The clock of one resource of one hook; `due_ms` is Unix time."""
 
     hook_id: int
-    client: int
+    client: str
     event: str
     resource: str
     attempts: int
@@ -38,7 +38,7 @@ class StoredDisable:
     """A hook that a 410 or five days of failure disabled, with the revision of the row it happened under."""
 
     hook_id: int
-    client: int
+    client: str
     event: str
     revision: int
     failing: bool  # five days of failure, not a 410
@@ -52,7 +52,7 @@ class StoredHealth:
     try at once that was followed.
     """
 
-    client: int
+    client: str
     target_digest: bytes
     breaker_open: bool
     from_backlog: bool

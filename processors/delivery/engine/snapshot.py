@@ -91,7 +91,7 @@ class Restoration:
         """Work on a ledger that has just been made."""
         self._ledger = ledger
         self._timers = timers
-        self._health: dict[tuple[int, bytes], list[StoredHealth | None]] = {}
+        self._health: dict[tuple[str, bytes], list[StoredHealth | None]] = {}
         ledger.preparations.append(self._restore_health)
 
     def restore(self, states: Sequence[PartitionState]) -> None:
@@ -139,7 +139,7 @@ class Restoration:
     def _wake_at(self, due: float, hook: TrackedHook, resource: str) -> None:
         self._timers.at(due, lambda: self._ledger.offer_resource(hook, resource))
 
-    def _hook(self, hook_id: int, client: int, event: str) -> TrackedHook | None:
+    def _hook(self, hook_id: int, client: str, event: str) -> TrackedHook | None:
         """The hook, unless the table says by now that it is deleted or replaced."""
         hook = self._ledger.hook(hook_id, (client, event))
         row = hook.newest_row

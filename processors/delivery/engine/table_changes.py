@@ -20,7 +20,7 @@ class TableChanges:
         self._isolation = isolation
         self._probes = probes
 
-    def row_changed(self, client: int, event: str) -> None:
+    def row_changed(self, client: str, event: str) -> None:
         """Follow a change of one subscription key; the table holds the new row already."""
         hooks = self._ledger.hooks_of_key.get((client, event))
         if not hooks:

@@ -100,7 +100,7 @@ class HttpClient:
         headers: bytes,
         body: bytes,
         done: Callable[[Answer], None],
-        client: int | None = None,
+        client: str | None = None,
     ) -> Exchange:
         """Make one request, of `client` where it has one.
 

@@ -103,7 +103,7 @@ class Connector:
         self._timeout_s = timeout_s
 
     async def connect(
-        self, target: TargetUrl, make: Callable[[], ProtocolT], timeout_s: float, client: int | None
+        self, target: TargetUrl, make: Callable[[], ProtocolT], timeout_s: float, client: str | None
     ) -> ProtocolT:
         """Open a connection whose protocol `make` makes, within the shorter of the two time-outs.
 
@@ -123,7 +123,7 @@ class Connector:
             self._guard.vet([str(target.address)])
         return await self._tunnel(self._proxy, target, make, deadline)
 
-    async def _resolve(self, host: str, client: int | None, deadline: float) -> tuple[str, ...]:
+    async def _resolve(self, host: str, client: str | None, deadline: float) -> tuple[str, ...]:
         try:
             async with asyncio.timeout_at(deadline):
                 return await self._resolver.resolve(host, client)

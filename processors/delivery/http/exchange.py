@@ -51,7 +51,7 @@ class Exchange:
         done: Callable[[Answer], None],
         started_at: float,
         deadline: float,
-        client: int | None = None,
+        client: str | None = None,
     ) -> None:
         """Hold a request; times are monotonic seconds. `client` is whose it is, for what clients have a share of."""
         self.target = target

@@ -52,7 +52,7 @@ class RememberingResolver:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._look_ups = LookUps(inner, self._limits.look_ups, ended=self._remember)
 
-    async def resolve(self, host: str, client: int | None = None) -> tuple[str, ...]:
+    async def resolve(self, host: str, client: str | None = None) -> tuple[str, ...]:
         """Return at least one address, in the order to try them; a look-up counts as that of `client`, None is ours.
 
         Raises:

@@ -57,7 +57,7 @@ class LookUp:
         """Not begun; `wanted` says that the answer is of use although no request waits for it."""
         self.host = host
         self.answer = answer
-        self.client: int | None = None
+        self.client: str | None = None
         self.in_lines = 0
         self.permit: Permit | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -81,8 +81,8 @@ class LookUps:
         self._common_line: NameLine[LookUp] = NameLine()
         self._untrusted_line: NameLine[LookUp] = NameLine()
         self._untrusted: OrderedDict[str, None] = OrderedDict()
-        self._running: Counter[int | None] = Counter()
-        self._hanging: Counter[int | None] = Counter()
+        self._running: Counter[str | None] = Counter()
+        self._hanging: Counter[str | None] = Counter()
         self._taken: Counter[Permit] = Counter()
 
     @property
@@ -90,7 +90,7 @@ class LookUps:
         """How many stand in line."""
         return len(self._common_line) + len(self._untrusted_line)
 
-    async def look_up(self, host: str, client: int | None) -> tuple[str, ...]:
+    async def look_up(self, host: str, client: str | None) -> tuple[str, ...]:
         """Wait for a name's addresses: none where the look-up failed. Giving up does not end it for the others.
 
         Raises:
@@ -104,7 +104,7 @@ class LookUps:
         finally:
             asked.waiting -= 1
 
-    def refresh(self, host: str, client: int | None) -> None:
+    def refresh(self, host: str, client: str | None) -> None:
         """Look a name up although no request waits for it; nothing where too much waits already."""
         asked = self._asked_for(host)
         asked.wanted = True
@@ -126,7 +126,7 @@ class LookUps:
             asked = self._asked[host] = LookUp(host, asyncio.get_running_loop().create_future())
         return asked
 
-    def _queue(self, asked: LookUp, client: int | None) -> None:
+    def _queue(self, asked: LookUp, client: str | None) -> None:
         """Put a look-up that has not begun in line for a client; what another client waits for, too, waits in both."""
         line = self._untrusted_line if asked.host in self._untrusted or self._hanging[client] else self._common_line
         if asked.permit is not None or line.holds(client, asked):
@@ -173,7 +173,7 @@ class LookUps:
                 del self._asked[asked.host]
                 asked.answer.cancel()
 
-    def _start(self, asked: LookUp, client: int | None, permit: Permit) -> None:
+    def _start(self, asked: LookUp, client: str | None, permit: Permit) -> None:
         asked.client, asked.permit = client, permit
         self._running[client] += 1
         self._taken[permit] += 1

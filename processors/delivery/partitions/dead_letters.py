@@ -11,9 +11,8 @@ from collections.abc import Callable
 
 import structlog
 
-from hookstream.schemas.bounded import long_of
 from hookstream.schemas.delivery import DeadLetter, DeadLetterReason, Delivery
-from hookstream.schemas.event import ClientId
+from hookstream.schemas.event import client_of_key
 
 from .record_writer import RecordWriter
 
@@ -47,7 +46,7 @@ class DeadLetters:
             later = min(2 * retry_s, _LAST_RETRY_S)
             asyncio.get_running_loop().call_later(retry_s, lambda: self.write(again, acknowledged, retry_s=later))
 
-        key = None if dead_letter.client is None else b"%d" % dead_letter.client
+        key = None if dead_letter.client is None else dead_letter.client.encode()
         self._writer.write(self._topic, key, self._encode(dead_letter), written)
 
 
@@ -92,7 +91,6 @@ def undecodable_dead_letter(
     died_at_ms: int,
 ) -> DeadLetter:
     """The dead letter of a record that cannot be decoded; its key may still name the client."""
-    client = long_of(key)
     return DeadLetter(
         reason=DeadLetterReason.UNDECODABLE,
         detail=detail,
@@ -101,7 +99,7 @@ def undecodable_dead_letter(
         offset=offset,
         record_key=key,
         record_value=value,
-        client=None if client is None else ClientId(client),
+        client=client_of_key(key),
         hook_id=None,
         delivery_id=None,
         died_at_ms=died_at_ms,

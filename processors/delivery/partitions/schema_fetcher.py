@@ -22,10 +22,9 @@ _COMPONENT = "schema registry"
 _WITHOUT_HOOK = Delivery(
     id=DeliveryId(""),
     event=EventName(""),
-    client=ClientId(-1),
-    concept_id=0,
+    client=ClientId(""),
+    concept_id="",
     namespace="",
-    sub_namespace=None,
     occurred_at_ms=0,
     hook_id=HookId(-1),
     hook_revision=Revision(0),
@@ -33,6 +32,7 @@ _WITHOUT_HOOK = Delivery(
     source_partition=0,
     source_offset=0,
     arrived_ms=0,
+    body=b"",
 )
 
 

@@ -27,10 +27,10 @@ class Brake:
         self.on = False
         self._worked = False
         self._failures = 0
-        self._clients: set[int] = set()
+        self._clients: set[str] = set()
         self._next_trial_at = 0.0
 
-    def failed(self, client: int) -> bool:
+    def failed(self, client: str) -> bool:
         """Note an internal error of a client's request; return whether it is the one that puts the brake on."""
         self._failures += 1
         if len(self._clients) < CLIENTS:

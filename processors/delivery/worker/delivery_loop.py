@@ -84,13 +84,13 @@ class DeliveryLoop:
         deps.planner.close()
         deps.turns.close()
 
-    def row_changed(self, client: int, event: str) -> None:
+    def row_changed(self, client: str, event: str) -> None:
         """Follow a change of the table."""
         for partition in self._partitions.order:
             partition.engine.row_changed(client, event)
         self._deps.turns.wake()
 
-    def settings_changed(self, client: int, target_digest: bytes) -> None:
+    def settings_changed(self, client: str, target_digest: bytes) -> None:
         """Follow a change of the operators' settings for an endpoint."""
         for partition in self._partitions.order:
             partition.engine.settings_changed(client, target_digest)

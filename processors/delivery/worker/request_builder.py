@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, NamedTuple
 
-import orjson
 import structlog
 
 from hookstream.processors.delivery.http.errors import InvalidSecretError
@@ -23,7 +22,6 @@ from hookstream.subscriptions.target_url import parse_target_url
 
 if TYPE_CHECKING:
     from hookstream.processors.delivery.engine.model import Post
-    from hookstream.schemas.delivery import Delivery
     from hookstream.schemas.hook import Hook
 
 # A prepared row is some 3 KiB; the busy ones of a worker are fewer.
@@ -76,7 +74,7 @@ class RequestBuilder:
         if target is None or signer is None:
             return None
         delivery = post.pending.delivery
-        body = body_of(delivery)
+        body = delivery.body
         topic = self._topics.get(delivery.source_topic)
         if topic is None:
             topic = self._topics[delivery.source_topic] = _header_value(delivery.source_topic)
@@ -114,21 +112,6 @@ class RequestBuilder:
         if len(self._prepared) > _REMEMBERED:
             del self._prepared[next(iter(self._prepared))]  # the one that was prepared longest ago
         return prepared
-
-
-def body_of(delivery: Delivery) -> bytes:
-    """The JSON that integrators get."""
-    return orjson.dumps(
-        {
-            "event": delivery.event,
-            "client": delivery.client,
-            "concept": {
-                "id": delivery.concept_id,
-                "namespace": delivery.namespace,
-                "sub_namespace": delivery.sub_namespace,
-            },
-        }
-    )
 
 
 def _header_value(text: str) -> bytes:

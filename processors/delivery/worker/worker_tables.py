@@ -53,14 +53,14 @@ class WorkerTables:
             TableThread(self.settings_reader, failed=failed, name="control-table"),
         )
         self._rows_applied: list[Callable[[], None]] = []
-        self._settings_changed: list[Callable[[int, bytes], None]] = []
+        self._settings_changed: list[Callable[[str, bytes], None]] = []
 
     def listen(
         self,
         *,
-        row_changed: Callable[[int, str], None],
+        row_changed: Callable[[str, str], None],
         rows_applied: Callable[[], None],
-        settings_changed: Callable[[int, bytes], None],
+        settings_changed: Callable[[str, bytes], None],
     ) -> None:
         """Call these for every change from now on, and after every batch of rows."""
         self.rows.listen(lambda _, row: row_changed(row.client, row.event))

@@ -156,7 +156,7 @@ class KafkaOwed:
         count = self._clients.scanner.partitions(topics[0], deadline)
         if not count:
             raise KafkaUnavailableError(f"there is no topic {topics[0]}")
-        found = range(count) if client is None else [partition_of(b"%d" % client, count)]
+        found = range(count) if client is None else [partition_of(client.encode(), count)]
         return [(topic, partition) for topic in topics for partition in found]
 
     def _look(self, sides: Iterable[LogSide], deadline: Deadline) -> None:
@@ -324,7 +324,7 @@ def _tell_state(
 ) -> None:
     """What a state says of hooks and endpoints; disables and health are the live log's."""
 
-    def known(hook_id: int, client: int, event: str) -> OwedHook:
+    def known(hook_id: int, client: str, event: str) -> OwedHook:
         return hooks.get(HookId(hook_id)) or OwedHook(client=ClientId(client), event=event)
 
     for cursor in state.cursors:

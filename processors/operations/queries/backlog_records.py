@@ -14,12 +14,10 @@ from dataclasses import dataclass, field
 
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE, PartitionState, StoredCursor
 from hookstream.processors.delivery.engine.tracker import SettledSet
-from hookstream.schemas.bounded import long_of
 from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
 
-_NO_CONCEPT = -(2**64)
 # A hand-over to the main lane may move the committed offset back by a window.
 SLACK_OFFSETS = 10_000
 
@@ -29,11 +27,13 @@ class HookCursors:
     """The cursors of one hook: of all of it, and of some of its resources, which are exceptions to the first."""
 
     whole: StoredCursor | None = None
-    resources: dict[int, StoredCursor] = field(default_factory=dict)  # by concept id: a hook has one namespace
+    resources: dict[int, StoredCursor] = field(
+        default_factory=dict
+    )  # by number of the concept id: a hook has one namespace
 
-    def owner(self, concept_id: int) -> StoredCursor | None:
+    def owner(self, concept: int) -> StoredCursor | None:
         """The cursor that owes a record of this resource, if one does."""
-        return self.resources.get(concept_id, self.whole)
+        return self.resources.get(concept, self.whole)
 
     @property
     def lowest(self) -> int:
@@ -41,7 +41,7 @@ class HookCursors:
         return min(cursor.next_offset for cursor in self.every())
 
     @property
-    def key(self) -> tuple[int, str]:
+    def key(self) -> tuple[str, str]:
         """Client and event of the hook."""
         for cursor in self.every():
             return cursor.client, cursor.event
@@ -70,8 +70,8 @@ class CommitView:
             if cursor.resource is None:
                 of_hook.whole = cursor
             else:
-                of_hook.resources[_concept_id(cursor.resource)] = cursor
-        self.keys = frozenset(b"%d" % cursor.client for cursor in state.cursors)
+                of_hook.resources[_number(cursor.resource.partition(":")[2])] = cursor
+        self.keys = frozenset(cursor.client.encode() for cursor in state.cursors)
 
     @property
     def lowest(self) -> int:
@@ -89,21 +89,18 @@ class CommitView:
         known = [] if cursors is None else [each.oldest_ms for each in cursors.every() if each.oldest_ms]
         return min(known, default=None)
 
-    def owes(self, hook_id: int, concept_id: int, offset: int) -> bool:
+    def owes(self, hook_id: int, concept: int, offset: int) -> bool:
         """Whether a record is owed."""
         cursors = self.by_hook.get(hook_id)
-        owner = None if cursors is None else cursors.owner(concept_id)
+        owner = None if cursors is None else cursors.owner(concept)
         if owner is not None:
             return offset >= owner.next_offset and not _holds(owner.settled, offset)
         return offset >= self.offset and offset not in self.settled
 
 
-def _concept_id(resource: str) -> int:
-    """The number in `namespace:id`; one that no worker writes belongs to no record."""
-    number = long_of(resource.rpartition(":")[2].removeprefix("-"))
-    if number is None:
-        return _NO_CONCEPT
-    return -number if ":-" in resource else number
+def _number(concept_id: str) -> int:
+    """A resource in eight bytes; of a hook's resources two have the same number once in many thousand years."""
+    return hash(concept_id)
 
 
 def _holds(ascending: tuple[int, ...], offset: int) -> bool:
@@ -129,7 +126,7 @@ class HookRecords:
         """Add a record, which lies above those that are here."""
         self.offsets.append(offset)
         self.since.append(delivery.owed_since_ms)
-        self.concepts.append(delivery.concept_id)
+        self.concepts.append(_number(delivery.concept_id))
 
     def drop_below(self, offset: int) -> int:
         """Forget records below an offset; give their number."""
@@ -160,8 +157,8 @@ class HookRecords:
 
     def _one_by_one(self, hook_id: int, view: CommitView, not_before_ms: int) -> tuple[int, int | None]:
         count, first_ms = 0, None
-        for offset, since_ms, concept_id in zip(self.offsets, self.since, self.concepts, strict=True):
-            if since_ms >= not_before_ms and view.owes(hook_id, concept_id, offset):
+        for offset, since_ms, concept in zip(self.offsets, self.since, self.concepts, strict=True):
+            if since_ms >= not_before_ms and view.owes(hook_id, concept, offset):
                 count += 1
                 first_ms = since_ms if first_ms is None else first_ms
         return count, first_ms

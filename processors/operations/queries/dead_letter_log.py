@@ -178,7 +178,7 @@ class KafkaDeadLetters:
         """Where to look, in order; those that the pages before have read are left out."""
         partitions = self._partition_numbers(consumer, deadline)
         if query.client is not None:
-            partitions = [partition_of(b"%d" % query.client, len(partitions))]
+            partitions = [partition_of(query.client.encode(), len(partitions))]
         return [p for p in partitions if query.after is None or p >= query.after.partition]
 
     def _scan(

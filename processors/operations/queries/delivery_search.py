@@ -113,7 +113,7 @@ class KafkaDeliveryLog:
         bounds: dict[Side, tuple[int, int]] = {}
         for topic in (topics.deliveries, topics.replays, topics.dead_letters):
             count = _partitions(consumer, topic, deadline)
-            known = None if wanted.client is None else partition_of(b"%d" % wanted.client, count)
+            known = None if wanted.client is None else partition_of(wanted.client.encode(), count)
             for partition in range(count) if known is None else (known,):
                 timeout_s = deadline.left_s(REQUEST_TIMEOUT_S, f"cannot look {topic} up")
                 bounds[topic, partition] = watermarks(consumer, topic, partition, timeout_s=timeout_s)

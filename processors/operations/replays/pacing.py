@@ -15,7 +15,7 @@ from hookstream.schemas.delivery import Delivery
 
 SourcePlace: TypeAlias = tuple[str, int]
 """Topic and partition."""
-EndpointKey: TypeAlias = tuple[int, str]
+EndpointKey: TypeAlias = tuple[str, str]
 """Client and target."""
 
 # Deliveries that wait for their turn. More are not read ahead: a kill -9 may repeat those that overtook one of them.

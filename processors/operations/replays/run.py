@@ -106,7 +106,7 @@ class ReplayRun:
         self._reader: WindowReader | None = None
         self._pacer: Pacer | None = None
         self._hooks: Counter[HookId] = Counter()
-        self._endpoints: Counter[tuple[int, str]] = Counter()
+        self._endpoints: Counter[tuple[str, str]] = Counter()
         self._limits: dict[HookId, float] = {}
         self._table_target: int | None = None
         self._before = ReplayProgress() if self._counting else replay.progress

@@ -66,9 +66,9 @@ class Selection:
     def _of_event(self, record: Record, event: Event) -> Selected | None:
         """Route it again, as the router would today."""
         concept = event.concept
-        if not self._fits(event.client, event.name, concept.namespace, concept.id):
+        if not self._fits(event.client_id, event.name, concept.namespace, str(concept.id)):
             return None
-        route = self._table.route(event.client, event.name)
+        route = self._table.route(event.client_id, event.name)
         if route is None or self._wanted.hook_id not in (None, route.hook_id):
             return None
         (topic, partition), offset = record.place, record.offset
@@ -89,7 +89,7 @@ class Selection:
             return None
         return Selected(record, delivery, self._endpoint(delivery))
 
-    def _fits(self, client: int, event: str, namespace: str, concept_id: int) -> bool:
+    def _fits(self, client: str, event: str, namespace: str, concept_id: str) -> bool:
         wanted = self._wanted
         return (
             wanted.client in (None, client)

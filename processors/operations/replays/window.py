@@ -133,7 +133,7 @@ class WindowLookup:
         count = len(found.partitions)
         client = asked.wanted.client
         if asked.source is ReplaySource.DELIVERIES and client is not None:
-            return [partition_of(b"%d" % client, count)]
+            return [partition_of(client.encode(), count)]
         return range(count)
 
     def _routed(self, partitions: Sequence[TopicPartition]) -> _Routed:

@@ -40,7 +40,7 @@ def judge() -> Judge:
     return judge
 
 
-EVENTS = events_to_send(NAMES)
+EVENTS = events_to_send(NAMES, Catalogue.shipped().id_kinds)
 ARRIVALS = [arrival_of(event) for event in EVENTS]
 
 
@@ -57,7 +57,7 @@ def test_all_is_well(judge: Judge) -> None:
 
 
 def test_resources_and_hooks_may_overtake_each_other(judge: Judge) -> None:
-    by_resource = sorted(zip(EVENTS, ARRIVALS, strict=True), key=lambda pair: -pair[0].concept.id)
+    by_resource = sorted(zip(EVENTS, ARRIVALS, strict=True), key=lambda pair: -int(pair[0].concept.id))
     assert judge.problems([arrival for _, arrival in by_resource]) == []
 
 

@@ -67,13 +67,15 @@ def stopped() -> StopSignal:
 
 def test_no_event_of_the_plan_pays_for_the_connection() -> None:
     sink, judge = Sink(), Judge(JUDGE)
-    demo_run.publish_all(sink, NAMES, judge, stop=stopped())
+    demo_run.publish_all(sink, Catalogue.shipped(), judge, stop=stopped())
     first, *planned = sink.events
     assert first.client != CLIENT, "it has no hook, and nothing is expected of it"
-    assert [event.name for event in planned] == [event.name for event in events_to_send(NAMES)]
+    assert [event.name for event in planned] == [
+        event.name for event in events_to_send(NAMES, Catalogue.shipped().id_kinds)
+    ]
     assert len(judge.bodies) == len(planned)
 
 
 def test_a_kafka_that_takes_no_event_is_said() -> None:
     with pytest.raises(CommandError, match="did not acknowledge an event within"):
-        demo_run.publish_all(Sink(comes=False), NAMES, Judge(JUDGE), stop=stopped())
+        demo_run.publish_all(Sink(comes=False), Catalogue.shipped(), Judge(JUDGE), stop=stopped())

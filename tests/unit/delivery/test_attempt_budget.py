@@ -11,7 +11,7 @@ from hookstream.processors.delivery.attempts.bytes import MAX_ANSWER_BYTES
 
 CAPACITY = 8_000_000
 ENVELOPE = 150
-NOISY, QUIET = 1, 2
+NOISY, QUIET = "1", "2"
 
 
 class Queue:
@@ -20,9 +20,9 @@ class Queue:
     def __init__(self) -> None:
         self.budget = AttemptBudget(CAPACITY)
         self.handed_over = self.queued = self.held = 0
-        self.kept: Counter[tuple[int, int | None]] = Counter()
+        self.kept: Counter[tuple[str, int | None]] = Counter()
 
-    def add(self, client: int, answer: int) -> int | None:
+    def add(self, client: str, answer: int) -> int | None:
         """Add one record, as the attempt log does; what was kept of its answer."""
         kept = self.budget.answer_bytes(client, answer)
         self.kept[client, kept] += 1
@@ -62,7 +62,7 @@ def test_however_many_take_all_they_get_there_is_room_for_one_more(clients: int)
     queue = Queue()
     for _ in range(60_000 // clients):
         for client in range(clients):
-            queue.add(100 + client, 20_000)
+            queue.add(str(100 + client), 20_000)
     assert queue.held <= CAPACITY
     assert queue.add(QUIET, 20) == 20
 

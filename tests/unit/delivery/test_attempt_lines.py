@@ -65,7 +65,7 @@ def test_one_line_says_everything_about_a_failed_attempt_and_nothing_secret(
         "log_level": "info",
         "delivery": DELIVERY.id,
         "hook": 223443,
-        "client": 9999,
+        "client": "9999",
         "event_name": "property.updated",
         "resource": "property:888999",
         "host": "h.example",

@@ -64,7 +64,7 @@ def test_every_attempt_of_a_sampled_delivery_is_a_span_of_its_trace(
     assert dict(delivered.attributes) == {
         "hookstream.delivery": DELIVERY.id,
         "hookstream.hook": 223443,
-        "hookstream.client": 9999,
+        "hookstream.client": "9999",
         "hookstream.attempt": 2,
         "hookstream.probe": False,
         "hookstream.result": "delivered",

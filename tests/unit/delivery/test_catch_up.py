@@ -53,7 +53,7 @@ def test_two_readers_share_what_is_near_the_position_and_what_is_far_from_it() -
 def test_records_of_clients_without_a_backlog_are_not_decoded() -> None:
     small = SmallEngine()
     (row,) = backlogs(small, 1)
-    small.read(small.row(2, client=ClientId(2)), 1)
+    small.read(small.row(2, client=ClientId("2")), 1)
     records = [BacklogRecord(0, b"1", b"%c%d" % (LIVE, 0)), BacklogRecord(1, b"2", b"no record")]
     small.engine.feed(LIVE, 0, 2, records)
     assert list(small.cursor(row).buffer) == [0]

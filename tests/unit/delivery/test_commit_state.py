@@ -14,7 +14,7 @@ A, B = StatePointer(b"a" * 8, 1, 0, 0), StatePointer(b"b" * 8, 1, 1, 1)
 
 
 def pending(*hooks: int, oldest_ms: int = 0) -> PartitionState:
-    return PartitionState(tuple(StoredCursor(hook, 1, "a", None, 0, (), oldest_ms) for hook in hooks))
+    return PartitionState(tuple(StoredCursor(hook, "1", "a", None, 0, (), oldest_ms) for hook in hooks))
 
 
 class View:

@@ -38,7 +38,7 @@ class NoEngine:
 
 def endpoint(client: Client, *, quick: bool = False, target: str = "x", engine: NoEngine | None = None) -> Endpoint:
     """An endpoint, unknown or with a quick answer behind it."""
-    made = Endpoint(engine or NoEngine(), 1, target, client, POLICY, random.random)
+    made = Endpoint(engine or NoEngine(), "1", target, client, POLICY, random.random)
     made.quick = quick
     return made
 

@@ -23,7 +23,7 @@ LIMITS = LookUpLimits(
     max_waiting=20,
     max_waiting_per_client=10,
 )
-GOOD, BAD = 1, 2
+GOOD, BAD = "1", "2"
 ADDRESSES = ("192.0.2.1",)
 
 
@@ -57,7 +57,7 @@ class World:
         self.ended: list[tuple[str, tuple[str, ...]]] = []
         self.look_ups = LookUps(self.inner, limits, ended=lambda host, found: self.ended.append((host, found)))
 
-    def ask(self, host: str, client: int | None = BAD) -> asyncio.Task[tuple[str, ...]]:
+    def ask(self, host: str, client: str | None = BAD) -> asyncio.Task[tuple[str, ...]]:
         return asyncio.ensure_future(self.look_ups.look_up(host, client))
 
     async def settle(self) -> None:
@@ -158,7 +158,7 @@ def test_no_more_than_so_many_hang_beside_those_that_have_places() -> None:
         assert await fine == ADDRESSES
         await world.settle()
         world.hang("hang1")  # no room among the hung: it keeps its permit
-        finer = world.ask("finer", 3)
+        finer = world.ask("finer", "3")
         await world.settle()
         assert not finer.done()
         world.inner.let_go("hang1")

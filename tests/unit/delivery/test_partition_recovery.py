@@ -43,7 +43,7 @@ def metadata(**changes: Any) -> CommitMetadata:
 
 
 def state_of(*next_offsets: int, name: bytes = b"12345678") -> FoundState:
-    cursors = tuple(StoredCursor(n, 1, "lead.new", None, offset, (), 0) for n, offset in enumerate(next_offsets, 1))
+    cursors = tuple(StoredCursor(n, "1", "lead.new", None, offset, (), 0) for n, offset in enumerate(next_offsets, 1))
     return FoundState((StateKey("deliveries", 0, name, 0),), PartitionState(cursors=cursors))
 
 

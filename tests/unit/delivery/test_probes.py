@@ -43,7 +43,7 @@ def test_the_probes_take_a_record_of_another_resource_each_time() -> None:
     probed = []
     for _ in range(4):
         post = small.probe(row)
-        probed.append(post.pending.delivery.concept_id)
+        probed.append(int(post.pending.delivery.concept_id))
         small.answer(post, FAILED)
     assert probed == [101, 102, 101, 102]
 
@@ -79,7 +79,7 @@ def test_every_resource_has_its_turn_however_few_heads_are_known_at_a_time() -> 
     probed = []
     for _ in range(7):
         post = small.probe(row)
-        probed.append(post.pending.delivery.concept_id)
+        probed.append(int(post.pending.delivery.concept_id))
         small.answer(post, FAILED)
     assert probed == [101, 102, 103, 104, 105, 101, 102]
 

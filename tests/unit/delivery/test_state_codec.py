@@ -28,20 +28,28 @@ from hookstream.processors.errors import StoredFormatError
 
 STATE = PartitionState(
     cursors=(
-        StoredCursor(223443, 9999, "property.updated", None, 1_000_000, (1_000_002, 1_000_300), 1_790_000_000_123),
-        StoredCursor(223443, 9999, "property.updated", "property:888999", 5, (), 0),
-        StoredCursor(7, 434, "lead.new", None, 0, (), 0),
+        StoredCursor(223443, "9999", "property.updated", None, 1_000_000, (1_000_002, 1_000_300), 1_790_000_000_123),
+        StoredCursor(223443, "9999", "property.updated", "property:888999", 5, (), 0),
+        StoredCursor(7, "434", "lead.new", None, 0, (), 0),
     ),
-    clocks=(StoredClock(7, 434, "lead.new", "lead:ä", 3, 5, 1_790_000_000_123, False, 1_790_000_000_000),),
-    disables=(StoredDisable(8, 434, "user.new", 12, failing=True),),
+    clocks=(StoredClock(7, "434", "lead.new", "lead:ä", 3, 5, 1_790_000_000_123, False, 1_790_000_000_000),),
+    disables=(StoredDisable(8, "434", "user.new", 12, failing=True),),
     health=(
-        StoredHealth(434, b"\x00\xff" * 4, True, False, 1, 2, 3, 4, 5, 6),
-        StoredHealth(1, bytes(8), False, True, 0, 0, 0, 0, 0),
+        StoredHealth("434", b"\x00\xff" * 4, True, False, 1, 2, 3, 4, 5, 6),
+        StoredHealth("1", bytes(8), False, True, 0, 0, 0, 0, 0),
     ),
 )
 
 # Never change these: topics out there have them. A new form is a new version. Deflating may differ between builds of
 # zlib, so what is fixed is what is read, and what is written is read back.
+GOLDEN_2 = {
+    EMPTY_STATE: "027801636000020000050001",
+    STATE: (
+        "02780163162828ca2f482d2aa9d42b2d48492c494de1c8494d4cd1cb4b2de7282d4e2d0231982f5fe465b104020686032db6bf6f1c5c"
+        "d463c2c4b48a092ecc0f33c3cac2c202a88e9581819dd9c4d88491010818214c7690b156879730b3420c6068009bc3c80152c8c4c3c8"
+        "04a219fe43202390cbc2cac6680832000498201400cce62f25"
+    ),
+}
 GOLDEN = {
     EMPTY_STATE: "017801636000020000050001",
     STATE: (
@@ -53,11 +61,11 @@ GOLDEN = {
 
 numbers = st.integers(0, 2**62)
 texts = st.text(max_size=20)
-names = st.tuples(numbers, numbers, texts)
+names = st.tuples(numbers, texts, texts)
 offsets = st.lists(st.integers(0, 2**40), max_size=40, unique=True).map(lambda found: tuple(sorted(found)))
 
 
-def _cursor(name: tuple[int, int, str], resource: str | None, settled: tuple[int, ...], oldest: int) -> StoredCursor:
+def _cursor(name: tuple[int, str, str], resource: str | None, settled: tuple[int, ...], oldest: int) -> StoredCursor:
     return StoredCursor(*name, resource, settled[0] if settled else 3, settled, oldest)
 
 
@@ -81,7 +89,7 @@ states = st.builds(
     ).map(tuple),
     st.lists(
         st.builds(
-            StoredHealth, numbers, st.binary(min_size=8, max_size=8), st.booleans(), st.booleans(),
+            StoredHealth, texts, st.binary(min_size=8, max_size=8), st.booleans(), st.booleans(),
             numbers, numbers, numbers, numbers, numbers, numbers,
         ),
         max_size=5,
@@ -94,15 +102,28 @@ def test_what_is_written_is_read(state: PartitionState) -> None:
     assert decode_state(encode_state(state)) == state
 
 
+def test_version_1_has_clients_that_are_integers_alone() -> None:
+    state = PartitionState(cursors=(StoredCursor(7, "acme", "lead.new", None, 0, (), 0),))
+    assert decode_state(encode_state(state)) == state
+    with pytest.raises(StoredFormatError, match="integers alone"):
+        encode_state(state, version=1)
+
+
 @pytest.mark.parametrize("state", GOLDEN)
 def test_what_version_1_wrote_is_read_for_ever(state: PartitionState) -> None:
     assert decode_state(bytes.fromhex(GOLDEN[state])) == state
     assert encode_state(state, version=1)[0] == 1
 
 
+@pytest.mark.parametrize("state", GOLDEN_2)
+def test_what_version_2_wrote_is_read_for_ever(state: PartitionState) -> None:
+    assert decode_state(bytes.fromhex(GOLDEN_2[state])) == state
+    assert encode_state(state)[0] == 2
+
+
 def test_500_cursors_are_some_kilobytes() -> None:
     cursors = tuple(
-        StoredCursor(n, n % 50, "lead.new", None, 10**9 + n * 17, (), 1_790_000_000_000 + n) for n in range(500)
+        StoredCursor(n, str(n % 50), "lead.new", None, 10**9 + n * 17, (), 1_790_000_000_000 + n) for n in range(500)
     )
 
     assert len(encode_state(PartitionState(cursors))) < 8_000
@@ -121,10 +142,11 @@ def test_chunks_fit_into_a_record_and_make_the_state_again() -> None:
     ("data", "says"),
     [
         (b"", "version none"),
-        (b"\x02" + encode_state(STATE)[1:], "version 2"),
+        (b"\x03" + encode_state(STATE)[1:], "version 3"),
         (b"\x01", "damaged"),
         (encode_state(STATE)[:-9], "damaged"),
         (b"\x01not deflated", "damaged"),
+        (b"\x02not deflated", "damaged"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_type(data: bytes, says: str) -> None:
@@ -136,11 +158,13 @@ def test_what_cannot_be_read_is_refused_by_type(data: bytes, says: str) -> None:
 def test_damaged_bytes_never_raise_anything_else(body: bytes) -> None:
     with suppress(StoredFormatError):
         decode_state(b"\x01" + zlib.compress(body))
+    with suppress(StoredFormatError):
+        decode_state(b"\x02" + zlib.compress(body))
 
 
 def test_a_version_that_cannot_be_written_is_refused() -> None:
     with pytest.raises(StoredFormatError):
-        encode_state(STATE, version=2)
+        encode_state(STATE, version=3)
 
 
 def test_a_key_names_topic_partition_state_and_chunk() -> None:

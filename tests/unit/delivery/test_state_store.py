@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ID, OTHER = b"12345678", b"87654321"
-STATE = PartitionState(tuple(StoredCursor(n, 1, "lead.new", None, n, (n + 1,), 5) for n in range(50)))
+STATE = PartitionState(tuple(StoredCursor(n, "1", "lead.new", None, n, (n + 1,), 5) for n in range(50)))
 WHOLE = encode_state(STATE)
 THIRD = len(WHOLE) // 3
 CHUNKS = (WHOLE[:THIRD], WHOLE[THIRD : 2 * THIRD], WHOLE[2 * THIRD :])

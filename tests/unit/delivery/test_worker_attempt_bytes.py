@@ -36,10 +36,10 @@ deliveries = st.builds(
     lambda hook, client, event, namespace, concept, id_, replay: replace(
         DELIVERY,
         hook_id=HookId(hook),
-        client=ClientId(client),
+        client=ClientId(str(client)),
         event=EventName(event),
         namespace=namespace,
-        concept_id=concept,
+        concept_id=str(concept),
         id=DeliveryId(id_),
         replay=replay,
     ),

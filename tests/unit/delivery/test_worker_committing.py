@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from confluent_kafka import TopicPartition
 
 IDENTITY = LogIdentity(log_digest("c", "t"), table_digest("s"))
-PENDING = PartitionState((StoredCursor(7, 1, "a", None, 0, (), 0),))
+PENDING = PartitionState((StoredCursor(7, "1", "a", None, 0, (), 0),))
 
 
 class View:

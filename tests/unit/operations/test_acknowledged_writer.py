@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # A client that cannot even be opened: the key is none of librdkafka's.
 KAFKA = KafkaConfig(bootstrap_servers="k:9092", options={"no.such.key": "1"})
-SETTINGS = EndpointSettings(client=ClientId(434), target_digest=b"d" * 16, revision=1)
+SETTINGS = EndpointSettings(client=ClientId("434"), target_digest=b"d" * 16, revision=1)
 
 
 def _row(write: Callable[[SubscriptionWriter], object]) -> object:

@@ -86,7 +86,7 @@ class Log:
 
 def _decode(value: bytes | None) -> Delivery:
     live = replace(DELIVERY, replay=None, live_end=0, replayed_at_ms=0)
-    return replace(live, hook_id=HOOK, concept_id=int(value or b"0"))
+    return replace(live, hook_id=HOOK, concept_id=(value or b"0").decode())
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
 def looked(limits: LookLimits) -> tuple[int, bool]:
     """How many deliveries the hook is said to be owed, and whether that is exact."""
     owed = KafkaOwed(KafkaConfig(bootstrap_servers="k:9092", embedded=True), TOPICS, decode=_decode, limits=limits)
-    hook = owed.read(ClientId(9999), lambda _clients: {}).hooks[HOOK]
+    hook = owed.read(ClientId("9999"), lambda _clients: {}).hooks[HOOK]
     return hook.behind, hook.exact
 
 

@@ -45,7 +45,7 @@ class Log:
     def send(self, client: int, count: int) -> None:
         """Append deliveries of a client, whose hook has its number."""
         log = self.records.setdefault(partition_of(b"%d" % client, PARTITIONS), [])
-        made = replace(DELIVERY, client=ClientId(client), hook_id=HookId(client), replay=None, live_end=0)
+        made = replace(DELIVERY, client=ClientId(str(client)), hook_id=HookId(client), replay=None, live_end=0)
         log += [made] * count
 
     def decode(self, value: bytes | None) -> Delivery:
@@ -102,7 +102,7 @@ def _message(topic: str, partition: int, offset: int, delivery: Delivery) -> Any
         topic=lambda: topic,
         partition=lambda: partition,
         offset=lambda: offset,
-        key=lambda: b"%d" % delivery.client,
+        key=delivery.client.encode,
         value=lambda: b"%d:%d" % (partition, offset),
     )
 
@@ -118,7 +118,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     made = Log()
     for module in (backlog, scan, state_store):
         monkeypatch.setattr(module, "make_consumer", lambda _config: made)
-    monkeypatch.setattr(backlog, "cluster_id", lambda _kafka: "cluster")
+    monkeypatch.setattr(backlog, "cluster_id", lambda *_: "cluster")
     monkeypatch.setattr(backlog, "topic_ids", lambda _kafka, names: dict.fromkeys(names, "id"))
     return made
 
@@ -130,7 +130,7 @@ def looking(log: Log, limits: LookLimits | None = None) -> KafkaOwed:
 
 def behind(owed: KafkaOwed, client: int | None) -> dict[int, int]:
     """By hook, as one client, or everyone, is told."""
-    told = owed.read(None if client is None else ClientId(client), lambda _clients: {})
+    told = owed.read(None if client is None else ClientId(str(client)), lambda _clients: {})
     return {hook_id: hook.behind for hook_id, hook in told.hooks.items()}
 
 
@@ -150,7 +150,7 @@ def test_of_two_clients_who_share_a_partition_each_is_told_of_its_own_backlog_al
 def test_each_is_told_how_its_own_endpoints_are_alone(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = [
         StoredHealth(
-            client=client,
+            client=str(client),
             target_digest=bytes([client] * 8),
             breaker_open=True,
             from_backlog=True,
@@ -166,9 +166,9 @@ def test_each_is_told_how_its_own_endpoints_are_alone(log: Log, monkeypatch: pyt
     monkeypatch.setattr(KafkaOwed, "_view", lambda *_: view)
     log.send(ONE, 1)
     owed = looking(log)
-    assert {client for client, _ in owed.read(None, lambda _clients: {}).health} == {ONE, TWO}
-    assert [client for client, _ in owed.read(ClientId(ONE), lambda _clients: {}).health] == [ONE]
-    assert [client for client, _ in owed.read(ClientId(TWO), lambda _clients: {}).health] == [TWO]
+    assert {client for client, _ in owed.read(None, lambda _clients: {}).health} == {str(ONE), str(TWO)}
+    assert [client for client, _ in owed.read(ClientId(str(ONE)), lambda _clients: {}).health] == [str(ONE)]
+    assert [client for client, _ in owed.read(ClientId(str(TWO)), lambda _clients: {}).health] == [str(TWO)]
 
 
 def test_no_worker_is_asked_about_the_hooks_of_others(log: Log) -> None:
@@ -180,8 +180,8 @@ def test_no_worker_is_asked_about_the_hooks_of_others(log: Log) -> None:
         asked.append(set(clients))
         return {}
 
-    looking(log).read(ClientId(ONE), not_before)
-    assert asked == [{ClientId(ONE)}]
+    looking(log).read(ClientId(str(ONE)), not_before)
+    assert asked == [{ClientId(str(ONE))}]
 
 
 @pytest.mark.parametrize("room", [0, 1, 99])

@@ -12,7 +12,7 @@ from hookstream.processors.operations.replays.reader import note_of, read_note
 from tests.support.values import DELIVERY
 
 HERE, THERE = ("events.lead", 0), ("events.lead", 1)
-NEAR, FAR = (1, "https://near.example/"), (2, "https://far.example/")
+NEAR, FAR = ("1", "https://near.example/"), ("2", "https://far.example/")
 
 
 def pacer(*, rate: float = 1000.0, endpoint_rate: float = 1000.0) -> Pacer:
@@ -20,7 +20,7 @@ def pacer(*, rate: float = 1000.0, endpoint_rate: float = 1000.0) -> Pacer:
     return Pacer(rate_per_s=rate, endpoint_rate_per_s=endpoint_rate, start=start, now=0.0)
 
 
-def add(paced: Pacer, offset: int, endpoint: tuple[int, str] = NEAR, place: tuple[str, int] = HERE) -> None:
+def add(paced: Pacer, offset: int, endpoint: tuple[str, str] = NEAR, place: tuple[str, int] = HERE) -> None:
     paced.add(place, offset, replace(DELIVERY, source_offset=offset), endpoint)
     paced.read(place, offset + 1)
 
@@ -72,7 +72,7 @@ def test_an_endpoint_at_its_rate_waits_alone() -> None:
     for offset in range(10, 1010):
         add(paced, offset)
     for offset in range(5):
-        add(paced, offset, (offset, "https://other.example/"), THERE)
+        add(paced, offset, (str(offset), "https://other.example/"), THERE)
     due = Counter(each.place for each in paced.take(0.0, 500))
     assert due[THERE] == 5
     assert due[HERE] <= 2

@@ -179,7 +179,7 @@ class Chosen:
 
     def select(self, record: Record) -> Selected:
         """Choose it."""
-        return Selected(record, replace(DELIVERY, source_offset=record.offset), (1, "https://e.example/"))
+        return Selected(record, replace(DELIVERY, source_offset=record.offset), ("1", "https://e.example/"))
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NO = KafkaError(KafkaError.REBALANCE_IN_PROGRESS)
 NOTICE = HookNotice(
     hook_id=HookId(1),
-    client=ClientId(434),
+    client=ClientId("434"),
     event=EventName("lead.new"),
     revision=Revision(1),
     kind=NoticeKind.RECOVERED,  # which changes no row

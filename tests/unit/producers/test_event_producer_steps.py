@@ -27,7 +27,7 @@ from hookstream.producers.event_producer import EventProducer, _failed
 from hookstream.producers.outbox import create_tables, enqueue
 from hookstream.producers.receipt import Receipt
 from hookstream.schemas.errors import InvalidValueError, UnknownEventError
-from hookstream.schemas.event import ClientId, Concept, Event, EventName
+from hookstream.schemas.event import Concept, Event, EventName
 from tests.support.values import EVENT, an_event
 
 Report = Callable[[KafkaError | None, Any], None]
@@ -264,7 +264,7 @@ class NoSql:
 
 def with_sub(text: object) -> Event:
     concept = Concept(id=1, namespace="lead", sub_namespace=text)  # type: ignore[arg-type]
-    return Event(name=EventName("lead.new"), client=ClientId(1), concept=concept, occurred_at_ms=1)
+    return Event(name=EventName("lead.new"), client=1, concept=concept, occurred_at_ms=1)
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\0", "\ud800", "a\udfff", 3, b"x"])

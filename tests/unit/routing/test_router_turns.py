@@ -45,7 +45,7 @@ TOPIC = "events.property"
 P0, P1 = (TOPIC, 0), (TOPIC, 1)
 ROW, EVENT = 1, 2
 CATALOGUE = Catalogue.shipped()
-HOOK = replace(values.HOOK, client=ClientId(9999), event=values.EVENT.name, state=HookState.ENABLED)
+HOOK = replace(values.HOOK, client=ClientId("9999"), event=values.EVENT.name, state=HookState.ENABLED)
 VALUE = event_encoder(CATALOGUE, "property", EVENT)(values.EVENT)
 
 

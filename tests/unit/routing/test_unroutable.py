@@ -31,24 +31,22 @@ def test_the_whole_record_is_kept_with_its_position_and_the_reason() -> None:
 @pytest.mark.parametrize(
     ("key", "client"),
     [
-        (b"434|7", 434),
-        (b"434", 434),
+        (b"434|7", "434"),
+        (b"434", "434"),
         (None, None),
         (b"", None),
         (b"|7", None),
-        (b"-1|7", None),
-        (b"x|7", None),
+        (b"-1|7", "-1"),
+        ("ä x|7".encode(), "ä x"),
+        (b"a|b|7", None),  # a client a, or a|b
         (b"\xff|7", None),
-        (b"9223372036854775807|7", 2**63 - 1),
-        (b"9223372036854775808|7", None),
-        ("²|7".encode(), None),
-        ("٣|7".encode(), None),
-        (b"9" * 5000, None),
-        (b" 1|7", None),
-        (b"1_0|7", None),
+        (b"9223372036854775808|7", "9223372036854775808"),
+        (b"9" * 255, "9" * 255),
+        (b"9" * 256, None),
+        (b"1\n|7", None),
     ],
 )
-def test_the_client_is_told_where_the_key_tells_it(key: bytes | None, client: int | None) -> None:
+def test_the_client_is_told_where_the_key_tells_it(key: bytes | None, client: str | None) -> None:
     assert dead_letter(key).client == client
 
 

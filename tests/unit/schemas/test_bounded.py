@@ -22,6 +22,7 @@ from hookstream.schemas.bounded import MAX_LONG, checked_long, long_of
 from hookstream.schemas.catalogue import InternalSchema
 from hookstream.schemas.control import parse_endpoint_id
 from hookstream.schemas.errors import UndecodableError
+from hookstream.schemas.event import ClientId, EventName, client_of_key
 from hookstream.schemas.hook import Hook
 from hookstream.subscriptions.publication import parse_subscription_record_key
 from tests.support import values
@@ -53,13 +54,14 @@ def test_what_is_no_integer_of_json_is_refused(value: object) -> None:
 @pytest.mark.parametrize("text", [*NONE, f"{LONG}|x"])
 def test_no_reader_of_keys_raises(text: str) -> None:
     key = text.encode(errors="surrogatepass")
-    assert parse_subscription_record_key(key + b"|lead.new") is None
+    owner = client_of_key(key)
+    assert parse_subscription_record_key(key + b"|lead.new") == (None if owner is None else (owner, "lead.new"))
     assert StateKey.decode(b"deliveries|%b|0011223344556677|0" % key) is None
     assert StateKey.decode(b"deliveries|0|0011223344556677|%b" % key) is None
-    assert parse_endpoint_id(f"{text}-0011223344556677") is None
+    assert (parse_endpoint_id(f"{text}-0011223344556677") or ("",))[0] in ("", text)
     SubscriptionTable().apply(0, key + b"|lead.new", None)
     letter = undecodable_dead_letter(key, b"", topic="t", partition=0, offset=0, detail="", died_at_ms=0)
-    assert letter.client is None
+    assert letter.client == owner
 
 
 @pytest.mark.parametrize("number", ["1e308", "1e999", "-1", '"9"', "true", "null", str(2**64), "[]", "1.5"])
@@ -87,19 +89,19 @@ def test_a_stored_integer_fits_into_an_offset() -> None:
 @pytest.mark.parametrize("resource", ["lead:", f"lead:{LONG}", "lead", "lead:x", "::-:", "lead:٣"])
 def test_a_cursor_of_an_odd_resource_owes_no_record(resource: str) -> None:
     cursor = StoredCursor(
-        hook_id=7, client=1, event="lead.new", resource=resource, next_offset=0, settled=(), oldest_ms=0
+        hook_id=7, client="1", event="lead.new", resource=resource, next_offset=0, settled=(), oldest_ms=0
     )
     view = CommitView(10, b"", PartitionState(cursors=(cursor,)))
-    assert not view.owes(7, 3, 5)
+    assert not view.owes(7, hash("3"), 5)
 
 
 def test_a_cursor_of_a_resource_owes_its_records() -> None:
     cursors = [
-        StoredCursor(hook_id=7, client=1, event="lead.new", resource=name, next_offset=0, settled=(), oldest_ms=0)
+        StoredCursor(hook_id=7, client="1", event="lead.new", resource=name, next_offset=0, settled=(), oldest_ms=0)
         for name in ("lead:3", "lead:-4")
     ]
     view = CommitView(10, b"", PartitionState(cursors=tuple(cursors)))
-    assert [view.owes(7, concept, 5) for concept in (3, -4, 4)] == [True, True, False]
+    assert [view.owes(7, hash(concept), 5) for concept in ("3", "-4", "4")] == [True, True, False]
 
 
 # --- rows and deliveries that no process of ours writes ---------------------------------------------------------------
@@ -110,7 +112,7 @@ DELIVERY = codec.delivery_decoder(Schemas({1: InternalSchema.DELIVERY.text}))
 
 @pytest.mark.parametrize(
     "change",
-    [{"id": -1}, {"client": -1}, {"revision": -1}, {"target": "x" * 70_000}, {"target": "é" * 40_000},
+    [{"id": -1}, {"client": ""}, {"revision": -1}, {"target": "x" * 70_000}, {"target": "é" * 40_000},
      {"secrets": (b"x" * 70_000,)}],
     ids=["id", "client", "revision", "target", "target in bytes", "secret"],
 )  # fmt: skip
@@ -123,7 +125,9 @@ def test_a_row_that_the_table_cannot_hold_is_undecodable(change: dict[str, objec
 @pytest.mark.parametrize(
     "change",
     [
-        {"client": -1},
+        {"client": "a\n"},
+        {"concept_id": ""},
+        {"client": "x" * 256},
         {"hook_id": -1},
         {"hook_revision": -5},
         {"id": "msg_1\r\nx-injected: 1"},
@@ -142,7 +146,8 @@ DEAD_LETTER = codec.dead_letter_decoder(Schemas({1: InternalSchema.DEAD_LETTER.t
 
 @pytest.mark.parametrize(
     "change",
-    [{name: -1} for name in ("client", "hook_id", "partition", "offset", "died_at_ms", "last_status")]
+    [{"client": ""}, {"client": "a\n"}]
+    + [{name: -1} for name in ("hook_id", "partition", "offset", "died_at_ms", "last_status")]
     + [{"died_at_ms": 253_402_300_800_000}, {"last_status": 1000}, {"topic": "a\0"}, {"topic": "t" * 501}]
     + [{"delivery_id": "msg_\0"}, {"delivery_id": "m" * 501}],
     ids=lambda change: "-".join(f"{name}-{str(value)[:8]!a}" for name, value in change.items()),
@@ -171,7 +176,8 @@ NOTICE = codec.notice_decoder(Schemas({1: InternalSchema.NOTICE.text}))
     "change",
     [{name: text} for name in ("delivery_id", "event", "namespace", "replay") for text in ("a\0b", "é" * 251)]
     + [{name: number} for name in ("number", "partition", "status") for number in (-1, 2**31 - 1)]
-    + [{name: -1} for name in ("hook_id", "hook_revision", "client", "offset", "started_at_ms")]
+    + [{name: -1} for name in ("hook_id", "hook_revision", "offset", "started_at_ms")]
+    + [{name: text} for name in ("client", "concept_id") for text in ("", "a\0", "é" * 256)]
     + [{"started_at_ms": 253_402_300_800_000}, {"duration_ms": float("nan")}, {"duration_ms": float("inf")}],
     ids=lambda change: "-".join(f"{name}-{str(value)[:8]!a}" for name, value in change.items()),
 )
@@ -186,7 +192,7 @@ def test_an_attempt_that_no_worker_writes_is_undecodable(change: dict[str, objec
 
 
 @pytest.mark.parametrize(
-    "change", [{"event": "lead.\0"}, {"event": "x" * 501}, {"client": -1}, {"hook_id": -1}, {"revision": -1}]
+    "change", [{"event": "lead.\0"}, {"event": "x" * 501}, {"client": "\x7f"}, {"hook_id": -1}, {"revision": -1}]
 )
 def test_a_notice_that_no_worker_writes_is_undecodable(change: dict[str, object]) -> None:
     data = codec.notice_encoder(1)(dataclasses.replace(values.NOTICE, **change))  # type: ignore[arg-type]
@@ -201,7 +207,7 @@ SKIPS = [dataclasses.replace(ONE, delivery_id="\0"), dataclasses.replace(ONE, re
 @pytest.mark.parametrize(
     "change",
     [{name: text} for name in ("asked_by", "drained_by") for text in ("a\0", "x" * 251)]
-    + [{"reason": "\0"}, {"drain_reason": "\0"}, {"client": -1}, {"revision": -1}, {"revision": MAX_LONG}]
+    + [{"reason": "\0"}, {"drain_reason": "\0"}, {"client": ""}, {"revision": -1}, {"revision": MAX_LONG}]
     + [{"target_digest": digest} for digest in (b"", b"short", b"nine byte")]
     + [{"skipped": (skip,)} for skip in SKIPS],
 )
@@ -239,18 +245,21 @@ def test_a_rate_that_the_api_refuses_is_the_nearest_that_it_takes(written: float
     assert row.rate_limit_per_s == read
 
 
-def test_events_of_rows_are_counted_in_16_bits_and_one_more_is_a_row_that_cannot_be_read() -> None:
-    """Its number would be another client's."""
+def test_rows_of_many_events_are_kept_apart_whatever_their_clients_end_with() -> None:
     table = SubscriptionTable()
-    for number in range(2**16 + 1):
-        table.apply(number, b"k", dataclasses.replace(values.HOOK, client=1, event=f"lead.e{number}"))  # type: ignore[arg-type]
-    assert table.get(2, "lead.e0") is None
-    assert table.unreadable == {b"1|lead.e65536": 2**16}
+    rows = [
+        dataclasses.replace(values.HOOK, client=ClientId("1"), event=EventName(f"lead.e{n}")) for n in range(70_000)
+    ]
+    rows += [dataclasses.replace(values.HOOK, client=ClientId(client)) for client in ("1|1", "1|", "|1")]
+    for number, row in enumerate(rows):
+        table.apply(number, row.key, row)
+    assert len(table) == len(rows)
+    assert all(table.get(row.client, row.event) == row for row in (*rows[:20], *rows[-20:]))
 
 
 def test_a_tombstone_and_a_question_about_an_event_that_no_row_has_are_not_remembered() -> None:
     table = SubscriptionTable()
     for number in range(100):
         table.apply(number, b"1|lead.e%d" % number, None)
-        assert table.get(1, f"lead.e{number}") is None
+        assert table.get("1", f"lead.e{number}") is None
     assert not table._event_codes

@@ -21,7 +21,7 @@ from hookstream.subscriptions.owed import (
 )
 
 NOW_MS = 1_700_000_000_000
-CLIENT = ClientId(434)
+CLIENT = ClientId("434")
 TARGET = "https://example.com/hook?key=secret"
 DIGEST = target_digest(TARGET)
 
@@ -116,7 +116,16 @@ def test_hooks_that_share_a_target_are_one_endpoint() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "434", "434-", f"x-{DIGEST.hex()}", f"{2**63}-{DIGEST.hex()}", f"01-{DIGEST.hex()}"]
+    "text",
+    [
+        "",
+        "434",
+        "434-",
+        *(
+            f"{client}-{DIGEST.hex()}"
+            for client in ("", "9" * 256, "a b", "a/b", "ä", "~61", "~00", "~ff", "a~", "~2", "~c3~A4")
+        ),
+    ],
 )
 def test_what_is_no_name_of_an_endpoint(text: str) -> None:
     assert parse_endpoint_id(text) is None
@@ -138,4 +147,4 @@ def test_what_a_deleted_or_replaced_hook_was_owed_is_not_told_and_a_missing_row_
 
 def test_whose_clients_there_is_something_to_tell() -> None:
     assert owed(owes()).clients == {CLIENT}
-    assert Owed(health={(ClientId(5), DIGEST): SeenHealth()}).clients == {5}
+    assert Owed(health={(ClientId("5"), DIGEST): SeenHealth()}).clients == {"5"}

@@ -99,12 +99,12 @@ def test_nothing_secret_is_in_a_repr() -> None:
 def test_a_rows_secrets_open_for_its_own_hook_alone() -> None:
     box = SecretBox((NEW,))
     newest, oldest = SigningSecret.new(), SigningSecret.new()
-    context = hook_context(434, "lead.new", 7)
+    context = hook_context("434", "lead.new", 7)
 
     def row(hook_id: int, client: int = 434) -> Hook:
         return Hook(
             id=HookId(hook_id),
-            client=ClientId(client),
+            client=ClientId(str(client)),
             event=EventName("lead.new"),
             target="https://example.com/",
             state=HookState.ENABLED,
