@@ -111,7 +111,7 @@ class Owner:
     @property
     def ledger(self) -> Ledger:
         """What the engine knows."""
-        ledger: Ledger = self.engine.ledger
+        ledger: Ledger = self.engine._ledger
         return ledger
 
     def position(self, stream: int) -> int:

@@ -212,7 +212,7 @@ class SmallEngine:
 
     def stream(self, index: StreamIndex = LIVE) -> Stream:
         """What is held of a log."""
-        return self.engine.ledger.streams[index]
+        return self.engine._ledger.streams[index]
 
     def window(self) -> list[int]:
         """The offsets of the live log that are unsettled in the window."""
@@ -220,7 +220,7 @@ class SmallEngine:
 
     def hook(self, row: Hook) -> TrackedHook:
         """What is held of a hook."""
-        return self.engine.ledger.hook(row.id, (row.client, row.event))
+        return self.engine._ledger.hook(row.id, (row.client, row.event))
 
     def backlog(self, row: Hook) -> Backlog:
         """What the live stream holds of a hook."""
@@ -235,7 +235,7 @@ class SmallEngine:
 
     def endpoint(self, row: Hook) -> Endpoint:
         """The endpoint that the row names."""
-        return self.engine.ledger.endpoint(row.client, row.target)
+        return self.engine._ledger.endpoint(row.client, row.target)
 
     def snapshot(self) -> Snapshot:
         """What a commit of the live stream says now."""

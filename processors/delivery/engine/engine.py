@@ -68,25 +68,25 @@ class Engine:
             Stream(LIVE, starts[LIVE].offset, starts[LIVE].settled),
             Stream(REPLAY, starts[REPLAY].offset, starts[REPLAY].settled),
         )
-        self.ledger = Ledger(
+        self._ledger = Ledger(
             policy=policy, table=table, dispatcher=dispatcher, dispatches=self, random=random, streams=streams
         )
-        self.views = (EngineView(self.ledger, streams[LIVE]), EngineView(self.ledger, streams[REPLAY]))
+        self.views = (EngineView(self._ledger, streams[LIVE]), EngineView(self._ledger, streams[REPLAY]))
         self.policy = policy
         self._rejoin_at = 0.0
         self._rejoin_asked = False
         self._timers = Timers()
-        self._probes = Probes(self.ledger, self._timers)
-        self._isolation = Isolation(self.ledger, self._probes, effects)
-        self._sending = Sending(self.ledger, self._timers, self._isolation, self._probes)
-        self._answers = Answers(self.ledger, self._timers, self._isolation, self._probes, random)
-        self._table_changes = TableChanges(self.ledger, self._isolation, self._probes)
-        self._catch_up = CatchUp(self.ledger, self._isolation, self._probes, decode=decode)
-        self._hand_over = HandOver(self.ledger)
-        self._live_reading = LiveReading(self.ledger, self._timers, self._isolation, self._probes)
+        self._probes = Probes(self._ledger, self._timers)
+        self._isolation = Isolation(self._ledger, self._probes, effects)
+        self._sending = Sending(self._ledger, self._timers, self._isolation, self._probes)
+        self._answers = Answers(self._ledger, self._timers, self._isolation, self._probes, random)
+        self._table_changes = TableChanges(self._ledger, self._isolation, self._probes)
+        self._catch_up = CatchUp(self._ledger, self._isolation, self._probes, decode=decode)
+        self._hand_over = HandOver(self._ledger)
+        self._live_reading = LiveReading(self._ledger, self._timers, self._isolation, self._probes)
         self.advance(now, wall_ms)
-        restoration = Restoration(self.ledger, self._timers)
-        self._settings = OperatorSettings(self.ledger, self._isolation, self._probes, settings)
+        restoration = Restoration(self._ledger, self._timers)
+        self._settings = OperatorSettings(self._ledger, self._isolation, self._probes, settings)
         restoration.restore([start.state for start in starts])
         self._timers.at(now + self.policy.notice_every_s, self._every_minute)
 
@@ -94,7 +94,7 @@ class Engine:
 
     def advance(self, now: float, wall_ms: int) -> None:
         """Begin a turn: move the clock and do what is due."""
-        self.ledger.now, self.ledger.wall_ms = now, wall_ms
+        self._ledger.now, self._ledger.wall_ms = now, wall_ms
         self._timers.run(now)
 
     def next_due(self) -> float | None:
@@ -107,7 +107,7 @@ class Engine:
         This looks at every cursor, so it is not done in every turn: those of five hundred endpoints that are down would
         cost more than the deliveries to the others. A touched endpoint is looked at in the same turn.
         """
-        ledger = self.ledger
+        ledger = self._ledger
         catching_up = self.has_cursors
         if ledger.touched or (catching_up and ledger.now >= self._rejoin_at):
             self._rejoin_at = ledger.now + self.policy.rejoin_every_s
@@ -126,15 +126,15 @@ class Engine:
 
     def room(self, stream: StreamIndex) -> int:
         """How many records the live reading takes now, see `LiveReading.room`."""
-        return self._live_reading.room(self.ledger.streams[stream])
+        return self._live_reading.room(self._ledger.streams[stream])
 
     def skip_to(self, stream: StreamIndex, position: int) -> None:
         """Note that the log has no records below `position` that were not read."""
-        self.ledger.streams[stream].tracker.skip_to(position)
+        self._ledger.streams[stream].tracker.skip_to(position)
 
     def read(self, stream: StreamIndex, offset: int, delivery: Delivery, size: int) -> None:
         """Take the next record of a log, `size` bytes long; call `room` first."""
-        self._live_reading.read(self.ledger.streams[stream], offset, delivery, size)
+        self._live_reading.read(self._ledger.streams[stream], offset, delivery, size)
 
     # -- requests and answers ------------------------------------------------------------------------------------
 
@@ -152,10 +152,10 @@ class Engine:
 
     def dead_letter_acknowledged(self, stream: StreamIndex, pending: Pending) -> None:
         """Settle a dead letter: Kafka has acknowledged it (rule R7)."""
-        held = self.ledger.streams[stream]
+        held = self._ledger.streams[stream]
         if held.dead_letters_pending.pop(pending.offset, None) is not None:
-            self.ledger.settle(held, pending.offset, pending.hook, pending.resource)
-            self.ledger.offer_resource(pending.hook, pending.resource)
+            self._ledger.settle(held, pending.offset, pending.hook, pending.resource)
+            self._ledger.offer_resource(pending.hook, pending.resource)
 
     def row_changed(self, client: str, event: str) -> None:
         """Follow a change of one subscription key; the table holds the new row already."""
@@ -170,44 +170,44 @@ class Engine:
         self._isolation.disable_lasting_failures()
         self._isolation.repeat_notices()
         self._settings.forget_old()
-        self.ledger.forget_idle()
-        self._timers.at(self.ledger.now + self.policy.notice_every_s, self._every_minute)
+        self._ledger.forget_idle()
+        self._timers.at(self._ledger.now + self.policy.notice_every_s, self._every_minute)
 
     # -- what is read for cursors ------------------------------------------------------------------------------------
 
     def lose_below(self, stream: StreamIndex, low: int) -> int:
         """Go on at the low watermark where retention passed a cursor; return how many offsets may have been lost."""
-        return self._catch_up.lose_below(self.ledger.streams[stream], low)
+        return self._catch_up.lose_below(self._ledger.streams[stream], low)
 
     def plan(self, stream: StreamIndex, *, at: int | None = None, near: bool | None = None) -> int | None:
         """Where the catch-up reader should read next, see `CatchUp.plan`."""
-        return self._catch_up.plan(self.ledger.streams[stream], at=at, near=near)
+        return self._catch_up.plan(self._ledger.streams[stream], at=at, near=near)
 
     def feed(self, stream: StreamIndex, start: int, end: int, records: Sequence[BacklogRecord]) -> None:
         """Take what the reader read, see `CatchUp.feed`."""
-        self._catch_up.feed(self.ledger.streams[stream], start, end, records)
+        self._catch_up.feed(self._ledger.streams[stream], start, end, records)
 
     # -- questions -------------------------------------------------------------------------------------------------
 
     @property
     def changes(self) -> int:
         """A number that grows with every change of what a stored state would hold."""
-        return self.ledger.changes
+        return self._ledger.changes
 
     @property
     def has_cursors(self) -> bool:
         """Whether anything is pending from a backlog cursor."""
-        live, replay = self.ledger.streams
+        live, replay = self._ledger.streams
         return bool(live.hooks_with_cursor or replay.hooks_with_cursor)
 
     @property
     def posts_in_flight(self) -> list[Post]:
         """The requests that were taken and have neither an answer nor been abandoned."""
-        return [post for stream in self.ledger.streams for post in stream.in_flight.values()]
+        return [post for stream in self._ledger.streams for post in stream.in_flight.values()]
 
     def take_settled_unsent(self) -> dict[Standing, int]:
         """How many deliveries were settled without a request since the last call, by the reason."""
-        return self.ledger.take_settled_unsent()
+        return self._ledger.take_settled_unsent()
 
 
 __all__ = ["LIVE", "REPLAY", "Effects", "Engine", "StreamStart"]

@@ -30,7 +30,7 @@ def test_a_view_names_every_cursor_and_the_oldest_pending_delivery() -> None:
     small.read(whole, 1)
     small.read(one, 2)
     hook = small.hook(one)
-    small.engine.ledger.open_cursor(hook, small.stream(), name(2))
+    small.engine._ledger.open_cursor(hook, small.stream(), name(2))
     view = small.engine.views[LIVE]
     assert set(view.cursors()) == {(whole.id, None), (one.id, name(2))}
     assert view.oldest_pending_ms == small.logs[LIVE][1].arrived_ms

@@ -108,7 +108,7 @@ def test_cursors_that_nothing_happened_to_are_looked_at_soon() -> None:
         engine = simulation.world.owner.engine
     engine.end_turn()
     engine.end_turn()
-    assert not engine.ledger.touched
+    assert not engine._ledger.touched
     due = engine.next_due()
     assert due is not None
-    assert due <= engine.ledger.now + engine.policy.rejoin_every_s
+    assert due <= engine._ledger.now + engine.policy.rejoin_every_s
