@@ -43,7 +43,7 @@ class IdKind(StrEnum):
         return type(value) is str and is_id(value)
 
     def read(self, value: object) -> object:
-        """A value of somebody's JSON in this kind, where it is the same id in the other one; else as it was."""
+        """A value of foreign JSON in this kind, where it is the same id in the other one; else as it was."""
         if self is IdKind.STRING:
             return str(value) if IdKind.INTEGER.takes(value) else value
         number = integer_of(value) if type(value) is str else None

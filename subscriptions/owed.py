@@ -65,7 +65,7 @@ class OwedHook:
 class SeenHealth:
     """How a worker saw an endpoint when it last committed; times are Unix milliseconds, 0 for none."""
 
-    sick: bool = False
+    quarantined: bool = False
     probe_at_ms: int = 0
     quiet_until_ms: int = 0
     failing_since_ms: int = 0
@@ -204,7 +204,7 @@ def _state(
     served = [(hook, share) for hook, share in shares if not _disabled(hook, share)]
     if not served:
         return EndpointState.DISABLED
-    if health.sick:
+    if health.quarantined:
         return EndpointState.QUARANTINED
     quiet = health.quiet_until_ms > now_ms
     if not quiet and any(share.backlogged and hook.rate_limit_per_s is None for hook, share in served):
@@ -224,7 +224,7 @@ def _next_attempt(
 ) -> int | None:
     if state in (EndpointState.DISABLED, EndpointState.PAUSED):
         return None
-    if health.sick:
+    if health.quarantined:
         return max(health.probe_at_ms, health.quiet_until_ms) or now_ms
     if health.quiet_until_ms > now_ms:
         return health.quiet_until_ms

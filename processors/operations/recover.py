@@ -3,12 +3,11 @@
 The order is what makes it safe to be killed anywhere, and to be run again:
 
 1. The group has no members. Kafka refuses a commit to a group that has some from a client that is none, so one that
-joins
-   meanwhile is not harmed either.
+   joins meanwhile is not harmed either.
 2. What there is of each partition is read, and judged exactly as a worker would: what it would start is left alone.
 3. The new commit of every refused partition is acknowledged.
 4. Only then the states that nothing points to any more get their tombstones. What a killed run leaves behind, the
-   partition's next owner buries after an hour.
+   partition's next owner deletes after an hour.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class ApiLimits:
     list_within_s: float = 8.0
 
 
-def _nobody_listens() -> None:
+def _ignored() -> None:
     """For deployments whose relay runs elsewhere: it finds the change by itself."""
 
 
@@ -76,8 +76,8 @@ class ApiDependencies:
     owed: OwedReader
     readiness: Mapping[str, ReadinessCheck]
     metrics: Callable[[], MetricsPage]
-    changed: Callable[[], None] = _nobody_listens
-    settings_changed: Callable[[], None] = _nobody_listens
+    changed: Callable[[], None] = _ignored
+    settings_changed: Callable[[], None] = _ignored
     monotonic_s: Callable[[], float] = monotonic
     limits: ApiLimits = field(default_factory=ApiLimits)
     admission: Admission = field(init=False)

@@ -70,7 +70,7 @@ def test_an_endpoint_shows_everything_that_is_known_of_it(api: Api) -> None:
     """Counts, ages, the next attempt, the last success and the last error, and its hooks, as one JSON object."""
     hook, other = register(api, 434), register(api, 434, "lead.updated")
     owes(api, hook, 434, 17, 90.5, exact=False, backlogged=True, replays=2)
-    seen = SeenHealth(sick=True, probe_at_ms=api.clock() + 4_000, failing_since_ms=api.clock() - 95_000)
+    seen = SeenHealth(quarantined=True, probe_at_ms=api.clock() + 4_000, failing_since_ms=api.clock() - 95_000)
     api.owed.owed = replace(api.owed.owed, health={(ClientId("434"), target_digest(TARGET)): seen})
     results = (
         (1, AttemptResult.DELIVERED, 204),

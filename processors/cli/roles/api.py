@@ -1,7 +1,7 @@
 """The API as it runs: the web server, the relay of changes, the workers' notices, and what connects them with Kafka.
 
 It answers from the first moment, and says in `/readyz` what it still waits for: hooks can be registered while Kafka is
-away, and their rows are published when it is back.
+unavailable, and their rows are published when it is back.
 """
 
 from __future__ import annotations

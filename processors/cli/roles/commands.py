@@ -7,7 +7,7 @@ def api() -> None:
     """Serve the API on API_HOST:API_PORT and relay its changes to Kafka.
 
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL, _DATABASE_URL and _SECRET_KEY (or _FILE). What is
-    away is waited for; /readyz says what. /healthz and /metrics are on the same port.
+    unavailable is waited for; /readyz says what. /healthz and /metrics are on the same port.
     """
     from hookstream.processors.cli.database import database_question, engine_for
     from hookstream.processors.cli.deps import needs_of, real_deps, secret_box

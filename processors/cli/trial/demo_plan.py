@@ -15,7 +15,7 @@ from hookstream.schemas.ids import IdKinds
 from .demo_receiver import Arrival
 
 CLIENT = ClientId("434")
-_NOBODY = ClientId("435")
+_WITHOUT_HOOKS = ClientId("435")
 RESOURCES = 2
 EVENTS_OF_EACH = 2
 
@@ -47,9 +47,9 @@ def events_to_send(
     ]
 
 
-def nobodys_event(names: Iterable[EventName], ids: Callable[[str], IdKinds]) -> Event:
+def event_without_hooks(names: Iterable[EventName], ids: Callable[[str], IdKinds]) -> Event:
     """An event of a client that has no hooks: it ends in the router."""
-    return next(iter(events_to_send(names, ids, client=_NOBODY)))
+    return next(iter(events_to_send(names, ids, client=_WITHOUT_HOOKS)))
 
 
 @dataclass(slots=True)

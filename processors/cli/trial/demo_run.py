@@ -28,7 +28,7 @@ from hookstream.subscriptions.database import open_sessions, transact
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.tokens import TokenRequest, issue_token
 
-from .demo_plan import CLIENT, EVENTS_OF_EACH, RESOURCES, Judge, events_to_send, nobodys_event, path_of
+from .demo_plan import CLIENT, EVENTS_OF_EACH, RESOURCES, Judge, event_without_hooks, events_to_send, path_of
 from .demo_receiver import Arrival, DemoReceiver
 from .demo_view import view_for
 from .embedded_roles import Embedded, embedded_roles
@@ -160,7 +160,7 @@ def publish_all(sink: EventSink, catalogue: Catalogue, judge: Judge, *, stop: St
     # Only an acknowledgement shows that the topic is ready: without this one, half of all demos of a single namespace
     # took that long.
     names, ids = catalogue.event_names, catalogue.id_kinds
-    first = sink.produce(replace(nobodys_event(names, ids), occurred_at_ms=now_ms()))
+    first = sink.produce(replace(event_without_hooks(names, ids), occurred_at_ms=now_ms()))
     try:
         first.result(_ARRIVED_WITHIN_S)
     except TimeoutError:

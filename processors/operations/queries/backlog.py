@@ -343,7 +343,7 @@ def _tell_state(
         hooks[HookId(disable.hook_id)] = replace(hook, disabled_under=disable.revision, disabled_reason=reason)
     for seen in state.health:
         health[ClientId(seen.client), seen.target_digest] = SeenHealth(
-            sick=seen.breaker_open,
+            quarantined=seen.breaker_open,
             probe_at_ms=seen.probe_at_ms,
             quiet_until_ms=seen.retry_after_until_ms,
             failing_since_ms=seen.failing_since_ms,

@@ -18,7 +18,7 @@ from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
 
-# A hand-over to the main lane may move the committed offset back by a window.
+# A hand-over to live reading may move the committed offset back by a window.
 SLACK_OFFSETS = 10_000
 
 

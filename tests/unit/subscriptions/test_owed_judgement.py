@@ -68,8 +68,8 @@ def owed(hook: OwedHook, **health: Any) -> Owed:
         (row(rate_limit_per_s=1.0), owed(owes(age_s=2, backlogged=True)), EndpointState.LAGGING),
         (row(), owed(owes(age_s=2, backlogged=True)), EndpointState.CATCHING_UP),
         (row(), owed(owes(backlogged=True), quiet_until_ms=NOW_MS + 1), EndpointState.LAGGING),
-        (row(), owed(owes(backlogged=True), sick=True), EndpointState.QUARANTINED),
-        (row(disabled=True), owed(owes(backlogged=True), sick=True), EndpointState.DISABLED),
+        (row(), owed(owes(backlogged=True), quarantined=True), EndpointState.QUARANTINED),
+        (row(disabled=True), owed(owes(backlogged=True), quarantined=True), EndpointState.DISABLED),
         (row(), owed(owes(disabled_under=3)), EndpointState.DISABLED),
         (row(), owed(owes(disabled_under=2)), EndpointState.LAGGING),
     ],
@@ -83,12 +83,12 @@ def test_the_state_of_an_endpoint(hook: EndpointHook, seen: Owed, state: Endpoin
     ("hook", "seen", "at"),
     [
         (row(), owed(owes()), None),
-        (row(), owed(owes(), sick=True, probe_at_ms=NOW_MS + 7), NOW_MS + 7),
-        (row(), owed(owes(), sick=True, probe_at_ms=NOW_MS + 7, quiet_until_ms=NOW_MS + 9), NOW_MS + 9),
-        (row(), owed(owes(), sick=True), NOW_MS),
+        (row(), owed(owes(), quarantined=True, probe_at_ms=NOW_MS + 7), NOW_MS + 7),
+        (row(), owed(owes(), quarantined=True, probe_at_ms=NOW_MS + 7, quiet_until_ms=NOW_MS + 9), NOW_MS + 9),
+        (row(), owed(owes(), quarantined=True), NOW_MS),
         (row(), owed(owes(due_ms=NOW_MS + 5), quiet_until_ms=NOW_MS + 9), NOW_MS + 9),
         (row(), owed(owes(due_ms=NOW_MS + 5, resources=1)), NOW_MS + 5),
-        (row(disabled=True), owed(owes(due_ms=NOW_MS + 5), sick=True, probe_at_ms=NOW_MS + 7), None),
+        (row(disabled=True), owed(owes(due_ms=NOW_MS + 5), quarantined=True, probe_at_ms=NOW_MS + 7), None),
     ],
 )
 def test_the_time_of_the_next_attempt(hook: EndpointHook, seen: Owed, at: int | None) -> None:
