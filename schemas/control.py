@@ -21,7 +21,7 @@ _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 class SkippedDelivery:
     """One delivery that goes to the dead letters, with who said so, why, and when (the brokers' time).
 
-    One that is resent from there later is owed since then, and is not meant.
+    One that is resent from there later is pending since then, and is not meant.
     """
 
     delivery_id: str
@@ -35,7 +35,7 @@ class EndpointSettings:
     """Everything that operators want of one endpoint (client, target) at present; each row replaces the one before.
 
     `target_digest` stands for the target, whose URL may carry a secret. `paused`: nothing is sent. `skip_before_ms`
-    (source append time): what is owed since earlier goes to the dead letters. `skipped`: single deliveries that do.
+    (source append time): what is pending since earlier goes to the dead letters. `skipped`: single deliveries that do.
     `retry_at_ms`: when an operator last asked to try at once; a worker remembers the last one it followed. `asked_by`
     and `reason` are the last change's, `drained_by` and `drain_reason` those of `skip_before_ms`. A higher `revision`
     is later.

@@ -50,7 +50,7 @@ class Delivery:
 
     @property
     def owed_since_ms(self) -> int:
-        """Since when it is owed: a replay since it was asked for, however old its event is."""
+        """Since when it is pending: a replay since it was asked for, however old its event is."""
         return self.replayed_at_ms or self.arrived_ms
 
     @property
@@ -68,7 +68,7 @@ class DeadLetterReason(StrEnum):
     """Why a record went to `deliveries.dead`."""
 
     SCHEDULE = "schedule"  # every attempt of the schedule failed
-    EXPIRED = "expired"  # owed for longer than six days
+    EXPIRED = "expired"  # pending for longer than six days
     SKIPPED = "skipped"  # an operator said so
     UNDECODABLE = "undecodable"  # not Avro of a known schema
     UNROUTABLE = "unroutable"  # of earlier releases, whose routers took no event that was newer than they

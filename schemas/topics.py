@@ -50,7 +50,7 @@ class TopicNames:
 
     @property
     def delivery_state(self) -> str:
-        """What a partition owes beyond its committed offset, compacted."""
+        """What is pending in a partition below its committed offset, compacted."""
         return f"{self.prefix}delivery-state"
 
     @property

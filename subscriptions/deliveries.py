@@ -43,7 +43,7 @@ class DeliveryState(StrEnum):
     """What became of a delivery."""
 
     DELIVERED = "delivered"  # answered 2xx
-    OWED = "owed"  # it will be attempted, again or for the first time
+    PENDING = "owed"  # it will be attempted, again or for the first time
     DEAD_LETTERED = "dead-lettered"  # given up, with a reason, and kept for being sent again
     CANCELLED = "cancelled"  # its hook was deleted
     SKIPPED = "skipped"  # it arrived before its hook wanted any
@@ -88,7 +88,7 @@ class DeliveryLog(Protocol):
 
 
 class DeliveryPublisher(Protocol):
-    """Sends one delivery again, behind what is live."""
+    """Sends one delivery again, after the first deliveries that were routed by now."""
 
     def publish(self, delivery: Delivery, *, job: str) -> None:
         """Return when Kafka has acknowledged it.
@@ -279,4 +279,4 @@ def state_of(attempted: AttemptedDelivery | None, found: FoundDelivery, hook: Ho
         return DeliveryState.UNKNOWN
     if found.delivery.replay is None and found.delivery.arrived_ms < hook.not_before_ms:
         return DeliveryState.SKIPPED
-    return DeliveryState.OWED
+    return DeliveryState.PENDING

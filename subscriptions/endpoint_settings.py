@@ -22,7 +22,7 @@ from .models import AuditRow, EndpointSettingsRow, SubscriptionRow
 
 # Settings are one record, and a worker holds all of them. Who skips more wants to drain.
 MAX_SKIPPED = 500
-# Longer than a delivery is owed: a skip that is forgotten must not be one that was still waited for.
+# Longer than a delivery is pending: a skip that is forgotten must not be one that was still waited for.
 _SKIPPED_KEPT_MS = 60 * 24 * 3600 * 1000
 
 
@@ -70,7 +70,7 @@ class EndpointSettingsChanges:
         return stored_settings(row)
 
     def pause(self, endpoint: EndpointKey, reason: str) -> StoredSettings:
-        """Send nothing to the endpoint; what arrives is owed.
+        """Send nothing to the endpoint; what arrives stays pending.
 
         Raises:
             EndpointNotFoundError: as in `get`; the same holds for every verb.
@@ -80,7 +80,7 @@ class EndpointSettingsChanges:
         return self._written(row, "pause", reason, {})
 
     def resume(self, endpoint: EndpointKey, reason: str) -> StoredSettings:
-        """Send again what is owed, in order."""
+        """Send the backlog again, in order."""
         row = self._locked(endpoint)
         row.paused = False
         return self._written(row, "resume", reason, {})
@@ -92,14 +92,14 @@ class EndpointSettingsChanges:
         return self._written(row, "retry-now", reason, {})
 
     def drain(self, endpoint: EndpointKey, reason: str, *, before_ms: int) -> StoredSettings:
-        """Move what is owed since before then (the broker's time) to the dead letters."""
+        """Move what is pending since before then (the broker's time) to the dead letters."""
         row = self._locked(endpoint)
         row.skip_before_ms = max(row.skip_before_ms, before_ms)  # what was drained once stays so
         row.drained_by, row.drain_reason = self.actor, reason
         return self._written(row, "drain", reason, {"skip_before_ms": row.skip_before_ms})
 
     def skip(self, endpoint: EndpointKey, reason: str, *, delivery_id: str, at_ms: int) -> StoredSettings:
-        """Move one delivery to the dead letters, if it is owed since before then (the broker's time).
+        """Move one delivery to the dead letters, if it is pending since before then (the broker's time).
 
         Raises:
             TooManySkipsError: so many are skipped one by one already.

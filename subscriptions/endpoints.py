@@ -13,8 +13,8 @@ from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId, HookState
 
+from .backlogs import EndpointHook
 from .models import AttemptRow, DisabledReason, EndpointSettingsRow, SubscriptionRow
-from .owed import EndpointHook
 
 # So many are named in one statement; both databases take more.
 _AT_ONCE = 500

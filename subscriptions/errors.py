@@ -33,7 +33,7 @@ SubscriptionsError
 ├── DeadLettersUnavailableError  Kafka does not show its dead letters
 ├── NotPublishedError            Kafka did not acknowledge; it may have the record all the same
 ├── BrokerClockError             the broker did not say what time it is
-└── OwedUnknownError             backlogs cannot be computed now
+└── BacklogUnknownError          backlogs cannot be computed now
 """
 
 from __future__ import annotations
@@ -220,5 +220,5 @@ class BrokerClockError(SubscriptionsError):
     """The broker did not say what time it is where events arrive."""
 
 
-class OwedUnknownError(SubscriptionsError):
+class BacklogUnknownError(SubscriptionsError):
     """Backlogs cannot be computed now."""

@@ -138,7 +138,7 @@ class HookRepository:
         return self._written(row, "hook.change", detail) if detail else stored_hook(row)
 
     def disable(self, hook_id: int, *, client: ClientId | None) -> StoredHook:
-        """Deliver nothing more for the hook; what it is owed is kept. One that is disabled stays as it is.
+        """Deliver nothing more for the hook; what is pending is kept. One that is disabled stays as it is.
 
         Raises:
             HookNotFoundError: none, deleted, or another client's.
@@ -162,7 +162,7 @@ class HookRepository:
         return True
 
     def enable(self, hook_id: int, *, client: ClientId | None, not_before_ms: int | None) -> StoredHook:
-        """Deliver for the hook again: everything it is owed, or nothing that arrived before then (the broker's time).
+        """Deliver for the hook again: what is pending, or nothing that arrived before then (the broker's time).
 
         The revision rises for an enabled hook too: a worker may have disabled it for itself, under the present one,
         and its notice may not have been read yet. The higher revision ends that, and makes the notice void.

@@ -2,8 +2,9 @@
 
 The topic was written from the database. Where it holds a revision that the database never reached, the database is an
 older one, from a backup, and the row of the topic is what was acknowledged last: it is taken over. A row that was
-written since the restore (it is still pending: no relay publishes from a database that is behind) keeps that. In every
-case the row's revision ends above all that was seen, so that what is published next is the newest everywhere.
+written since the restore (it is still pending: no relay publishes from a database that is older than the topic) keeps
+that. In every case the row's revision ends above all that was seen, so that what is published next is the newest
+everywhere.
 """
 
 from __future__ import annotations

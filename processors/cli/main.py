@@ -90,10 +90,10 @@ app.command("retry-now", short_help="Try at once whatever an endpoint waits for.
 app.command("skip", short_help="Move one delivery to the dead letters.")(endpoints.skip)
 app.command("pause", short_help="Send nothing to an endpoint.")(endpoints.pause)
 app.command("resume", short_help="Send to a paused endpoint again.")(endpoints.resume)
-app.command("drain", short_help="Move what an endpoint is owed to the dead letters.")(endpoints.drain)
+app.command("drain", short_help="Move the backlog of an endpoint to the dead letters.")(endpoints.drain)
 app.add_typer(dead_letters.app, name="dead-letters", short_help="What could not be delivered; send it again.")
 app.add_typer(deliveries.app, name="deliveries", short_help="See what became of a delivery; send it again.")
-app.command("lag", short_help="What endpoints are owed, and how they are doing.")(lag.lag)
+app.command("lag", short_help="Show the backlogs of endpoints, and how they are doing.")(lag.lag)
 
 
 def main() -> None:

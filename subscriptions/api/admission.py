@@ -28,7 +28,7 @@ class Question(StrEnum):
 
     DEAD_LETTERS = "dead letters"
     DELIVERIES = "deliveries in the logs"
-    BACKLOG = "what is owed"
+    BACKLOG = "backlogs"
     ATTEMPTS = "attempts"
     ACKNOWLEDGEMENTS = "what waits for Kafka's acknowledgement"
 

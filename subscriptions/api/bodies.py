@@ -12,7 +12,7 @@ from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.bounded import MAX_LONG
 from hookstream.schemas.hook import HIGHEST_RATE_PER_S, LOWEST_RATE_PER_S
 from hookstream.schemas.ids import MAX_ID_CHARS, WHAT_A_TEXT_IS, WHAT_AN_INTEGER_IS, IdKind
-from hookstream.subscriptions.owed import EndpointState
+from hookstream.subscriptions.backlogs import EndpointState
 
 _MAX_EVENT_CHARS = 250  # a topic name has at most 249
 _MAX_SUB_NAMESPACE_CHARS = 255
@@ -103,7 +103,7 @@ class HookChangeBody(_Request):
 
 
 class EnableBody(_Request):
-    """`POST /hooks/{id}/enable`: whether what the hook is owed is delivered, or what arrived before now skipped."""
+    """`POST /hooks/{id}/enable`: whether what is pending is delivered, or what arrived before now skipped."""
 
     backlog: Literal["resume", "skip"]
 
@@ -177,7 +177,7 @@ class HooksAnswer(_Answer):
 
 
 class EndpointHookFields(_Answer):
-    """A hook's part in its endpoint."""
+    """A hook's share of its endpoint."""
 
     id: int
     event: str
@@ -234,7 +234,7 @@ class EndpointsAnswer(_Answer):
 
     endpoints: list[EndpointFields]
     next_cursor: str | None
-    unknown: list[str] = Field(description="partitions of which it cannot be told what they owe, with the reason")
+    unknown: list[str] = Field(description="partitions of which it is not known what is pending, with the reason")
     unrecorded: list[UnrecordedFields] = Field(
         description="clients of whom attempts were not recorded in the last 30 days, the latest first, at most 100: "
         "what is said of their last attempts may be out of date"
@@ -363,7 +363,7 @@ class EndpointSettingsFields(_Answer):
     endpoint: str = Field(description="`<client>-<digest of the target>`", examples=["434-4d1f6f0c2b6a9e11"])
     client: ClientFields
     paused: bool
-    skip_before_ms: int | None = Field(description="what is owed since before then goes to the dead letters")
+    skip_before_ms: int | None = Field(description="what is pending since before then goes to the dead letters")
     retry_at_ms: int | None = Field(description="when an operator last asked to try at once")
     skipped: list[SkippedFields]
     asked_by: str | None

@@ -93,10 +93,10 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
         **BEARER,
     )
     def resend_dead_letters(body: ResendBody, request: Request) -> ResentAnswer:
-        """Send dead letters again, with the same `webhook-id`s, behind what is live. They stay among the dead letters.
+        """Send dead letters again, with the same `webhook-id`s, after what is routed by now.
 
-        An event that could not be read when it died, and can be now, is routed as a new one. What cannot be read is
-        named with the reason; the rest is sent.
+        They stay among the dead letters. An event that could not be read when it died, and can be now, is routed as a
+        new one. What cannot be read is named with the reason; the rest is sent.
         """
         with asking(deps, request, Question.DEAD_LETTERS):
             return _resend(body, request, deps)

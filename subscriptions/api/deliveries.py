@@ -158,8 +158,8 @@ def delivery_routes(deps: ApiDependencies) -> APIRouter:
     ) -> DeliveryAnswer:
         """Say what became of a delivery, with its attempts, the newest first.
 
-        One that is owed and was never attempted is searched in Kafka's log, which may take seconds. `unknown`: it was
-        attempted, never successfully, and the logs do not say what came then.
+        One that is pending and was never attempted is searched in Kafka's log, which may take seconds. `unknown`: it
+        was attempted, never successfully, and the logs do not say what came then.
         """
         with asking(deps, request, Question.DELIVERIES):
             view = deliveries.look_up(DeliveryId(delivery_id), client=scope_of(request, asked_client(client, deps)))
@@ -175,7 +175,7 @@ def delivery_routes(deps: ApiDependencies) -> APIRouter:
     def resend_delivery(delivery_id: IdOfDelivery, request: Request, client: OfClient = None) -> SentAnswer:
         """Send a delivery again, whatever became of it: with the same `webhook-id`, and `hookstream-replay: resend-…`.
 
-        It waits until nothing of its resource is owed, so that it overtakes no first delivery.
+        It waits until nothing of its resource is pending, so that it overtakes no first delivery.
         """
         with asking(deps, request, Question.DELIVERIES):
             record = deliveries.again(DeliveryId(delivery_id), client=scope_of(request, asked_client(client, deps)))

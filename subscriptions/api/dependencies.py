@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.ids import IdKind
+from hookstream.subscriptions.backlogs import BacklogReader
 from hookstream.subscriptions.changes import BrokerClock, EventPublisher, RouterProgress
 from hookstream.subscriptions.database import NowMs, Sessions, reading
 from hookstream.subscriptions.dead_letters import DeadLetterLog
 from hookstream.subscriptions.deliveries import DeliveryLog, DeliveryPublisher
-from hookstream.subscriptions.owed import OwedReader
 from hookstream.subscriptions.secrets import SecretBox
 from hookstream.subscriptions.target_policy import TargetPolicy
 
@@ -73,7 +73,7 @@ class ApiDependencies:
     dead_letters: DeadLetterLog
     delivery_log: DeliveryLog
     delivery_publisher: DeliveryPublisher
-    owed: OwedReader
+    backlogs: BacklogReader
     readiness: Mapping[str, ReadinessCheck]
     metrics: Callable[[], MetricsPage]
     changed: Callable[[], None] = _ignored

@@ -42,12 +42,12 @@ def endpoint_action_routes(deps: ApiDependencies) -> APIRouter:
 
     @router.post("/endpoints/{endpoint}/pause", responses=_PROBLEMS, **BEARER)
     def pause_endpoint(endpoint: IdOfEndpoint, body: ReasonBody, request: Request) -> EndpointSettingsAnswer:
-        """Send nothing to an endpoint. What arrives is owed, for as long as Kafka has it."""
+        """Send nothing to an endpoint. What arrives stays pending, for as long as Kafka has it."""
         return _write(request, deps, lambda settings: settings.pause(_key(endpoint), body.reason))
 
     @router.post("/endpoints/{endpoint}/resume", responses=_PROBLEMS, **BEARER)
     def resume_endpoint(endpoint: IdOfEndpoint, body: ReasonBody, request: Request) -> EndpointSettingsAnswer:
-        """Send to a paused endpoint again: what it is owed, in order, and then what arrives."""
+        """Send to a paused endpoint again: its backlog, in order, and then what arrives."""
         return _write(request, deps, lambda settings: settings.resume(_key(endpoint), body.reason))
 
     @router.post("/endpoints/{endpoint}/retry-now", responses=_PROBLEMS, **BEARER)
@@ -57,7 +57,7 @@ def endpoint_action_routes(deps: ApiDependencies) -> APIRouter:
 
     @router.post("/endpoints/{endpoint}/drain", responses=_PROBLEMS | problems(429), **BEARER)
     def drain_endpoint(endpoint: IdOfEndpoint, body: ReasonBody, request: Request) -> EndpointSettingsAnswer:
-        """Move everything that an endpoint is owed by now to the dead letters, from where it can be resent.
+        """Move the whole backlog of an endpoint to the dead letters, from where it can be resent.
 
         That of disabled hooks of the same target goes, too. What is in flight may still be delivered.
         """

@@ -1,4 +1,4 @@
-"""`/endpoints`: what each endpoint is owed, and how it is doing; integrators see their client's, operators all."""
+"""`/endpoints`: the backlog of each endpoint, and how it is doing; integrators see their client's, operators all."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hookstream.schemas.control import parse_endpoint_id
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
 from hookstream.subscriptions.attempt_gaps import list_gaps
+from hookstream.subscriptions.backlogs import Backlogs, Endpoint, EndpointHook, EndpointState, judge, judge_all
 from hookstream.subscriptions.endpoints import (
     EndpointQuery,
     LastOutcomes,
@@ -24,7 +25,6 @@ from hookstream.subscriptions.endpoints import (
 )
 from hookstream.subscriptions.errors import EndpointNotFoundError
 from hookstream.subscriptions.models import Role
-from hookstream.subscriptions.owed import Endpoint, EndpointHook, EndpointState, Owed, judge, judge_all
 
 from .admission import Question
 from .authentication import asking, principal_of, route_for, scope_of
@@ -46,15 +46,16 @@ _MAX_PAGE = 500
 _DEFAULT_PAGE = 100
 _MAX_AGE_S = 1e9
 _MOST_UNRECORDED = 100
-# Of what is owed, sorted: the key and the name of the last endpoint; of the others: the last one's first hook.
+# Of endpoints with a backlog, sorted: the key and the name of the last endpoint; of the others: the last one's first
+# hook.
 _POSITION = re.compile(r"o:(-?[0-9]{1,19}):([A-Za-z0-9._~-]{1,3060}-[0-9a-f]{16})|r:([0-9]{1,18})", re.ASCII)
 
 
 class Sort(StrEnum):
     """Which endpoints come first."""
 
-    OLDEST = "oldest"  # whose oldest undelivered event is the oldest
-    BEHIND = "behind"  # that are owed most
+    OLDEST = "oldest"  # whose oldest pending delivery is the oldest
+    BEHIND = "behind"  # whose backlog is the largest
 
 
 class _Key(NamedTuple):
@@ -92,12 +93,12 @@ class _Wanted:
     def key(self, endpoint: Endpoint) -> _Key:
         """The endpoint's place."""
         oldest_ms = _MAX_LONG if endpoint.oldest_ms is None else endpoint.oldest_ms
-        number = oldest_ms if self.sort is Sort.OLDEST else -(endpoint.behind + endpoint.replays)
+        number = oldest_ms if self.sort is Sort.OLDEST else -(endpoint.pending + endpoint.replays)
         return _Key(number, endpoint.id)
 
 
 def endpoint_routes(deps: ApiDependencies) -> APIRouter:
-    """What endpoints are owed."""
+    """The backlogs of endpoints."""
     router = APIRouter(
         tags=["endpoints"], route_class=route_for(deps.sessions, deps.now_ms, Role.INTEGRATOR, Role.OPERATOR)
     )
@@ -109,13 +110,13 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
         client: ClientQuery = None,
         state: Annotated[EndpointState | None, Query(description="in this state alone")] = None,
         min_age_seconds: Annotated[
-            float | None, Query(ge=0, le=_MAX_AGE_S, description="with something undelivered that is at least so old")
+            float | None, Query(ge=0, le=_MAX_AGE_S, description="whose oldest pending delivery is at least so old")
         ] = None,
-        sort: Annotated[Sort, Query(description="endpoints that owe nothing come last")] = Sort.OLDEST,
+        sort: Annotated[Sort, Query(description="endpoints without a backlog come last")] = Sort.OLDEST,
         limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = _DEFAULT_PAGE,
         cursor: CursorParameter = None,
     ) -> EndpointsAnswer:
-        """List endpoints (one client's hooks that share a target) with what each is owed, the oldest first.
+        """List endpoints (one client's hooks that share a target) with their backlogs, the oldest first.
 
         The numbers are those of the delivery workers' last commits, also while no worker runs. `behind_exact` is false
         where a part of a long log was only sampled; asking again reads on. `unknown` names what is not known. A page
@@ -139,11 +140,11 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
         if named is None or own not in (None, named[0]):
             raise EndpointNotFoundError(endpoint_id[:40])
         with asking(deps, request, Question.BACKLOG):
-            judged, owed = _look(deps, named[0])
+            judged, backlogs = _look(deps, named[0])
             for endpoint in judged:
                 if endpoint.id == endpoint_id:
                     shown = _shown(deps, [endpoint], deps.now_ms())[0]
-                    return EndpointAnswer(endpoint=shown, unknown=list(owed.unknown))
+                    return EndpointAnswer(endpoint=shown, unknown=list(backlogs.unknown))
         raise EndpointNotFoundError(endpoint_id)
 
     return router
@@ -154,16 +155,18 @@ def _page(deps: ApiDependencies, wanted: _Wanted, after: _After) -> EndpointsAns
 
     What happens between two pages may show an endpoint on both, or on neither.
     """
-    judged, owed = _look(deps, wanted.client)
+    judged, backlogs = _look(deps, wanted.client)
     now_ms = deps.now_ms()
     ends_s = deps.monotonic_s() + deps.limits.list_within_s
-    noted = {each.id: each for each in judged if each.state is not EndpointState.HEALTHY or each.behind or each.replays}
+    noted = {
+        each.id: each for each in judged if each.state is not EndpointState.HEALTHY or each.pending or each.replays
+    }
     found: list[tuple[str, Endpoint]] = []
     if after.hook_id is None:
         shown = sorted((wanted.key(each), each) for each in noted.values() if wanted.shows(each, now_ms))
         found = [(f"o:{key.number}:{key.id}", each) for key, each in shown if after.key is None or key > after.key]
     goes_on = ""
-    others = _others(deps, wanted, owed, after=after.hook_id or HookId(0))
+    others = _others(deps, wanted, backlogs, after=after.hook_id or HookId(0))
     for position, endpoint in others if len(found) <= wanted.limit else ():
         if endpoint.id not in noted and wanted.shows(endpoint, now_ms):
             found.append((position, endpoint))
@@ -178,7 +181,7 @@ def _page(deps: ApiDependencies, wanted: _Wanted, after: _After) -> EndpointsAns
     return EndpointsAnswer(
         endpoints=_shown(deps, [endpoint for _, endpoint in page], now_ms),
         next_cursor=encode_cursor(goes_on) if goes_on else None,
-        unknown=list(owed.unknown),
+        unknown=list(backlogs.unknown),
         unrecorded=_unrecorded(deps, wanted.client),
     )
 
@@ -197,8 +200,10 @@ def _unrecorded(deps: ApiDependencies, client: ClientId | None) -> list[Unrecord
     ]
 
 
-def _others(deps: ApiDependencies, wanted: _Wanted, owed: Owed, *, after: HookId) -> Iterator[tuple[str, Endpoint]]:
-    """Every endpoint in the order of the first hooks, as the database has them; those that owe nothing have no age."""
+def _others(
+    deps: ApiDependencies, wanted: _Wanted, backlogs: Backlogs, *, after: HookId
+) -> Iterator[tuple[str, Endpoint]]:
+    """Every endpoint in the order of the first hooks, as the database has them; those without a backlog have no age."""
     states = (EndpointState.HEALTHY, EndpointState.DISABLED)
     if wanted.min_age_ms is not None or (wanted.state is not None and wanted.state not in states):
         return
@@ -210,12 +215,12 @@ def _others(deps: ApiDependencies, wanted: _Wanted, owed: Owed, *, after: HookId
         now_ms = deps.now_ms()
         for hooks in page:
             after = min(hook.id for hook in hooks)
-            yield f"r:{after}", judge(hooks, owed, paused=False, now_ms=now_ms)
+            yield f"r:{after}", judge(hooks, backlogs, paused=False, now_ms=now_ms)
         if len(page) < query.limit:
             return
 
 
-def _look(deps: ApiDependencies, client: ClientId | None) -> tuple[list[Endpoint], Owed]:
+def _look(deps: ApiDependencies, client: ClientId | None) -> tuple[list[Endpoint], Backlogs]:
     """Every endpoint of the clients of whom something is known, and of the one that was asked for."""
     rows: list[EndpointHook] = []
     with deps.reading() as session:
@@ -227,8 +232,8 @@ def _look(deps: ApiDependencies, client: ClientId | None) -> tuple[list[Endpoint
             rows.extend(hooks_of(session, about))
         return {row.id: row.not_before_ms for row in rows if row.not_before_ms}
 
-    owed = deps.owed.read(client, not_before)
-    return judge_all(rows, owed, paused=paused, now_ms=deps.now_ms()), owed
+    backlogs = deps.backlogs.read(client, not_before)
+    return judge_all(rows, backlogs, paused=paused, now_ms=deps.now_ms()), backlogs
 
 
 def _shown(deps: ApiDependencies, endpoints: Sequence[Endpoint], now_ms: int) -> list[EndpointFields]:
@@ -251,7 +256,7 @@ def _fields(endpoint: Endpoint, outcomes: LastOutcomes, deps: ApiDependencies, n
         client=client_fields(endpoint.client, deps),
         target=endpoint.target,
         state=endpoint.state,
-        behind=endpoint.behind,
+        behind=endpoint.pending,
         behind_exact=endpoint.exact,
         replays_behind=endpoint.replays,
         oldest_undelivered_at_ms=oldest_ms,
@@ -270,7 +275,7 @@ def _fields(endpoint: Endpoint, outcomes: LastOutcomes, deps: ApiDependencies, n
                 event=hook.event,
                 state="disabled" if hook.disabled else "enabled",
                 disabled_reason=None if hook.disabled_reason is None else hook.disabled_reason.value,
-                behind=hook.behind,
+                behind=hook.pending,
             )
             for hook in endpoint.hooks
         ],

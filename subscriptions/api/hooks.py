@@ -126,7 +126,7 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
     def change_hook(hook_id: IdOfHook, body: HookChangeBody, request: Request) -> HookAnswer:
         """Give a hook another target or rate limit. Its id, its secret and the order of its deliveries stay.
 
-        What is owed goes to the new target, once what is under way to the old one has ended.
+        What is pending goes to the new target, once what is under way to the old one has ended.
         """
         change = _change(body.hook, deps)
         stored = _write(request, deps, lambda hooks, client: hooks.change(hook_id, change, client=client))
@@ -134,7 +134,7 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
 
     @router.post("/hooks/{hook_id}/disable", responses=problems(401, 403, 404, 422, 503), **BEARER)
     def disable_hook(hook_id: IdOfHook, request: Request) -> HookAnswer:
-        """Stop the deliveries of a hook. Events that arrive meanwhile are owed to it, for as long as Kafka has them."""
+        """Stop the deliveries of a hook. Events that arrive meanwhile stay pending, for as long as Kafka has them."""
         stored = _write(request, deps, lambda hooks, client: hooks.disable(hook_id, client=client))
         return _shown(stored, deps)
 
@@ -142,7 +142,7 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
     def enable_hook(hook_id: IdOfHook, body: EnableBody, request: Request) -> HookAnswer:
         """Deliver again, also where an endpoint was given up (410, or five days of failure).
 
-        `resume` delivers everything that is owed, in order; `skip` begins with what arrives from now on.
+        `resume` delivers everything that is pending, in order; `skip` begins with what arrives from now on.
         """
         not_before_ms = None
         if body.backlog == "skip":
@@ -182,7 +182,7 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
         "/hooks/{hook_id}", status_code=HTTPStatus.NO_CONTENT, responses=problems(401, 403, 404, 422, 503), **BEARER
     )
     def delete_hook(hook_id: IdOfHook, request: Request) -> Response:
-        """Delete a hook. Its deliveries that are still owed are cancelled."""
+        """Delete a hook. Its pending deliveries are cancelled."""
         _write(request, deps, lambda hooks, client: hooks.delete(hook_id, client=client))
         return Response(status_code=HTTPStatus.NO_CONTENT)
 

@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 from hookstream.schemas.errors import InvalidValueError, UnknownEventError
 from hookstream.subscriptions.errors import (
+    BacklogUnknownError,
     BrokerClockError,
     DatabaseError,
     DeadLettersUnavailableError,
@@ -35,7 +36,6 @@ from hookstream.subscriptions.errors import (
     InvalidTargetError,
     LogSearchError,
     NotPublishedError,
-    OwedUnknownError,
     ReplayNotFoundError,
     ReplayStateError,
     ReplayUnfinishedError,
@@ -122,7 +122,7 @@ def problem_of(exc: Exception) -> ProblemError:  # noqa: C901, PLR0911, PLR0912 
         case HookExistsError():
             detail = (
                 f"hook {exc.hook_id} exists for this event; PATCH /hooks/{exc.hook_id} gives it another target and"
-                " keeps what it is owed, which a deletion cancels"
+                " keeps what is pending, which a deletion cancels"
             )
             return ProblemError(HTTPStatus.CONFLICT, "hook-exists", detail, extra={"hook": {"id": exc.hook_id}})
         case HookNotFoundError():
@@ -172,7 +172,7 @@ def problem_of(exc: Exception) -> ProblemError:  # noqa: C901, PLR0911, PLR0912 
             return _unavailable("broker-clock-unavailable", str(exc))
         case DeadLettersUnavailableError():
             return _unavailable("dead-letters-unavailable", str(exc))
-        case OwedUnknownError():
+        case BacklogUnknownError():
             return _unavailable("owed-unknown", str(exc))
         case NotPublishedError():
             return _unavailable("not-published", str(exc))
@@ -210,7 +210,7 @@ _TRANSLATED: Sequence[type[Exception]] = (
     NotPublishedError,
     BrokerClockError,
     EndpointNotFoundError,
-    OwedUnknownError,
+    BacklogUnknownError,
     Exception,
 )
 

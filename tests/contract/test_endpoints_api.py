@@ -13,8 +13,8 @@ from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
 from hookstream.subscriptions.attempt_gaps import add_gaps
 from hookstream.subscriptions.attempt_log import LoggedAttempt, write_attempts
+from hookstream.subscriptions.backlogs import Backlogs, HookBacklog, SeenHealth
 from hookstream.subscriptions.database import transact
-from hookstream.subscriptions.owed import Owed, OwedHook, SeenHealth
 from tests.support.subscriptions_api import Api
 from tests.support.values import ATTEMPT
 
@@ -44,8 +44,8 @@ def register(api: Api, client: int, event: str = "lead.new", target: str = TARGE
 def owes(api: Api, hook: HookId, client: int, count: int, age_s: float, **fields: Any) -> None:
     """Let a hook be owed something since some time."""
     fields = {"event": "lead.new", "oldest_ms": api.clock() - int(age_s * 1000), **fields}
-    numbers = OwedHook(client=ClientId(str(client)), behind=count, **fields)
-    api.owed.owed = replace(api.owed.owed, hooks={**api.owed.owed.hooks, hook: numbers})
+    numbers = HookBacklog(client=ClientId(str(client)), pending=count, **fields)
+    api.backlogs.backlogs = replace(api.backlogs.backlogs, hooks={**api.backlogs.backlogs.hooks, hook: numbers})
 
 
 def listed(api: Api, query: str = "", *, client: int | None = None) -> list[dict[str, Any]]:
@@ -71,7 +71,7 @@ def test_an_endpoint_shows_everything_that_is_known_of_it(api: Api) -> None:
     hook, other = register(api, 434), register(api, 434, "lead.updated")
     owes(api, hook, 434, 17, 90.5, exact=False, backlogged=True, replays=2)
     seen = SeenHealth(quarantined=True, probe_at_ms=api.clock() + 4_000, failing_since_ms=api.clock() - 95_000)
-    api.owed.owed = replace(api.owed.owed, health={(ClientId("434"), target_digest(TARGET)): seen})
+    api.backlogs.backlogs = replace(api.backlogs.backlogs, health={(ClientId("434"), target_digest(TARGET)): seen})
     results = (
         (1, AttemptResult.DELIVERED, 204),
         (2, AttemptResult.TIMEOUT, None),
@@ -181,9 +181,9 @@ def test_an_endpoint_without_hooks_is_gone_and_one_that_the_database_lost_is_not
 
 def test_what_cannot_be_told_is_said(api: Api) -> None:
     """A partition whose backlog is not known is named; without Kafka it is 503; a cursor that is not ours is 422."""
-    api.owed.owed = Owed(unknown=["deliveries:3: its metadata is damaged"])
+    api.backlogs.backlogs = Backlogs(unknown=["deliveries:3: its metadata is damaged"])
     assert api.operator()("GET", "/endpoints").json()["unknown"] == ["deliveries:3: its metadata is damaged"]
-    api.owed.trouble = "Kafka does not answer"
+    api.backlogs.trouble = "Kafka does not answer"
     answer = api.operator()("GET", "/endpoints")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert answer.json()["type"] == "urn:hookstream:problem:owed-unknown"
@@ -208,4 +208,4 @@ def test_the_reader_is_told_what_hooks_skip(api: Api) -> None:
     answer = api.operator()("POST", f"/hooks/{hook}/enable", {"backlog": "skip"})
     assert answer.status_code == 200
     listed(api)
-    assert api.owed.skips == {hook: api.broker_clock.ms}
+    assert api.backlogs.skips == {hook: api.broker_clock.ms}

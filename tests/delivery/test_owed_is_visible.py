@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import TopicPartition
 
-from hookstream.processors.operations.queries.backlog import KafkaOwed, LookLimits
+from hookstream.processors.operations.queries.backlog import KafkaBacklogs, LookLimits
 from hookstream.schemas.codec import delivery_decoder
 from hookstream.schemas.hook import HookState
-from hookstream.subscriptions.owed import Endpoint, EndpointHook, EndpointState, judge_all
+from hookstream.subscriptions.backlogs import Endpoint, EndpointHook, EndpointState, judge_all
 from tests.support.targets import HANG, OK, Reply
 from tests.support.wait import eventually
 
@@ -42,7 +42,7 @@ class Looker:
     """Looks at what is owed as the API does, with the hooks that a test made in place of the database's."""
 
     world: DeliveryWorld
-    owed: KafkaOwed
+    backlogs: KafkaBacklogs
 
     def __call__(self, *hooks: Hook) -> list[Endpoint]:
         """The endpoints of these hooks, in their order."""
@@ -52,15 +52,15 @@ class Looker:
             return {row.id: row.not_before_ms for row in rows if row.client in clients and row.not_before_ms}
 
         now_ms = self.world.delivery(hooks[0], 0).arrived_ms
-        judged = judge_all(rows, self.owed.read(None, not_before), paused=(), now_ms=now_ms)
+        judged = judge_all(rows, self.backlogs.read(None, not_before), paused=(), now_ms=now_ms)
         return [endpoint for endpoint in judged if endpoint.target is not None]  # others are the test's other hooks
 
-    def wait(self, hook: Hook, state: EndpointState, behind: int) -> Endpoint:
+    def wait(self, hook: Hook, state: EndpointState, pending: int) -> Endpoint:
         """Wait until a hook's endpoint is in a state, with so many behind; give it."""
 
         def there() -> Endpoint | None:
             (found,) = self(hook)
-            assert (found.state, found.behind, found.exact) == (state, behind, True), found
+            assert (found.state, found.pending, found.exact) == (state, pending, True), found
             return found
 
         endpoint = eventually(there, 60, every_s=0.2)
@@ -86,16 +86,16 @@ def row_of(hook: Hook) -> EndpointHook:
 @pytest.fixture
 def lookers(world: DeliveryWorld) -> Iterator[Callable[..., Looker]]:
     """Make readers of what is owed on the test's topics."""
-    made: list[KafkaOwed] = []
+    made: list[KafkaBacklogs] = []
 
     def make(limits: LookLimits = EVERYTHING_AT_ONCE) -> Looker:
         decode = delivery_decoder(world.registry.schema_text_by_id)
-        made.append(KafkaOwed(world.config.kafka, world.topics, decode=decode, limits=limits))
+        made.append(KafkaBacklogs(world.config.kafka, world.topics, decode=decode, limits=limits))
         return Looker(world, made[-1])
 
     yield make
-    for owed in made:
-        owed.close()
+    for backlogs in made:
+        backlogs.close()
 
 
 def group_lag(world: DeliveryWorld, sent: int) -> int:
@@ -177,7 +177,7 @@ def test_a_disabled_endpoint_is_owed_everything_since(world: DeliveryWorld, look
         assert [share.disabled for share in endpoint.hooks] == [True]
     skipping = replace(gone, not_before_ms=world.sent[249].arrived_ms + 1)
     (endpoint,) = look(skipping)
-    assert (endpoint.behind, endpoint.oldest_ms) == (0, None), "what a hook's new beginning skips is not owed"
+    assert (endpoint.pending, endpoint.oldest_ms) == (0, None), "what a hook's new beginning skips is not owed"
 
 
 def test_a_rate_limited_endpoint_lags_and_the_count_is_the_truth(
@@ -199,7 +199,7 @@ def test_a_rate_limited_endpoint_lags_and_the_count_is_the_truth(
         after = len(world.targets.accepted_by("slow"))
         assert endpoint.state is EndpointState.LAGGING
         # Kafka has of a second ago what the target has seen.
-        assert 300 - after <= endpoint.behind <= 300 - before + 4
+        assert 300 - after <= endpoint.pending <= 300 - before + 4
         return True
 
     assert eventually(lags, 60, every_s=0.2)
@@ -217,12 +217,12 @@ def test_a_long_backlog_is_estimated_and_then_counted(world: DeliveryWorld, look
     for hook, truth in ((one, 7_500), (two, 2_500)):
         (endpoint,) = estimating(hook)
         assert not endpoint.exact
-        assert endpoint.behind == pytest.approx(truth, rel=0.1)
+        assert endpoint.pending == pytest.approx(truth, rel=0.1)
     hurried = lookers(replace(EVERYTHING_AT_ONCE, scan_s=0.2))
 
     def counted() -> int:
         endpoints = hurried(one, two)
-        return sum(endpoint.behind for endpoint in endpoints) if all(endpoint.exact for endpoint in endpoints) else 0
+        return sum(endpoint.pending for endpoint in endpoints) if all(endpoint.exact for endpoint in endpoints) else 0
 
     assert eventually(counted, 60) == 10_000
 
@@ -238,6 +238,6 @@ def test_a_commit_that_no_worker_would_begin_with_is_said(world: DeliveryWorld, 
     worker.stop()
     world.alter_offset(TopicPartition(world.topics.deliveries, 0, MANY))
     for each in (look, lookers()):
-        (unknown,) = each.owed.read(None, lambda _clients: {}).unknown
+        (unknown,) = each.backlogs.read(None, lambda _clients: {}).unknown
         assert unknown.startswith(f"{world.topics.deliveries}:0: ")
         assert "hookstream recover" in unknown

@@ -13,20 +13,20 @@ from hookstream.schemas.delivery import Delivery, DeliveryId
 from hookstream.schemas.event import ClientId, Event
 from hookstream.schemas.ids import IdKind
 from hookstream.subscriptions.api import ApiDependencies, MetricsPage, create_app
+from hookstream.subscriptions.backlogs import Backlogs, NotBefore
 from hookstream.subscriptions.changes import Receipt
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions, transact
 from hookstream.subscriptions.dead_letters import FoundLetter, LetterPage, LetterPlace, LetterQuery
 from hookstream.subscriptions.deliveries import FoundDelivery, WantedDelivery
 from hookstream.subscriptions.errors import (
+    BacklogUnknownError,
     BrokerClockError,
     DeadLettersUnavailableError,
     LogSearchError,
     NotPublishedError,
-    OwedUnknownError,
 )
 from hookstream.subscriptions.migrations import migrate
 from hookstream.subscriptions.models import Role
-from hookstream.subscriptions.owed import NotBefore, Owed
 from hookstream.subscriptions.secrets import MasterKey, SecretBox
 from hookstream.subscriptions.target_policy import TargetPolicy
 from hookstream.subscriptions.target_url import IpAddress
@@ -219,21 +219,21 @@ class FakeDeliveryPublisher:
 
 
 @dataclass
-class FakeOwed:
+class FakeBacklogs:
     """What is owed, as the test says; asks for the skips of every client it knows."""
 
-    owed: Owed = field(default_factory=Owed)
+    backlogs: Backlogs = field(default_factory=Backlogs)
     skips: Mapping[HookId, int] = field(default_factory=dict)
     trouble: str = ""
 
-    def read(self, client: ClientId | None, not_before: NotBefore) -> Owed:
+    def read(self, client: ClientId | None, not_before: NotBefore) -> Backlogs:
         """Give it, or one client's part of it."""
         if self.trouble:
-            raise OwedUnknownError(self.trouble)
-        self.skips = not_before(self.owed.clients)
-        hooks = {key: hook for key, hook in self.owed.hooks.items() if client in (None, hook.client)}
-        health = {key: seen for key, seen in self.owed.health.items() if client in (None, key[0])}
-        return replace(self.owed, hooks=hooks, health=health)
+            raise BacklogUnknownError(self.trouble)
+        self.skips = not_before(self.backlogs.clients)
+        hooks = {key: hook for key, hook in self.backlogs.hooks.items() if client in (None, hook.client)}
+        health = {key: seen for key, seen in self.backlogs.health.items() if client in (None, key[0])}
+        return replace(self.backlogs, hooks=hooks, health=health)
 
 
 class Api:
@@ -250,7 +250,7 @@ class Api:
         self.dead_letters = FakeDeadLetters()
         self.delivery_log = FakeDeliveryLog()
         self.delivery_publisher = FakeDeliveryPublisher()
-        self.owed = FakeOwed()
+        self.backlogs = FakeBacklogs()
         self.trouble: dict[str, str | None] = {"database": None}
         self.changes: list[None] = []
         deps = ApiDependencies(
@@ -266,7 +266,7 @@ class Api:
             dead_letters=self.dead_letters,
             delivery_log=self.delivery_log,
             delivery_publisher=self.delivery_publisher,
-            owed=self.owed,
+            backlogs=self.backlogs,
             readiness={"database": lambda: self.trouble["database"]},
             metrics=lambda: MetricsPage(content=b"hookstream_up 1\n", content_type="text/plain; version=0.0.4"),
             changed=lambda: self.changes.append(None),

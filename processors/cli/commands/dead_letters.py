@@ -92,7 +92,7 @@ def resend(  # noqa: PLR0913 - an option each
     yes: Annotated[bool, typer.Option("--yes", "-y", help=f"Do not ask above {_ASK_ABOVE:,} letters.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Send dead letters again, with the same webhook-ids, behind what is live.
+    """Send dead letters again, with the same webhook-ids, after the first deliveries that were routed by now.
 
     They stay among the dead letters: resending twice delivers twice. Ctrl-C stops between two batches and says what was
     sent. What cannot be read cannot be resent: it is counted, and `show` says why.

@@ -59,7 +59,7 @@ def show(
 
 @app.command("resend")
 def resend(delivery_id: DeliveryId, *, client: Client = None, as_json: Json = False) -> None:
-    """Send a delivery again, whatever became of it; it waits until nothing of its resource is owed."""
+    """Send a delivery again, whatever became of it; it waits until nothing of its resource is pending."""
     with open_api() as api:
         sent = api.post(f"/deliveries/{delivery_id}/resend{'' if client is None else f'?client={quote(client)}'}", None)
     say_sent(sent["delivery"], as_json=as_json)

@@ -35,14 +35,14 @@ Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")
 
 
 def pause(*, endpoint: Endpoint = None, hook: Hook = None, reason: Reason, as_json: Json = False) -> None:
-    """Send nothing to an endpoint until it is resumed; what arrives is owed, for as long as Kafka has it."""
-    done = "nothing is sent to {endpoint} until `hookstream resume`; what arrives is owed"
+    """Send nothing to an endpoint until it is resumed; what arrives stays pending, for as long as Kafka has it."""
+    done = "nothing is sent to {endpoint} until `hookstream resume`; what arrives stays pending"
     _wanted("pause", endpoint, hook, {"reason": reason}, done, as_json=as_json)
 
 
 def resume(*, endpoint: Endpoint = None, hook: Hook = None, reason: Reason, as_json: Json = False) -> None:
-    """Send to a paused endpoint again: what it is owed, in order, and then what arrives."""
-    done = "{endpoint} is sent what it is owed, in order, and then what arrives"
+    """Send to a paused endpoint again: its backlog, in order, and then what arrives."""
+    done = "{endpoint} is sent its backlog, in order, and then what arrives"
     _wanted("resume", endpoint, hook, {"reason": reason}, done, as_json=as_json)
 
 
@@ -70,7 +70,7 @@ def skip(
         hook = found["hook"]["id"]
         if found["state"] in _ENDED:
             note(f"{delivery} is {found['state']} already: there may be nothing left to skip")
-    done = f"{delivery} goes to the dead letters if {{endpoint}} is owed it, in its turn; {_FIND_SKIPPED}"
+    done = f"{delivery} goes to the dead letters if it is pending for {{endpoint}}, in its turn; {_FIND_SKIPPED}"
     _wanted("skip", endpoint, hook, {"delivery": delivery, "reason": reason}, done, as_json=as_json)
 
 
@@ -83,9 +83,9 @@ def drain(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Move everything that an endpoint is owed by now to the dead letters, from where it can be resent.
+    """Move the whole backlog of an endpoint to the dead letters, from where it can be resent.
 
-    That of every hook with this client and target, disabled ones too. What arrives later is delivered.
+    The backlog of every hook with this client and target, disabled ones too. What arrives later is delivered.
     """
     _check_named(endpoint, hook)
     with open_api() as api:
@@ -96,14 +96,14 @@ def drain(
             if as_json:
                 say_json({"endpoint": name, **owed})
             else:
-                say(f"{name} is owed {_count(owed)}: nothing was drained")
+                say(f"the backlog of {name} is {_count(owed)}: nothing was drained")
             return
         if not yes:
-            note(f"{name} is owed {_count(owed)}; all of it goes to the dead letters.")
+            note(f"the backlog of {name} is {_count(owed)}; all of it goes to the dead letters.")
             typer.confirm("Drain it?", abort=True, err=True)
         wanted = _published(api, api.post(f"/endpoints/{name}/drain", {"reason": reason})["settings"])
         before = shown_time(wanted["skip_before_ms"])
-        done = f"what {name} was owed at {before} goes to the dead letters: {_count(owed)}; {_FIND_SKIPPED}"
+        done = f"the backlog of {name} at {before} goes to the dead letters: {_count(owed)}; {_FIND_SKIPPED}"
         _say({**wanted, **owed} if as_json else wanted, done, as_json=as_json)
 
 
@@ -155,7 +155,7 @@ def _read(api: ApiClient, name: str) -> dict[str, Any]:
 
 
 def _owed(api: ApiClient, name: str) -> dict[str, Any]:
-    """How many deliveries the endpoint is owed, replays included, and whether that is exact; None where unknown."""
+    """How many deliveries are pending, replays included, and whether that is exact; None where unknown."""
     try:
         found = api.get(f"/endpoints/{name}")["endpoint"]
     except CommandError as exc:

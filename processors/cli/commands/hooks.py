@@ -22,7 +22,7 @@ HookId = Annotated[int, typer.Argument(metavar="ID", min=1)]
 
 
 class Backlog(StrEnum):
-    """What becomes of what a hook is owed."""
+    """What becomes of a hook's pending deliveries."""
 
     RESUME = "resume"
     SKIP = "skip"
@@ -54,7 +54,7 @@ def show(hook_id: HookId, *, as_json: Json = False) -> None:
 
 @app.command("disable")
 def disable(hook_id: HookId, *, as_json: Json = False) -> None:
-    """Stop the deliveries of a hook; events that arrive meanwhile are owed to it, for as long as Kafka has them."""
+    """Stop the deliveries of a hook; events that arrive meanwhile stay pending, for as long as Kafka has them."""
     with open_api() as api:
         _say_hook(api.post(f"/hooks/{hook_id}/disable", None)["hook"], as_json=as_json)
 
@@ -65,7 +65,7 @@ def enable(
     *,
     backlog: Annotated[
         Backlog,
-        typer.Option(help="resume: deliver everything that is owed; skip: begin with what arrives from now on."),
+        typer.Option(help="resume: deliver everything that is pending; skip: begin with what arrives from now on."),
     ],
     as_json: Json = False,
 ) -> None:

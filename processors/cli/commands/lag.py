@@ -1,4 +1,4 @@
-"""`hookstream lag`: what endpoints are owed, through the API as any client of it would."""
+"""`hookstream lag`: the backlogs of endpoints, through the API as any client of it would."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def lag(
         ),
     ] = None,
     sort: Annotated[
-        Sort, typer.Option(help="The oldest undelivered first, or those that are owed most.")
+        Sort, typer.Option(help="The oldest pending delivery first, or the largest backlog.")
     ] = Sort.OLDEST,
     limit: Annotated[int, typer.Option(min=1, help="At most so many endpoints.")] = _DEFAULT_LIMIT,
     watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until interrupted.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what endpoints are owed: how much, since when, and when they are tried next. "~" marks an estimate.
+    """Show the backlogs of endpoints: how many deliveries, since when, and when the next is tried. "~" is an estimate.
 
     The numbers come from what the delivery workers have committed, also while none of them runs. Needs
     HOOKSTREAM_API_URL and HOOKSTREAM_API_TOKEN.

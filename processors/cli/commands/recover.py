@@ -18,7 +18,8 @@ def recover(
         bool, typer.Option("--keep-owed", help="Deliver everything that is or may be owed; some of it again.")
     ] = False,
     forget: Annotated[
-        bool, typer.Option("--forget", help="Deliver nothing that is owed; go on at the group's offset, or at the end.")
+        bool,
+        typer.Option("--forget", help="Deliver nothing that is pending; go on at the group's offset or the end."),
     ] = False,
     partition: Annotated[list[int] | None, typer.Option(min=0, help="This one alone; may be repeated.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it. Without it, only show what would be done.")] = False,

@@ -22,7 +22,7 @@ from hookstream.processors.cli.deps import Deps, event_producer
 from hookstream.processors.errors import ProcessorError
 from hookstream.processors.lifecycle import RETRIABLE, Health, until_available
 from hookstream.processors.operations.group_reader import GroupReader
-from hookstream.processors.operations.queries.backlog import KafkaOwed
+from hookstream.processors.operations.queries.backlog import KafkaBacklogs
 from hookstream.processors.operations.queries.broker_clock import KafkaBrokerClock
 from hookstream.processors.operations.queries.dead_letter_log import KafkaDeadLetters
 from hookstream.processors.operations.queries.delivery_search import KafkaDeliveryLog
@@ -102,8 +102,8 @@ def run_api(
         stack.callback(progress.close)
         clock = KafkaBrokerClock(deps.kafka, deps.topics.control, now_ms=now_ms)
         stack.callback(clock.close)
-        owed = KafkaOwed(deps.kafka, deps.topics, decode=delivery_decoder(deps.registry.schema_text_by_id))
-        stack.callback(owed.close)
+        backlogs = KafkaBacklogs(deps.kafka, deps.topics, decode=delivery_decoder(deps.registry.schema_text_by_id))
+        stack.callback(backlogs.close)
         writer = stack.enter_context(
             SubscriptionWriter(deps.kafka, deps.topics.subscriptions, encode=row_encoder(deps))
         )
@@ -158,7 +158,7 @@ def run_api(
                     decode_dead_letter=dead_letter_decoder(deps.registry.schema_text_by_id),
                 ),
                 delivery_publisher=_Sender(resender),
-                owed=owed,
+                backlogs=backlogs,
                 readiness={
                     "database": database,
                     "kafka": lambda: running.health.reasons.get("kafka"),

@@ -35,7 +35,7 @@ def api() -> None:
 
 
 def router() -> None:
-    """Join events with hooks: read events.*, write who is owed each to deliveries.
+    """Join events with hooks: read events.*, write a delivery for each hook to deliveries.
 
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS and _SCHEMA_REGISTRY_URL. /healthz, /readyz and /metrics are on
     METRICS_PORT, 9400 by default.

@@ -1,4 +1,4 @@
-"""What is owed, from what Kafka has of the delivery workers: their commits, the states these point to, and the logs.
+"""Backlogs, from what Kafka has of the delivery workers: their commits, the states these point to, and the logs.
 
 No worker is asked. A partition is looked at at most once a second, and of its logs only what came since is read: what
 was read before is judged again by the new commit. One look reads for a bounded time and keeps a bounded number of
@@ -43,9 +43,9 @@ from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
 from hookstream.schemas.topics import TopicNames
-from hookstream.subscriptions.errors import OwedUnknownError
+from hookstream.subscriptions.backlogs import Backlogs, HookBacklog, NotBefore, SeenHealth
+from hookstream.subscriptions.errors import BacklogUnknownError
 from hookstream.subscriptions.models import DisabledReason
-from hookstream.subscriptions.owed import NotBefore, Owed, OwedHook, SeenHealth
 
 from .backlog_records import CommitView, LogRecords, Sample, sample_of
 from .scan import LogScanner, LogSide, Stretch
@@ -98,7 +98,7 @@ class _Log:
             yield records.client
 
 
-class KafkaOwed:
+class KafkaBacklogs:
     """An `OwedReader`. May be used from any thread; one look at a time."""
 
     def __init__(
@@ -128,28 +128,28 @@ class KafkaOwed:
                 self._clients.close()
                 self._clients = None
 
-    def read(self, client: ClientId | None, not_before: NotBefore) -> Owed:
-        """Everything that one client, or everyone, is owed, as of the workers' last commits.
+    def read(self, client: ClientId | None, not_before: NotBefore) -> Backlogs:
+        """The backlogs of one client, or of all, as of the workers' last commits.
 
         Raises:
-            OwedUnknownError: Kafka, or the registry, does not answer.
+            BacklogUnknownError: Kafka, or the registry, does not answer.
         """
         deadline = Deadline.after(self._limits.within_s, self._monotonic_s)
         if not self._lock.acquire(timeout=self._limits.wait_s):
-            raise OwedUnknownError("what is owed is being counted for others; try again")
+            raise BacklogUnknownError("backlogs are being counted for other requests; try again")
         try:
             sides = self._sides(client, deadline)
             self._look(sides, deadline)
             return self._told({side: self._logs[side] for side in sides}, client, not_before)
         except (ProcessorError, RegistryError) as exc:
-            raise OwedUnknownError(f"backlogs cannot be computed now: {exc}") from exc
+            raise BacklogUnknownError(f"backlogs cannot be computed now: {exc}") from exc
         finally:
             self._lock.release()
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
     def _sides(self, client: ClientId | None, deadline: Deadline) -> list[LogSide]:
-        """Logs that hold what a client, or anyone, is owed."""
+        """Logs that hold the backlog of a client, or of all."""
         if self._clients is None:
             self._clients = _Clients(self._kafka, self._topics)
         topics = (self._topics.deliveries, self._topics.replays)
@@ -296,10 +296,10 @@ class KafkaOwed:
 
     # --- telling ------------------------------------------------------------------------------------------------------
 
-    def _told(self, logs: Mapping[LogSide, _Log], client: ClientId | None, not_before: NotBefore) -> Owed:
+    def _told(self, logs: Mapping[LogSide, _Log], client: ClientId | None, not_before: NotBefore) -> Backlogs:
         clients = {each for held in logs.values() for each in held.clients()}
         skips = not_before(clients if client is None else clients & {client})
-        hooks: dict[HookId, OwedHook] = {}
+        hooks: dict[HookId, HookBacklog] = {}
         health: dict[tuple[ClientId, bytes], SeenHealth] = {}
         unknown = []
         for (topic, partition), held in logs.items():
@@ -312,20 +312,20 @@ class KafkaOwed:
         if client is not None:
             hooks = {hook_id: hook for hook_id, hook in hooks.items() if hook.client == client}
             health = {key: seen for key, seen in health.items() if key[0] == client}
-        return Owed(hooks=hooks, health=health, unknown=unknown)
+        return Backlogs(hooks=hooks, health=health, unknown=unknown)
 
 
 def _tell_state(
     state: PartitionState,
-    hooks: dict[HookId, OwedHook],
+    hooks: dict[HookId, HookBacklog],
     health: dict[tuple[ClientId, bytes], SeenHealth],
     *,
     live: bool,
 ) -> None:
     """What a state says of hooks and endpoints; disables and health are the live log's."""
 
-    def known(hook_id: int, client: str, event: str) -> OwedHook:
-        return hooks.get(HookId(hook_id)) or OwedHook(client=ClientId(client), event=event)
+    def known(hook_id: int, client: str, event: str) -> HookBacklog:
+        return hooks.get(HookId(hook_id)) or HookBacklog(client=ClientId(client), event=event)
 
     for cursor in state.cursors:
         hook = known(cursor.hook_id, cursor.client, cursor.event)
@@ -345,13 +345,13 @@ def _tell_state(
         health[ClientId(seen.client), seen.target_digest] = SeenHealth(
             quarantined=seen.breaker_open,
             probe_at_ms=seen.probe_at_ms,
-            quiet_until_ms=seen.retry_after_until_ms,
+            retry_after_until_ms=seen.retry_after_until_ms,
             failing_since_ms=seen.failing_since_ms,
         )
 
 
-def _tell_records(held: _Log, hooks: dict[HookId, OwedHook], skips: Mapping[HookId, int], *, live: bool) -> None:
-    """Count what the records of a log say that hooks are owed."""
+def _tell_records(held: _Log, hooks: dict[HookId, HookBacklog], skips: Mapping[HookId, int], *, live: bool) -> None:
+    """Count the pending records of a log, by hook."""
     sample = None if held.exact else held.sample
     found = dict(held.records.hooks)
     if sample is not None:
@@ -360,17 +360,17 @@ def _tell_records(held: _Log, hooks: dict[HookId, OwedHook], skips: Mapping[Hook
         not_before_ms = skips.get(hook_id, 0)
         count, oldest_ms = 0, None
         if hook_id in held.records.hooks:
-            count, oldest_ms = records.owed(hook_id, held.view, not_before_ms=not_before_ms)
+            count, oldest_ms = records.pending(hook_id, held.view, not_before_ms=not_before_ms)
         if sample is not None:
             count += sample.estimate(hook_id, held.view, not_before_ms=not_before_ms)
         if not count and hook_id not in hooks:
             continue
-        hook = hooks.get(hook_id) or OwedHook(client=records.client, event=records.event)
+        hook = hooks.get(hook_id) or HookBacklog(client=records.client, event=records.event)
         if oldest_ms is None and sample is not None:
             oldest_ms = held.view.oldest_ms(hook_id)
         hooks[hook_id] = replace(
             hook,
-            behind=hook.behind + (count if live else 0),
+            pending=hook.pending + (count if live else 0),
             replays=hook.replays + (0 if live else count),
             exact=hook.exact and held.exact,
             oldest_ms=_earlier(hook.oldest_ms, oldest_ms),

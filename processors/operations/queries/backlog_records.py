@@ -1,8 +1,8 @@
-"""Which records of one log of one partition are owed, by what the delivery workers have committed. Pure.
+"""Which records of one log of one partition are pending, by what the delivery workers have committed. Pure.
 
-A commit says where every record of its log stands. One whose hook (or resource) has a cursor is owed from the cursor's
-offset on, but for what the cursor has settled. Any other is owed from the committed offset on, but for the settled set.
-So what was scanned once is judged again by each later commit, without being read a second time.
+A commit says where every record of its log stands. One whose hook (or resource) has a cursor is pending from the
+cursor's offset on, but for what the cursor has settled. Any other is pending from the committed offset on, but for the
+settled set. So what was scanned once is judged again by each later commit, without being read a second time.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class HookCursors:
     )  # by number of the concept id: a hook has one namespace
 
     def owner(self, concept: int) -> StoredCursor | None:
-        """The cursor that owes a record of this resource, if one does."""
+        """The cursor from which a record of this resource is pending, if there is one."""
         return self.resources.get(concept, self.whole)
 
     @property
     def lowest(self) -> int:
-        """The first offset that any of them may owe."""
+        """The first offset from which any of them has pending records."""
         return min(cursor.next_offset for cursor in self.every())
 
     @property
@@ -75,22 +75,22 @@ class CommitView:
 
     @property
     def lowest(self) -> int:
-        """The first offset that may be owed."""
+        """The first offset that may be pending."""
         return min((cursors.lowest for cursors in self.by_hook.values()), default=self.offset)
 
     def from_offset(self, hook_id: int) -> int:
-        """The first offset that a hook may be owed."""
+        """The first offset that may be pending for a hook."""
         cursors = self.by_hook.get(hook_id)
         return self.offset if cursors is None else min(cursors.lowest, self.offset)
 
     def oldest_ms(self, hook_id: int) -> int | None:
-        """Since when the first of what a hook's cursors owe is owed, as far as they know."""
+        """Since when the first record behind a hook's cursors is pending, as far as they know."""
         cursors = self.by_hook.get(hook_id)
         known = [] if cursors is None else [each.oldest_ms for each in cursors.every() if each.oldest_ms]
         return min(known, default=None)
 
-    def owes(self, hook_id: int, concept: int, offset: int) -> bool:
-        """Whether a record is owed."""
+    def is_pending(self, hook_id: int, concept: int, offset: int) -> bool:
+        """Whether a record is pending."""
         cursors = self.by_hook.get(hook_id)
         owner = None if cursors is None else cursors.owner(concept)
         if owner is not None:
@@ -135,8 +135,8 @@ class HookRecords:
             del self.offsets[:count], self.since[:count], self.concepts[:count]
         return count
 
-    def owed(self, hook_id: int, view: CommitView, *, not_before_ms: int = 0) -> tuple[int, int | None]:
-        """How many of these records are owed, and since when the first of them is."""
+    def pending(self, hook_id: int, view: CommitView, *, not_before_ms: int = 0) -> tuple[int, int | None]:
+        """How many of these records are pending, and since when the first of them is."""
         cursors = view.by_hook.get(hook_id)
         if not_before_ms or (cursors is not None and cursors.resources):
             return self._one_by_one(hook_id, view, not_before_ms)
@@ -158,7 +158,7 @@ class HookRecords:
     def _one_by_one(self, hook_id: int, view: CommitView, not_before_ms: int) -> tuple[int, int | None]:
         count, first_ms = 0, None
         for offset, since_ms, concept in zip(self.offsets, self.since, self.concepts, strict=True):
-            if since_ms >= not_before_ms and view.owes(hook_id, concept, offset):
+            if since_ms >= not_before_ms and view.is_pending(hook_id, concept, offset):
                 count += 1
                 first_ms = since_ms if first_ms is None else first_ms
         return count, first_ms
@@ -170,7 +170,7 @@ def _at(offsets: array[int], offset: int) -> int | None:
 
 
 class LogRecords:
-    """What was scanned of one log of one partition and may be owed: everything below `scanned_to`."""
+    """What was scanned of one log of one partition and may be pending: everything below `scanned_to`."""
 
     def __init__(self) -> None:
         """Nothing was scanned."""
@@ -182,7 +182,7 @@ class LogRecords:
     def follow(self, view: CommitView, *, low: int) -> int:
         """Let go what a newer commit makes needless; give the offset where scanning has to go on.
 
-        Everything is scanned again where something is missing that the commit says is owed.
+        Everything is scanned again where something is missing that the commit says is pending.
         """
         start = max(low, min(view.lowest, view.offset))
         if self.scanned_to is None or self.scanned_to < start or self._misses(view, low):
@@ -231,7 +231,7 @@ class LogRecords:
         return offset >= view.offset or key in view.keys
 
     def take(self, offset: int, delivery: Delivery, view: CommitView) -> None:
-        """Keep a decoded record, if it may be owed."""
+        """Keep a decoded record, if it may be pending."""
         if offset < view.from_offset(delivery.hook_id):
             return
         records = self.hooks.get(delivery.hook_id)
@@ -244,18 +244,18 @@ class LogRecords:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Records from some stretches of the part of a log that was not scanned: `read` of its `span` offsets."""
+    """Records from some stretches of the rest of a log that was not scanned: `read` of its `span` offsets."""
 
     hooks: Mapping[HookId, HookRecords]
     read: int
     span: int
 
     def estimate(self, hook_id: HookId, view: CommitView, *, not_before_ms: int = 0) -> int:
-        """How many records of a hook are owed in the whole of that part, if it is everywhere as in the stretches."""
+        """How many records of a hook are pending in the whole rest, if it is everywhere as in the stretches."""
         records = self.hooks.get(hook_id)
         if records is None or not self.read:
             return 0
-        return round(records.owed(hook_id, view, not_before_ms=not_before_ms)[0] * self.span / self.read)
+        return round(records.pending(hook_id, view, not_before_ms=not_before_ms)[0] * self.span / self.read)
 
 
 def sample_of(records: Iterable[tuple[int, Delivery]], view: CommitView, *, read: int, span: int) -> Sample:

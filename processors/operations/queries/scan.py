@@ -86,7 +86,7 @@ class LogScanner:
         left = {side: stretch.end for side, stretch in wanted.items() if stretch.start < stretch.end}
         if not left:
             return reached
-        doing = "cannot read what is owed"
+        doing = "cannot read the logs of deliveries"
         with translated(doing):
             self._consumer.assign([TopicPartition(*side, reached[side]) for side in left])
         try:
@@ -126,5 +126,5 @@ class LogScanner:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:  # deleted since its bounds were asked for: the next look sees
             return True
         if not is_retriable(error):
-            raise kafka_error(error, "cannot read what is owed")
+            raise kafka_error(error, "cannot read the logs of deliveries")
         return False

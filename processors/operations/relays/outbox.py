@@ -55,7 +55,7 @@ log = structlog.get_logger("hookstream.outbox")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What one turn did. `deferred` rows are still owed and come again; a standby found another relay at work."""
+    """What one turn did. `deferred` rows are still pending and come again; a standby found another relay at work."""
 
     standby: bool = False
     sent: int = 0

@@ -49,7 +49,7 @@ class Selection:
     def select(self, record: Record) -> Selected | None:
         """The delivery that a record is sent again as; None where it is not wanted, or no hook has it.
 
-        Deliveries of a disabled hook are selected: they will be owed. Those of one that was deleted or replaced are
+        Deliveries of a disabled hook are selected: they stay pending. Those of one that was deleted or replaced are
         not.
         """
         if not self._wanted.from_ms <= record.arrived_ms < self._wanted.to_ms:

@@ -1,7 +1,7 @@
 """Writes deliveries to `deliveries.replay`, and says so when Kafka has acknowledged them: replays, resends and pings.
 
 A record carries the end that its client's partition of `deliveries` has at this moment. The worker holds it until its
-live position has passed that, so a first delivery is never overtaken. It also carries the present time: it is owed
+live position has passed that, so a first delivery is never overtaken. It also carries the present time: it is pending
 since then, however old its event is.
 """
 

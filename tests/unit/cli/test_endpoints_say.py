@@ -65,16 +65,16 @@ def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (("pause", NAME), f"nothing is sent to {NAME} until `hookstream resume`; what arrives is owed"),
-        (("resume", NAME), f"{NAME} is sent what it is owed, in order, and then what arrives"),
+        (("pause", NAME), f"nothing is sent to {NAME} until `hookstream resume`; what arrives stays pending"),
+        (("resume", NAME), f"{NAME} is sent its backlog, in order, and then what arrives"),
         (("retry-now", NAME), f"whatever {NAME} waits for a time with is tried now"),
         (
             ("skip", DELIVERY, "--endpoint", NAME),
-            f"{DELIVERY} goes to the dead letters if {NAME} is owed it, in its turn; ",
+            f"{DELIVERY} goes to the dead letters if it is pending for {NAME}, in its turn; ",
         ),
         (
             ("drain", NAME, "--yes"),
-            f"what {NAME} was owed at 1970-01-01T00:00:01Z goes to the dead letters: 3 deliveries; ",
+            f"the backlog of {NAME} at 1970-01-01T00:00:01Z goes to the dead letters: 3 deliveries; ",
         ),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.operations.queries import backlog
-from hookstream.processors.operations.queries.backlog import KafkaOwed, LookLimits
+from hookstream.processors.operations.queries.backlog import KafkaBacklogs, LookLimits
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
 from hookstream.schemas.topics import TopicNames
@@ -99,9 +99,11 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
 
 def looked(limits: LookLimits) -> tuple[int, bool]:
     """How many deliveries the hook is said to be owed, and whether that is exact."""
-    owed = KafkaOwed(KafkaConfig(bootstrap_servers="k:9092", embedded=True), TOPICS, decode=_decode, limits=limits)
-    hook = owed.read(ClientId("9999"), lambda _clients: {}).hooks[HOOK]
-    return hook.behind, hook.exact
+    backlogs = KafkaBacklogs(
+        KafkaConfig(bootstrap_servers="k:9092", embedded=True), TOPICS, decode=_decode, limits=limits
+    )
+    hook = backlogs.read(ClientId("9999"), lambda _clients: {}).hooks[HOOK]
+    return hook.pending, hook.exact
 
 
 @pytest.mark.usefixtures("log")

@@ -13,7 +13,7 @@ from hookstream.processors.delivery.checkpoints import state_store
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE, StoredHealth
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.operations.queries import backlog, scan
-from hookstream.processors.operations.queries.backlog import KafkaOwed, LookLimits
+from hookstream.processors.operations.queries.backlog import KafkaBacklogs, LookLimits
 from hookstream.processors.operations.queries.backlog_records import CommitView
 from hookstream.producers.murmur2 import partition_of
 from hookstream.schemas.event import ClientId
@@ -123,28 +123,28 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     return made
 
 
-def looking(log: Log, limits: LookLimits | None = None) -> KafkaOwed:
+def looking(log: Log, limits: LookLimits | None = None) -> KafkaBacklogs:
     kafka = KafkaConfig(bootstrap_servers="kafka:9092")
-    return KafkaOwed(kafka, TOPICS, decode=log.decode, limits=limits or LookLimits(fresh_for_s=0.0))
+    return KafkaBacklogs(kafka, TOPICS, decode=log.decode, limits=limits or LookLimits(fresh_for_s=0.0))
 
 
-def behind(owed: KafkaOwed, client: int | None) -> dict[int, int]:
+def pending(backlogs: KafkaBacklogs, client: int | None) -> dict[int, int]:
     """By hook, as one client, or everyone, is told."""
-    told = owed.read(None if client is None else ClientId(str(client)), lambda _clients: {})
-    return {hook_id: hook.behind for hook_id, hook in told.hooks.items()}
+    told = backlogs.read(None if client is None else ClientId(str(client)), lambda _clients: {})
+    return {hook_id: hook.pending for hook_id, hook in told.hooks.items()}
 
 
 def test_of_two_clients_who_share_a_partition_each_is_told_of_its_own_backlog_alone(log: Log) -> None:
     log.send(ONE, 30)
     log.send(TWO, 7)
     log.send(ELSEWHERE, 5)
-    owed = looking(log)
+    backlogs = looking(log)
     for _ in range(2):  # the second time from what was kept of the first, which was everybody's
-        assert behind(owed, ONE) == {ONE: 30}
-        assert behind(owed, TWO) == {TWO: 7}
-        assert behind(owed, ELSEWHERE) == {ELSEWHERE: 5}
-        assert behind(owed, None) == {ONE: 30, TWO: 7, ELSEWHERE: 5}
-    assert behind(owed, ELSEWHERE + 1000) == {}
+        assert pending(backlogs, ONE) == {ONE: 30}
+        assert pending(backlogs, TWO) == {TWO: 7}
+        assert pending(backlogs, ELSEWHERE) == {ELSEWHERE: 5}
+        assert pending(backlogs, None) == {ONE: 30, TWO: 7, ELSEWHERE: 5}
+    assert pending(backlogs, ELSEWHERE + 1000) == {}
 
 
 def test_each_is_told_how_its_own_endpoints_are_alone(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,12 +163,12 @@ def test_each_is_told_how_its_own_endpoints_are_alone(log: Log, monkeypatch: pyt
         for client in (ONE, TWO)
     ]
     view = CommitView(0, state=replace(EMPTY_STATE, health=tuple(seen)))
-    monkeypatch.setattr(KafkaOwed, "_view", lambda *_: view)
+    monkeypatch.setattr(KafkaBacklogs, "_view", lambda *_: view)
     log.send(ONE, 1)
-    owed = looking(log)
-    assert {client for client, _ in owed.read(None, lambda _clients: {}).health} == {str(ONE), str(TWO)}
-    assert [client for client, _ in owed.read(ClientId(str(ONE)), lambda _clients: {}).health] == [str(ONE)]
-    assert [client for client, _ in owed.read(ClientId(str(TWO)), lambda _clients: {}).health] == [str(TWO)]
+    backlogs = looking(log)
+    assert {client for client, _ in backlogs.read(None, lambda _clients: {}).health} == {str(ONE), str(TWO)}
+    assert [client for client, _ in backlogs.read(ClientId(str(ONE)), lambda _clients: {}).health] == [str(ONE)]
+    assert [client for client, _ in backlogs.read(ClientId(str(TWO)), lambda _clients: {}).health] == [str(TWO)]
 
 
 def test_no_worker_is_asked_about_the_hooks_of_others(log: Log) -> None:
@@ -190,16 +190,16 @@ def test_where_there_was_no_more_room_the_count_says_that_it_is_estimated(log: L
     limits = LookLimits(fresh_for_s=0.0, kept_records=room)
     (hook,) = looking(log, limits).read(None, lambda _clients: {}).hooks.values()
     assert not hook.exact
-    assert hook.behind == 100, "the rest was sampled, and is as the stretches are"
+    assert hook.pending == 100, "the rest was sampled, and is as the stretches are"
     (counted,) = looking(log, replace(limits, kept_records=100)).read(None, lambda _clients: {}).hooks.values()
-    assert (counted.exact, counted.behind) == (True, 100)
+    assert (counted.exact, counted.pending) == (True, 100)
 
 
 def test_room_is_shared_by_all_partitions_and_by_what_was_kept_before(log: Log) -> None:
-    owed = looking(log, LookLimits(fresh_for_s=0.0, kept_records=100))
+    backlogs = looking(log, LookLimits(fresh_for_s=0.0, kept_records=100))
     log.send(ONE, 80)
     exact: Callable[[], dict[int, bool]] = lambda: {  # noqa: E731
-        hook_id: hook.exact for hook_id, hook in owed.read(None, lambda _clients: {}).hooks.items()
+        hook_id: hook.exact for hook_id, hook in backlogs.read(None, lambda _clients: {}).hooks.items()
     }
     assert exact() == {ONE: True}
     log.send(ELSEWHERE, 80)

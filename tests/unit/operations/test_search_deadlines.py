@@ -11,7 +11,7 @@ import pytest
 from hookstream.processors.delivery.checkpoints import state_store
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.operations.queries import backlog, dead_letter_log, delivery_search, scan
-from hookstream.processors.operations.queries.backlog import KafkaOwed
+from hookstream.processors.operations.queries.backlog import KafkaBacklogs
 from hookstream.processors.operations.queries.dead_letter_log import KafkaDeadLetters
 from hookstream.processors.operations.queries.delivery_search import KafkaDeliveryLog
 from hookstream.schemas.catalogue import Catalogue
@@ -20,7 +20,7 @@ from hookstream.schemas.delivery import DeliveryId
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.dead_letters import LetterPlace, LetterQuery
 from hookstream.subscriptions.deliveries import WantedDelivery
-from hookstream.subscriptions.errors import DeadLettersUnavailableError, LogSearchError, OwedUnknownError
+from hookstream.subscriptions.errors import BacklogUnknownError, DeadLettersUnavailableError, LogSearchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -179,7 +179,7 @@ def test_reading_many_dead_letters_ends(kafka: SlowKafka) -> None:
 @pytest.mark.parametrize("answer_s", [1.0, 60.0])
 def test_counting_what_is_owed_ends(kafka: SlowKafka, answer_s: float) -> None:
     kafka.answer_s = answer_s
-    owed = KafkaOwed(KAFKA, TOPICS, decode=delivery_decoder(no_schema), monotonic_s=kafka)
-    with pytest.raises(OwedUnknownError, match="backlogs cannot be computed now"):
-        owed.read(None, lambda _clients: {})
+    backlogs = KafkaBacklogs(KAFKA, TOPICS, decode=delivery_decoder(no_schema), monotonic_s=kafka)
+    with pytest.raises(BacklogUnknownError, match="backlogs cannot be computed now"):
+        backlogs.read(None, lambda _clients: {})
     assert kafka.now_s <= 1000.0 + 12.1

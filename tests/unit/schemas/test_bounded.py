@@ -92,7 +92,7 @@ def test_a_cursor_of_an_odd_resource_owes_no_record(resource: str) -> None:
         hook_id=7, client="1", event="lead.new", resource=resource, next_offset=0, settled=(), oldest_ms=0
     )
     view = CommitView(10, b"", PartitionState(cursors=(cursor,)))
-    assert not view.owes(7, hash("3"), 5)
+    assert not view.is_pending(7, hash("3"), 5)
 
 
 def test_a_cursor_of_a_resource_owes_its_records() -> None:
@@ -101,7 +101,7 @@ def test_a_cursor_of_a_resource_owes_its_records() -> None:
         for name in ("lead:3", "lead:-4")
     ]
     view = CommitView(10, b"", PartitionState(cursors=tuple(cursors)))
-    assert [view.owes(7, hash(concept), 5) for concept in ("3", "-4", "4")] == [True, True, False]
+    assert [view.is_pending(7, hash(concept), 5) for concept in ("3", "-4", "4")] == [True, True, False]
 
 
 # --- rows and deliveries that no process of ours writes ---------------------------------------------------------------

@@ -59,14 +59,14 @@ def scan(log: LogRecords, records: list[Delivery], seen: CommitView, *, end: int
 
 
 def counts(log: LogRecords, seen: CommitView) -> dict[int, int]:
-    found = {hook: records.owed(hook, seen)[0] for hook, records in log.hooks.items()}
+    found = {hook: records.pending(hook, seen)[0] for hook, records in log.hooks.items()}
     return {hook: count for hook, count in found.items() if count}
 
 
 def truth(records: list[Delivery], seen: CommitView) -> dict[int, int]:
     found: dict[int, int] = {}
     for offset, record in enumerate(records):
-        if seen.owes(record.hook_id, hash(record.concept_id), offset):
+        if seen.is_pending(record.hook_id, hash(record.concept_id), offset):
             found[record.hook_id] = found.get(record.hook_id, 0) + 1
     return found
 
@@ -75,7 +75,7 @@ def test_the_window_is_owed_but_for_its_settled_set() -> None:
     records = [delivery(1, arrived_ms=at) for at in range(10)]
     log, seen = LogRecords(), view(3, settled={4, 6})
     scan(log, records, seen)
-    assert log.hooks[ONE].owed(ONE, seen) == (5, 3)
+    assert log.hooks[ONE].pending(ONE, seen) == (5, 3)
 
 
 def test_a_backlog_behind_a_cursor_is_owed_though_the_committed_offset_is_at_the_end() -> None:
@@ -83,7 +83,7 @@ def test_a_backlog_behind_a_cursor_is_owed_though_the_committed_offset_is_at_the
     log, seen = LogRecords(), view(100, cursor(1, 20, settled=(22, 24)))
     decoded = scan(log, records, seen)
     assert counts(log, seen) == {ONE: 38}
-    assert log.hooks[ONE].owed(ONE, seen)[1] == 20
+    assert log.hooks[ONE].pending(ONE, seen)[1] == 20
     assert all(at % 2 == 0 for at in decoded), "no other partition's records are decoded"
 
 
@@ -100,7 +100,7 @@ def test_what_arrived_before_a_hooks_new_beginning_is_not_owed() -> None:
     records = [delivery(1, arrived_ms=at) for at in range(10)]
     log, seen = LogRecords(), view(0)
     scan(log, records, seen)
-    assert log.hooks[ONE].owed(ONE, seen, not_before_ms=7) == (3, 7)
+    assert log.hooks[ONE].pending(ONE, seen, not_before_ms=7) == (3, 7)
 
 
 def test_a_second_look_reads_only_what_came_since() -> None:

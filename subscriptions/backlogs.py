@@ -19,20 +19,20 @@ from .models import DisabledReason
 
 # Workers commit what is settled within a second, and a look is at most a second old: what is older than this is
 # held back, by its resource's failures or by an endpoint that is slow. Retries that are due soon stay in the window, of
-# which a commit says no more than that they are owed.
+# which a commit says no more than that they are pending.
 LAGGING_AFTER_MS = 5_000
 # Of an endpoint whose target is unknown: its hook's row is missing here.
 _UNKNOWN_DIGEST = bytes(8)
 
 NotBefore: TypeAlias = Callable[[Collection[ClientId]], Mapping[HookId, int]]
-"""Of hooks of these clients: what arrived before then is skipped, and not owed; one that is not named skips nothing."""
+"""Of hooks of these clients: what arrived before then is skipped, and not pending. Others skip nothing."""
 
 
 class EndpointState(StrEnum):
     """How an endpoint is doing."""
 
     HEALTHY = "healthy"
-    LAGGING = "lagging"  # owes something old: slow, rate-limited, asked for silence, or a resource keeps failing
+    LAGGING = "lagging"  # has something old pending: slow, rate-limited, asked for silence, or a resource keeps failing
     QUARANTINED = "quarantined"  # fails; only probes are sent
     CATCHING_UP = "catching-up"  # served from its backlog
     DISABLED = "disabled"  # all of its hooks are
@@ -40,17 +40,17 @@ class EndpointState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwedHook:
-    """What one hook is owed. `oldest_ms` says since when the first of it is, `due_ms` when the next retry is due.
+class HookBacklog:
+    """What is pending for one hook. `oldest_ms` is when the first of it arrived, `due_ms` when the next retry is due.
 
-    `behind` counts first deliveries, `replays` those of replays; where `exact` is false a part of the log was only
+    `pending` counts first deliveries, `replays` those of replays; where `exact` is false, some of the log was only
     sampled. `backlogged`: it is served from a backlog; `resources`: so many of its resources are, by themselves.
     `disabled_under` is the revision of the row under which a worker disabled it for itself.
     """
 
     client: ClientId
     event: str
-    behind: int = 0
+    pending: int = 0
     replays: int = 0
     exact: bool = True
     oldest_ms: int | None = None
@@ -67,18 +67,18 @@ class SeenHealth:
 
     quarantined: bool = False
     probe_at_ms: int = 0
-    quiet_until_ms: int = 0
+    retry_after_until_ms: int = 0
     failing_since_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Owed:
-    """Everything that is owed, of one client or of all; endpoints are named by client and their target's digest.
+class Backlogs:
+    """The backlogs of one client or of all; endpoints are named by client and their target's digest.
 
     `unknown` are partitions of which it is not known, each with the reason.
     """
 
-    hooks: Mapping[HookId, OwedHook] = field(default_factory=dict)
+    hooks: Mapping[HookId, HookBacklog] = field(default_factory=dict)
     health: Mapping[tuple[ClientId, bytes], SeenHealth] = field(default_factory=dict)
     unknown: Sequence[str] = ()
 
@@ -88,14 +88,14 @@ class Owed:
         return {hook.client for hook in self.hooks.values()} | {client for client, _ in self.health}
 
 
-class OwedReader(Protocol):
-    """Reads in Kafka what is owed."""
+class BacklogReader(Protocol):
+    """Reads backlogs in Kafka."""
 
-    def read(self, client: ClientId | None, not_before: NotBefore) -> Owed:
-        """Everything that one client, or everyone, is owed, as of the workers' last commits.
+    def read(self, client: ClientId | None, not_before: NotBefore) -> Backlogs:
+        """The backlogs of one client, or of all, as of the workers' last commits.
 
         Raises:
-            OwedUnknownError: Kafka, or a schema's registry, does not answer.
+            BacklogUnknownError: Kafka, or a schema's registry, does not answer.
         """
         ...
 
@@ -118,13 +118,13 @@ class EndpointHook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookShare:
-    """One hook's part in its endpoint."""
+    """One hook's share of its endpoint."""
 
     id: HookId
     event: str
     disabled: bool
     disabled_reason: DisabledReason | None
-    behind: int
+    pending: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,7 @@ class Endpoint:
     client: ClientId
     target: str | None
     state: EndpointState
-    behind: int
+    pending: int
     replays: int
     exact: bool
     oldest_ms: int | None
@@ -147,12 +147,12 @@ class Endpoint:
     hooks: Sequence[HookShare]
 
 
-_NOTHING = OwedHook(client=ClientId(""), event="")
+_NOTHING = HookBacklog(client=ClientId(""), event="")
 _WELL = SeenHealth()
 
 
 def judge_all(
-    rows: Iterable[EndpointHook], owed: Owed, *, paused: Collection[tuple[ClientId, bytes]], now_ms: int
+    rows: Iterable[EndpointHook], backlogs: Backlogs, *, paused: Collection[tuple[ClientId, bytes]], now_ms: int
 ) -> list[Endpoint]:
     """Judge every endpoint of these rows, which are all that their clients have, and of hooks whose row is missing.
 
@@ -167,20 +167,20 @@ def judge_all(
     found = []
     for (client, target), hooks in targets.items():
         key = (client, target_digest(target))
-        found.append(judge(hooks, owed, paused=key in paused, now_ms=now_ms))
-    lost: dict[ClientId, dict[HookId, OwedHook]] = {}
-    for hook_id, hook in owed.hooks.items():
-        if (hook.behind or hook.replays) and hook_id > keys.get((hook.client, hook.event), 0):
+        found.append(judge(hooks, backlogs, paused=key in paused, now_ms=now_ms))
+    lost: dict[ClientId, dict[HookId, HookBacklog]] = {}
+    for hook_id, hook in backlogs.hooks.items():
+        if (hook.pending or hook.replays) and hook_id > keys.get((hook.client, hook.event), 0):
             lost.setdefault(hook.client, {})[hook_id] = hook
     return found + [_rowless(client, hooks) for client, hooks in lost.items()]
 
 
-def judge(hooks: Sequence[EndpointHook], owed: Owed, *, paused: bool, now_ms: int) -> Endpoint:
+def judge(hooks: Sequence[EndpointHook], backlogs: Backlogs, *, paused: bool, now_ms: int) -> Endpoint:
     """Judge the endpoint that these hooks, one or more, share."""
     client, target = hooks[0].client, hooks[0].target
     digest = target_digest(target)
-    shares = [(hook, owed.hooks.get(hook.id, _NOTHING)) for hook in hooks]
-    health = owed.health.get((client, digest), _WELL)
+    shares = [(hook, backlogs.hooks.get(hook.id, _NOTHING)) for hook in hooks]
+    health = backlogs.health.get((client, digest), _WELL)
     oldest_ms = min((share.oldest_ms for _, share in shares if share.oldest_ms is not None), default=None)
     state = EndpointState.PAUSED if paused else _state(shares, health, oldest_ms, now_ms)
     return Endpoint(
@@ -188,7 +188,7 @@ def judge(hooks: Sequence[EndpointHook], owed: Owed, *, paused: bool, now_ms: in
         client=client,
         target=target,
         state=state,
-        behind=sum(share.behind for _, share in shares),
+        pending=sum(share.pending for _, share in shares),
         replays=sum(share.replays for _, share in shares),
         exact=all(share.exact for _, share in shares),
         oldest_ms=oldest_ms,
@@ -199,14 +199,14 @@ def judge(hooks: Sequence[EndpointHook], owed: Owed, *, paused: bool, now_ms: in
 
 
 def _state(
-    shares: Sequence[tuple[EndpointHook, OwedHook]], health: SeenHealth, oldest_ms: int | None, now_ms: int
+    shares: Sequence[tuple[EndpointHook, HookBacklog]], health: SeenHealth, oldest_ms: int | None, now_ms: int
 ) -> EndpointState:
     served = [(hook, share) for hook, share in shares if not _disabled(hook, share)]
     if not served:
         return EndpointState.DISABLED
     if health.quarantined:
         return EndpointState.QUARANTINED
-    quiet = health.quiet_until_ms > now_ms
+    quiet = health.retry_after_until_ms > now_ms
     if not quiet and any(share.backlogged and hook.rate_limit_per_s is None for hook, share in served):
         return EndpointState.CATCHING_UP
     held_up = quiet or any(share.backlogged or share.resources or share.due_ms is not None for _, share in served)
@@ -214,25 +214,25 @@ def _state(
     return EndpointState.LAGGING if held_up or old else EndpointState.HEALTHY
 
 
-def _disabled(hook: EndpointHook, share: OwedHook) -> bool:
+def _disabled(hook: EndpointHook, share: HookBacklog) -> bool:
     """A row of a higher revision ends what a worker decided under an older one."""
     return hook.disabled or (share.disabled_under is not None and share.disabled_under >= hook.revision)
 
 
 def _next_attempt(
-    state: EndpointState, shares: Sequence[tuple[EndpointHook, OwedHook]], health: SeenHealth, now_ms: int
+    state: EndpointState, shares: Sequence[tuple[EndpointHook, HookBacklog]], health: SeenHealth, now_ms: int
 ) -> int | None:
     if state in (EndpointState.DISABLED, EndpointState.PAUSED):
         return None
     if health.quarantined:
-        return max(health.probe_at_ms, health.quiet_until_ms) or now_ms
-    if health.quiet_until_ms > now_ms:
-        return health.quiet_until_ms
+        return max(health.probe_at_ms, health.retry_after_until_ms) or now_ms
+    if health.retry_after_until_ms > now_ms:
+        return health.retry_after_until_ms
     dues = (share.due_ms for hook, share in shares if share.due_ms is not None and not _disabled(hook, share))
     return min(dues, default=None)
 
 
-def _share(hook: EndpointHook, share: OwedHook) -> HookShare:
+def _share(hook: EndpointHook, share: HookBacklog) -> HookShare:
     disabled = _disabled(hook, share)
     reason = hook.disabled_reason if hook.disabled else share.disabled_reason
     return HookShare(
@@ -240,14 +240,16 @@ def _share(hook: EndpointHook, share: OwedHook) -> HookShare:
         event=hook.event,
         disabled=disabled,
         disabled_reason=reason if disabled else None,
-        behind=share.behind + share.replays,
+        pending=share.pending + share.replays,
     )
 
 
-def _rowless(client: ClientId, hooks: Mapping[HookId, OwedHook]) -> Endpoint:
+def _rowless(client: ClientId, hooks: Mapping[HookId, HookBacklog]) -> Endpoint:
     """Backlogs of hooks of which only Kafka knows: their target is unknown."""
     shares = [
-        HookShare(id=hook_id, event=hook.event, disabled=False, disabled_reason=None, behind=hook.behind + hook.replays)
+        HookShare(
+            id=hook_id, event=hook.event, disabled=False, disabled_reason=None, pending=hook.pending + hook.replays
+        )
         for hook_id, hook in hooks.items()
     ]
     return Endpoint(
@@ -255,7 +257,7 @@ def _rowless(client: ClientId, hooks: Mapping[HookId, OwedHook]) -> Endpoint:
         client=client,
         target=None,
         state=EndpointState.LAGGING,
-        behind=sum(hook.behind for hook in hooks.values()),
+        pending=sum(hook.pending for hook in hooks.values()),
         replays=sum(hook.replays for hook in hooks.values()),
         exact=all(hook.exact for hook in hooks.values()),
         oldest_ms=min((hook.oldest_ms for hook in hooks.values() if hook.oldest_ms is not None), default=None),
