@@ -1,4 +1,4 @@
-"""What became of a delivery can be asked, and it can be sent again: each role a process, through the command line."""
+"""The command line shows what became of a delivery, and sends it again; each role is a process."""
 
 from __future__ import annotations
 

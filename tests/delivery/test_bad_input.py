@@ -1,4 +1,4 @@
-"""What is wrong is refused with a clear error, hookstream waits for what is unavailable, and neither loses anything."""
+"""Wrong input is refused with a clear error, roles wait for what is unavailable, and neither loses anything."""
 
 from __future__ import annotations
 

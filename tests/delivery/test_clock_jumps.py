@@ -1,4 +1,4 @@
-"""Promise: a wall clock that jumps ages nothing: what is owed stays owed, what waits goes on, no hook is disabled."""
+"""Promise: a jump of the wall clock expires nothing, ends no wait early or late, and disables no hook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise: the committed offset never passes a delivery that is neither settled nor owed by the state behind it."""
+"""Promise: an offset is committed only when every delivery below it is done, or pending in the state it names."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_kill_9_of_a_worker_under_load(stage: DeliveryStage, receiver: Receiver,
 def test_kill_9_while_an_endpoint_is_quarantined(
     stage: DeliveryStage, receiver: Receiver, processes: Processes
 ) -> None:
-    """What is owed to a dead endpoint is owed by the next worker too, and arrives in order when it is back."""
+    """The next worker delivers the backlog of an endpoint that was down, in order, when the endpoint is back."""
     hooks = hooks_for(stage, receiver)
     receiver.answer = lambda path: 503 if path.endswith("t1") else 204
     doomed = stage.spawn_worker(processes)
@@ -165,7 +165,7 @@ def test_the_classic_protocol_moves_partitions_too(stage: DeliveryStage, receive
 def test_a_target_that_is_down_is_probed_and_gets_its_backlog_in_order(
     stage: DeliveryStage, receiver: Receiver
 ) -> None:
-    """The others do not notice; the committed offset moves on; when it is back it gets everything, in order, once."""
+    """Other targets are served, and commits go on; once it is back, the target gets everything in order, once."""
     hooks = hooks_for(stage, receiver)
     receiver.answer = lambda path: 503 if path.endswith("t1") else 204
     worker = stage.start_worker()

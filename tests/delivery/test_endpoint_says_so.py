@@ -1,4 +1,4 @@
-"""Promise: what an endpoint says is done: 410 disables, Retry-After is waited for, and neither loses anything."""
+"""Promise: workers obey answers: a 410 disables the hook, a Retry-After is waited for, and neither loses anything."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_429_without_a_time_doubles(world: DeliveryWorld) -> None:
 
 
 def test_other_endpoints_do_not_wait_for_a_busy_one(world: DeliveryWorld) -> None:
-    """The silence that one endpoint asks for is its own."""
+    """A Retry-After of one endpoint holds up no other endpoint."""
     busy, other = world.hooks("busy", "other")
     world.targets.answer = lambda seen: Reply(503, {"retry-after": "600"}) if seen.path == "/busy" else OK
     world.start()

@@ -1,4 +1,4 @@
-"""Promise: flaky is not down. The bars of `engine_pace` that take more than a moment, in simulated time."""
+"""Promise: a flaky receiver is not treated as one that is down. These are the slow scenes of `engine_pace`."""
 
 from __future__ import annotations
 

@@ -241,7 +241,7 @@ class Rebinding:
 
 
 def test_a_name_that_turns_private_is_blocked(world: DeliveryWorld) -> None:
-    """A target whose name moves to a private address after it was accepted is not connected to; it is owed."""
+    """Workers do not connect to a target whose name moved to a private address; its deliveries stay pending."""
     resolver = Rebinding()
     hook = world.hook(1, 1, f"http://rebinding.example:{world.targets.port}/one")
     world.publish(hook)

@@ -32,7 +32,7 @@ MANY = 600
 
 
 def test_a_hanging_endpoint_holds_up_no_other(world: DeliveryWorld) -> None:
-    """While an endpoint swallows requests and never answers, its neighbours in the partition get everything."""
+    """While an endpoint never answers, the other endpoints of its partition get everything."""
     bad, good = world.hooks("bad", "good")
     world.targets.answer = lambda seen: HANG if seen.path == "/bad" else OK
     world.start(policy=SMALL_WINDOW, drain_timeout_s=0.3, attempt_timeout_s=60.0)
@@ -75,7 +75,7 @@ def test_a_worker_that_may_open_no_more_files_lives_on(world: DeliveryWorld, pro
 
 
 def test_a_failing_endpoint_holds_up_no_other(world: DeliveryWorld) -> None:
-    """While an endpoint answers 503, its neighbours in the partition get everything, and it is hardly asked."""
+    """While an endpoint answers 503, it gets probes only, and the other endpoints of its partition get everything."""
     bad, good = world.hooks("bad", "good")
     world.targets.answer = lambda seen: Reply(503) if seen.path == "/bad" else OK
     world.start(policy=SMALL_WINDOW)
@@ -88,7 +88,7 @@ def test_a_failing_endpoint_holds_up_no_other(world: DeliveryWorld) -> None:
 
 
 def test_a_slow_endpoint_lags_alone(world: DeliveryWorld) -> None:
-    """An endpoint that takes its time falls behind by itself, and still gets everything in order."""
+    """A slow endpoint delays only its own deliveries, and gets everything in order."""
     slow, good = world.hooks("slow", "good")
     world.targets.answer = lambda seen: Reply(204, after_s=0.3) if seen.path == "/slow" else OK
     world.start(policy=SMALL_WINDOW | {"concurrency_max": 8})

@@ -1,4 +1,4 @@
-"""Promise: what operators want of an endpoint is done by the worker that owns it, at once or when it is back."""
+"""Promise: the worker that owns an endpoint does what an operator sets for it, at once or after a restart."""
 
 from __future__ import annotations
 

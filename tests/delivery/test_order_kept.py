@@ -70,7 +70,7 @@ def test_hooks_that_share_a_target_keep_one_order(world: DeliveryWorld) -> None:
 
 
 def test_a_new_target_gets_nothing_before_the_old_one_has_answered(world: DeliveryWorld) -> None:
-    """A hook that is pointed elsewhere in mid-flight goes on there in order: what is in flight ends first."""
+    """A hook that is retargeted waits for its requests in flight, and then goes on at the new target, in order."""
     old = world.hook(1, 1, world.targets.url("old"))
     world.publish(old)
     world.targets.answer = lambda seen: Reply(204, after_s=0.7) if seen.path == "/old" else OK

@@ -1,4 +1,4 @@
-"""Promise: a process whose Kafka or registry is silent says so, and is not taken for dead."""
+"""Promise: a process whose Kafka or registry does not answer says so in `/readyz`, and stays alive."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_every_role_says_that_kafka_is_silent_and_lives_on(
     topics: TopicNames,
     processes: Processes,
 ) -> None:
-    """A broker that is frozen and a registry that is cut off are told by every role's readiness and metrics alone."""
+    """Every role's readiness and metrics name a frozen broker and a registry that is cut off; liveness stays."""
     broker = private_kafka()
     through = str(httpx.URL(registry_url).copy_with(host="127.0.0.1", port=int(registry.address.rpartition(":")[2])))
     deployment = Deployment(broker.bootstrap_servers, through, sqlite_url, topics, processes)

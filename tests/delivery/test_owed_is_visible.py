@@ -1,4 +1,4 @@
-"""Promise: what is not delivered is visibly owed, whichever way it left the window, and while no worker runs."""
+"""Promise: the backlog shows everything that is not delivered, also while no worker runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise: whatever a worker refuses to start, `hookstream recover` mends, and `--keep-owed` loses nothing by it."""
+"""Promise: `hookstream recover` makes every partition start that a worker refused; `--keep-owed` loses nothing."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ def test_killed_in_the_middle_it_is_simply_run_again(
 
 
 def test_a_live_group_is_refused(world: DeliveryWorld) -> None:
-    """While a worker lives nothing is looked at and nothing changed; neither can a commit slip in behind its back."""
+    """While the group has a member, nothing is read or changed, and Kafka refuses the command's commits."""
     leave_backlog(world, [0])
     set_by_hand(world, 0)
     recovery = GroupRecovery(world.config.kafka, world.topics)
@@ -298,7 +298,7 @@ def test_a_live_group_is_refused(world: DeliveryWorld) -> None:
 
 
 def test_it_is_told_what_to_do(world: DeliveryWorld) -> None:
-    """One of the two answers has to be given, and a partition that there is not is a wrong call."""
+    """The command needs one of the two answers, and an existing partition."""
     for args in ((), ("--keep-owed", "--forget")):
         done = recover(world, *args)
         assert done.code == 2

@@ -121,7 +121,7 @@ def test_a_state_that_is_not_there(stopped: DeliveryWorld) -> None:
 
 
 def test_the_same_worker_goes_on_where_nothing_contradicts(stopped: DeliveryWorld) -> None:
-    """Without any of that, what is owed arrives: the refusals above are about what was done to the offsets."""
+    """A worker whose offsets were left alone starts, and delivers what is owed."""
     stopped.start()
     assert stopped.check_promises() == 0
 

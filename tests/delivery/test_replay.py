@@ -1,4 +1,4 @@
-"""A window of the log, again: every role a process of its own, through the command line and the API."""
+"""The command line and the API replay a window of the log; every role is a process."""
 
 from __future__ import annotations
 

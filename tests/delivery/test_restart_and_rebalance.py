@@ -1,4 +1,4 @@
-"""Promise: workers may join, leave, die and sleep under load; nothing is lost, and hardly anything comes twice."""
+"""Promise: workers that join, leave, die or freeze under load lose nothing, and repeat little."""
 
 from __future__ import annotations
 

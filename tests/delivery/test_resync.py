@@ -1,4 +1,4 @@
-"""Promise: one command brings database and `subscriptions` topic together again, and until then nothing is lost."""
+"""Promise: one command makes database and `subscriptions` topic agree again, and nothing is lost until then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise: nothing expires unseen: what retention takes is counted, what is owed for too long is a dead letter."""
+"""Promise: workers count what retention deletes, and dead-letter what is owed for too long."""
 
 from __future__ import annotations
 

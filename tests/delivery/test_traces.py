@@ -1,4 +1,4 @@
-"""A trace that a service began goes on to the attempts at its endpoints, wherever the delivery waited meanwhile."""
+"""The attempts of a delivery belong to the trace in which its event was produced, however long it waited."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise: a record that cannot be read is a dead letter, or waits for what it takes to read it; it is never passed."""
+"""Promise: a record that cannot be read becomes a dead letter or waits for its schema; it is never skipped."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_garbage_is_a_dead_letter_and_the_partition_goes_on(world: DeliveryWorld
 
 
 def test_a_partition_waits_for_the_registry(world: DeliveryWorld) -> None:
-    """With the registry away, a record of a new schema and all behind it wait, and other partitions go on."""
+    """While the registry is unavailable, a record of a new schema and all behind it wait; other partitions go on."""
     hooks = world.hooks("one", "two")
     registry = RegistryThatGoesAway(world.registry.url)
     worker = world.start(registry=registry)

@@ -1,4 +1,4 @@
-"""Every role as a process of its own, through the command line, on Kafka, PostgreSQL and a schema registry."""
+"""Roles, each a process, deliver what is published, on Kafka, PostgreSQL and a schema registry."""
 
 from __future__ import annotations
 
