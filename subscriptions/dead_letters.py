@@ -14,7 +14,7 @@ from .database import NowMs, Sessions, transact
 from .models import AuditRow
 
 
-class LetterPlace(NamedTuple):
+class DeadLetterPlace(NamedTuple):
     """Where a dead letter stands; its id is `<partition>-<offset>`."""
 
     partition: int
@@ -27,10 +27,10 @@ class LetterPlace(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class FoundLetter:
+class FoundDeadLetter:
     """A dead letter. `delivery` or `event` is what can be sent again; `unfit` says why there is neither."""
 
-    place: LetterPlace
+    place: DeadLetterPlace
     letter: DeadLetter
     kept_at_ms: int
     delivery: Delivery | None = None
@@ -51,7 +51,7 @@ class FoundLetter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LetterQuery:
+class DeadLetterQuery:
     """Which letters: those of one client, hook, event and reason where these are set, kept in [since, until).
 
     They come by partition, and in each from the oldest on; `after` is where the page before ended.
@@ -63,10 +63,10 @@ class LetterQuery:
     reason: DeadLetterReason | None = None
     since_ms: int | None = None
     until_ms: int | None = None
-    after: LetterPlace | None = None
+    after: DeadLetterPlace | None = None
     limit: int = 100
 
-    def wants(self, found: FoundLetter) -> bool:
+    def wants(self, found: FoundDeadLetter) -> bool:
         """Whether a letter is among them; its time and place were looked at."""
         letter = found.letter
         return (
@@ -78,17 +78,17 @@ class LetterQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class LetterPage:
+class DeadLetterPage:
     """Letters that were found. `after` is where to go on: None at the end; a page may be short, and not the last."""
 
-    letters: Sequence[FoundLetter]
-    after: LetterPlace | None
+    letters: Sequence[FoundDeadLetter]
+    after: DeadLetterPlace | None
 
 
 class DeadLetterLog(Protocol):
     """Reads `deliveries.dead`."""
 
-    def find(self, query: LetterQuery) -> LetterPage:
+    def find(self, query: DeadLetterQuery) -> DeadLetterPage:
         """Read on from where the query says, for a bounded time.
 
         Raises:
@@ -96,7 +96,7 @@ class DeadLetterLog(Protocol):
         """
         ...
 
-    def get(self, places: Sequence[LetterPlace]) -> Mapping[LetterPlace, FoundLetter]:
+    def get(self, places: Sequence[DeadLetterPlace]) -> Mapping[DeadLetterPlace, FoundDeadLetter]:
         """Read some; those that do not exist (any more) are left out.
 
         Raises:
@@ -104,7 +104,7 @@ class DeadLetterLog(Protocol):
         """
         ...
 
-    def resend(self, letters: Sequence[FoundLetter], *, job: str) -> None:
+    def resend(self, letters: Sequence[FoundDeadLetter], *, job: str) -> None:
         """Write deliveries to `deliveries.replay`, and events to their topics; return when Kafka has acknowledged all.
 
         Raises:
@@ -114,7 +114,7 @@ class DeadLetterLog(Protocol):
 
 
 def resend_letters(
-    sessions: Sessions, log: DeadLetterLog, letters: Sequence[FoundLetter], *, actor: str, now_ms: NowMs
+    sessions: Sessions, log: DeadLetterLog, letters: Sequence[FoundDeadLetter], *, actor: str, now_ms: NowMs
 ) -> str:
     """Send again what can be sent, audited before it is: a deed without its record must not be. Give the job's name.
 

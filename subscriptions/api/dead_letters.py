@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 
 from hookstream.schemas.delivery import DeadLetterReason
-from hookstream.subscriptions.dead_letters import FoundLetter, LetterPlace, LetterQuery, resend_letters
+from hookstream.subscriptions.dead_letters import DeadLetterPlace, DeadLetterQuery, FoundDeadLetter, resend_letters
 from hookstream.subscriptions.models import Role
 
 from .admission import Question
@@ -58,7 +58,7 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
         cursor: CursorParameter = None,
     ) -> LettersAnswer:
         """List dead letters by partition, in each from the oldest on. A page may be short, and not the last one."""
-        query = LetterQuery(
+        query = DeadLetterQuery(
             client=scope_of(request, asked_client(client, deps)),
             hook_id=hook,
             event=None if event is None else deps.catalogue.require(event),
@@ -105,7 +105,7 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
 
 
 def _resend(body: ResendBody, request: Request, deps: ApiDependencies) -> ResentAnswer:
-    fit: list[FoundLetter] = []
+    fit: list[FoundDeadLetter] = []
     unfit: list[UnfitFields] = []
     letters = deps.dead_letters.get([_place(letter_id) for letter_id in body.ids])
     for letter_id in body.ids:
@@ -127,22 +127,22 @@ def _resend(body: ResendBody, request: Request, deps: ApiDependencies) -> Resent
     return ResentAnswer(job=job, resent=[found.place.id for found in fit], unfit=unfit)
 
 
-def _own(found: FoundLetter | None, request: Request) -> FoundLetter | None:
+def _own(found: FoundDeadLetter | None, request: Request) -> FoundDeadLetter | None:
     """The letter, unless it is another client's: the caller cannot tell which."""
     own = principal_of(request).client
     return None if found is None or own not in (None, found.letter.client) else found
 
 
-def _position(text: str) -> LetterPlace | None:
+def _position(text: str) -> DeadLetterPlace | None:
     return None if re.fullmatch(LETTER_ID, text) is None else _place(text)
 
 
-def _place(letter_id: str) -> LetterPlace:
+def _place(letter_id: str) -> DeadLetterPlace:
     partition, _, offset = letter_id.partition("-")
-    return LetterPlace(int(partition), int(offset))
+    return DeadLetterPlace(int(partition), int(offset))
 
 
-def _fields(found: FoundLetter, deps: ApiDependencies) -> dict[str, Any]:
+def _fields(found: FoundDeadLetter, deps: ApiDependencies) -> dict[str, Any]:
     letter, delivery, event = found.letter, found.delivery, found.event
     concept_id = None if event is None else event.concept.id
     if delivery is not None:

@@ -12,7 +12,7 @@ from hookstream.schemas.delivery import DeadLetter, DeadLetterReason, DeliveryId
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
 from hookstream.subscriptions.database import reading
-from hookstream.subscriptions.dead_letters import FoundLetter, LetterPlace
+from hookstream.subscriptions.dead_letters import DeadLetterPlace, FoundDeadLetter
 from hookstream.subscriptions.models import AuditRow
 from tests.support import values
 from tests.support.subscriptions_api import Api, Caller
@@ -36,7 +36,7 @@ def api(sqlite_url: str) -> Iterator[Api]:
 
 def letter(
     offset: int, *, client: int | None, hook: int | None, reason: DeadLetterReason = DeadLetterReason.SCHEDULE
-) -> FoundLetter:
+) -> FoundDeadLetter:
     """A letter of a delivery."""
     died: DeadLetter = replace(
         values.DEAD_LETTER,
@@ -46,7 +46,7 @@ def letter(
         last_answer=b"no",
     )
     delivery = replace(values.DELIVERY, id=DeliveryId(f"msg_{offset}"))
-    return FoundLetter(LetterPlace(0, offset), died, 1_700_000_000_000, delivery)
+    return FoundDeadLetter(DeadLetterPlace(0, offset), died, 1_700_000_000_000, delivery)
 
 
 def ids(caller: Caller, query: str = "") -> list[str]:

@@ -15,7 +15,7 @@ from hookstream.schemas.event import ClientId
 from hookstream.subscriptions.api import ApiLimits
 from hookstream.subscriptions.api.admission import Question
 from hookstream.subscriptions.database import open_database, open_sessions, reading
-from hookstream.subscriptions.dead_letters import LetterPage, LetterQuery
+from hookstream.subscriptions.dead_letters import DeadLetterPage, DeadLetterQuery
 from hookstream.subscriptions.errors import DatabaseUnavailableError
 from hookstream.subscriptions.models import Role
 from tests.support.subscriptions_api import TARGET, Api, Caller, FakeDeadLetters, FakeEvents, FakeReceipt
@@ -33,7 +33,7 @@ ENDPOINT = endpoint_id(ClientId(str(CLIENT)), target_digest(TARGET))
 DELIVERY = "msg_" + "0" * 32
 
 
-class SlowLetters(FakeDeadLetters):
+class SlowDeadLetters(FakeDeadLetters):
     """Dead letters that are found when the test says so."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class SlowLetters(FakeDeadLetters):
         self.asked = threading.Semaphore(0)
         self.count = 0
 
-    def find(self, query: LetterQuery) -> LetterPage:
+    def find(self, query: DeadLetterQuery) -> DeadLetterPage:
         self.count += 1
         self.asked.release()
         assert self.go_on.wait(30)
@@ -50,12 +50,12 @@ class SlowLetters(FakeDeadLetters):
 
 
 @pytest.fixture
-def letters() -> SlowLetters:
-    return SlowLetters()
+def letters() -> SlowDeadLetters:
+    return SlowDeadLetters()
 
 
 @pytest.fixture
-def api(sqlite_url: str, letters: SlowLetters) -> Iterator[Api]:
+def api(sqlite_url: str, letters: SlowDeadLetters) -> Iterator[Api]:
     made = Api(sqlite_url, dead_letters=letters)
     yield made
     letters.go_on.set()
@@ -70,7 +70,7 @@ def assert_too_many(answer: Answer) -> None:
     assert answer.json()["type"] == "urn:hookstream:problem:too-many-requests"
 
 
-def test_slow_questions_of_many_leave_room_for_others(api: Api, letters: SlowLetters) -> None:
+def test_slow_questions_of_many_leave_room_for_others(api: Api, letters: SlowDeadLetters) -> None:
     """Of thirty clients who ask for dead letters at once four are served, the rest is told so, and others go on."""
     callers = [api.integrator(client) for client in range(30)]
     with ThreadPoolExecutor(len(callers)) as pool:
@@ -90,7 +90,7 @@ def test_slow_questions_of_many_leave_room_for_others(api: Api, letters: SlowLet
     assert callers[0]("GET", "/dead-letters").status_code == 200
 
 
-def test_a_token_has_two_slow_questions_at_once_of_all_kinds(api: Api, letters: SlowLetters) -> None:
+def test_a_token_has_two_slow_questions_at_once_of_all_kinds(api: Api, letters: SlowDeadLetters) -> None:
     """A third slow question of one token is refused, whatever it is about; its quick ones are not, nor others'."""
     caller = api.integrator(CLIENT)
     with ThreadPoolExecutor(2) as pool:
@@ -125,7 +125,7 @@ def test_a_token_has_two_slow_questions_at_once_of_all_kinds(api: Api, letters: 
     ],
 )
 def test_every_question_that_waits_is_counted(
-    api: Api, letters: SlowLetters, question: Question, method: str, path: str, body: object
+    api: Api, letters: SlowDeadLetters, question: Question, method: str, path: str, body: object
 ) -> None:
     """Where a kind has all it may have, every route that waits for the same part answers 429, and later again."""
     letters.go_on.set()
@@ -203,7 +203,7 @@ def test_a_list_of_which_little_fits_ends_and_goes_on(sqlite_url: str) -> None:
     api.close()
 
 
-def test_a_token_that_is_no_good_costs_no_slow_question(api: Api, letters: SlowLetters) -> None:
+def test_a_token_that_is_no_good_costs_no_slow_question(api: Api, letters: SlowDeadLetters) -> None:
     """Who has no token, or another role's, is told so without being counted."""
     letters.go_on.set()
     for token in ("x", api.token(Role.PLATFORM)):

@@ -17,7 +17,7 @@ from hookstream.processors.metrics import Metrics
 from hookstream.processors.serving.connections import ConnectionLimits, Phase
 from hookstream.processors.serving.health import HealthServer
 from hookstream.processors.serving.server import HttpServer, limits_that_fit
-from hookstream.subscriptions.dead_letters import LetterPage, LetterQuery
+from hookstream.subscriptions.dead_letters import DeadLetterPage, DeadLetterQuery
 from hookstream.subscriptions.models import Role
 from tests.support.processes import Processes
 from tests.support.raw_http import answer, ask, connect, half_open, is_open
@@ -55,7 +55,7 @@ class Clock:
         return self.now_s
 
 
-class SlowLetters(FakeDeadLetters):
+class SlowDeadLetters(FakeDeadLetters):
     """Dead letters that are found when the test says so."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class SlowLetters(FakeDeadLetters):
         self.go_on = threading.Event()
         self.asked = threading.Semaphore(0)
 
-    def find(self, query: LetterQuery) -> LetterPage:
+    def find(self, query: DeadLetterQuery) -> DeadLetterPage:
         self.asked.release()
         assert self.go_on.wait(30)
         return super().find(query)
@@ -77,7 +77,7 @@ class Served:
     server: HttpServer
     port: int
     clock: Clock
-    letters: SlowLetters
+    letters: SlowDeadLetters
 
     def count(self, phase: Phase) -> int:
         """How many connections wait for that."""
@@ -90,7 +90,7 @@ class Served:
 
 @contextmanager
 def serving(sqlite_url: str, **limits: Any) -> Iterator[Served]:
-    letters = SlowLetters()
+    letters = SlowDeadLetters()
     api, clock = Api(sqlite_url, dead_letters=letters), Clock()
     listener = socket.create_server(("127.0.0.1", 0))
     server = HttpServer(api.app, limits=ConnectionLimits(**limits), stop_timeout_s=1, monotonic_s=clock)

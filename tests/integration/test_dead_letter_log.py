@@ -28,7 +28,7 @@ from hookstream.schemas.codec import dead_letter_encoder, delivery_decoder, deli
 from hookstream.schemas.delivery import DeadLetter, DeadLetterReason, DeliveryId
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
-from hookstream.subscriptions.dead_letters import FoundLetter, LetterPlace, LetterQuery
+from hookstream.subscriptions.dead_letters import DeadLetterPlace, DeadLetterQuery, FoundDeadLetter
 from hookstream.subscriptions.errors import DeadLettersUnavailableError
 from tests.support import values
 from tests.support.wait import eventually
@@ -92,13 +92,13 @@ class Letters:
         assert self._producer.flush(30) == 0
         return max(stamps)
 
-    def all(self, **query: Any) -> list[FoundLetter]:
+    def all(self, **query: Any) -> list[FoundDeadLetter]:
         """Every page of a query."""
-        found: list[FoundLetter] = []
-        page = self.log.find(LetterQuery(**query))
+        found: list[FoundDeadLetter] = []
+        page = self.log.find(DeadLetterQuery(**query))
         found += page.letters
         while page.after is not None:
-            page = self.log.find(LetterQuery(**query, after=page.after))
+            page = self.log.find(DeadLetterQuery(**query, after=page.after))
             found += page.letters
         return found
 
@@ -111,7 +111,7 @@ def letters(kafka: Kafka, topics: TopicNames) -> Iterator[Letters]:
     made.events.close()
 
 
-def ids(found: list[FoundLetter]) -> list[str | None]:
+def ids(found: list[FoundDeadLetter]) -> list[str | None]:
     return [letter.letter.delivery_id for letter in found]
 
 
@@ -175,7 +175,7 @@ def test_an_event_that_can_be_decoded_by_now_is_routed_anew(letters: Letters) ->
 def test_letters_are_read_by_their_ids_and_sent_again(letters: Letters) -> None:
     letters.write(*(letters.letter(client, n) for client in CLIENTS for n in range(3)))
     places = [found.place for found in letters.all()]
-    chosen = [places[-1], places[0], places[5], LetterPlace(0, 10_000), LetterPlace(99, 0)]
+    chosen = [places[-1], places[0], places[5], DeadLetterPlace(0, 10_000), DeadLetterPlace(99, 0)]
     got = letters.log.get(chosen)
     assert set(got) == set(chosen[:3])
 
@@ -198,7 +198,7 @@ def test_a_broker_that_is_unavailable_is_said(letters: Letters) -> None:
         events=letters.events,
     )
     with pytest.raises(DeadLettersUnavailableError):
-        log.find(LetterQuery())
+        log.find(DeadLetterQuery())
 
 
 def _read_all(letters: Letters) -> list[bytes | None]:

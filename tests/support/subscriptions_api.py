@@ -16,7 +16,7 @@ from hookstream.subscriptions.api import ApiDependencies, MetricsPage, create_ap
 from hookstream.subscriptions.backlogs import Backlogs, NotBefore
 from hookstream.subscriptions.changes import Receipt
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions, transact
-from hookstream.subscriptions.dead_letters import FoundLetter, LetterPage, LetterPlace, LetterQuery
+from hookstream.subscriptions.dead_letters import DeadLetterPage, DeadLetterPlace, DeadLetterQuery, FoundDeadLetter
 from hookstream.subscriptions.deliveries import FoundDelivery, WantedDelivery
 from hookstream.subscriptions.errors import (
     BacklogUnknownError,
@@ -154,23 +154,23 @@ class FakeBrokerClock:
 class FakeDeadLetters:
     """The dead letters of one partition, and what was sent again, by job; `away` where Kafka does not answer."""
 
-    letters: list[FoundLetter] = field(default_factory=list)
+    letters: list[FoundDeadLetter] = field(default_factory=list)
     resent: dict[str, list[Delivery]] = field(default_factory=dict)
     away: bool = False
 
-    def find(self, query: LetterQuery) -> LetterPage:
+    def find(self, query: DeadLetterQuery) -> DeadLetterPage:
         """Read on from where the query says."""
         self._check()
         found = [f for f in self.letters if query.wants(f) and (query.after is None or f.place > query.after)]
         page = found[: query.limit]
-        return LetterPage(page, page[-1].place if len(found) > len(page) else None)
+        return DeadLetterPage(page, page[-1].place if len(found) > len(page) else None)
 
-    def get(self, places: Sequence[LetterPlace]) -> dict[LetterPlace, FoundLetter]:
+    def get(self, places: Sequence[DeadLetterPlace]) -> dict[DeadLetterPlace, FoundDeadLetter]:
         """Read some."""
         self._check()
         return {found.place: found for found in self.letters if found.place in places}
 
-    def resend(self, letters: Sequence[FoundLetter], *, job: str) -> None:
+    def resend(self, letters: Sequence[FoundDeadLetter], *, job: str) -> None:
         """Take what can be sent."""
         if self.away:
             msg = "no delivery report in time"

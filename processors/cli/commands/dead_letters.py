@@ -86,10 +86,10 @@ def resend(  # noqa: PLR0913 - an option each
     reason: Reason = None,
     since: Since = None,
     until: Until = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every letter there is.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Every dead letter there is.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count per hook, and send nothing.")] = False,
     rate: Annotated[float | None, typer.Option(min=0.01, help="At most so many a second.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help=f"Do not ask above {_ASK_ABOVE:,} letters.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help=f"Do not ask above {_ASK_ABOVE:,} dead letters.")] = False,
     as_json: Json = False,
 ) -> None:
     """Send dead letters again, with the same webhook-ids, after the first deliveries that were routed by now.
@@ -131,7 +131,7 @@ def _send(api: ApiClient, ids: Sequence[str], rate: float | None) -> int:
     size = _BATCH if rate is None else max(1, min(_BATCH, int(rate)))
     next_at = time.monotonic()
     try:
-        with counting("letters", len(ids)) as progress:
+        with counting("dead letters", len(ids)) as progress:
             for start in range(0, len(ids), size):
                 time.sleep(max(0.0, next_at - time.monotonic()))
                 batch = ids[start : start + size]

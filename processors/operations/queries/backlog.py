@@ -30,6 +30,7 @@ from hookstream.processors.errors import KafkaUnavailableError, ProcessorError, 
 from hookstream.processors.kafka import (
     REQUEST_TIMEOUT_S,
     KafkaConfig,
+    TopicPartitionKey,
     group_consumer_config,
     kafka_error,
     make_consumer,
@@ -48,7 +49,7 @@ from hookstream.subscriptions.errors import BacklogUnknownError
 from hookstream.subscriptions.models import DisabledReason
 
 from .backlog_records import CommitView, LogRecords, Sample, sample_of
-from .scan import LogScanner, LogSide, Stretch
+from .scan import LogScanner, Stretch
 
 Decode: TypeAlias = Callable[[bytes | None], Delivery]
 
@@ -117,7 +118,7 @@ class KafkaBacklogs:
         self._limits = limits or LookLimits()
         self._monotonic_s = monotonic_s
         self._lock = threading.Lock()
-        self._logs: dict[LogSide, _Log] = {}
+        self._logs: dict[TopicPartitionKey, _Log] = {}
         self._clients: _Clients | None = None
         self._digests: dict[str, bytes] = {}
 
@@ -140,7 +141,7 @@ class KafkaBacklogs:
         try:
             sides = self._sides(client, deadline)
             self._look(sides, deadline)
-            return self._told({side: self._logs[side] for side in sides}, client, not_before)
+            return self._backlogs({side: self._logs[side] for side in sides}, client, not_before)
         except (ProcessorError, RegistryError) as exc:
             raise BacklogUnknownError(f"backlogs cannot be computed now: {exc}") from exc
         finally:
@@ -148,7 +149,7 @@ class KafkaBacklogs:
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
-    def _sides(self, client: ClientId | None, deadline: Deadline) -> list[LogSide]:
+    def _sides(self, client: ClientId | None, deadline: Deadline) -> list[TopicPartitionKey]:
         """Logs that hold the backlog of a client, or of all."""
         if self._clients is None:
             self._clients = _Clients(self._kafka, self._topics)
@@ -159,7 +160,7 @@ class KafkaBacklogs:
         found = range(count) if client is None else [partition_of(client.encode(), count)]
         return [(topic, partition) for topic in topics for partition in found]
 
-    def _look(self, sides: Iterable[LogSide], deadline: Deadline) -> None:
+    def _look(self, sides: Iterable[TopicPartitionKey], deadline: Deadline) -> None:
         """Bring these logs up to date, but for those that are."""
         now = self._monotonic_s()
         stale = [
@@ -174,7 +175,7 @@ class KafkaBacklogs:
         for side in stale:
             self._logs[side].looked_at = self._monotonic_s()
 
-    def _follow_commits(self, sides: Collection[LogSide], deadline: Deadline) -> None:
+    def _follow_commits(self, sides: Collection[TopicPartitionKey], deadline: Deadline) -> None:
         """Read the ends of logs, and only then the commits: what is settled by then is seen as settled."""
         clients = self._connected()
         for side in sides:
@@ -230,15 +231,15 @@ class KafkaBacklogs:
             raise AssertionError  # `_sides` is called first
         return self._clients
 
-    def _scan(self, sides: Iterable[LogSide], deadline: Deadline) -> None:
+    def _scan(self, sides: Iterable[TopicPartitionKey], deadline: Deadline) -> None:
         """Read what came since, for as long as a look may take, and as far as there is room for it."""
-        wanted: dict[LogSide, Stretch] = {}
+        wanted: dict[TopicPartitionKey, Stretch] = {}
         for side in sides:
             held = self._logs[side]
             wanted[side] = Stretch(held.records.follow(held.view, low=held.low), held.end)
         room = self._limits.kept_records - sum(held.records.size for held in self._logs.values())
 
-        def take(side: LogSide, message: Message) -> bool:
+        def take(side: TopicPartitionKey, message: Message) -> bool:
             nonlocal room
             held = self._logs[side]
             offset = message.offset() or 0
@@ -256,14 +257,14 @@ class KafkaBacklogs:
         for side, offset in reached.items():
             self._logs[side].records.scanned_to = offset
 
-    def _sample(self, sides: Collection[LogSide], deadline: Deadline) -> None:
+    def _sample(self, sides: Collection[TopicPartitionKey], deadline: Deadline) -> None:
         """Read some stretches of what was not read."""
         limits = self._limits
-        read: dict[LogSide, list[tuple[int, Delivery]]] = {side: [] for side in sides}
+        read: dict[TopicPartitionKey, list[tuple[int, Delivery]]] = {side: [] for side in sides}
         covered = dict.fromkeys(sides, 0)
         enough = deadline.sooner(limits.sample_s)
 
-        def take(side: LogSide, message: Message) -> bool:
+        def take(side: TopicPartitionKey, message: Message) -> bool:
             held = self._logs[side]
             if held.records.wants(message.key(), message.offset() or 0, held.view):
                 delivery = self._decoded(message)
@@ -294,11 +295,13 @@ class KafkaBacklogs:
         except UndecodableError:
             return None
 
-    # --- telling ------------------------------------------------------------------------------------------------------
+    # --- counting -----------------------------------------------------------------------------------------------------
 
-    def _told(self, logs: Mapping[LogSide, _Log], client: ClientId | None, not_before: NotBefore) -> Backlogs:
+    def _backlogs(
+        self, logs: Mapping[TopicPartitionKey, _Log], client: ClientId | None, not_before: NotBefore
+    ) -> Backlogs:
         clients = {each for held in logs.values() for each in held.clients()}
-        skips = not_before(clients if client is None else clients & {client})
+        before_start = not_before(clients if client is None else clients & {client})
         hooks: dict[HookId, HookBacklog] = {}
         health: dict[tuple[ClientId, bytes], SeenHealth] = {}
         unknown = []
@@ -308,7 +311,7 @@ class KafkaBacklogs:
                 continue
             live = topic == self._topics.deliveries
             _tell_state(held.view.state, hooks, health, live=live)
-            _tell_records(held, hooks, skips if live else {}, live=live)
+            _add_records(held, hooks, before_start if live else {}, live=live)
         if client is not None:
             hooks = {hook_id: hook for hook_id, hook in hooks.items() if hook.client == client}
             health = {key: seen for key, seen in health.items() if key[0] == client}
@@ -350,14 +353,16 @@ def _tell_state(
         )
 
 
-def _tell_records(held: _Log, hooks: dict[HookId, HookBacklog], skips: Mapping[HookId, int], *, live: bool) -> None:
+def _add_records(
+    held: _Log, hooks: dict[HookId, HookBacklog], before_start: Mapping[HookId, int], *, live: bool
+) -> None:
     """Count the pending records of a log, by hook."""
     sample = None if held.exact else held.sample
     found = dict(held.records.hooks)
     if sample is not None:
         found = {**sample.hooks, **found}
     for hook_id, records in found.items():
-        not_before_ms = skips.get(hook_id, 0)
+        not_before_ms = before_start.get(hook_id, 0)
         count, oldest_ms = 0, None
         if hook_id in held.records.hooks:
             count, oldest_ms = records.pending(hook_id, held.view, not_before_ms=not_before_ms)
@@ -392,7 +397,9 @@ class _Clients:
         self.states = StateReader(kafka, topics.delivery_state)
         self._group: Consumer = make_consumer(group_consumer_config(kafka, group=topics.deliver_group))
 
-    def committed(self, sides: Iterable[LogSide], deadline: Deadline) -> dict[LogSide, tuple[int, str | None]]:
+    def committed(
+        self, sides: Iterable[TopicPartitionKey], deadline: Deadline
+    ) -> dict[TopicPartitionKey, tuple[int, str | None]]:
         """Offset, below 0 where there is none, and metadata that the group has, without joining it.
 
         Raises:

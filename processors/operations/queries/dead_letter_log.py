@@ -37,7 +37,7 @@ from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.event import Event
 from hookstream.schemas.topics import TopicNames
 from hookstream.schemas.wire import WriterSchemas
-from hookstream.subscriptions.dead_letters import FoundLetter, LetterPage, LetterPlace, LetterQuery
+from hookstream.subscriptions.dead_letters import DeadLetterPage, DeadLetterPlace, DeadLetterQuery, FoundDeadLetter
 from hookstream.subscriptions.errors import DeadLettersUnavailableError, NotPublishedError
 
 # A request waits for the answer; the next page goes on from there.
@@ -79,7 +79,7 @@ class KafkaDeadLetters:
         self._writer = writer
         self._events = events
 
-    def find(self, query: LetterQuery) -> LetterPage:
+    def find(self, query: DeadLetterQuery) -> DeadLetterPage:
         """Read on from where the query says, for a bounded time.
 
         Raises:
@@ -87,44 +87,44 @@ class KafkaDeadLetters:
         """
         deadline = Deadline.after(_WITHIN_S, self._monotonic_s)
         enough = deadline.sooner(_SCAN_WITHIN_S)
-        letters: list[FoundLetter] = []
+        letters: list[FoundDeadLetter] = []
         reached = query.after
         with self._consumer() as consumer:
             try:
                 for message in self._all(consumer, query, deadline):
-                    reached = LetterPlace(message.partition() or 0, message.offset() or 0)
+                    reached = DeadLetterPlace(message.partition() or 0, message.offset() or 0)
                     found = self._found(message)
                     if found is not None and found.kept_at_ms >= (query.since_ms or 0) and query.wants(found):
                         letters.append(found)
                     if len(letters) >= query.limit or enough.over:
-                        return LetterPage(letters, reached)
+                        return DeadLetterPage(letters, reached)
             except KafkaUnavailableError:
                 if not deadline.over or reached == query.after:
                     raise
-                return LetterPage(letters, reached)
-        return LetterPage(letters, None)
+                return DeadLetterPage(letters, reached)
+        return DeadLetterPage(letters, None)
 
-    def get(self, places: Sequence[LetterPlace]) -> Mapping[LetterPlace, FoundLetter]:
+    def get(self, places: Sequence[DeadLetterPlace]) -> Mapping[DeadLetterPlace, FoundDeadLetter]:
         """Read some; those that do not exist (any more) are left out.
 
         Raises:
             DeadLettersUnavailableError: Kafka or the registry does not answer, or they are too many for the time.
         """
-        letters: dict[LetterPlace, FoundLetter] = {}
+        letters: dict[DeadLetterPlace, FoundDeadLetter] = {}
         with self._consumer() as consumer:
             deadline = Deadline.after(_WITHIN_S, self._monotonic_s)
             partitions = set(self._partition_numbers(consumer, deadline))
             for stretch in _stretches(place for place in places if place.partition in partitions):
                 first, last, wanted = stretch[0], stretch[-1], set(stretch)
-                for message in self._scan(consumer, first, LetterQuery(), deadline):
-                    place = LetterPlace(first.partition, message.offset() or 0)
+                for message in self._scan(consumer, first, DeadLetterQuery(), deadline):
+                    place = DeadLetterPlace(first.partition, message.offset() or 0)
                     if place in wanted and (found := self._found(message)) is not None:
                         letters[place] = found
                     if place.offset >= last.offset:
                         break
         return letters
 
-    def resend(self, letters: Sequence[FoundLetter], *, job: str) -> None:
+    def resend(self, letters: Sequence[FoundDeadLetter], *, job: str) -> None:
         """Write deliveries to `deliveries.replay` in their order, and events to the topic that they came from.
 
         Raises:
@@ -165,16 +165,16 @@ class KafkaDeadLetters:
             raise kafka_error(found.error, self._doing)
         return sorted(found.partitions)
 
-    def _all(self, consumer: Consumer, query: LetterQuery, deadline: Deadline) -> Iterator[Message]:
+    def _all(self, consumer: Consumer, query: DeadLetterQuery, deadline: Deadline) -> Iterator[Message]:
         """The records of every partition that may hold what is asked for, from where the query goes on."""
         partitions = self._partitions(consumer, query, deadline)
         starts = self._offsets_at(consumer, partitions, query.since_ms, deadline)
         if query.after is not None:
             starts[query.after.partition] = query.after.offset + 1
         for partition in partitions:
-            yield from self._scan(consumer, LetterPlace(partition, starts.get(partition, 0)), query, deadline)
+            yield from self._scan(consumer, DeadLetterPlace(partition, starts.get(partition, 0)), query, deadline)
 
-    def _partitions(self, consumer: Consumer, query: LetterQuery, deadline: Deadline) -> list[int]:
+    def _partitions(self, consumer: Consumer, query: DeadLetterQuery, deadline: Deadline) -> list[int]:
         """Where to look, in order; those that the pages before have read are left out."""
         partitions = self._partition_numbers(consumer, deadline)
         if query.client is not None:
@@ -182,7 +182,7 @@ class KafkaDeadLetters:
         return [p for p in partitions if query.after is None or p >= query.after.partition]
 
     def _scan(
-        self, consumer: Consumer, start: LetterPlace, query: LetterQuery, deadline: Deadline
+        self, consumer: Consumer, start: DeadLetterPlace, query: DeadLetterQuery, deadline: Deadline
     ) -> Iterator[Message]:
         """The records of a partition before the query's last time, in order, up to the end that it has now."""
         timeout_s = deadline.left_s(REQUEST_TIMEOUT_S, self._doing)
@@ -229,14 +229,14 @@ class KafkaDeadLetters:
         # A partition that has nothing of then is read from nowhere: its end is below every such offset.
         return {place.partition: place.offset if place.offset >= 0 else _MAX_LONG for place in found}
 
-    def _found(self, message: Message) -> FoundLetter | None:
+    def _found(self, message: Message) -> FoundDeadLetter | None:
         """The letter of a record; None where it is none of ours."""
         try:
             letter = self._decode(message.value())
         except UndecodableError:
             return None
-        place = LetterPlace(message.partition() or 0, message.offset() or 0)
-        return FoundLetter(place, letter, message.timestamp()[1], **self._contents(letter))
+        place = DeadLetterPlace(message.partition() or 0, message.offset() or 0)
+        return FoundDeadLetter(place, letter, message.timestamp()[1], **self._contents(letter))
 
     def _contents(self, letter: DeadLetter) -> _Contents:
         """What can be sent again, or why nothing can; what could not be read when it died may be readable by now."""
@@ -265,9 +265,9 @@ class _Contents(TypedDict, total=False):
     unfit: str
 
 
-def _stretches(places: Iterable[LetterPlace]) -> Iterator[list[LetterPlace]]:
+def _stretches(places: Iterable[DeadLetterPlace]) -> Iterator[list[DeadLetterPlace]]:
     """The places in order, together what is read in one go."""
-    stretch: list[LetterPlace] = []
+    stretch: list[DeadLetterPlace] = []
     for place in sorted(set(places)):
         if stretch and (place.partition != stretch[-1].partition or place.offset - stretch[-1].offset > _GAP_RECORDS):
             yield stretch

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TypeAlias
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
@@ -21,6 +20,7 @@ from hookstream.processors.errors import ProcessorError
 from hookstream.processors.kafka import (
     REQUEST_TIMEOUT_S,
     KafkaConfig,
+    TopicPartitionKey,
     consume_batch,
     is_retriable,
     kafka_error,
@@ -47,9 +47,6 @@ _LONGER = 4
 _BATCH_RECORDS = 5_000
 _WAIT_S = 0.1
 _FETCH_WAIT_MS = 10
-
-Side: TypeAlias = tuple[str, int]
-"""(topic, partition)."""
 
 
 class KafkaDeliveryLog:
@@ -107,10 +104,12 @@ class KafkaDeliveryLog:
             left = {side: bounds for side, bounds in left.items() if finds.may_be_in(side[0])}
         return finds.result(complete=not left)
 
-    def _bounds(self, consumer: Consumer, wanted: WantedDelivery, deadline: Deadline) -> dict[Side, tuple[int, int]]:
+    def _bounds(
+        self, consumer: Consumer, wanted: WantedDelivery, deadline: Deadline
+    ) -> dict[TopicPartitionKey, tuple[int, int]]:
         """Where it may be: offsets from the first on and before the second."""
         topics = self._topics
-        bounds: dict[Side, tuple[int, int]] = {}
+        bounds: dict[TopicPartitionKey, tuple[int, int]] = {}
         for topic in (topics.deliveries, topics.replays, topics.dead_letters):
             count = _partitions(consumer, topic, deadline)
             known = None if wanted.client is None else partition_of(wanted.client.encode(), count)
@@ -182,7 +181,10 @@ class _Finds:
 
 
 def _read(
-    consumer: Consumer, stretch: Mapping[Side, tuple[int, int]], take: Callable[[Message], None], deadline: Deadline
+    consumer: Consumer,
+    stretch: Mapping[TopicPartitionKey, tuple[int, int]],
+    take: Callable[[Message], None],
+    deadline: Deadline,
 ) -> bool:
     """Read a stretch of each partition, each in its order; False if time is over first."""
     left = {side: high for side, (_, high) in stretch.items()}
@@ -196,7 +198,9 @@ def _read(
     return not left
 
 
-def _taken(messages: Iterable[Message], left: dict[Side, int], take: Callable[[Message], None]) -> Iterable[Side]:
+def _taken(
+    messages: Iterable[Message], left: dict[TopicPartitionKey, int], take: Callable[[Message], None]
+) -> Iterable[TopicPartitionKey]:
     """Take records of stretches that are not passed yet, and give those that are now."""
     for message in messages:
         side = (message.topic() or "", message.partition() or 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
@@ -11,6 +11,7 @@ from hookstream.processors.deadline import Deadline
 from hookstream.processors.kafka import (
     REQUEST_TIMEOUT_S,
     KafkaConfig,
+    TopicPartitionKey,
     consume_batch,
     is_retriable,
     kafka_error,
@@ -19,9 +20,6 @@ from hookstream.processors.kafka import (
     translated,
     watermarks,
 )
-
-LogSide: TypeAlias = tuple[str, int]
-"""Topic and partition."""
 
 _WAIT_S = 0.1
 # A log that is read to its end is asked for more meanwhile; whoever wants to go elsewhere would wait for that.
@@ -72,8 +70,12 @@ class LogScanner:
         return 0 if found is None else len(found.partitions)
 
     def scan(
-        self, wanted: Mapping[LogSide, Stretch], take: Callable[[LogSide, Message], bool], *, deadline: Deadline
-    ) -> dict[LogSide, int]:
+        self,
+        wanted: Mapping[TopicPartitionKey, Stretch],
+        take: Callable[[TopicPartitionKey, Message], bool],
+        *,
+        deadline: Deadline,
+    ) -> dict[TopicPartitionKey, int]:
         """Give each record of these stretches to `take`, in the order of each log; give how far each was read.
 
         It ends early at the deadline, and for one log where `take` says that it had enough: the record that
@@ -105,11 +107,11 @@ class LogScanner:
 
     @staticmethod
     def _pass(
-        side: LogSide,
+        side: TopicPartitionKey,
         message: Message,
         end: int,
-        reached: dict[LogSide, int],
-        take: Callable[[LogSide, Message], bool],
+        reached: dict[TopicPartitionKey, int],
+        take: Callable[[TopicPartitionKey, Message], bool],
     ) -> bool:
         """Take one message; say whether its log is done with."""
         error, offset = message.error(), message.offset() or 0

@@ -18,7 +18,7 @@ from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.codec import dead_letter_decoder, delivery_decoder
 from hookstream.schemas.delivery import DeliveryId
 from hookstream.schemas.topics import TopicNames
-from hookstream.subscriptions.dead_letters import LetterPlace, LetterQuery
+from hookstream.subscriptions.dead_letters import DeadLetterPlace, DeadLetterQuery
 from hookstream.subscriptions.deliveries import WantedDelivery
 from hookstream.subscriptions.errors import BacklogUnknownError, DeadLettersUnavailableError, LogSearchError
 
@@ -152,27 +152,27 @@ def test_a_search_that_could_begin_tells_that_it_is_not_complete(kafka: SlowKafk
 def test_the_search_of_dead_letters_ends(kafka: SlowKafka, silent: bool) -> None:
     """Where nothing could be read it says so; else it says where the next page goes on, also if nothing fitted."""
     kafka.silent = silent
-    query = LetterQuery(since_ms=10)
+    query = DeadLetterQuery(since_ms=10)
     if silent:
         with pytest.raises(DeadLettersUnavailableError, match="not done in time"):
             dead_letters(kafka).find(query)
     else:
         page = dead_letters(kafka).find(query)
         assert list(page.letters) == []
-        assert page.after in (LetterPlace(0, kafka.offset - 1), LetterPlace(0, kafka.offset))
+        assert page.after in (DeadLetterPlace(0, kafka.offset - 1), DeadLetterPlace(0, kafka.offset))
     assert kafka.now_s <= 1000.0 + 10.1
 
 
 def test_a_page_that_time_cut_short_goes_on_where_it_ended(kafka: SlowKafka) -> None:
     kafka.answer_s = 0.05
-    page = dead_letters(kafka).find(LetterQuery())
-    assert page.after in (LetterPlace(0, kafka.offset - 1), LetterPlace(0, kafka.offset))
+    page = dead_letters(kafka).find(DeadLetterQuery())
+    assert page.after in (DeadLetterPlace(0, kafka.offset - 1), DeadLetterPlace(0, kafka.offset))
     assert kafka.now_s <= 1000.0 + 4.2
 
 
 def test_reading_many_dead_letters_ends(kafka: SlowKafka) -> None:
     with pytest.raises(DeadLettersUnavailableError, match="not done in time"):
-        dead_letters(kafka).get([LetterPlace(partition, 999_000) for partition in range(PARTITIONS)])
+        dead_letters(kafka).get([DeadLetterPlace(partition, 999_000) for partition in range(PARTITIONS)])
     assert kafka.now_s <= 1000.0 + 10.1
 
 
