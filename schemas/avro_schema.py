@@ -8,7 +8,7 @@ Source: Apache Avro 1.12 specification, "Names" and "Schema Record".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 import fastavro
@@ -18,6 +18,8 @@ from fastavro.schema import SchemaParseException, UnknownType
 from .errors import InvalidSchemaError
 
 Node: TypeAlias = Any  # a parsed schema, or a part of one: JSON
+Marks: TypeAlias = Callable[[Node], Mapping[str, Node]]
+"""What is added to the physical form of a primitive or fixed type: its properties by name; none leave it as it is."""
 
 MAX_SCHEMA_BYTES = 1_048_576
 """A schema and everything that it refers to, as text."""
@@ -119,20 +121,39 @@ class AvroSchema:
         """
         return _Copy(self._named, physical=True).of_record(self._root, indexed)
 
+    def marked(self, marks: Marks, *, indexed: Node | None = None, only: Node | None = None) -> Node:
+        """The physical form, see there, with `marks` on primitive and fixed types; with `only` in that field alone.
+
+        A named type that is used in that field and outside of it has one definition: that of its first use.
+        """
+        return _Copy(self._named, physical=True, marks=marks, only=only).of_record(self._root, indexed)
+
 
 class _Copy:
     """Copies parsed types, and defines each named one where it is met first."""
 
-    def __init__(self, named: dict[str, Node], *, physical: bool = False) -> None:
+    def __init__(
+        self,
+        named: dict[str, Node],
+        *,
+        physical: bool = False,
+        marks: Marks = lambda _: {},
+        only: Node | None = None,
+    ) -> None:
         self._named = named
         self._physical = physical
+        self._marks = marks
+        self._only = only
+        self._marking = only is None
         self._defined: set[str] = set()
 
     def of(self, node: Node) -> Node:
         if isinstance(node, list):
             return [self.of(branch) for branch in node]
         if isinstance(node, str):
-            return self.of(self._named[node]) if node in self._named and node not in self._defined else node
+            if node in self._named:
+                return node if node in self._defined else self.of(self._named[node])
+            return self._marked(node, {"type": node}) or node
         kind = node["type"]
         if kind in _NAMED:
             return self._of_named(node)
@@ -140,7 +161,7 @@ class _Copy:
             return self._said(node) | {"items": self.of(node["items"])}
         if kind == "map":
             return self._said(node) | {"values": self.of(node["values"])}
-        return kind if self._physical else node
+        return (self._marked(node, {"type": kind}) or kind) if self._physical else node
 
     def of_record(self, node: Node, indexed: Node | None = None) -> Node:
         name = node["name"]
@@ -157,15 +178,43 @@ class _Copy:
         if "fields" in node:
             return self.of_record(node)
         self._defined.add(name)
-        return self._said(node) | ({} if "." in name else {"namespace": ""})
+        marked = self._marked(node, {}) if "size" in node else {}
+        return self._said(node) | marked | ({} if "." in name else {"namespace": ""})
 
     def _of_field(self, field: Node, indexed: Node | None) -> Node:
         if indexed is not None and field is indexed:
             return {"name": field["name"], "type": "int", "aliases": field.get("aliases", [])}
-        return self._said(field) | {"type": self.of(field["type"])}
+        if field is self._only:
+            self._marking = True
+        copy = self._said(field) | {"type": self.of(field["type"])}
+        if field is self._only:
+            self._marking = False
+        return copy
+
+    def _marked(self, node: Node, base: dict[str, Node]) -> dict[str, Node]:
+        """The type with its marks; nothing where it has none."""
+        marks = self._marks(node) if self._marking else {}
+        return {**base, **marks} if marks else {}
 
     def _said(self, node: Node) -> Node:
         return {key: node[key] for key in _PHYSICAL_KEYS if key in node} if self._physical else dict(node)
+
+
+def wrapped(text: str | bytes, field: str) -> bytes:
+    """The schema of a record whose one field, without a name that anything could refer to, is of the schema `text`.
+
+    So a schema of any type is one of a record, and the bytes of a value are the same.
+
+    Raises:
+        InvalidSchemaError: it is no JSON, or too long.
+    """
+    try:
+        read = _json(text)
+    except _NO_SCHEMA as exc:
+        msg = f"not an Avro schema: {type(exc).__name__}"
+        raise InvalidSchemaError(msg) from exc
+    wrapper = {"type": "record", "name": "hookstream_wrapper", "fields": [{"name": field, "type": read}]}
+    return orjson.dumps(wrapper)
 
 
 def compact_json(text: bytes) -> str:

@@ -4,8 +4,14 @@ SchemaError
 ├── UnknownEventError        no such event in the catalogue
 ├── InvalidValueError        a value outside what its schema allows
 ├── UndecodableError         bytes that are not Confluent wire format, or do not match their writer's schema
+├── UnrenderableError        a value that JSON cannot say
 └── InvalidSchemaError       an .avsc file that is not a usable schema
+    └── InvalidSourcesError  a sources.toml that cannot be used
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class SchemaError(Exception):
@@ -34,3 +40,15 @@ class UndecodableError(SchemaError):
 
 class InvalidSchemaError(SchemaError):
     """An .avsc file that is not a usable schema."""
+
+
+class UnrenderableError(SchemaError):
+    """A value that JSON cannot say; the message begins with the value's path and never repeats the value."""
+
+
+class InvalidSourcesError(InvalidSchemaError):
+    """A sources.toml that cannot be used. `faults` are all that was found, one sentence each."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = tuple(faults)

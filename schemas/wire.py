@@ -152,7 +152,7 @@ class _Views(dict[bytes, WriterView[_T]]):
     def _view(self, schema_id: int, text: str) -> WriterView[_T]:
         try:
             writer = AvroSchema(text)
-            read = _read_recursive if is_recursive(writer) else schemaless_reader
+            read = read_recursive if is_recursive(writer) else schemaless_reader
             field = None if self._indexed is None else writer.field_like(self._indexed)
             if field is not None and writer.kind(field["type"]) != "enum":
                 field = None
@@ -171,7 +171,7 @@ class _Views(dict[bytes, WriterView[_T]]):
             raise UndecodableError(msg) from exc
 
 
-def _read_recursive(buffer: BytesIO, schema: Node, reader_schema: Node) -> object:
+def read_recursive(buffer: BytesIO, schema: Node, reader_schema: Node) -> object:
     """Read a record that may be nested deeply."""
     read = schemaless_reader if len(buffer.getbuffer()) <= _SHALLOW_BYTES else python_reader
     return read(buffer, schema, reader_schema)

@@ -1,0 +1,1 @@
+"""Avro values as JSON: their bytes, the JSON Schema of these, and examples."""
