@@ -151,9 +151,7 @@ class _Copy:
         if isinstance(node, list):
             return [self.of(branch) for branch in node]
         if isinstance(node, str):
-            if node in self._named:
-                return node if node in self._defined else self.of(self._named[node])
-            return self._marked(node, {"type": node}) or node
+            return self._of_name(node)
         kind = node["type"]
         if kind in _NAMED:
             return self._of_named(node)
@@ -170,6 +168,12 @@ class _Copy:
         copy = self._said(node) | {"type": "record"} | ({} if "." in name else {"namespace": ""})
         copy["fields"] = [self._of_field(field, indexed) for field in node["fields"]]
         return copy
+
+    def _of_name(self, name: str) -> Node:
+        """Of a type that is referred to, or of a primitive one."""
+        if name in self._named:
+            return name if name in self._defined else self.of(self._named[name])
+        return self._marked(name, {"type": name}) or name
 
     def _of_named(self, node: Node) -> Node:
         name = node["name"]

@@ -64,6 +64,11 @@ def event_meaning(schema: AvroSchema, namespace: str, own: AvroSchema) -> EventM
     return EventMeaning(names, _PER_MS.get(logical or "", 1))
 
 
+def is_namespace(text: str) -> bool:
+    """Whether a namespace may be called so."""
+    return _NAMESPACE.fullmatch(text) is not None
+
+
 def event_symbols(schema: AvroSchema) -> tuple[str, ...]:
     """The symbols of the enum field `event`, by their index on the wire; empty where the schema has no such field."""
     return _symbols(schema, schema.fields(schema.root).get(NAME_FIELD))
@@ -84,7 +89,7 @@ def check_event_schema(namespace: str, content: bytes) -> AvroSchema:
     Raises:
         InvalidSchemaError: the namespace cannot be one, or the schema is no Avro, or no event fits into it.
     """
-    if not _NAMESPACE.fullmatch(namespace):
+    if not is_namespace(namespace):
         msg = f"{namespace}: a namespace is letters, digits, _ and -, and starts with a letter or _"
         raise InvalidSchemaError(msg)
     try:

@@ -120,6 +120,22 @@ def record_writer(own_text: str, schema_id: int, *, indexed: str | None = None) 
     return write_record
 
 
+def schema_id_of(data: bytes) -> int:
+    """The id of the schema that a value was written with.
+
+    Raises:
+        UndecodableError: it does not begin as the wire format does.
+    """
+    if len(data) < HEADER_BYTES:
+        msg = "shorter than a header"
+        raise UndecodableError(msg)
+    magic, schema_id = _HEADER.unpack_from(data)
+    if magic != 0:
+        msg = f"starts with byte {magic & 0xFF}, not with 0"
+        raise UndecodableError(msg)
+    return int(schema_id)
+
+
 class _Views(dict[bytes, WriterView[_T]]):
     """Views by the five bytes of the header: one look-up in C says whether the record is ours and how to read it."""
 
@@ -136,13 +152,7 @@ class _Views(dict[bytes, WriterView[_T]]):
         self._about = about
 
     def __missing__(self, header: bytes) -> WriterView[_T]:
-        if len(header) < HEADER_BYTES:
-            msg = "shorter than a header"
-            raise UndecodableError(msg)
-        magic, schema_id = _HEADER.unpack(header)
-        if magic != 0:
-            msg = f"starts with byte {magic & 0xFF}, not with 0"
-            raise UndecodableError(msg)
+        schema_id = schema_id_of(header)
         view = self._view(schema_id, self._writer_schemas(schema_id))
         if len(self) >= _MAX_VIEWS:
             self.clear()

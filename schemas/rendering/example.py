@@ -33,8 +33,15 @@ _NUMBERS = {
     "local-timestamp-nanos": _AT_MS * 1_000_000,
 }
 _PLAIN: dict[str, object] = {
-    "null": None, "boolean": True, "int": 1, "long": 1, "float": 1.5, "double": 1.5, "string": "text", "bytes": b"bytes",
-}  # fmt: skip
+    "null": None,
+    "boolean": True,
+    "int": 1,
+    "long": 1,
+    "float": 1.5,
+    "double": 1.5,
+    "string": "text",
+    "bytes": b"bytes",
+}
 _UUID = "018cc251-f400-7000-8000-000000000001"
 _DURATION = struct.pack("<III", 1, 2, 3004)
 _UNSCALED = 1250

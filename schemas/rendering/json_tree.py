@@ -20,7 +20,7 @@ JsonTree: TypeAlias = Any
 """What `orjson.dumps` takes, and `Unshowable`."""
 
 MAX_DEPTH = 100
-"""Objects and arrays within each other. orjson writes 254, Python's stack holds some 200: both depend on more than us."""
+"""Objects and arrays within each other. orjson writes 254; Python's stack holds some 200, depending on who calls."""
 
 _CONTAINERS = (dict, list)
 # A key that is no name may be somebody's data (an address of mail in a map): it does not get into an error.

@@ -59,7 +59,7 @@ def marks(node: Node) -> Mapping[str, Node]:
         InvalidSchemaError: a decimal whose scale is beyond `MAX_SCALE`.
     """
     form = form_of(node)
-    if form is None or form == "uuid" and kind_of(node) == "string":  # which is that text
+    if form is None or (form == "uuid" and kind_of(node) == "string"):  # which is that text
         return {}
     scale = {"scale": node.get("scale", 0)} if form == "decimal" else {}
     return {"logicalType": f"{_PREFIX}{form}", **scale}
@@ -88,7 +88,8 @@ def _fits(node: Node) -> bool:
     if node["logicalType"] == "decimal" and node.get("scale", 0) > MAX_SCALE:
         msg = f"a decimal with a scale beyond {MAX_SCALE}"
         raise InvalidSchemaError(msg)
-    return node.get("size") == _SIZES.get(node["logicalType"], node.get("size")) or node["type"] != "fixed"
+    size = _SIZES.get(node["logicalType"]) if node["type"] == "fixed" else None
+    return size is None or bool(node.get("size") == size)
 
 
 def _base64(value: bytes, _writer: Node, _reader: Node) -> str:

@@ -23,10 +23,10 @@ from hookstream.schemas.errors import InvalidSchemaError, UndecodableError
 from hookstream.schemas.wire import read_recursive
 
 from . import json_tree
-from .json_tree import JsonTree, Unshowable
+from .json_tree import JsonTree
 from .logical import marks
 
-_TOO_DEEP = Unshowable(f"nested more than {json_tree.MAX_DEPTH} deep")
+_TOO_DEEP = f"a value that is nested more than {json_tree.MAX_DEPTH} deep"
 # The one field of the record that a value is wrapped in, so that a schema of any type is a record's.
 _FIELD = "value"
 
@@ -65,22 +65,25 @@ class Renderer:
         """Read the one value that begins at `start` and ends with the data.
 
         Raises:
-            UndecodableError: the bytes are no value of this schema, or more than one.
+            UndecodableError: the bytes are no value of this schema, or more than one, or one that is nested too deeply.
         """
         buffer = BytesIO(data)
         buffer.seek(start)
         try:
-            tree: JsonTree = self._read(buffer, self._schema, None)[_FIELD]
+            record: JsonTree = self._read(buffer, self._schema, None)
         except RecursionError:
-            return _TOO_DEEP
-        except Exception as exc:  # whatever fastavro makes of the bytes
+            raise UndecodableError(_TOO_DEEP) from None
+        except Exception as exc:  # noqa: BLE001 - whatever fastavro makes of the bytes
             msg = f"the value does not match its schema ({type(exc).__name__})"
             raise UndecodableError(msg) from None
         if buffer.tell() != len(data):
             msg = f"{len(data) - buffer.tell()} bytes after the end of the value"
             raise UndecodableError(msg)
+        tree = record[_FIELD]
         # Without this, how deep a record may be would depend on who calls, and on the record's length.
-        return _TOO_DEEP if self._recursive and json_tree.is_too_deep(tree) else tree
+        if self._recursive and json_tree.is_too_deep(tree):
+            raise UndecodableError(_TOO_DEEP)
+        return tree
 
     def render(self, tree: JsonTree, at: str = "data") -> bytes:
         """Write what `read` gave, or a part of it, which stands at the path `at`.
@@ -89,4 +92,3 @@ class Renderer:
             UnrenderableError: JSON has no form for a part of it; the message begins with that part's path.
         """
         return json_tree.dump(tree, at)
-
