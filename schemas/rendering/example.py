@@ -1,15 +1,14 @@
 """An example of a schema's values, the same on every machine: what documents show, and what its JSON Schema allows.
 
-It is written as Avro and read by the `Renderer` that reads events, so an example looks like what is delivered.
+It is made as Avro bytes and read by the `Renderer` that reads events, so an example looks like what is delivered. Bytes
+say the branch of each union; a writer would have to guess it.
+
+Source: Apache Avro 1.12 specification, "Binary Encoding".
 """
 
 from __future__ import annotations
 
 import struct
-from io import BytesIO
-
-import fastavro
-from fastavro import schemaless_writer
 
 from hookstream.schemas.avro_cost import MAX_DEPTH
 from hookstream.schemas.avro_schema import AvroSchema, Node
@@ -32,97 +31,99 @@ _NUMBERS = {
     "local-timestamp-micros": _AT_MS * 1000,
     "local-timestamp-nanos": _AT_MS * 1_000_000,
 }
-_PLAIN: dict[str, object] = {
-    "null": None,
-    "boolean": True,
-    "int": 1,
-    "long": 1,
-    "float": 1.5,
-    "double": 1.5,
-    "string": "text",
-    "bytes": b"bytes",
-}
 _UUID = "018cc251-f400-7000-8000-000000000001"
 _DURATION = struct.pack("<III", 1, 2, 3004)
 _UNSCALED = 1250
+_NUMBER = 1.5
+_SEVEN_BITS, _MORE = 0x7F, 0x80
 
 
 def example(renderer: Renderer) -> JsonTree:
     """An example of the renderer's schema, as its `read` gives it.
 
     Raises:
-        InvalidSchemaError: no value of it is small enough to be shown.
+        InvalidSchemaError: none can be made.
     """
     schema = renderer.schema
-    buffer = BytesIO()
     try:
-        physical = fastavro.parse_schema(schema.physical())
-        schemaless_writer(buffer, physical, _Examples(schema).of(schema.root))
-    except (ValueError, TypeError, LookupError, RecursionError) as exc:
-        msg = f"no example can be made ({type(exc).__name__})"
-        raise InvalidSchemaError(msg) from exc
-    return renderer.read(buffer.getvalue())
+        return renderer.read(_Examples(schema).of(renderer.root))
+    except RecursionError as exc:
+        raise InvalidSchemaError(_ENDLESS) from exc
+
+
+_ENDLESS = "no example can be made of a type that contains itself without end"
 
 
 class _Examples:
-    """Examples of the types of one schema, as fastavro writes them."""
+    """Examples of the types of one schema, as Avro bytes."""
 
     def __init__(self, schema: AvroSchema) -> None:
         self._schema = schema
         self._within: list[str] = []
         """The records that are being made: an example of a recursive type ends where it would begin again."""
 
-    def of(self, node: Node) -> object:
+    def of(self, node: Node) -> bytes:
         node = self._schema.resolved(node)
         kind = self._schema.kind(node)
         if kind == "record":
             return self._record(node)
         if kind == "union":
             return self._union(node)
-        if kind == "array":
-            return [] if self._is_within(node["items"]) else [self.of(node["items"])]
-        if kind == "map":
-            return {} if self._is_within(node["values"]) else {"key": self.of(node["values"])}
-        if kind == "enum":
-            return node["symbols"][0]
-        return self._scalar(kind, node)
+        if kind in ("array", "map"):
+            items = node["items" if kind == "array" else "values"]
+            key = b"" if kind == "array" else _sized(b"key")
+            return _long(0) if self._is_within(items) else _long(1) + key + self.of(items) + _long(0)
+        return _long(0) if kind == "enum" else _scalar(kind, node)
 
-    def _scalar(self, kind: str, node: Node) -> object:
-        form = form_of(node)
-        if form == "decimal":
-            return _decimal(node.get("size", 2))
-        if form == "uuid":
-            return _UUID if kind == "string" else bytes.fromhex(_UUID.replace("-", ""))
-        if form == "duration":
-            return _DURATION
-        if kind == "fixed":
-            return bytes(node["size"])
-        return _NUMBERS[form] if form in _NUMBERS else _PLAIN[kind]
-
-    def _record(self, node: Node) -> object:
+    def _record(self, node: Node) -> bytes:
         if len(self._within) > MAX_DEPTH:
-            msg = "a type that contains itself without end"
-            raise InvalidSchemaError(msg)
+            raise InvalidSchemaError(_ENDLESS)
         self._within.append(node["name"])
-        made = {field["name"]: self.of(field["type"]) for field in node["fields"]}
+        made = b"".join(self.of(field["type"]) for field in node["fields"])
         self._within.pop()
         return made
 
-    def _union(self, node: Node) -> object:
+    def _union(self, node: Node) -> bytes:
         """The first branch that says something, and does not begin again what is being made."""
-        usable = [branch for branch in node if not self._is_within(branch)]
-        branch = next((each for each in usable if self._schema.kind(each) != "null"), usable[0] if usable else node[0])
-        made = self.of(branch)
-        resolved = self._schema.resolved(branch)
-        named = isinstance(resolved, dict) and "name" in resolved
-        return (resolved["name"], made) if named else made  # which says the branch where two would do
+        usable = [index for index, branch in enumerate(node) if not self._is_within(branch)] or [0]
+        index = next((each for each in usable if self._schema.kind(node[each]) != "null"), usable[0])
+        return _long(index) + self.of(node[index])
 
     def _is_within(self, node: Node) -> bool:
         node = self._schema.resolved(node)
-        if self._schema.kind(node) in ("array", "map", "union"):
-            return False
-        return isinstance(node, dict) and node.get("name") in self._within
+        return self._schema.kind(node) == "record" and node["name"] in self._within
 
 
-def _decimal(size: int) -> bytes:
-    return _UNSCALED.to_bytes(size, "big") if size > 1 else bytes([_UNSCALED % 100])
+def _scalar(kind: str, node: Node) -> bytes:
+    form = form_of(node)
+    if kind == "fixed":
+        return _fixed(form, node["size"])
+    if kind in ("int", "long"):
+        return _long(_NUMBERS.get(form or "", 1))
+    if kind in ("bytes", "string"):
+        text = _UUID.encode() if form == "uuid" else b"text"
+        return _sized(_UNSCALED.to_bytes(2, "big") if form == "decimal" else text)
+    return {"null": b"", "boolean": b"\1", "float": struct.pack("<f", _NUMBER), "double": struct.pack("<d", _NUMBER)}[
+        kind
+    ]
+
+
+def _fixed(form: str | None, size: int) -> bytes:
+    if form == "duration":
+        return _DURATION
+    if form == "uuid":
+        return bytes.fromhex(_UUID.replace("-", ""))
+    return (_UNSCALED.to_bytes(size, "big") if size > 1 else b"\x0c"[:size]) if form == "decimal" else bytes(size)
+
+
+def _sized(raw: bytes) -> bytes:
+    return _long(len(raw)) + raw
+
+
+def _long(number: int) -> bytes:
+    """A number from 0 in zigzag and variable length."""
+    left, made = number << 1, bytearray()
+    while left > _SEVEN_BITS:
+        made.append(left & _SEVEN_BITS | _MORE)
+        left >>= 7
+    return bytes([*made, left])

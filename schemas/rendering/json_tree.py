@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import orjson
@@ -27,11 +26,16 @@ _CONTAINERS = (dict, list)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,49}")
 
 
-@dataclass(frozen=True, slots=True)
 class Unshowable:
-    """Stands for a value that JSON has no form for, with the reason; never with the value."""
+    """Stands for a value that JSON has no form for, with the reason; never with the value.
 
-    reason: str
+    No dataclass: orjson would write one.
+    """
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
 
 
 def dump(tree: JsonTree, at: str) -> bytes:
