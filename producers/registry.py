@@ -130,6 +130,35 @@ class SchemaRegistry:
         schema_id = self._translated(subject, lambda: self._client.register_schema(subject, _avro(schema_text)))
         return _known(subject, schema_id)
 
+    def latest_text(self, subject: str) -> str | None:
+        """Give the text of a subject's latest schema with all that it refers to; None where there is no such subject.
+
+        Raises:
+            UndecodableError: it refers to more than may be, or to what does not fit.
+            RegistryUnavailableError: the registry could not be asked.
+        """
+        try:
+            found = self._translated(subject, lambda: self._client.get_latest_version(subject), UnknownSchemaIdError)
+        except UnknownSchemaIdError:
+            return None
+        return None if found.schema_id is None else self.schema_text_by_id(found.schema_id)
+
+    def takes(self, subject: str, schema_text: str) -> bool:
+        """Whether a subject would take this schema; one that does not exist takes every schema, and so does the mock.
+
+        Raises:
+            RegistryUnavailableError: the registry could not be asked.
+        """
+        if self.is_mock:
+            return True
+        schema = _avro(schema_text)
+        try:
+            return self._translated(
+                subject, lambda: self._client.test_compatibility_all_versions(subject, schema), UnknownSchemaIdError
+            )
+        except UnknownSchemaIdError:
+            return True
+
     def set_compatibility(self, subject: str, level: str = COMPATIBILITY) -> None:
         """Set what the subject accepts from now on. The mock accepts everything, and is left alone.
 

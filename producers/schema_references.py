@@ -10,7 +10,8 @@ from typing import NoReturn
 
 from confluent_kafka.schema_registry import Schema
 
-from hookstream.schemas.avro_schema import MAX_SCHEMA_BYTES, AvroSchema
+from hookstream.schemas import avro_schema
+from hookstream.schemas.avro_schema import MAX_SCHEMA_BYTES
 from hookstream.schemas.bounded import long_of
 from hookstream.schemas.errors import InvalidSchemaError, UndecodableError
 
@@ -30,7 +31,7 @@ def whole_text(about: str, schema: Schema, fetch: Callable[[str, int], Schema]) 
     texts = _Texts(about, fetch)
     texts.collect(schema, 1)
     try:
-        return AvroSchema(schema.schema_str or "", texts.found.values()).whole()
+        return avro_schema.whole_text(schema.schema_str or "", texts.found.values())
     except InvalidSchemaError as exc:
         msg = f"{about} and what it refers to: {exc}"
         raise UndecodableError(msg) from exc

@@ -221,6 +221,16 @@ def wrapped(text: str | bytes, field: str) -> bytes:
     return orjson.dumps(wrapper)
 
 
+def whole_text(text: str | bytes, references: Iterable[str | bytes]) -> str:
+    """The text of a schema of any type, unions too, that means the same and refers to nothing outside of itself.
+
+    Raises:
+        InvalidSchemaError: the texts do not fit together, or would be too long.
+    """
+    whole = orjson.loads(AvroSchema(wrapped(text, "value"), references).whole())
+    return orjson.dumps(whole["fields"][0]["type"]).decode()
+
+
 def compact_json(text: bytes) -> str:
     """The same JSON without what is only for people; editors on Windows put a byte order mark before it."""
     return orjson.dumps(orjson.loads(text.removeprefix(_BYTE_ORDER_MARK))).decode()

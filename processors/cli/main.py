@@ -24,6 +24,7 @@ from .commands import (
     dead_letters,
     deliveries,
     endpoints,
+    events,
     hooks,
     lag,
     migrate,
@@ -72,6 +73,7 @@ def _options(
 app.command("demo", short_help="Every event on its whole way, in seconds.")(demo.demo)
 app.command("up", short_help="Everything in one process, for trying things out.")(up.up)
 app.add_typer(topics.app, name="topics", short_help="Make and check topics and schemas.")
+app.add_typer(events.app, name="events", short_help="Write and check schemas of one's own domain.")
 app.command("migrate", short_help="Bring the database to this release's schema.")(migrate.migrate)
 app.add_typer(tokens.app, name="token", short_help="Issue, list and revoke tokens of the API.")
 app.command("api", short_help="Role: the API, and the relay of its changes.")(roles.api)

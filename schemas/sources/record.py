@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
+import orjson
+
 from hookstream.schemas.event import EventName
 from hookstream.schemas.rendering.json_tree import JsonTree, dump
 from hookstream.schemas.trace_context import Headers
@@ -48,6 +50,22 @@ class MappedEvent:
     def name(self) -> EventName:
         """`<namespace>.<symbol>`."""
         return EventName(f"{self.namespace}.{self.symbol}")
+
+    def body_json(self) -> bytes:
+        """The whole body.
+
+        Raises:
+            UnrenderableError: JSON cannot say it; with the path.
+        """
+        whole, data = self.record_json(), self.data_json()
+        if whole is not None:
+            return whole
+        thin = {
+            "event": self.name,
+            "client": self.client,
+            "concept": {"id": self.resource, "namespace": self.namespace, "sub_namespace": self.sub_namespace},
+        }
+        return orjson.dumps(thin if data is None else {**thin, "data": orjson.Fragment(data)})
 
     def data_json(self) -> bytes | None:
         """The JSON of the body's `data`; None where the body has none.

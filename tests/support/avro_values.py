@@ -60,7 +60,7 @@ def record_schemas(draw: st.DrawFn) -> Schema:
     return _record(draw, Names(), 3)
 
 
-def _type(draw: st.DrawFn, names: Names, depth: int, *, in_union: bool = False) -> Schema:
+def _type(draw: st.DrawFn, names: Names, depth: int, *, in_union: bool = False) -> Schema:  # noqa: PLR0911 - one a kind
     choices = ["primitive", "logical", "decimal", "fixed", "enum"]
     if names.made:
         choices.append("again")
@@ -95,7 +95,7 @@ def _named(draw: st.DrawFn, names: Names, choice: str) -> Schema:
     if choice == "enum":
         made = {**head, "type": "enum", "symbols": ["A", "B", "C"]}
     else:
-        said = draw(st.sampled_from([{}, {"logicalType": "duration"}, {"logicalType": "decimal"}]))
+        said: Schema = {**draw(st.sampled_from([{}, {"logicalType": "duration"}, {"logicalType": "decimal"}]))}
         if said.get("logicalType") == "duration":
             said["size"] = 12
         elif said:
@@ -162,7 +162,7 @@ class Expected:
         return _scalar(node, kind, read)
 
 
-def _scalar(node: Schema, kind: str, value: Value) -> Value:
+def _scalar(node: Schema, kind: str, value: Value) -> Value:  # noqa: PLR0911 - one a form
     logical = node.get("logicalType") if isinstance(node, dict) else None
     if logical == "decimal":
         assert isinstance(value, Decimal)
@@ -279,7 +279,7 @@ class Encoded:
         return _encoded_scalar(node, kind, value)
 
 
-def _encoded_scalar(node: Schema, kind: str, value: Value) -> bytes:
+def _encoded_scalar(node: Schema, kind: str, value: Value) -> bytes:  # noqa: PLR0911 - one a kind
     if isinstance(value, Decimal):
         unscaled = int(value.scaleb(node["scale"], context=_WIDE))
         size = node.get("size", unscaled.bit_length() // 8 + 1)
@@ -291,9 +291,10 @@ def _encoded_scalar(node: Schema, kind: str, value: Value) -> bytes:
         return _long(_number(node, value))
     if kind in ("float", "double"):
         return struct.pack("<f" if kind == "float" else "<d", value)
-    plain = {"null": lambda: b"", "boolean": lambda: bytes([value]), "fixed": lambda: value}
-    if kind in plain:
-        return plain[kind]()
+    if kind in ("null", "boolean"):
+        return bytes([value] if kind == "boolean" else [])
+    if kind == "fixed":
+        return bytes(value)
     return _sized(value if isinstance(value, bytes) else str(value).encode())
 
 

@@ -19,6 +19,8 @@ COMMANDS = (
     ("up",),
     ("topics", "create"),
     ("topics", "check"),
+    ("events", "new"),
+    ("events", "check"),
     ("migrate",),
     ("token", "create"),
     ("token", "list"),

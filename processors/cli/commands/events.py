@@ -1,0 +1,130 @@
+"""`hookstream events`: a domain of one's own: writing a first schema, and judging a folder of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hookstream.processors.cli.console import CommandError, Json, note, say, say_json
+
+if TYPE_CHECKING:
+    from hookstream.processors.settings import Settings
+
+    from .events_check import Checked
+
+app = typer.Typer(help="Write and check the schemas of a domain of one's own.")
+
+
+class Ids(StrEnum):
+    """What clients and resources are identified by."""
+
+    INTEGER = "integer"
+    STRING = "string"
+
+
+@app.command("new")
+def new(  # options of a command, all by name
+    namespace: Annotated[str, typer.Argument(metavar="NAME", help="Kind of resource, such as order.")],
+    symbols: Annotated[list[str], typer.Argument(metavar="SYMBOL...", help="What happens to it, such as placed.")],
+    *,
+    folder: Annotated[Path | None, typer.Option("--dir", help="Where; HOOKSTREAM_SCHEMA_DIR without it.")] = None,
+    ids: Annotated[Ids, typer.Option(help="What ids of clients and resources are.")] = Ids.INTEGER,
+    data: Annotated[bool, typer.Option("--data", help="With a field for data, to be filled in.")] = False,
+) -> None:
+    """Write the schema of a new kind of resource to NAME.avsc; a file that is there is left alone.
+
+    hookstream events new order placed shipped --dir schemas
+    """
+    from hookstream.processors.settings import Settings
+    from hookstream.schemas.new_envelope import new_envelope
+
+    path = folder or Settings.read().schema_dir
+    if path is None:
+        raise typer.BadParameter("say where: --dir, or HOOKSTREAM_SCHEMA_DIR")
+    text = new_envelope(namespace, symbols, text_ids=ids is Ids.STRING, data=data)
+    file = Path(path) / f"{namespace}.avsc"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(text)
+    except FileExistsError as exc:
+        raise CommandError(f"{file} is there already") from exc
+    except OSError as exc:
+        raise CommandError(f"cannot write {file}: {exc.strerror}") from exc
+    say(f"wrote {file}: {', '.join(f'{namespace}.{symbol}' for symbol in symbols)}")
+
+
+@app.command("check")
+def check(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="HOOKSTREAM_SCHEMA_DIR, or the shipped domain, without it.")
+    ] = None,
+    *,
+    sample: Annotated[
+        str | None, typer.Option("--sample", metavar="TOPIC", help="Also map the latest records of this topic.")
+    ] = None,
+    count: Annotated[int, typer.Option("-n", min=1, max=100, help="How many, with --sample.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Say everything that is wrong with a folder of schemas, and print an example of each event's body; 1 if anything.
+
+    Where HOOKSTREAM_SCHEMA_REGISTRY_URL and HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS are set, it is compared with the
+    registry and with the topics that exist. Nothing is changed, and nothing is sent, with --sample either.
+    """
+    from hookstream.processors import logs
+    from hookstream.processors.settings import Settings
+
+    from .events_check import check_folder
+
+    logs.configure(level="warning")
+    settings = Settings.read()
+    checked = check_folder(_files(folder, settings), settings, note)
+    if as_json and sample is None:
+        say_json({"events": [asdict(event) for event in checked.events], "faults": list(checked.faults)})
+    elif not as_json:
+        for event in checked.events:
+            say(f"{event.name}  {event.example}")
+        for fault in checked.faults:
+            say(fault)
+    if checked.faults:
+        count_of = "1 fault" if len(checked.faults) == 1 else f"{len(checked.faults)} faults"
+        raise CommandError(f"{count_of}; without them {len(checked.events)} events are described")
+    if sample is not None:
+        _sample(sample, count, settings, checked, as_json=as_json)
+
+
+def _sample(topic: str, count: int, settings: Settings, checked: Checked, *, as_json: bool) -> None:
+    from hookstream.processors.operations.queries.latest_records import latest_records
+    from hookstream.producers.registry import SchemaRegistry
+
+    from .events_sample import sampled, topic_reader
+
+    with SchemaRegistry(settings.registry_url()) as registry:
+        reader = topic_reader(topic, checked.folder, settings.topics(), registry.schema_text_by_id)
+        shown = [sampled(record, reader) for record in latest_records(settings.kafka(), topic, count)]
+    if as_json:
+        say_json([asdict(record) for record in shown])
+    else:
+        for record in shown:
+            for line in record.lines():
+                say(line)
+        if not shown:
+            note(f"{topic} holds no records")
+    refused = sum(record.result == "refused" for record in shown)
+    if refused:
+        raise CommandError(f"{refused} of {len(shown)} records cannot be read: they would become dead letters")
+
+
+def _files(folder: Path | None, settings: Settings) -> dict[str, bytes]:
+    from hookstream.schemas.catalogue import Catalogue
+    from hookstream.schemas.folder import ENVELOPE_SUFFIX, read_folder
+
+    path = folder or settings.schema_dir
+    if path is not None:
+        return read_folder(Path(path))
+    shipped = Catalogue.shipped()
+    return {f"{name}{ENVELOPE_SUFFIX}": shipped.schema_text(name).encode() for name in shipped.namespaces}

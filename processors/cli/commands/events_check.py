@@ -1,0 +1,131 @@
+"""A folder of schemas, judged by itself and beside the registry and the topics, where these can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+from hookstream.processors.errors import KafkaUnavailableError
+from hookstream.processors.existing_topics import existing_topics
+from hookstream.processors.settings import Settings
+from hookstream.producers.errors import RegistryUnavailableError
+from hookstream.producers.registry import SchemaRegistry
+from hookstream.schemas.avro_schema import compact_json
+from hookstream.schemas.catalogue import subject
+from hookstream.schemas.errors import SchemaError
+from hookstream.schemas.event import EventName
+from hookstream.schemas.folder import JudgedFolder, judge_folder
+from hookstream.schemas.rendering.body_schema import EnvelopeBodies
+from hookstream.schemas.sources.source import Source, ValueFormat
+from hookstream.schemas.sources.source_bodies import SourceBodies
+from hookstream.schemas.topics import TopicNames
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedEvent:
+    """One event, as integrators see it."""
+
+    name: str
+    topic: str
+    description: str | None
+    example: str
+    json_schema: dict[str, Any]
+
+
+class Checked(NamedTuple):
+    """What a folder describes, and everything that is wrong with it."""
+
+    folder: JudgedFolder
+    events: tuple[DescribedEvent, ...]
+    faults: tuple[str, ...]
+
+
+def check_folder(files: dict[str, bytes], settings: Settings, note: Callable[[str], None]) -> Checked:
+    """Judge a folder; what could not be compared is told to `note`.
+
+    Raises:
+        ProcessorError, ProducerError: Kafka or the registry says no.
+    """
+    folder = judge_folder(files)
+    topics = settings.topics()
+    faults = list(folder.faults)
+    texts: dict[str, str] = {}
+    if settings.schema_registry_url is not None:
+        with SchemaRegistry(settings.registry_url()) as registry:
+            try:
+                texts = _latest_texts(folder.sources, topics, registry)
+                faults += _incompatible(folder, topics, registry)
+            except RegistryUnavailableError as exc:
+                note(f"not compared with the registry: {exc}")
+    if settings.kafka_bootstrap_servers is not None:
+        try:
+            faults += _missing_topics(folder.sources, settings)
+        except KafkaUnavailableError as exc:
+            note(f"not compared with the topics: {exc}")
+    described = _Described(faults)
+    for namespace, text in folder.envelopes.items():
+        names = [name for name in folder.event_names if name.partition(".")[0] == namespace]
+        described.add(names, topics.events(namespace), partial(EnvelopeBodies, namespace, text))
+    for source in folder.sources:
+        bodies = partial(SourceBodies, source, texts.get(source.namespace))
+        described.add(source.event_names, topic_of(source, topics), bodies)
+    return Checked(folder, tuple(described.events), tuple(faults))
+
+
+def topic_of(source: Source, topics: TopicNames) -> str:
+    """The topic that a source's events are read from."""
+    return source.topic or topics.events(source.namespace)
+
+
+@dataclass(slots=True)
+class _Described:
+    """Events that can be described, and the faults of the others."""
+
+    faults: list[str]
+    events: list[DescribedEvent] = field(default_factory=list)
+
+    def add(
+        self, names: Iterable[EventName], topic: str, open_bodies: Callable[[], EnvelopeBodies | SourceBodies]
+    ) -> None:
+        """Add the events of one namespace."""
+        try:
+            bodies = open_bodies()
+            if isinstance(bodies, SourceBodies):
+                self.faults += bodies.faults()
+            self.events += [
+                DescribedEvent(name, topic, bodies.description, bodies.example(name).decode(), bodies.json_schema(name))
+                for name in names
+            ]
+        except SchemaError as exc:
+            self.faults.append(f"{topic}: {exc}")
+
+
+def _latest_texts(sources: Iterable[Source], topics: TopicNames, registry: SchemaRegistry) -> dict[str, str]:
+    """The latest schemas of Avro sources, by namespace, of those that the registry knows."""
+    found = {
+        source.namespace: registry.latest_text(subject(topic_of(source, topics)))
+        for source in sources
+        if source.value is ValueFormat.AVRO
+    }
+    return {namespace: text for namespace, text in found.items() if text is not None}
+
+
+def _incompatible(folder: JudgedFolder, topics: TopicNames, registry: SchemaRegistry) -> list[str]:
+    return [
+        f"{namespace}.avsc: the registry would refuse it: what was written to {topics.events(namespace)} before could"
+        " not be read by it"
+        for namespace, content in folder.envelopes.items()
+        if not registry.takes(subject(topics.events(namespace)), compact_json(content))
+    ]
+
+
+def _missing_topics(sources: Iterable[Source], settings: Settings) -> list[str]:
+    topics = {source.namespace: topic_of(source, settings.topics()) for source in sources}
+    there = existing_topics(settings.kafka(), topics.values()) if topics else set()
+    return [
+        f"[{namespace}]: there is no topic {topic}; hookstream does not create it"
+        for namespace, topic in topics.items()
+        if topic not in there
+    ]

@@ -1,0 +1,70 @@
+"""A folder of schemas as people write one, judged whole: every fault of every file at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from .errors import InvalidSchemaError, InvalidSourcesError
+from .event import EventName
+from .event_schema import check_event_schema, event_symbols
+from .sources.source import Source
+from .sources.sources_file import FILE_NAME, read_sources
+
+ENVELOPE_SUFFIX = ".avsc"
+MAX_FILES = 1000
+
+
+class JudgedFolder(NamedTuple):
+    """What a folder describes as far as it can be used, and what is wrong with the rest."""
+
+    envelopes: Mapping[str, bytes]
+    """Content of `<namespace>.avsc` by namespace, sorted."""
+    sources: tuple[Source, ...]
+    """The tables of `sources.toml`; none where anything is wrong with that file."""
+    event_names: tuple[EventName, ...]
+    faults: tuple[str, ...]
+
+
+def read_folder(path: Path) -> dict[str, bytes]:
+    """The files of a folder that describe events, by name.
+
+    Raises:
+        InvalidSchemaError: it cannot be read, or holds none.
+    """
+    try:
+        found = sorted(file for file in path.iterdir() if file.suffix == ENVELOPE_SUFFIX or file.name == FILE_NAME)
+        files = {file.name: file.read_bytes() for file in found[:MAX_FILES]}
+    except OSError as exc:
+        msg = f"cannot read the schema folder {path}: {exc.strerror}"
+        raise InvalidSchemaError(msg) from exc
+    if not files:
+        msg = f"neither {ENVELOPE_SUFFIX} files nor {FILE_NAME} in the schema folder {path}"
+        raise InvalidSchemaError(msg)
+    return files
+
+
+def judge_folder(files: Mapping[str, bytes]) -> JudgedFolder:
+    """Judge the files of a folder, by name."""
+    envelopes: dict[str, bytes] = {}
+    names: list[EventName] = []
+    faults: list[str] = []
+    written = [name for name in sorted(files) if name != FILE_NAME]
+    for name in written:
+        namespace = name.removesuffix(ENVELOPE_SUFFIX)
+        try:
+            symbols = event_symbols(check_event_schema(namespace, files[name]))
+        except InvalidSchemaError as exc:
+            faults.append(f"{name}: {str(exc).removeprefix(f'{namespace}: ')}")
+            continue
+        envelopes[namespace] = files[name]
+        names += (EventName(f"{namespace}.{symbol}") for symbol in symbols)
+    sources: tuple[Source, ...] = ()
+    described = [name.removesuffix(ENVELOPE_SUFFIX) for name in written]
+    try:
+        sources = read_sources(files.get(FILE_NAME, b""), described=described)
+    except InvalidSourcesError as exc:
+        faults += exc.faults
+    names += (name for source in sources for name in source.event_names)
+    return JudgedFolder(envelopes, sources, tuple(names), tuple(faults))

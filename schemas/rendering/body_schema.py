@@ -1,0 +1,82 @@
+"""What the body of an event looks like: its JSON Schema, and an example that is valid by it. Of envelopes.
+
+The thin body says what happened to which resource; where the envelope has a field `data`, the body has it too.
+"""
+
+from __future__ import annotations
+
+from hookstream.schemas.event import EventName
+
+from .example import example
+from .json_schema import JsonSchema, JsonSchemas
+from .json_tree import JsonTree
+from .renderer import Renderer
+
+DATA_FIELD = "data"
+NULLABLE_TEXT: JsonSchema = {"type": ["string", "null"]}
+
+
+class EnvelopeBodies:
+    """Bodies of the events of one namespace that an envelope describes."""
+
+    def __init__(self, namespace: str, text: str | bytes) -> None:
+        """`text` is the envelope, which was checked.
+
+        Raises:
+            InvalidSchemaError: it is no schema that could be rendered.
+        """
+        self._namespace = namespace
+        self._renderer = Renderer(text)
+        schema = self._renderer.schema
+        self._fields = schema.fields(self._renderer.root)
+        self._concept = schema.fields(self._fields["concept"]["type"])
+
+    @property
+    def description(self) -> str | None:
+        """What the envelope says of itself (`doc`)."""
+        doc = self._renderer.schema.resolved(self._renderer.root).get("doc")
+        return doc if isinstance(doc, str) and doc else None
+
+    def example(self, name: EventName) -> bytes:
+        """An example of the body, always the same.
+
+        Raises:
+            InvalidSchemaError: none can be made.
+        """
+        tree = example(self._renderer)
+        data = {DATA_FIELD: tree[DATA_FIELD]} if DATA_FIELD in self._fields else {}
+        return self._renderer.render({**thin_tree(name, tree["client"], tree["concept"]["id"]), **data}, "body")
+
+    def json_schema(self, name: EventName) -> JsonSchema:
+        """The JSON Schema of the body."""
+        schemas = JsonSchemas(self._renderer.schema)
+        client, concept_id = schemas.of(self._fields["client"]["type"]), schemas.of(self._concept["id"]["type"])
+        data = schemas.of(self._fields[DATA_FIELD]["type"]) if DATA_FIELD in self._fields else None
+        required = data is not None and "default" not in self._fields[DATA_FIELD]
+        made = thin_schema(name, client, concept_id, data, data_required=required)
+        description = {"description": self.description} if self.description else {}
+        return {**description, **made, **({"$defs": schemas.definitions} if schemas.definitions else {})}
+
+
+def thin_tree(name: EventName, client: JsonTree, concept_id: JsonTree) -> JsonTree:
+    """An example of the thin body."""
+    namespace = name.partition(".")[0]
+    concept = {"id": concept_id, "namespace": namespace, "sub_namespace": None}
+    return {"event": name, "client": client, "concept": concept}
+
+
+def thin_schema(
+    name: EventName, client: JsonSchema, concept_id: JsonSchema, data: JsonSchema | None, *, data_required: bool
+) -> JsonSchema:
+    """The JSON Schema of the thin body, with `data` or without."""
+    namespace = name.partition(".")[0]
+    concept = {"id": concept_id, "namespace": {"const": namespace}, "sub_namespace": NULLABLE_TEXT}
+    properties: JsonSchema = {
+        "event": {"const": name},
+        "client": client,
+        "concept": {"type": "object", "properties": concept, "required": list(concept)},
+    }
+    required = [*properties, DATA_FIELD] if data_required else list(properties)
+    if data is not None:
+        properties[DATA_FIELD] = data
+    return {"type": "object", "properties": properties, "required": required}
