@@ -24,7 +24,7 @@ ORDER = (
     "mixed", "dead", "flaky", "replay",
 )  # fmt: skip
 # Parts of parts: by name only.
-PARTS = ("engine", "http_client")
+PARTS = ("engine", "http_client", "source_mapping")
 MODULES = {"table": "subscription_table"}
 FIGURES = Path("build/benchmarks.jsonl")
 

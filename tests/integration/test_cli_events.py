@@ -99,17 +99,17 @@ def test_a_schema_that_readers_could_not_use_is_a_fault_and_an_unreachable_regis
 ) -> None:
     folder = tmp_path / "own"
     assert deployment.run("events", "new", "parcel", "sent", "--dir", str(folder)).code == 0
-    own = {"SCHEMA_DIR": str(folder)}
-    assert deployment.run("topics", "create", **own).code == 0
-    assert deployment.run("events", "check", **own).code == 0
+    own = str(folder)
+    assert deployment.run("topics", "create", SCHEMA_DIR=own).code == 0
+    assert deployment.run("events", "check", SCHEMA_DIR=own).code == 0
     file = folder / "parcel.avsc"
     file.write_text(
         file.read_text().replace('"name": "client",\n      "type": "long"', '"name": "client",\n      "type": "string"')
     )
-    changed = deployment.run("events", "check", **own)
+    changed = deployment.run("events", "check", SCHEMA_DIR=own)
     assert changed.code == 1
     assert "parcel.avsc: the registry would refuse it" in changed.out
-    away = deployment.run("events", "check", **own, SCHEMA_REGISTRY_URL="http://127.0.0.1:9")
+    away = deployment.run("events", "check", SCHEMA_DIR=own, SCHEMA_REGISTRY_URL="http://127.0.0.1:9")
     assert away.code == 0
     assert "not compared with the registry" in away.err
 
