@@ -147,6 +147,14 @@ def test_a_value_without_a_form_is_refused_with_its_path(schema: Schema, data: b
     assert renderer.render(tree["b"]) == b"1"
 
 
+def test_the_first_value_without_a_form_is_named() -> None:
+    clock = of("time-millis", "int")
+    fields = [{"name": "z", "type": clock}, {"name": "a", "type": {"type": "array", "items": clock}}]
+    renderer = Renderer(json.dumps({"type": "record", "name": "R", "fields": fields}))
+    with pytest.raises(UnrenderableError, match=r"^data\.z: "):
+        renderer.render(renderer.read(b"\x01\x04\x01\x01\x00"))
+
+
 def test_keys_of_a_path_that_may_be_somebody_s_data_are_left_out() -> None:
     schema = {"type": "map", "values": of("time-millis", "int")}
     renderer = Renderer(json.dumps(schema))

@@ -156,6 +156,15 @@ def test_names_come_from_headers_key_and_constants() -> None:
     )
 
 
+def test_of_two_headers_of_a_name_the_last_counts() -> None:
+    text = '[order]\nvalue = "json"\nevent = "header:kind"\nclient = "key"\nsymbols = ["new", "old"]'
+    mapping = SourceMapping(read_sources(text.encode())[0], SCHEMAS)
+    headers: list[tuple[str, str | bytes | None]] = [("kind", b"old"), ("kind", b"new"), ("Kind", b"old")]
+    event = mapping.map(SourceRecord("t", 0, 1, b"k", b"{}", headers, 1))
+    assert isinstance(event, MappedEvent)
+    assert event.symbol == "new"
+
+
 def test_a_key_may_be_the_registry_s_avro() -> None:
     text = AVRO.replace('resource = "field:order_id"', 'resource = "key"')
     assert event_of(text, wire(VALUE), key=b"\0\0\0\0\x08\x06o-9").resource == "o-9"
