@@ -15,6 +15,7 @@ from hookstream.schemas.rendering.json_schema import JsonSchemas
 from hookstream.schemas.rendering.renderer import Renderer
 
 Json: TypeAlias = Any
+LIST_OF_N = {"type": "array", "items": "N"}
 
 
 def schema_of(text: Json, refer_to: str = "#/$defs/") -> tuple[Json, Json]:
@@ -71,7 +72,7 @@ def test_a_record_says_its_documentation_and_requires_what_has_no_default() -> N
         (["null", "string"], "text"),
         (["null"], None),
         ({"type": "record", "name": "N", "fields": [{"name": "n", "type": ["null", "N"]}]}, {"n": None}),
-        ({"type": "record", "name": "N", "fields": [{"name": "n", "type": {"type": "map", "values": "N"}}]}, {"n": {}}),
+        ({"type": "record", "name": "N", "fields": [{"name": "n", "type": LIST_OF_N}]}, {"n": []}),
         ({"type": "record", "name": "N", "fields": [{"name": "n", "type": {"type": "map", "values": "N"}}]}, {"n": {}}),
         ({"type": "fixed", "name": "F", "size": 1, "logicalType": "decimal", "precision": 2, "scale": 1}, "1.2"),
         ({"type": "fixed", "name": "F", "size": 12, "logicalType": "duration"}, "P1M2DT3.004S"),
