@@ -136,11 +136,25 @@ def _data(event: Mapping[str, JsonTree]) -> JsonTree:
         raise UndecodableError("a CloudEvent whose data_base64 is no base64") from None
 
 
+def unwrapped(text: bytes) -> JsonTree:
+    """A JSON text without what Connect's JsonConverter puts around it.
+
+    Raises:
+        UndecodableError: it is none.
+    """
+    tree = read_json(text)
+    return tree["payload"] if _is_wrapped(tree) else tree
+
+
+def _is_wrapped(tree: JsonTree) -> bool:
+    return isinstance(tree, dict) and tree.keys() == _CONNECT
+
+
 def _outbox(read: ReadContent) -> ReadContent:
     def read_payload(value: bytes, headers: Headers) -> Content:
         content = read(value, headers)
         tree, raw = content.tree, content.raw
-        if isinstance(tree, dict) and tree.keys() == _CONNECT:
+        if _is_wrapped(tree):
             tree, raw = tree["payload"], None
         if isinstance(tree, str):  # a column of JSON, without `table.expand.json.payload`
             raw = tree.encode(errors="replace")

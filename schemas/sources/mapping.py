@@ -18,15 +18,17 @@ from hookstream.schemas.ids import WHAT_A_TEXT_IS, is_id
 from hookstream.schemas.rendering.json_tree import JsonTree
 from hookstream.schemas.wire import WriterSchemas
 
-from .content import Content, avro_reader, content_reader, header_of
+from .content import Content, avro_reader, content_reader, header_of, unwrapped
 from .occurred_at import WANTED, instant_ms
 from .record import Ignored, IgnoredReason, Mapped, MappedEvent, Refused, SourceRecord
 from .selectors import Constant, Field, Header, Selector
-from .source import BodyKind, Source, Unmapped, ValueFormat
+from .source import BodyKind, Preset, Source, Unmapped, ValueFormat
 
 _Select: TypeAlias = Callable[[SourceRecord, Content], JsonTree]
 """Finds a value. Raises `_RefusedError` where the way to it ends before."""
 
+# What a text or an object begins with, where Connect's JsonConverter has written a key.
+_JSON_BEGINS = (b'"', b"{")
 _TOMBSTONE = Ignored(IgnoredReason.TOMBSTONE)
 _UNMAPPED = Ignored(IgnoredReason.UNMAPPED)
 
@@ -51,6 +53,9 @@ class SourceMapping:
             None if source.sub_namespace is None else self._optional_id("sub_namespace", source.sub_namespace)
         )
         self._time = None if source.occurred_at is None else self._select(source.occurred_at)
+        # An attribute that CloudEvents need not have.
+        self._time_may_be_missing = source.preset is Preset.CLOUDEVENTS
+        self._unwrap_keys = source.preset is Preset.DEBEZIUM_OUTBOX
         self._namespace, self._symbols = source.namespace, source.symbols
         self._unmapped = (
             _UNMAPPED
@@ -92,9 +97,17 @@ class SourceMapping:
         return str(self._own_id(record, content))
 
     def _occurred_at(self, record: SourceRecord, content: Content) -> int:
-        ms = instant_ms(record.timestamp_ms if self._time is None else self._time(record, content))
+        at = f"occurred_at = {self.source.occurred_at or 'the time of the record'}"
+        value: JsonTree = record.timestamp_ms
+        if self._time is not None:
+            try:
+                value = self._time(record, content)
+            except _RefusedError as exc:
+                if not self._time_may_be_missing:
+                    raise _RefusedError(f"{at}: {exc}") from None
+        ms = instant_ms(value)
         if ms is None:
-            raise _RefusedError(f"occurred_at = {self.source.occurred_at or 'the time of the record'}: {WANTED}")
+            raise _RefusedError(f"{at}: {WANTED}")
         return ms
 
     def _content(self, content: Content) -> JsonTree | bytes:
@@ -118,7 +131,7 @@ class SourceMapping:
         def find(record: SourceRecord, content: Content) -> int | str:
             try:
                 return _checked_id(select(record, content))
-            except _RefusedError as exc:
+            except (_RefusedError, UndecodableError) as exc:
                 raise _RefusedError(f"{at}: {exc}") from None
 
         return find
@@ -156,7 +169,7 @@ class SourceMapping:
                 return self._read_avro(key)
             except UndecodableError as exc:
                 raise _RefusedError(f"the key: {exc}") from None
-        return _decoded(key)
+        return unwrapped(key) if self._unwrap_keys and key[:1] in _JSON_BEGINS else _decoded(key)
 
 
 def _header(name: str) -> _Select:

@@ -17,6 +17,7 @@ from hookstream.schemas.avro_schema import AvroSchema
 from hookstream.schemas.errors import InvalidSchemaError, UndecodableError, UnrenderableError
 from hookstream.schemas.rendering.example import example
 from hookstream.schemas.rendering.json_schema import JsonSchemas
+from hookstream.schemas.rendering.logical import marks
 from hookstream.schemas.rendering.renderer import Renderer
 from tests.support.avro_values import Encoded, Expected, Schema, Values, record_schemas
 
@@ -126,6 +127,19 @@ def test_types_keep_their_form_where_they_are_used_by_name_alias_and_reference()
     whole = AvroSchema(json.dumps(order), [json.dumps(money)]).whole()
     renderer = Renderer(whole)
     assert renderer.render(renderer.read(b"\x00\x01\x01\x00")) == b'{"total":{"amount":"0.01"},"tax":"2.56"}'
+
+
+def test_one_field_of_a_record_can_be_read_in_its_form_and_the_others_as_they_are() -> None:
+    clock = of("time-millis", "int")
+    fields = [
+        {"name": "at", "type": clock},
+        {"name": "data", "type": {"type": "record", "name": "D", "fields": [{"name": "at", "type": clock}]}},
+        {"name": "raw", "type": "bytes"},
+    ]
+    schema = AvroSchema(json.dumps({"type": "record", "name": "R", "fields": fields}))
+    marked = fastavro.parse_schema(schema.marked(marks, only=schema.fields(schema.root)["data"]))
+    read = fastavro.schemaless_reader(io.BytesIO(b"\x02\x02\x02x"), marked, None)
+    assert read == {"at": 1, "data": {"at": "00:00:00.001"}, "raw": b"x"}
 
 
 @pytest.mark.parametrize(

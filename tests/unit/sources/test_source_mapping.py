@@ -255,6 +255,37 @@ def test_a_debezium_outbox_s_payload_is_the_data(value: Json) -> None:
     assert data_of(event) == {"customer": 123, "lines": []}
 
 
+@pytest.mark.parametrize("key", [b"17", b'"17"', b'{"schema": {"type": "string"}, "payload": "17"}'])
+def test_a_debezium_outbox_s_key_is_the_aggregate_s_id(key: bytes) -> None:
+    event = event_of(OUTBOX, b'{"customer": 1}', key=key, id=b"e-1", eventType=b"OrderCreated")
+    assert event.resource == "17"
+    assert "resource = key" in detail_of(
+        OUTBOX, b'{"customer": 1}', key=b'{"a": 1}', id=b"e", eventType=b"OrderCreated"
+    )
+    assert "no JSON" in detail_of(OUTBOX, b'{"customer": 1}', key=b'"a', id=b"e", eventType=b"OrderCreated")
+
+
+def test_a_cloudevent_without_a_time_happened_when_its_record_was_written() -> None:
+    headers = {f"ce_{name}": value.encode() for name, value in ATTRIBUTES.items()}
+    assert event_of(CLOUDEVENTS, b"{}", **headers).occurred_at_ms == AT_MS
+    assert "is no time" in detail_of(CLOUDEVENTS, b"{}", **{**headers, "ce_time": b"noon"})
+    del headers["ce_time"]
+    assert event_of(CLOUDEVENTS, b"{}", **headers).occurred_at_ms == AT_MS + 1
+    said = JSON.replace("field:at", "field:when")
+    assert "occurred_at = field:when: when is missing" in detail_of(said, json.dumps(JSON_VALUE).encode())
+
+
+def test_a_topic_may_hold_one_of_several_records() -> None:
+    union = [ORDER, {"type": "record", "name": "Other", "fields": [{"name": "type", "type": "string"}]}]
+    mapping = SourceMapping(read_sources(AVRO.encode())[0], Schemas({7: json.dumps(union)}))
+    first, second = (
+        mapping.map(SourceRecord("t", 0, 1, None, wire(VALUE)[:5] + branch, None, 1))
+        for branch in (b"\0" + wire(VALUE)[5:], b"\x02\x0cPLACED")
+    )
+    assert isinstance(first, MappedEvent)
+    assert second == Refused("client = field:merchant.id: merchant is missing")
+
+
 def test_tombstones_and_events_without_a_name_are_passed_over() -> None:
     assert mapped(AVRO, None) == Ignored(IgnoredReason.TOMBSTONE)
     assert mapped(AVRO, wire({**VALUE, "type": "OTHER"})) == Ignored(IgnoredReason.UNMAPPED)
@@ -327,7 +358,11 @@ def test_a_registry_that_does_not_answer_is_the_caller_s_question() -> None:
         mapping.map(SourceRecord("t", 0, 1, None, wire(VALUE), None, 1))
 
 
-@settings(max_examples=150)
+TEXTS = (AVRO, JSON, CLOUDEVENTS, OUTBOX, AVRO.replace("field:order_id", "key"))
+MAPPINGS = [SourceMapping(read_sources(text.encode())[0], SCHEMAS) for text in TEXTS]
+
+
+@settings(max_examples=100)
 @given(
     st.binary(max_size=40) | st.sampled_from([b'{"type": "PLACED", "merchant": {"id": 1}}', wire(VALUE)]),
     st.none() | st.binary(max_size=9),
@@ -336,8 +371,7 @@ def test_a_registry_that_does_not_answer_is_the_caller_s_question() -> None:
 def test_no_record_raises_anything(
     value: bytes, key: bytes | None, headers: list[tuple[str, str | bytes | None]]
 ) -> None:
-    for text in (AVRO, JSON, CLOUDEVENTS, OUTBOX, AVRO.replace("field:order_id", "key")):
-        mapping = SourceMapping(read_sources(text.encode())[0], SCHEMAS)
+    for mapping in MAPPINGS:
         event = mapping.map(SourceRecord("t", 0, 1, key, value, headers, 1))
         assert isinstance(event, MappedEvent | Ignored | Refused)
         if isinstance(event, MappedEvent):
