@@ -6,7 +6,7 @@ clock (`LogAppendTime`): a backfilled event must not be deleted by its own age, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -56,16 +56,20 @@ class TopicSpec:
     config: Mapping[str, str] = field(default_factory=dict)
 
 
+def event_topic_specs(names: TopicNames, namespaces: Iterable[str], limits: TopicLimits) -> tuple[TopicSpec, ...]:
+    """The topics of the events of these namespaces."""
+    week = limits.event_retention_days
+    return tuple(
+        _log(names.events(namespace), limits.partitions, week, limits.max_event_bytes) for namespace in namespaces
+    )
+
+
 def topic_specs(names: TopicNames, catalogue: Catalogue, limits: TopicLimits) -> tuple[TopicSpec, ...]:
     """Every topic of a deployment."""
     week = limits.event_retention_days
     delivery_bytes = limits.max_event_bytes + DELIVERY_EXTRA_BYTES
-    events = [
-        _log(names.events(namespace), limits.partitions, week, limits.max_event_bytes)
-        for namespace in catalogue.namespaces
-    ]
     return (
-        *events,
+        *event_topic_specs(names, catalogue.namespaces, limits),
         _table(names.subscriptions, 1),
         _log(names.deliveries, limits.partitions, week, delivery_bytes),
         _log(names.replays, limits.partitions, week, delivery_bytes),

@@ -85,9 +85,11 @@ def kind_of(node: Node) -> str:
 
 def _fits(node: Node) -> bool:
     """Whether a type may have its logical type, as far as a schema's parser does not look."""
-    if node["logicalType"] == "decimal" and node.get("scale", 0) > MAX_SCALE:
-        msg = f"a decimal with a scale beyond {MAX_SCALE}"
-        raise InvalidSchemaError(msg)
+    if node["logicalType"] == "decimal":
+        if node.get("scale", 0) > MAX_SCALE:
+            msg = f"a decimal with a scale beyond {MAX_SCALE}"
+            raise InvalidSchemaError(msg)
+        return bool(node.get("precision"))  # a number from 0, as the parser has seen to
     size = _SIZES.get(node["logicalType"]) if node["type"] == "fixed" else None
     return size is None or bool(node.get("size") == size)
 

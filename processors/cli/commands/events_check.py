@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from hookstream.processors.errors import KafkaUnavailableError
 from hookstream.processors.existing_topics import existing_topics
 from hookstream.processors.settings import Settings
+from hookstream.processors.topic_specs import event_topic_specs
+from hookstream.processors.topics import judge_topics
 from hookstream.producers.errors import RegistryUnavailableError
 from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.avro_schema import compact_json
@@ -55,13 +57,13 @@ def check_folder(files: dict[str, bytes], settings: Settings, note: Callable[[st
     if settings.schema_registry_url is not None:
         with SchemaRegistry(settings.registry_url()) as registry:
             try:
-                texts = _latest_texts(folder.sources, topics, registry)
+                texts = _latest_texts(folder.sources, topics, registry, note)
                 faults += _incompatible(folder, topics, registry)
             except RegistryUnavailableError as exc:
                 note(f"not compared with the registry: {exc}")
     if settings.kafka_bootstrap_servers is not None:
         try:
-            faults += _missing_topics(folder.sources, settings)
+            faults += _missing_topics(folder.sources, settings) + _different_topics(folder.envelopes, settings)
         except KafkaUnavailableError as exc:
             note(f"not compared with the topics: {exc}")
     described = _Described(faults)
@@ -102,14 +104,20 @@ class _Described:
             self.faults.append(f"{topic}: {exc}")
 
 
-def _latest_texts(sources: Iterable[Source], topics: TopicNames, registry: SchemaRegistry) -> dict[str, str]:
+def _latest_texts(
+    sources: Iterable[Source], topics: TopicNames, registry: SchemaRegistry, note: Callable[[str], None]
+) -> dict[str, str]:
     """The latest schemas of Avro sources, by namespace, of those that the registry knows."""
-    found = {
-        source.namespace: registry.latest_text(subject(topic_of(source, topics)))
-        for source in sources
-        if source.value is ValueFormat.AVRO
-    }
-    return {namespace: text for namespace, text in found.items() if text is not None}
+    found: dict[str, str] = {}
+    for source in sources:
+        if source.value is ValueFormat.AVRO:
+            name = subject(topic_of(source, topics))
+            text = registry.latest_text(name)
+            if text is None:
+                note(f"[{source.namespace}]: the registry has no subject {name}, so its examples say little")
+            else:
+                found[source.namespace] = text
+    return found
 
 
 def _incompatible(folder: JudgedFolder, topics: TopicNames, registry: SchemaRegistry) -> list[str]:
@@ -119,6 +127,14 @@ def _incompatible(folder: JudgedFolder, topics: TopicNames, registry: SchemaRegi
         for namespace, content in folder.envelopes.items()
         if not registry.takes(subject(topics.events(namespace)), compact_json(content))
     ]
+
+
+def _different_topics(namespaces: Iterable[str], settings: Settings) -> list[str]:
+    """What differs in hookstream's own topics; one that is missing is made by `hookstream topics create`."""
+    kafka = settings.kafka()
+    specs = event_topic_specs(settings.topics(), namespaces, settings.topic_limits())
+    there = existing_topics(kafka, [spec.name for spec in specs])
+    return [complaint.text for complaint in judge_topics(kafka, [spec for spec in specs if spec.name in there])]
 
 
 def _missing_topics(sources: Iterable[Source], settings: Settings) -> list[str]:

@@ -9,6 +9,7 @@ from confluent_kafka import Message
 from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import KafkaRefusedError
 from hookstream.processors.kafka import KafkaConfig
+from hookstream.processors.source_record import source_record
 from hookstream.schemas.sources.record import SourceRecord
 
 from .scan import LogScanner, LogSide, Stretch
@@ -41,16 +42,3 @@ def latest_records(kafka: KafkaConfig, topic: str, count: int) -> list[SourceRec
         scanner.scan(stretches, take, deadline=deadline)
     found.sort(key=lambda record: (record.timestamp_ms, record.partition, record.offset))
     return found[-count:]
-
-
-def source_record(message: Message, topic: str, partition: int) -> SourceRecord:
-    """A consumer's message as a mapping reads it."""
-    return SourceRecord(
-        topic=topic,
-        partition=partition,
-        offset=message.offset() or 0,
-        key=message.key(),
-        value=message.value(),
-        headers=message.headers(),
-        timestamp_ms=message.timestamp()[1],
-    )

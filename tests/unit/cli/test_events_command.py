@@ -98,6 +98,15 @@ def test_every_fault_of_a_folder_is_told_at_once(capsys: pytest.CaptureFixture[s
     assert err == "hookstream: 7 faults; without them 1 events are described\n"
 
 
+def test_the_example_of_other_people_s_topics_has_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["events", "check", str(ROOT / "examples" / "foreign-topics")]) == 0
+    names = [line.partition("  ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert names == [
+        "order.placed", "order.shipped", "invoice.issued", "invoice.paid", "parcel.sent", "parcel.delivered",
+        "rating.given",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(("args", "code"), [(["none"], 2), (["."], 2)])
 def test_a_folder_without_schemas_is_one_line(args: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["events", "check", *args]) == code

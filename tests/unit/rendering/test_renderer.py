@@ -104,6 +104,7 @@ DECIMAL = of("decimal", "bytes", precision=4, scale=1)
         (of("duration", "fixed", name="U", size=2), bytes(2), "AAA="),
         (of("date", "string"), b"\x02x", "x"),
         (of("decimal", "string"), b"\x02x", "x"),
+        (of("decimal", "bytes"), b"\x02\x05", "BQ=="),
         (["null", of("date", "int"), "long"], b"\x02\x00", "1970-01-01"),
         (["null", of("date", "int"), "long"], b"\x04\x00", 0),
         ([DECIMAL, {"type": "fixed", "name": "F", "size": 1}], b"\x00\x02\x05", "0.5"),
