@@ -79,6 +79,14 @@ class AvroSchema:
         kind = node["type"] if isinstance(node, dict) else node
         return "record" if kind == "error" else str(kind)
 
+    def without(self, name: str | None) -> AvroSchema:
+        """The same without that field of the root; what it defines stays known."""
+        made = object.__new__(AvroSchema)
+        fields = [field for field in self._root["fields"] if field["name"] != name]
+        made._root = {**self._root, "fields": fields}
+        made._named = {**self._named, self._root["name"]: made._root}
+        return made
+
     def field_like(self, own: Node) -> Node:
         """The root's field that a reader's field is read from: of its name, or one of its aliases; None without one."""
         fields = self.fields(self._root)

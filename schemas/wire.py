@@ -22,6 +22,7 @@ from fastavro.schema import to_parsing_canonical_form
 from .avro_cost import is_recursive
 from .avro_schema import AvroSchema, Node
 from .errors import InvalidSchemaError, InvalidValueError, UndecodableError
+from .rendering.logical import marks
 
 Record: TypeAlias = dict[str, Any]
 _T = TypeVar("_T")
@@ -67,14 +68,18 @@ def record_reader(
     *,
     about: Callable[[AvroSchema], _T],
     indexed: str | None = None,
+    rendered: str | None = None,
 ) -> Callable[[bytes | None], tuple[Record, WriterView[_T]]]:
     """A function from wire bytes to the record, in the shape of our own schema, and how it was read.
+
+    The field `rendered` is given as its writer wrote it, in the form that it has in JSON (`json_tree.dump` writes it),
+    and is not there where the writer's schema has none.
 
     The function raises `UndecodableError` for what is no record, without a word of its content, and lets through what
     `writer_schemas` raises. It may be called from any thread. `about` is asked once for each writer's schema; what
     raises `InvalidSchemaError` there makes its records undecodable.
     """
-    views = _Views(own_text, writer_schemas, about, indexed)
+    views = _Views(own_text, writer_schemas, about, indexed, rendered)
     open_buffer = BytesIO
 
     def read_record(data: bytes | None) -> tuple[Record, WriterView[_T]]:
@@ -140,10 +145,16 @@ class _Views(dict[bytes, WriterView[_T]]):
     """Views by the five bytes of the header: one look-up in C says whether the record is ours and how to read it."""
 
     def __init__(
-        self, own_text: str, writer_schemas: WriterSchemas, about: Callable[[AvroSchema], _T], indexed: str | None
+        self,
+        own_text: str,
+        writer_schemas: WriterSchemas,
+        about: Callable[[AvroSchema], _T],
+        indexed: str | None,
+        rendered: str | None,
     ) -> None:
         super().__init__()
-        own = self._own_schema = AvroSchema(own_text)
+        own = self._own_schema = AvroSchema(own_text).without(rendered)
+        self._rendered = rendered
         self._indexed: Node = own.fields(own.root)[indexed] if indexed else None
         self._own = fastavro.parse_schema(own.physical(self._indexed))
         self._own_form = to_parsing_canonical_form(self._own)
@@ -166,13 +177,16 @@ class _Views(dict[bytes, WriterView[_T]]):
             field = None if self._indexed is None else writer.field_like(self._indexed)
             if field is not None and writer.kind(field["type"]) != "enum":
                 field = None
-            schema = fastavro.parse_schema(writer.physical(field))
+            shown = writer.fields(writer.root).get(self._rendered or "")
+            kept = () if shown is None else (shown["name"],)
+            physical = writer.physical(field) if shown is None else writer.marked(marks, indexed=field, only=shown)
+            schema = fastavro.parse_schema(physical)
             about = self._about(writer)
             if to_parsing_canonical_form(schema) == self._own_form:
                 return WriterView(read, schema, None, about)
             if writer.has_fields_of(self._own_schema, indexed=field, own_indexed=self._indexed):
-                return WriterView(_picking(read, self._names), schema, None, about)
-            return WriterView(_resolving(read), schema, self._own, about)
+                return WriterView(_picking(read, (*self._names, *kept)), schema, None, about)
+            return WriterView(_resolving(read, kept), schema, self._own, about)
         except InvalidSchemaError as exc:
             msg = f"schema {schema_id} cannot be read: {exc}"
             raise UndecodableError(msg) from exc
@@ -197,19 +211,19 @@ def _picking(read: Read, names: tuple[str, ...]) -> Read:
     return read_and_pick
 
 
-def _resolving(read: Read) -> Read:
-    """Read a record that has to be brought into our shape.
+def _resolving(read: Read, kept: tuple[str, ...]) -> Read:
+    """Read a record that has to be brought into our shape; the fields `kept` stay as they were written.
 
     What fastavro skips it does not look at: it counts to 2^62 in an array that is not there, and takes a record that
     is cut for a whole one. So everything is read once before.
     """
 
     def read_and_resolve(buffer: BytesIO, schema: Node, reader_schema: Node) -> object:
-        read(buffer, schema, None)
+        written: Record = read(buffer, schema, None)
         end = buffer.tell()
         buffer.seek(HEADER_BYTES)
-        record = read(buffer, schema, reader_schema)
+        record: Record = read(buffer, schema, reader_schema)
         buffer.seek(end)
-        return record
+        return {**record, **{name: written[name] for name in kept}} if kept else record
 
     return read_and_resolve
