@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.delivery import DeadLetterReason
+from hookstream.schemas.sources.record import IgnoredReason
 
 HELP: Mapping[str, str] = {
     # Deliveries that ended, by outcome; what is pending is not among them.
@@ -44,6 +45,8 @@ HELP: Mapping[str, str] = {
     "hookstream_attempt_records_dropped_total": "Attempts that the worker could not tell the attempt log of",
     # Events read by the router: most are wanted by no hook.
     "hookstream_routed_total": "Events read by the router, by result",
+    # Of topics that other services write: such a resource may be delivered in another order than it happened.
+    "hookstream_order_not_kept_total": "Deliveries whose resource had its last event in another partition of the topic",
     # Hooks that this process knows, and how far it has read their topic.
     "hookstream_table_offset": "Next offset to be read of the subscriptions topic",
     # What is expired was deleted by the broker's retention before the attempt log's role had read it.
@@ -58,7 +61,7 @@ HELP: Mapping[str, str] = {
 
 OUTCOMES = ("delivered", "cancelled", "skipped", "dead-lettered")
 LOGGED = ("written", "undecodable", "expired")
-ROUTED = ("routed", "unwanted", "dead-lettered")
+ROUTED = ("routed", "unwanted", "dead-lettered", *map(str, IgnoredReason))
 # A request is built, sent (on a connection that may have to be opened first), answered and judged; what became of it is
 # recorded; a worker runs the loop that does all that.
 INTERNAL_ERRORS = ("build", "send", "connect", "answer", "judge", "record", "connection", "task", "worker")
@@ -118,6 +121,7 @@ class Metrics:
         self.table_offset_of: dict[str, int] = {}
         """By role likewise."""
         self.attempt_records_dropped = 0
+        self.order_not_kept = 0
         self.delivery_seconds = Histogram(_DELIVERY_BUCKETS_S)
         self.attempt_seconds = Histogram(_ATTEMPT_BUCKETS_S)
         self.inflight = 0
@@ -154,7 +158,7 @@ class Metrics:
         yield _counter("hookstream_routed_total", "result", self.routed)
         yield _counter("hookstream_attempt_log_records_total", "result", self.attempt_log)
         yield _counter("hookstream_internal_errors_total", "where", self.internal_errors)
-        for name in ("expired", "attempt_records_dropped"):
+        for name in ("expired", "attempt_records_dropped", "order_not_kept"):
             full_name = f"hookstream_{name}_total"
             yield CounterMetricFamily(full_name, HELP[full_name], value=getattr(self, name))
         yield self.delivery_seconds.family("hookstream_delivery_seconds")

@@ -301,7 +301,9 @@ class Settings(BaseSettings):
         Raises:
             InvalidSchemaError: the deployment's folder is not one.
         """
-        return Catalogue.shipped() if self.schema_dir is None else Catalogue.from_directory(self.schema_dir)
+        if self.schema_dir is None:
+            return Catalogue.shipped()
+        return Catalogue.from_directory(self.schema_dir, self.topics())
 
     def metrics_port_of(self, role: str) -> int:
         """Port of a role's health and metrics."""

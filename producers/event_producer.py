@@ -90,7 +90,7 @@ class EventProducer:
             RegistryError, UnknownEventError: as `produce` would.
             DeliveryFailedError: Kafka did not answer within `registry_deadline_s`.
         """
-        for namespace in namespaces or self._catalogue.namespaces:
+        for namespace in namespaces or self._catalogue.envelopes:
             topic, _ = self._encoder(namespace)
             try:
                 self._kafka.list_topics(topic, timeout=self._config.registry_deadline_s)
@@ -111,7 +111,7 @@ class EventProducer:
             DeliveryFailedError: refused at once, such as for its size.
             ProducerClosedError: after `close`.
         """
-        self._catalogue.require(event.name)
+        self._catalogue.require_written(event.name)
         topic, encode = self._encoder(event.name.partition(".")[0])
         value = encode(event)
         headers = cloud_events.headers(event, self._source)

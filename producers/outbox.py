@@ -77,7 +77,7 @@ def enqueue(session: Session | Connection, event: Event, *, catalogue: Catalogue
         UnsupportedDatabaseError: neither PostgreSQL nor SQLite.
     """
     catalogue = catalogue or _shipped()
-    catalogue.require(event.name)
+    catalogue.require_written(event.name)
     check_event(event, catalogue.id_kinds(event.concept.namespace))
     traceparent = current_traceparent()
     connection = session.connection() if isinstance(session, Session) else session

@@ -42,7 +42,7 @@ class FakeEventProducer:
         """Make a fake of these topics, each with as many partitions."""
         self.produced: list[Produced] = []
         self._catalogue = catalogue or Catalogue.shipped()
-        self._encode = {name: event_encoder(self._catalogue, name, 0) for name in self._catalogue.namespaces}
+        self._encode = {name: event_encoder(self._catalogue, name, 0) for name in self._catalogue.envelopes}
         self._topics = topics or TopicNames()
         self._partitions = partitions
         self._next_offset: dict[tuple[str, int], int] = {}
@@ -81,7 +81,7 @@ class FakeEventProducer:
     def produce(self, event: Event, *, traceparent: bytes | None = None) -> Future[Receipt]:
         """Take one event; see `EventProducer.produce`."""
         traceparent = traceparent or current_traceparent()
-        self._catalogue.require(event.name)
+        self._catalogue.require_written(event.name)
         self._encode[event.name.partition(".")[0]](event)
         future: Future[Receipt] = Future()
         future.set_running_or_notify_cancel()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import orjson
 
-from .event import Event
+from .event import Event, EventName
+
+
+def thin_tree(
+    name: EventName, client: int | str, concept_id: int | str, sub_namespace: str | None
+) -> dict[str, object]:
+    """What happened to which resource of which client, as JSON."""
+    concept = {"id": concept_id, "namespace": name.partition(".")[0], "sub_namespace": sub_namespace}
+    return {"event": name, "client": client, "concept": concept}
 
 
 def thin_body(event: Event) -> bytes:
     """What happened to which resource of which client; ids are numbers or strings, as the event has them."""
     concept = event.concept
-    return orjson.dumps(
-        {
-            "event": event.name,
-            "client": event.client,
-            "concept": {"id": concept.id, "namespace": concept.namespace, "sub_namespace": concept.sub_namespace},
-        }
-    )
+    return orjson.dumps(thin_tree(event.name, event.client, concept.id, concept.sub_namespace))

@@ -1,14 +1,15 @@
-"""The event catalogue: which events exist, read from the Avro schemas of a folder and from nowhere else.
+"""The event catalogue: which events exist and where they are read from, by the files of a folder and nothing else.
 
-A folder holds one `<namespace>.avsc` per namespace, each a record with an enum field `event`; an event is named
-`<namespace>.<symbol>`. The shipped folder describes the platform's own domain; any other folder of that shape
-describes another one, and nothing else has to change.
+A namespace is described by `<namespace>.avsc`, an envelope whose enum field `event` holds the symbols, or by a table of
+`sources.toml`, for a topic that another service writes; an event is named `<namespace>.<symbol>`. The shipped folder
+describes the platform's own domain; any other folder of that shape describes another one, and nothing else has to
+change.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
@@ -18,8 +19,11 @@ from types import MappingProxyType
 from .avro_schema import compact_json
 from .errors import InvalidSchemaError, UnknownEventError
 from .event import EventName
-from .event_schema import check_event_schema, event_symbols, id_kinds
+from .event_schema import check_event_schema, id_kinds
+from .folder import ENVELOPE_SUFFIX, judge_folder, read_folder, taken_topics
 from .ids import INTEGERS, IdKinds
+from .sources.source import Source
+from .sources.sources_file import FILE_NAME
 from .topics import TopicNames
 
 _AVRO_PACKAGE = f"{__package__}.avro"
@@ -49,47 +53,61 @@ class Catalogue:
     _texts: Mapping[str, str]
     _names: Mapping[EventName, None]
     _ids: Mapping[str, IdKinds]
+    _sources: Mapping[str, Source]
 
     @classmethod
     def shipped(cls) -> Catalogue:
         """The catalogue of this release."""
         folder = files(_AVRO_PACKAGE)
-        return cls._from_files((f.name, f.read_bytes()) for f in folder.iterdir() if f.name.endswith(".avsc"))
+        return cls.from_files({f.name: f.read_bytes() for f in folder.iterdir() if f.name.endswith(ENVELOPE_SUFFIX)})
 
     @classmethod
-    def from_directory(cls, path: Path | str) -> Catalogue:
-        """Read a deployment's own folder of `<namespace>.avsc`.
+    def from_directory(cls, path: Path | str, topics: TopicNames | None = None) -> Catalogue:
+        """Read a deployment's own folder; `topics` are those that the deployment uses itself.
 
         Raises:
-            InvalidSchemaError: the folder cannot be read, holds no schema, or one that cannot carry events.
+            InvalidSchemaError: the folder cannot be read, or describes nothing; else with everything that is wrong.
         """
-        try:
-            found = [(file.name, file.read_bytes()) for file in Path(path).iterdir() if file.suffix == ".avsc"]
-        except OSError as exc:
-            msg = f"cannot read the schema folder {path}: {exc.strerror}"
-            raise InvalidSchemaError(msg) from exc
-        if not found:
-            msg = f"no .avsc file in the schema folder {path}"
-            raise InvalidSchemaError(msg)
-        return cls._from_files(found)
+        return cls.from_files(read_folder(Path(path)), topics)
 
     @classmethod
-    def _from_files(cls, found: Iterable[tuple[str, bytes]]) -> Catalogue:
-        texts: dict[str, str] = {}
-        names: dict[EventName, None] = {}
-        ids: dict[str, IdKinds] = {}
-        for file_name, content in sorted(found):
-            namespace = file_name.removesuffix(".avsc")
-            schema = check_event_schema(namespace, content)
-            texts[namespace] = compact_json(content)
-            ids[namespace] = id_kinds(schema)
-            names |= dict.fromkeys(EventName(f"{namespace}.{symbol}") for symbol in event_symbols(schema))
-        return cls(MappingProxyType(texts), MappingProxyType(names), MappingProxyType(ids))
+    def from_files(cls, found: Mapping[str, bytes], topics: TopicNames | None = None) -> Catalogue:
+        """Read the files of a folder, by name.
+
+        Raises:
+            InvalidSchemaError: with everything that is wrong.
+        """
+        folder = judge_folder(found)
+        faults = [*folder.faults, *taken_topics(folder, topics or TopicNames())]
+        if faults:
+            raise InvalidSchemaError("; ".join(faults))
+        sources = {source.namespace: source for source in folder.sources}
+        return cls(
+            MappingProxyType({namespace: compact_json(text) for namespace, text in folder.envelopes.items()}),
+            MappingProxyType(dict.fromkeys(sorted(folder.event_names, key=_namespace_of))),
+            MappingProxyType({ns: id_kinds(check_event_schema(ns, text)) for ns, text in folder.envelopes.items()}),
+            MappingProxyType(sources),
+        )
 
     @property
     def namespaces(self) -> tuple[str, ...]:
         """Every namespace, sorted."""
+        return tuple(sorted((*self._texts, *self._sources)))
+
+    @property
+    def envelopes(self) -> tuple[str, ...]:
+        """The namespaces whose events hookstream's producers write, sorted."""
         return tuple(self._texts)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The topics of other services that events are read from."""
+        return tuple(self._sources.values())
+
+    def topic(self, namespace: str, topics: TopicNames) -> str:
+        """The topic that a namespace's events are read from."""
+        source = self._sources.get(namespace)
+        return topics.events(namespace) if source is None else source.topic_in(topics)
 
     @property
     def event_names(self) -> tuple[EventName, ...]:
@@ -110,9 +128,19 @@ class Catalogue:
         if known in self._names:
             return known
         near = difflib.get_close_matches(name, self._names, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"namespaces are {', '.join(self._texts)}"
+        hint = f"did you mean {' or '.join(near)}?" if near else f"namespaces are {', '.join(self.namespaces)}"
         msg = f"unknown event {name[:100]!r}; {hint}"
         raise UnknownEventError(msg, hint=hint)
+
+    def require_written(self, name: str) -> EventName:
+        """Give the name back as the name of an event that hookstream's producers write.
+
+        Raises:
+            UnknownEventError: there is none, or another service writes it.
+        """
+        known = self.require(name)
+        self.schema_text(_namespace_of(known))
+        return known
 
     def id_kinds(self, namespace: str) -> IdKinds:
         """What a namespace declares its ids to be; integers where there is no such namespace."""
@@ -122,13 +150,16 @@ class Catalogue:
         """The namespace's schema as compact JSON.
 
         Raises:
-            UnknownEventError: no such namespace.
+            UnknownEventError: no such namespace, or its events are written by another service.
         """
-        try:
-            return self._texts[namespace]
-        except KeyError:
-            msg = f"unknown namespace {namespace[:100]!r}; namespaces are {', '.join(self._texts)}"
-            raise UnknownEventError(msg) from None
+        text = self._texts.get(namespace)
+        if text is not None:
+            return text
+        if namespace in self._sources:
+            msg = f"events of {namespace} are written by another service, and read as {FILE_NAME} says"
+        else:
+            msg = f"unknown namespace {namespace[:100]!r}; namespaces are {', '.join(self.namespaces)}"
+        raise UnknownEventError(msg, hint=msg)
 
     def subjects(self, topics: TopicNames) -> dict[str, str]:
         """Every registry subject of a deployment, `<topic>-value`, with the schema text that it has to hold."""
@@ -142,6 +173,10 @@ class Catalogue:
             topics.control: InternalSchema.CONTROL.text,
         }
         return {subject(topic): text for topic, text in by_topic.items()}
+
+
+def _namespace_of(name: EventName) -> str:
+    return name.partition(".")[0]
 
 
 def subject(topic: str) -> str:

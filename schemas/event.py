@@ -62,6 +62,16 @@ class Event:
         return ClientId(str(self.client))
 
     @property
+    def namespace(self) -> str:
+        """The kind of the resource: `property` of `property.updated`."""
+        return self.concept.namespace
+
+    @property
+    def concept_id(self) -> str:
+        """The resource as text."""
+        return str(self.concept.id)
+
+    @property
     def key(self) -> bytes:
         """Kafka key: every event of one client's resource lands in one partition."""
         return f"{self.client}|{self.concept.id}".encode()

@@ -11,6 +11,7 @@ from .event import EventName
 from .event_schema import check_event_schema, event_symbols
 from .sources.source import Source
 from .sources.sources_file import FILE_NAME, read_sources
+from .topics import TopicNames
 
 ENVELOPE_SUFFIX = ".avsc"
 MAX_FILES = 1000
@@ -68,3 +69,14 @@ def judge_folder(files: Mapping[str, bytes]) -> JudgedFolder:
         faults += exc.faults
     names += (name for source in sources for name in source.event_names)
     return JudgedFolder(envelopes, sources, tuple(names), tuple(faults))
+
+
+def taken_topics(folder: JudgedFolder, topics: TopicNames) -> list[str]:
+    """What is wrong with the topics of sources beside those that the deployment writes itself."""
+    own = {topics.events(namespace): f"{namespace}{ENVELOPE_SUFFIX}" for namespace in folder.envelopes}
+    own |= dict.fromkeys(topics.internal, "hookstream")
+    return [
+        f"{FILE_NAME}: [{source.namespace}]: topic: {topic} is written by {own[topic]}"
+        for source in folder.sources
+        if (topic := source.topic_in(topics)) in own
+    ]

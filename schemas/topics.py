@@ -59,6 +59,20 @@ class TopicNames:
         return f"{self.prefix}control"
 
     @property
+    def internal(self) -> tuple[str, ...]:
+        """Every topic that is not one of events."""
+        return (
+            self.subscriptions,
+            self.deliveries,
+            self.replays,
+            self.dead_letters,
+            self.attempts,
+            self.hook_notices,
+            self.delivery_state,
+            self.control,
+        )
+
+    @property
     def router_group(self) -> str:
         """Consumer group of the routers."""
         return f"{self.prefix}hookstream.router"

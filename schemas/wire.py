@@ -161,10 +161,21 @@ class _Views(dict[bytes, WriterView[_T]]):
         self._names = tuple(own.fields(own.root))
         self._writer_schemas = writer_schemas
         self._about = about
+        # A schema never changes under its id, so that it cannot be read is known from then on.
+        self._refused: dict[bytes, str] = {}
 
     def __missing__(self, header: bytes) -> WriterView[_T]:
+        if header in self._refused:
+            raise UndecodableError(self._refused[header])
         schema_id = schema_id_of(header)
-        view = self._view(schema_id, self._writer_schemas(schema_id))
+        text = self._writer_schemas(schema_id)
+        try:
+            view = self._view(schema_id, text)
+        except UndecodableError as exc:
+            if len(self._refused) >= _MAX_VIEWS:
+                self._refused.clear()
+            self._refused[header] = str(exc)
+            raise
         if len(self) >= _MAX_VIEWS:
             self.clear()
         self[header] = view

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hookstream.processors.kafka import TopicPartitionKey
 from hookstream.processors.tables.subscription_table import SubscriptionTable
-from hookstream.schemas.event import Event
+from hookstream.schemas.sources.readers import TopicEvents
 
 from .commit_note import CommitNote
 
@@ -24,7 +24,7 @@ class SourcePartition:
     topic: str
     partition: int
     topic_id: str | None
-    decode: Callable[[bytes | None], Event]
+    events: TopicEvents
     next_offset: int
     done_offset: int
     committed_offset: int = NEVER_COMMITTED

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from hookstream.processors.tables.subscription_table import Route
-from hookstream.schemas.body import thin_body
 from hookstream.schemas.delivery import Delivery, delivery_id
-from hookstream.schemas.event import Event
+from hookstream.schemas.sources.readers import ReadEvent, body_of
+from hookstream.schemas.sources.record import SourceRecord
 
 
-def delivery_of(event: Event, route: Route, *, topic: str, partition: int, offset: int, arrived_ms: int) -> Delivery:
-    """Make the delivery of the event at this position to the hook that wants it."""
+def delivery_of(event: ReadEvent, route: Route, record: SourceRecord, *, arrived_ms: int) -> Delivery:
+    """Make the delivery of the event that a record is to the hook that wants it.
+
+    Raises:
+        UnrenderableError: the body cannot be written; with the path.
+    """
     return Delivery(
         id=delivery_id(event.id, route.hook_id),
         event=event.name,
         client=event.client_id,
-        concept_id=str(event.concept.id),
-        namespace=event.concept.namespace,
+        concept_id=event.concept_id,
+        namespace=event.namespace,
         occurred_at_ms=event.occurred_at_ms,
         hook_id=route.hook_id,
         hook_revision=route.revision,
-        source_topic=topic,
-        source_partition=partition,
-        source_offset=offset,
+        source_topic=record.topic,
+        source_partition=record.partition,
+        source_offset=record.offset,
         arrived_ms=arrived_ms,
-        body=thin_body(event),
+        body=body_of(event),
     )

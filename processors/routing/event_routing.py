@@ -1,4 +1,4 @@
-"""Joins events with hooks: reads `events.*`, looks each event up in the table, writes deliveries to `deliveries`.
+"""Joins events with hooks: reads their topics, looks each event up in the table, writes deliveries to `deliveries`.
 
 Safety depends on this order; the numbers are repeated where it happens.
 
@@ -29,19 +29,23 @@ from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import ProduceFailedError, StoppedError
 from hookstream.processors.lifecycle import Health, StopSignal, until_available
 from hookstream.processors.metrics import Metrics
+from hookstream.processors.source_record import source_record
 from hookstream.processors.tables.subscription_table import Route, SubscriptionTable
 from hookstream.producers.errors import RegistryError, RegistryRefusedError, RegistryUnavailableError
 from hookstream.schemas.delivery import DeadLetterReason
-from hookstream.schemas.errors import UndecodableError
-from hookstream.schemas.event import Event
+from hookstream.schemas.errors import UnrenderableError
+from hookstream.schemas.event import ClientId
+from hookstream.schemas.sources.readers import ReadEvent
+from hookstream.schemas.sources.record import Ignored, Refused, SourceRecord
 from hookstream.schemas.trace_context import find
 
 from .assignment import SourcePartition
 from .delivery_of import delivery_of
 from .delivery_writer import DeliveryWriter, RecordTooLargeError
 from .pipeline import Batch
+from .resource_partitions import ResourcePartitions
 from .source import Source, Taken
-from .unroutable import dead_letter_of
+from .unroutable import client_of_event_key, dead_letter_of
 
 # Reports awaited at most: with that many the broker, not this process, is what is slow.
 _MAX_OUTSTANDING = 20_000
@@ -86,6 +90,8 @@ class EventRouting:
         self._monotonic_s = deps.monotonic_s
         self._drain_timeout_s = deps.drain_timeout_s
         self._tracing = deps.tracing
+        self._resource_partitions = ResourcePartitions()
+        self._topics_out_of_order: set[str] = set()
 
     def run_once(self, timeout_s: float) -> int:
         """Do one turn, waiting at most `timeout_s` for something to do; give the number of records routed.
@@ -125,21 +131,25 @@ class EventRouting:
         batch.sealed = True
 
     def _route_one(self, batch: Batch, source: SourcePartition, message: Message) -> None:
-        offset = message.offset() or 0
+        record = source_record(message, source.topic, source.partition)
+        offset = record.offset
         rejections = source.rejections_of(offset) if source.rejected is not None or source.rejections else 0
         if rejections:
-            self._route_rejected(batch, source, message, rejections)
+            self._route_rejected(batch, source, record, rejections)
         else:
-            self._judge(batch, source, message)
+            self._judge(batch, source, record)
         if not source.gone:
             source.next_offset = batch.positions[source] = offset + 1
 
-    def _judge(self, batch: Batch, source: SourcePartition, message: Message) -> None:
+    def _judge(self, batch: Batch, source: SourcePartition, record: SourceRecord) -> None:
         """Write the delivery that a hook wants of the event, or a dead letter, or nothing."""
-        try:
-            event = self._decode(source, message)
-        except UndecodableError as exc:
-            self._dead_letter(batch, source, message, DeadLetterReason.UNDECODABLE, str(exc))
+        event = self._read(source, record)
+        if isinstance(event, Refused):
+            client = None if source.events.foreign else client_of_event_key(record.key)
+            self._dead_letter(batch, record, client, DeadLetterReason.UNDECODABLE, event.detail)
+            return
+        if isinstance(event, Ignored):
+            self._metrics.routed[event.reason] += 1
             return
         # The name is the record's own: a symbol newer than this process is wanted where a hook wants it.
         route = self._table.route(event.client_id, event.name)
@@ -147,46 +157,62 @@ class EventRouting:
             self._metrics.routed["unwanted"] += 1
             return
         try:
-            self._deliver(batch, source, message, event, route)
+            self._deliver(batch, source, record, event, route)
+        except UnrenderableError as exc:
+            self._dead_letter(batch, record, event.client_id, DeadLetterReason.UNDECODABLE, str(exc))
         except RecordTooLargeError as exc:
-            self._dead_letter(batch, source, message, DeadLetterReason.TOO_LARGE, str(exc))
+            self._dead_letter(batch, record, event.client_id, DeadLetterReason.TOO_LARGE, str(exc))
 
-    def _deliver(self, batch: Batch, source: SourcePartition, message: Message, event: Event, route: Route) -> None:
-        delivery = delivery_of(
-            event,
-            route,
-            topic=source.topic,
-            partition=source.partition,
-            offset=message.offset() or 0,
-            arrived_ms=message.timestamp()[1],
-        )
-        traceparent = find(message.headers()) if self._tracing else None
+    def _deliver(
+        self, batch: Batch, source: SourcePartition, record: SourceRecord, event: ReadEvent, route: Route
+    ) -> None:
+        # The producer's time is that of its own clock, and of a backfill long past: nothing may expire by it.
+        arrived_ms = self._now_ms() if source.events.foreign and not record.by_broker else record.timestamp_ms
+        delivery = delivery_of(event, route, record, arrived_ms=arrived_ms)
+        traceparent = find(record.headers) if self._tracing else None
         self._write(lambda: self._writer.write(batch, delivery, traceparent))  # (2)
         self._metrics.routed["routed"] += 1
+        if source.events.foreign:
+            self._watch_order(record, event)
 
-    def _route_rejected(self, batch: Batch, source: SourcePartition, message: Message, rejections: int) -> None:
+    def _watch_order(self, record: SourceRecord, event: ReadEvent) -> None:
+        """Count a resource whose events come from two partitions, and say so once for each topic."""
+        if not self._resource_partitions.moved((event.client_id, event.namespace, event.concept_id), record.partition):
+            return
+        self._metrics.order_not_kept += 1
+        if record.topic not in self._topics_out_of_order:
+            self._topics_out_of_order.add(record.topic)
+            log.warning(
+                "events of one resource come from two partitions: the topic keeps no order for it, so nor do we",
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+            )
+
+    def _route_rejected(self, batch: Batch, source: SourcePartition, record: SourceRecord, rejections: int) -> None:
         """Take a record that the broker rejected before: alone, so that nothing else can be rejected with it."""
         self._await_reports()
         if rejections <= _AMONG_OTHERS:
-            self._judge(batch, source, message)
+            self._judge(batch, source, record)
         else:
             detail = "the broker refuses its delivery"
+            client = None if source.events.foreign else client_of_event_key(record.key)
             whole = rejections <= _ALONE
-            self._dead_letter(batch, source, message, DeadLetterReason.TOO_LARGE, detail, whole=whole)
+            self._dead_letter(batch, record, client, DeadLetterReason.TOO_LARGE, detail, whole=whole)
         self._await_reports()
 
     def _dead_letter(  # the record, and why
         self,
         batch: Batch,
-        source: SourcePartition,
-        message: Message,
+        record: SourceRecord,
+        client: ClientId | None,
         reason: DeadLetterReason,
         detail: str,
         *,
         whole: bool = True,
     ) -> None:
         """Write a dead letter; where even that is too large, one with the position alone."""
-        dead_letter = dead_letter_of(source, message, reason=reason, detail=detail, now_ms=self._now_ms())
+        dead_letter = dead_letter_of(record, client=client, reason=reason, detail=detail, now_ms=self._now_ms())
         try:
             final = dead_letter if whole else dead_letter.without_payload()
             self._write(lambda: self._writer.write_dead_letter(batch, final))
@@ -198,22 +224,20 @@ class EventRouting:
             "a record was dead-lettered",
             reason=reason.value,
             detail=detail,
-            topic=source.topic,
-            partition=source.partition,
-            offset=dead_letter.offset,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
         )
 
-    def _decode(self, source: SourcePartition, message: Message) -> Event:
-        """Decode an event; a registry that does not answer makes no record undecodable, so it is waited for."""
+    def _read(self, source: SourcePartition, record: SourceRecord) -> ReadEvent | Ignored | Refused:
+        """Read a record as an event; a registry that does not answer refuses no record, so it is waited for."""
         try:
-            return source.decode(message.value())
-        except UndecodableError:  # an unknown schema id is one, and a RegistryError too
-            raise
+            return source.events.read(record)
         except RegistryError:
             try:
                 return until_available(
                     "schema registry",
-                    lambda: source.decode(message.value()),
+                    lambda: source.events.read(record),
                     stop=self._stop,
                     health=self._health,
                     retriable=(RegistryUnavailableError, RegistryRefusedError),

@@ -32,7 +32,7 @@ class CommittedProgress:
         """Prepare; nothing is connected yet."""
         self._kafka = kafka
         self._topics = topics
-        self._sources = [topics.events(namespace) for namespace in catalogue.namespaces]
+        self._sources = [catalogue.topic(namespace, topics) for namespace in catalogue.namespaces]
         self._consumer: Consumer | None = None
         self._lock = threading.Lock()
         self._asked_at = float("-inf")

@@ -18,7 +18,8 @@ from hookstream.processors.topic_specs import DEAD_LETTER_EXTRA_BYTES
 from hookstream.producers.errors import NotRegisteredError
 from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.catalogue import Catalogue, subject
-from hookstream.schemas.codec import event_decoder, subscription_decoder
+from hookstream.schemas.codec import subscription_decoder
+from hookstream.schemas.sources.readers import topic_events
 from hookstream.schemas.topics import TopicNames
 
 from .delivery_writer import DeliveryWriter
@@ -157,10 +158,7 @@ class Router:
         self._source = Source(
             config.kafka,
             group=topics.router_group,
-            decoders={
-                topics.events(namespace): event_decoder(config.catalogue, namespace, self._registry.schema_text_by_id)
-                for namespace in config.catalogue.namespaces
-            },
+            events=topic_events(config.catalogue, topics, self._registry.schema_text_by_id),
             table=self.table,
             reader=self._reader,
             drain=lambda: writer.drain(config.drain_timeout_s),

@@ -27,10 +27,11 @@ from hookstream.processors.kafka import (
 from hookstream.processors.lifecycle import StopSignal, until_available
 from hookstream.processors.tables.subscription_reader import SubscriptionReader
 from hookstream.processors.tables.subscription_table import SubscriptionTable
+from hookstream.schemas.sources.readers import TopicEvents
 
 from .assignment import SourcePartition
 from .source_commits import SourceCommits
-from .source_start import Decoder, SourceStart
+from .source_start import SourceStart
 
 Taken: TypeAlias = list[tuple[SourcePartition, Message]]
 
@@ -41,21 +42,21 @@ log = structlog.get_logger("hookstream.router")
 
 
 class Source:
-    """The partitions of `events.*` that this router owns."""
+    """The partitions of events that this router owns."""
 
     def __init__(  # noqa: PLR0913 - all of it is needed from the first callback on
         self,
         kafka: KafkaConfig,
         *,
         group: str,
-        decoders: Mapping[str, Decoder],
+        events: Mapping[str, TopicEvents],
         table: SubscriptionTable,
         reader: SubscriptionReader,
         drain: Callable[[], object],
         stop: StopSignal,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Join the group. `decoders` are by topic; `drain` waits for reports of what was produced, with a deadline.
+        """Join the group. `events` are by topic; `drain` waits for reports of what was produced, with a deadline.
 
         Raises:
             KafkaRefusedError: a configuration that librdkafka refuses.
@@ -66,7 +67,7 @@ class Source:
         self._table = table
         self._drain = drain
         self._stop = stop
-        self._start = SourceStart(kafka, decoders, reader)
+        self._start = SourceStart(kafka, events, reader)
         self._commits = SourceCommits(self.partitions, table, reader, monotonic_s=monotonic_s)
         self._kept: Taken = []
         self._waiting = False
@@ -75,7 +76,7 @@ class Source:
         self._consumer = make_consumer(group_consumer_config(kafka, group=group, own=own))
         with translated("cannot subscribe to the events"):
             self._consumer.subscribe(
-                list(decoders), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+                list(events), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
 
     @property

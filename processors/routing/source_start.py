@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Mapping
 
 import structlog
 from confluent_kafka import Consumer, TopicPartition
@@ -11,12 +10,10 @@ from confluent_kafka import Consumer, TopicPartition
 from hookstream.processors.kafka import REQUEST_TIMEOUT_S, KafkaConfig, kafka_error, translated, watermarks
 from hookstream.processors.tables.subscription_reader import SubscriptionReader
 from hookstream.processors.topics import topic_ids
-from hookstream.schemas.event import Event
+from hookstream.schemas.sources.readers import TopicEvents
 
 from .assignment import NEVER_COMMITTED, SourcePartition
 from .commit_note import CommitNote
-
-Decoder: TypeAlias = Callable[[bytes | None], Event]
 
 log = structlog.get_logger("hookstream.router")
 
@@ -24,12 +21,12 @@ log = structlog.get_logger("hookstream.router")
 class SourceStart:
     """Looks partitions up when they are assigned."""
 
-    def __init__(self, kafka: KafkaConfig, decoders: Mapping[str, Decoder], reader: SubscriptionReader) -> None:
-        """`decoders` are by topic; `reader` is that of the table."""
+    def __init__(self, kafka: KafkaConfig, events: Mapping[str, TopicEvents], reader: SubscriptionReader) -> None:
+        """`events` are by topic; `reader` is that of the table."""
         self.expired = 0
         """Records that retention deleted before they were read."""
         self._kafka = kafka
-        self._decoders = decoders
+        self._events = events
         self._reader = reader
 
     def look_up(self, consumer: Consumer, assigned: list[TopicPartition]) -> list[SourcePartition]:
@@ -64,7 +61,7 @@ class SourceStart:
             topic=committed.topic,
             partition=committed.partition,
             topic_id=topic_id,
-            decode=self._decoders[committed.topic],
+            events=self._events[committed.topic],
             next_offset=offset,
             done_offset=offset,
             committed_offset=committed.offset if known else NEVER_COMMITTED,

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from confluent_kafka import Message
-
 from hookstream.schemas.delivery import DeadLetter, DeadLetterReason
 from hookstream.schemas.event import ClientId, client_of_key
-
-from .assignment import SourcePartition
+from hookstream.schemas.sources.record import SourceRecord
 
 
 def dead_letter_of(
-    source: SourcePartition, message: Message, *, reason: DeadLetterReason, detail: str, now_ms: int
+    record: SourceRecord, *, client: ClientId | None, reason: DeadLetterReason, detail: str, now_ms: int
 ) -> DeadLetter:
-    """The whole record with its position and the reason."""
-    key = message.key()
+    """The whole record with its position and the reason; `client` is None where nothing says whose it is."""
     return DeadLetter(
         reason=reason,
         detail=detail,
-        topic=source.topic,
-        partition=source.partition,
-        offset=message.offset() or 0,
-        record_key=key,
-        record_value=message.value(),
-        client=_client_of(key),
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        record_key=record.key,
+        record_value=record.value,
+        client=client,
         hook_id=None,
         delivery_id=None,
         died_at_ms=now_ms,
     )
 
 
-def _client_of(key: bytes | None) -> ClientId | None:
-    """The client, where the key names it: `client|concept id`. Both may hold a bar; then it does not."""
+def client_of_event_key(key: bytes | None) -> ClientId | None:
+    """The client that the key of an envelope names: `client|concept id`. Both may hold a bar; then it does not."""
     client, _, rest = (key or b"").partition(b"|")
     return None if b"|" in rest else client_of_key(client)

@@ -68,26 +68,29 @@ def header_of(headers: Headers, name: str) -> str | bytes | None:
 
 def avro_reader(writer_schemas: WriterSchemas) -> Callable[[bytes], JsonTree]:
     """A function from Confluent wire format, of a schema of any type, to the tree that it is in JSON."""
-    renderers: dict[bytes, Renderer] = {}
+    renderers: dict[bytes, Renderer | str] = {}
 
     def read(value: bytes) -> JsonTree:
         renderer = renderers.get(value[:HEADER_BYTES])
         if renderer is None:
-            renderer = _renderer(schema_id_of(value), writer_schemas)
+            schema_id = schema_id_of(value)
+            renderer = _renderer(schema_id, writer_schemas(schema_id))
             if len(renderers) >= _MAX_RENDERERS:
                 renderers.clear()
             renderers[value[:HEADER_BYTES]] = renderer
+        if isinstance(renderer, str):
+            raise UndecodableError(renderer)
         return renderer.read(value, HEADER_BYTES)
 
     return read
 
 
-def _renderer(schema_id: int, writer_schemas: WriterSchemas) -> Renderer:
-    text = writer_schemas(schema_id)
+def _renderer(schema_id: int, text: str) -> Renderer | str:
+    """What renders values of a schema; why none can, which is remembered too: to look costs up to a second."""
     try:
         return Renderer(text)
     except InvalidSchemaError as exc:
-        raise UndecodableError(f"schema {schema_id} cannot be read: {exc}") from exc
+        return f"schema {schema_id} cannot be read: {exc}"
 
 
 def _avro(writer_schemas: WriterSchemas) -> ReadContent:

@@ -8,7 +8,8 @@ from typing import NamedTuple, TypeAlias
 
 import orjson
 
-from hookstream.schemas.event import EventName
+from hookstream.schemas.body import thin_tree
+from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.rendering.json_tree import JsonTree, dump
 from hookstream.schemas.trace_context import Headers
 
@@ -16,7 +17,7 @@ from .source import BodyKind
 
 
 class SourceRecord(NamedTuple):
-    """One record, as a consumer has it. `timestamp_ms` is the broker's or the producer's, as the topic says."""
+    """One record, as a consumer has it. `timestamp_ms` is the broker's (append time) or the producer's."""
 
     topic: str
     partition: int
@@ -25,6 +26,13 @@ class SourceRecord(NamedTuple):
     value: bytes | None
     headers: Headers
     timestamp_ms: int
+    by_broker: bool = True
+    """Whether the time is the broker's: `message.timestamp.type=LogAppendTime`."""
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Topic and partition."""
+        return self.topic, self.partition
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,6 +59,16 @@ class MappedEvent:
         """`<namespace>.<symbol>`."""
         return EventName(f"{self.namespace}.{self.symbol}")
 
+    @property
+    def client_id(self) -> ClientId:
+        """The client as text."""
+        return ClientId(str(self.client))
+
+    @property
+    def concept_id(self) -> str:
+        """The resource as text."""
+        return str(self.resource)
+
     def body_json(self) -> bytes:
         """The whole body.
 
@@ -60,11 +78,7 @@ class MappedEvent:
         whole, data = self.record_json(), self.data_json()
         if whole is not None:
             return whole
-        thin = {
-            "event": self.name,
-            "client": self.client,
-            "concept": {"id": self.resource, "namespace": self.namespace, "sub_namespace": self.sub_namespace},
-        }
+        thin = thin_tree(self.name, self.client, self.resource, self.sub_namespace)
         return orjson.dumps(thin if data is None else {**thin, "data": orjson.Fragment(data)})
 
     def data_json(self) -> bytes | None:

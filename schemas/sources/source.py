@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from hookstream.schemas.event import EventName
+from hookstream.schemas.topics import TopicNames
 
 from .selectors import Selector
 
@@ -44,9 +45,9 @@ class Preset(StrEnum):
 class Source:
     """How the records of a topic that somebody else writes are events of one namespace.
 
-    `topic` is None where it is hookstream's own `events.<namespace>`. `symbols` gives the event's symbol by what the
-    record says. `id` and `occurred_at` are None where they are derived from the record's position and time; `fields`
-    where all of them are sent.
+    `topic` is None where it is `events.<namespace>` of the deployment; see `topic_in`. `symbols` gives the event's
+    symbol by what the record says. `id` and `occurred_at` are None where they are derived from the record's position
+    and time; `fields` where all of them are sent.
     """
 
     namespace: str
@@ -68,3 +69,7 @@ class Source:
     def event_names(self) -> tuple[EventName, ...]:
         """Every event that a record of it can be, in the order of the file, each once."""
         return tuple(EventName(f"{self.namespace}.{symbol}") for symbol in dict.fromkeys(self.symbols.values()))
+
+    def topic_in(self, topics: TopicNames) -> str:
+        """The topic that the records are read from. A name of `sources.toml` stands without the deployment's prefix."""
+        return self.topic or topics.events(self.namespace)

@@ -100,7 +100,7 @@ def _events(bodies: Sequence[EventBody], prefix: str, deps: ApiDependencies) -> 
 
 
 def _event(body: EventBody, deps: ApiDependencies, now_ms: int) -> Event:
-    name = deps.catalogue.require(body.event)
+    name = deps.catalogue.require_written(body.event)
     namespace = name.partition(".")[0]
     concept = Concept(
         id=body.concept.id,

@@ -55,12 +55,18 @@ class RoutingWorld:
     """Makes the topics of a deployment, and speaks to them like producers, the API and the workers do."""
 
     def __init__(
-        self, bootstrap_servers: str, topics: TopicNames, *, embedded: bool = False, partitions: int = 3
+        self,
+        bootstrap_servers: str,
+        topics: TopicNames,
+        *,
+        embedded: bool = False,
+        partitions: int = 3,
+        catalogue: Catalogue | None = None,
     ) -> None:
         """Create the topics and register the schemas, in a registry of this process."""
         self.kafka = KafkaConfig(bootstrap_servers=bootstrap_servers, embedded=embedded)
         self.topics = topics
-        self.catalogue = Catalogue.shipped()
+        self.catalogue = catalogue or Catalogue.shipped()
         self.partitions = EMBEDDED_PARTITIONS if embedded else partitions
         self.registry = routing_registry(self.catalogue, topics)
         self.limits = TopicLimits(partitions=self.partitions)

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from hookstream.processors.errors import KafkaUnavailableError
-from hookstream.processors.existing_topics import existing_topics
 from hookstream.processors.settings import Settings
+from hookstream.processors.source_topics import existing_topics, latest_schemas, missing_topics
 from hookstream.processors.topic_specs import event_topic_specs
 from hookstream.processors.topics import judge_topics
 from hookstream.producers.errors import RegistryUnavailableError
@@ -18,9 +18,9 @@ from hookstream.schemas.avro_schema import compact_json
 from hookstream.schemas.catalogue import subject
 from hookstream.schemas.errors import SchemaError
 from hookstream.schemas.event import EventName
-from hookstream.schemas.folder import JudgedFolder, judge_folder
+from hookstream.schemas.folder import JudgedFolder, judge_folder, taken_topics
 from hookstream.schemas.rendering.body_schema import EnvelopeBodies
-from hookstream.schemas.sources.source import Source, ValueFormat
+from hookstream.schemas.sources.source import Source
 from hookstream.schemas.sources.source_bodies import SourceBodies
 from hookstream.schemas.topics import TopicNames
 
@@ -52,7 +52,7 @@ def check_folder(files: dict[str, bytes], settings: Settings, note: Callable[[st
     """
     folder = judge_folder(files)
     topics = settings.topics()
-    faults = list(folder.faults)
+    faults = [*folder.faults, *taken_topics(folder, topics)]
     texts: dict[str, str] = {}
     if settings.schema_registry_url is not None:
         with SchemaRegistry(settings.registry_url()) as registry:
@@ -63,7 +63,9 @@ def check_folder(files: dict[str, bytes], settings: Settings, note: Callable[[st
                 note(f"not compared with the registry: {exc}")
     if settings.kafka_bootstrap_servers is not None:
         try:
-            faults += _missing_topics(folder.sources, settings) + _different_topics(folder.envelopes, settings)
+            faults += missing_topics(settings.kafka(), folder.sources, topics) + _different_topics(
+                folder.envelopes, settings
+            )
         except KafkaUnavailableError as exc:
             note(f"not compared with the topics: {exc}")
     described = _Described(faults)
@@ -72,13 +74,8 @@ def check_folder(files: dict[str, bytes], settings: Settings, note: Callable[[st
         described.add(names, topics.events(namespace), partial(EnvelopeBodies, namespace, text))
     for source in folder.sources:
         bodies = partial(SourceBodies, source, texts.get(source.namespace))
-        described.add(source.event_names, topic_of(source, topics), bodies)
+        described.add(source.event_names, source.topic_in(topics), bodies)
     return Checked(folder, tuple(described.events), tuple(faults))
-
-
-def topic_of(source: Source, topics: TopicNames) -> str:
-    """The topic that a source's events are read from."""
-    return source.topic or topics.events(source.namespace)
 
 
 @dataclass(slots=True)
@@ -108,16 +105,12 @@ def _latest_texts(
     sources: Iterable[Source], topics: TopicNames, registry: SchemaRegistry, note: Callable[[str], None]
 ) -> dict[str, str]:
     """The latest schemas of Avro sources, by namespace, of those that the registry knows."""
-    found: dict[str, str] = {}
+    found = latest_schemas(registry, sources, topics)
     for source in sources:
-        if source.value is ValueFormat.AVRO:
-            name = subject(topic_of(source, topics))
-            text = registry.latest_text(name)
-            if text is None:
-                note(f"[{source.namespace}]: the registry has no subject {name}, so its examples say little")
-            else:
-                found[source.namespace] = text
-    return found
+        if source.namespace in found and found[source.namespace] is None:
+            name = subject(source.topic_in(topics))
+            note(f"[{source.namespace}]: the registry has no subject {name}, so its examples say little")
+    return {namespace: text for namespace, text in found.items() if text is not None}
 
 
 def _incompatible(folder: JudgedFolder, topics: TopicNames, registry: SchemaRegistry) -> list[str]:
@@ -135,13 +128,3 @@ def _different_topics(namespaces: Iterable[str], settings: Settings) -> list[str
     specs = event_topic_specs(settings.topics(), namespaces, settings.topic_limits())
     there = existing_topics(kafka, [spec.name for spec in specs])
     return [complaint.text for complaint in judge_topics(kafka, [spec for spec in specs if spec.name in there])]
-
-
-def _missing_topics(sources: Iterable[Source], settings: Settings) -> list[str]:
-    topics = {source.namespace: topic_of(source, settings.topics()) for source in sources}
-    there = existing_topics(settings.kafka(), topics.values()) if topics else set()
-    return [
-        f"[{namespace}]: there is no topic {topic}; hookstream does not create it"
-        for namespace, topic in topics.items()
-        if topic not in there
-    ]

@@ -20,8 +20,6 @@ from hookstream.schemas.sources.source import ValueFormat
 from hookstream.schemas.topics import TopicNames
 from hookstream.schemas.wire import WriterSchemas
 
-from .events_check import topic_of
-
 _SHOWN_CHARS = 2000
 
 
@@ -68,7 +66,7 @@ def topic_reader(topic: str, folder: JudgedFolder, topics: TopicNames, writer_sc
         return dump(read_avro(value), "value")
 
     for source in folder.sources:
-        if topic_of(source, topics) == topic:
+        if source.topic_in(topics) == topic:
             show = show_avro if source.value is ValueFormat.AVRO else json_text
             return TopicReader(SourceMapping(source, writer_schemas).map, show)
     for namespace in folder.envelopes:
@@ -76,7 +74,7 @@ def topic_reader(topic: str, folder: JudgedFolder, topics: TopicNames, writer_sc
             names = [name.partition(".") for name in folder.event_names]
             symbols = tuple(symbol for own, _, symbol in names if own == namespace)
             return TopicReader(EnvelopeMapping(namespace, symbols, writer_schemas).map, show_avro)
-    known = [*(topic_of(source, topics) for source in folder.sources), *map(topics.events, folder.envelopes)]
+    known = [*(source.topic_in(topics) for source in folder.sources), *map(topics.events, folder.envelopes)]
     raise CommandError(f"nothing is read from {topic}; the topics are {', '.join(known)}")
 
 

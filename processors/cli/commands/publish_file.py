@@ -43,7 +43,7 @@ def event_of_fields(fields: object, catalogue: Catalogue, *, now_ms: int) -> Eve
     concept = _object(line["concept"], "concept", _CONCEPT_FIELDS, required={"id"})
     if not isinstance(line["event"], str):
         raise InvalidValueError("event must be a string")
-    name = catalogue.require(line["event"])
+    name = catalogue.require_written(line["event"])
     namespace = name.partition(".")[0]
     known = {} if line.get("id") is None else {"id": _uuid(line["id"])}
     event = Event(

@@ -45,19 +45,26 @@ def create(*, as_json: Json = False, wait_s: Wait = DEFAULT_WAIT_S) -> None:
 def check(*, as_json: Json = False, wait_s: Wait = DEFAULT_WAIT_S) -> None:
     """Say whether topics and schemas are what the code relies on, and the command that mends each difference; 1 if not.
 
+    A topic of sources.toml has to exist, and its latest schema to have what its table names.
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS and HOOKSTREAM_SCHEMA_REGISTRY_URL. Every role that starts looks at the
     topics too: it refuses what loses order or records, and logs the rest.
     """
     from hookstream.processors.cli.waiting import waiter
+    from hookstream.processors.source_topics import latest_schemas, missing_topics, unfit_schemas
     from hookstream.processors.topics import judge_schemas, judge_topics
     from hookstream.producers.registry import SchemaRegistry
 
     settings, specs = _deployment()
     kafka, catalogue, names = settings.kafka(), settings.catalogue(), settings.topics()
     wait_for = waiter(wait_s)
+    sources = catalogue.sources
     complaints = [complaint.text for complaint in wait_for("kafka", lambda: judge_topics(kafka, specs))]
+    complaints += wait_for("kafka", lambda: missing_topics(kafka, sources, names))
     with SchemaRegistry(settings.registry_url()) as registry:
         complaints += wait_for("schema registry", lambda: judge_schemas(registry, catalogue, names))
+        complaints += unfit_schemas(
+            sources, wait_for("schema registry", lambda: latest_schemas(registry, sources, names))
+        )
     subjects = list(catalogue.subjects(names))
     if as_json:
         say_json({"topics": [spec.name for spec in specs], "subjects": subjects, "complaints": complaints})

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import structlog
+
 from hookstream.processors.cli.deps import Deps
 from hookstream.processors.lifecycle import until_available
 from hookstream.processors.routing.router import Router, RouterConfig, run
+from hookstream.processors.source_topics import missing_topics
 from hookstream.processors.topics import check_topics
 
 from .process import Running
+
+log = structlog.get_logger("hookstream.router")
 
 
 def run_router(deps: Deps, running: Running) -> None:
@@ -28,4 +33,10 @@ def run_router(deps: Deps, running: Running) -> None:
     )
     router = Router(config, deps.registry, stop=running.stop, health=running.health, metrics=running.metrics)
     until_available("kafka", lambda: check_topics(deps.kafka, deps.specs), stop=running.stop, health=running.health)
+    for missing in until_available("kafka", lambda: _missing(deps), stop=running.stop, health=running.health):
+        log.warning("a topic is not there: it is read from when another service has made it", detail=missing)
     run(router, running.stop)
+
+
+def _missing(deps: Deps) -> list[str]:
+    return missing_topics(deps.kafka, deps.catalogue.sources, deps.topics)

@@ -74,8 +74,9 @@ class KafkaDeadLetters:
         self._decode = dead_letter_decoder(schemas)
         self._decode_delivery = delivery_decoder(schemas)
         self._decode_event = {
-            topics.events(namespace): event_decoder(catalogue, namespace, schemas) for namespace in catalogue.namespaces
+            topics.events(namespace): event_decoder(catalogue, namespace, schemas) for namespace in catalogue.envelopes
         }
+        self._foreign = {source.topic_in(topics) for source in catalogue.sources}
         self._writer = writer
         self._events = events
 
@@ -246,6 +247,8 @@ class KafkaDeadLetters:
             if letter.topic in self._logs:
                 delivery = self._decode_delivery(letter.record_value)
                 return {"unfit": _STOLEN} if letter.client not in (None, delivery.client) else {"delivery": delivery}
+            if letter.topic in self._foreign:
+                return {"unfit": _FOREIGN}
             decode = self._decode_event.get(letter.topic)
             if decode is None:
                 return {"unfit": f"it was read from {letter.topic}, which is none of our topics"}
@@ -255,6 +258,8 @@ class KafkaDeadLetters:
         return {"unfit": _STOLEN} if letter.client not in (None, event.client) else {"event": event}
 
 
+# Nothing is written to such a topic. Its record is still there, as long as the topic keeps it.
+_FOREIGN = "another service writes its topic; once it can be read, a replay of that time from `events` sends it"
 # Whose letter it is was read from the record's key: with another client's inside it would be sent for the wrong one.
 _STOLEN = "its key and its value are of two clients"
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import accumulate
-from typing import NamedTuple
 
 import orjson
 import structlog
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from hookstream.processors.errors import ProcessorError
 from hookstream.processors.kafka import (
@@ -29,7 +28,9 @@ from hookstream.processors.kafka import (
     translated,
     watermarks,
 )
+from hookstream.processors.source_record import source_record
 from hookstream.schemas.bounded import checked_long
+from hookstream.schemas.sources.record import SourceRecord
 from hookstream.subscriptions.replays import Window
 
 from .pacing import Done, SourcePlace
@@ -43,15 +44,6 @@ _NOTE_VERSION = 1
 _MAX_NOTE_CHARS = 3_500
 
 log = structlog.get_logger("hookstream.replayer")
-
-
-class Record(NamedTuple):
-    """One record of the window."""
-
-    place: SourcePlace
-    offset: int
-    arrived_ms: int
-    value: bytes | None
 
 
 class WindowReader:
@@ -116,13 +108,13 @@ class WindowReader:
         """The next offset to read."""
         return self._positions.get(place, self._ends[place])
 
-    def read(self, timeout_s: float = 0.0) -> tuple[list[Record], set[SourcePlace]]:
+    def read(self, timeout_s: float = 0.0) -> tuple[list[SourceRecord], set[SourcePlace]]:
         """Read what is there, in the order of each partition; and which partitions are further than they were.
 
         Raises:
             KafkaRefusedError: no right to read it (any more).
         """
-        records: list[Record] = []
+        records: list[SourceRecord] = []
         moved: set[SourcePlace] = set()
         if self.done:
             return records, moved
@@ -141,7 +133,7 @@ class WindowReader:
             if error is not None:
                 self._take_error(error, place, offset)
             elif offset < self._ends[place]:
-                records.append(_record(place, message))
+                records.append(source_record(message, *place))
                 self._positions[place] = offset + 1
             else:
                 self._positions[place] = self._ends[place]
@@ -237,10 +229,6 @@ class WindowReader:
                 result_of(future, doing)
         except ProcessorError as exc:
             log.info("the group of an ended replay stays for a while", group=self._group, reason=str(exc))
-
-
-def _record(place: SourcePlace, message: Message) -> Record:
-    return Record(place, message.offset() or 0, message.timestamp()[1], message.value())
 
 
 def note_of(done: Done) -> str:

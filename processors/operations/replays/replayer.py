@@ -21,7 +21,8 @@ from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.producers.errors import NotRegisteredError, RegistryError
 from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.catalogue import Catalogue, subject
-from hookstream.schemas.codec import delivery_decoder, delivery_encoder, event_decoder, subscription_decoder
+from hookstream.schemas.codec import delivery_decoder, delivery_encoder, subscription_decoder
+from hookstream.schemas.sources.readers import topic_events
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.database import NowMs, Sessions, transact
 from hookstream.subscriptions.errors import DatabaseError, LeaseLostError
@@ -81,10 +82,7 @@ class Replayer:
             decode=subscription_decoder(texts),
             deliver=lambda batch: apply_rows(batch, self.table),
         )
-        self._events = {
-            topics.events(namespace): event_decoder(config.catalogue, namespace, texts)
-            for namespace in config.catalogue.namespaces
-        }
+        self._events = topic_events(config.catalogue, topics, texts)
         self._deliveries = {topics.deliveries: delivery_decoder(texts)}
         self._deps: RunDeps | None = None
         self._runs: dict[ReplayId, ReplayRun] = {}

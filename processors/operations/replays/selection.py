@@ -8,22 +8,21 @@ from typing import NamedTuple, TypeAlias
 from hookstream.processors.routing.delivery_of import delivery_of
 from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.schemas.delivery import Delivery
-from hookstream.schemas.errors import UndecodableError
-from hookstream.schemas.event import Event
+from hookstream.schemas.errors import UndecodableError, UnrenderableError
 from hookstream.schemas.hook import HookState
+from hookstream.schemas.sources.readers import ReadEvent, TopicEvents
+from hookstream.schemas.sources.record import Ignored, Refused, SourceRecord
 from hookstream.subscriptions.replays import ReplayFilter
 
 from .pacing import EndpointKey
-from .reader import Record
 
-EventDecoder: TypeAlias = Callable[[bytes | None], Event]
 DeliveryDecoder: TypeAlias = Callable[[bytes | None], Delivery]
 
 
 class Selected(NamedTuple):
     """A delivery to send again, and to where."""
 
-    record: Record
+    record: SourceRecord
     delivery: Delivery
     endpoint: EndpointKey
 
@@ -36,48 +35,49 @@ class Selection:
         wanted: ReplayFilter,
         table: SubscriptionTable,
         *,
-        events: Mapping[str, EventDecoder],
+        events: Mapping[str, TopicEvents],
         deliveries: Mapping[str, DeliveryDecoder],
     ) -> None:
-        """`events` and `deliveries` are decoders by topic."""
+        """`events` and `deliveries` are what reads them, by topic."""
         self.unreadable = 0
         self._wanted = wanted
         self._table = table
         self._events = events
         self._deliveries = deliveries
 
-    def select(self, record: Record) -> Selected | None:
+    def select(self, record: SourceRecord) -> Selected | None:
         """The delivery that a record is sent again as; None where it is not wanted, or no hook has it.
 
         Deliveries of a disabled hook are selected: they stay pending. Those of one that was deleted or replaced are
         not.
         """
-        if not self._wanted.from_ms <= record.arrived_ms < self._wanted.to_ms:
+        if not self._wanted.from_ms <= record.timestamp_ms < self._wanted.to_ms:
             return None
         try:
-            decode = self._events.get(record.place[0])
-            if decode is None:
-                return self._of_delivery(record, self._deliveries[record.place[0]](record.value))
-            return self._of_event(record, decode(record.value))
-        except UndecodableError:
-            self.unreadable += 1
-            return None
+            events = self._events.get(record.topic)
+            if events is None:
+                return self._of_delivery(record, self._deliveries[record.topic](record.value))
+            event = events.read(record)
+            if isinstance(event, Ignored):
+                return None
+            if not isinstance(event, Refused):
+                return self._of_event(record, event)
+        except (UndecodableError, UnrenderableError):
+            pass
+        self.unreadable += 1
+        return None
 
-    def _of_event(self, record: Record, event: Event) -> Selected | None:
+    def _of_event(self, record: SourceRecord, event: ReadEvent) -> Selected | None:
         """Route it again, as the router would today."""
-        concept = event.concept
-        if not self._fits(event.client_id, event.name, concept.namespace, str(concept.id)):
+        if not self._fits(event.client_id, event.name, event.namespace, event.concept_id):
             return None
         route = self._table.route(event.client_id, event.name)
         if route is None or self._wanted.hook_id not in (None, route.hook_id):
             return None
-        (topic, partition), offset = record.place, record.offset
-        delivery = delivery_of(
-            event, route, topic=topic, partition=partition, offset=offset, arrived_ms=record.arrived_ms
-        )
+        delivery = delivery_of(event, route, record, arrived_ms=record.timestamp_ms)
         return Selected(record, delivery, self._endpoint(delivery))
 
-    def _of_delivery(self, record: Record, delivery: Delivery) -> Selected | None:
+    def _of_delivery(self, record: SourceRecord, delivery: Delivery) -> Selected | None:
         """Take what was routed then, where its hook is still the one of its subscription key."""
         if not self._fits(delivery.client, delivery.event, delivery.namespace, delivery.concept_id):
             return None

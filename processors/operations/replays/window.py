@@ -78,6 +78,7 @@ class WindowLookup:
         self._kafka = kafka
         self._topics = topics
         self._catalogue = catalogue
+        self._foreign = {source.topic_in(topics) for source in catalogue.sources}
 
     def fix(self, asked: NewReplay, *, now_ms: int) -> Window:
         """The window in offsets.
@@ -116,19 +117,18 @@ class WindowLookup:
     def _sources(self, asked: NewReplay) -> list[str]:
         if asked.source is ReplaySource.DELIVERIES:
             return [self._topics.deliveries]
-        wanted = asked.wanted
-        if wanted.event is not None:
-            return [self._topics.events(wanted.event.partition(".")[0])]
-        return [
-            self._topics.events(namespace)
-            for namespace in self._catalogue.namespaces
-            if wanted.namespace in (None, namespace)
-        ]
+        event, namespace = asked.wanted.event, asked.wanted.namespace
+        if event is not None:
+            namespace = event.partition(".")[0]
+        wanted = self._catalogue.namespaces if namespace is None else (namespace,)
+        return [self._catalogue.topic(each, self._topics) for each in wanted]
 
     def _partitions(self, consumer: Consumer, topic: str, asked: NewReplay) -> Sequence[int]:
         with translated(_DOING):
             found = consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic]
         if found.error is not None:
+            if topic in self._foreign and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                return ()  # whoever writes it has not made it yet
             raise kafka_error(found.error, f"{_DOING}: {topic}")
         count = len(found.partitions)
         client = asked.wanted.client

@@ -12,12 +12,12 @@ from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import StopSignal
 from hookstream.processors.operations.replays import run as replay_run
 from hookstream.processors.operations.replays.pacing import Done
-from hookstream.processors.operations.replays.reader import Record
 from hookstream.processors.operations.replays.run import ReplayRun, RunDeps
 from hookstream.processors.operations.replays.selection import Selected
 from hookstream.processors.operations.replays.window import TableSeen
 from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.schemas.hook import ResyncMark
+from hookstream.schemas.sources.record import SourceRecord
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.errors import LeaseLostError
 from hookstream.subscriptions.replays import (
@@ -149,11 +149,11 @@ class MemoryWindow:
         """Tell the next offset."""
         return self.scanned
 
-    def read(self, _timeout_s: float = 0.0) -> tuple[list[Record], set[tuple[str, int]]]:
+    def read(self, _timeout_s: float = 0.0) -> tuple[list[SourceRecord], set[tuple[str, int]]]:
         """Read two records."""
         if self.done:
             return [], set()
-        records = [Record(PLACE, offset, 0, b"") for offset in range(self.scanned, self.scanned + 2)]
+        records = [SourceRecord(*PLACE, offset, None, b"", None, 0) for offset in range(self.scanned, self.scanned + 2)]
         self.scanned += 2
         return records, {PLACE}
 
@@ -177,7 +177,7 @@ class Chosen:
 
     unreadable = 0
 
-    def select(self, record: Record) -> Selected:
+    def select(self, record: SourceRecord) -> Selected:
         """Choose it."""
         return Selected(record, replace(DELIVERY, source_offset=record.offset), ("1", "https://e.example/"))
 

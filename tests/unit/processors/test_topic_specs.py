@@ -5,6 +5,7 @@ from __future__ import annotations
 from hookstream.processors.topic_specs import TopicLimits, TopicSpec, topic_specs
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.topics import TopicNames
+from tests.support.foreign_topics import catalogue_with
 
 NAMES = TopicNames("p.")
 DAY_MS = 86_400_000
@@ -20,6 +21,15 @@ def test_every_name_of_a_deployment_is_a_topic() -> None:
     groups |= {"p.", TopicNames.__module__}
     topics = {name for name in names if name.startswith("p.")} - groups
     assert set(specs()) == topics | {NAMES.events(namespace) for namespace in Catalogue.shipped().namespaces}
+
+
+def test_the_topic_of_another_service_is_none_of_the_deployment_s() -> None:
+    source = (
+        '[order]\ntopic = "shop.orders"\nevent = "constant:placed"\nclient = "key"\n[parcel]\n'
+        'event = "constant:sent"\nclient = "key"\n'
+    )
+    names = [spec.name for spec in topic_specs(NAMES, catalogue_with(source, NAMES), TopicLimits())]
+    assert sorted(names) == sorted(specs())
 
 
 def test_every_topic_takes_the_broker_s_clock() -> None:

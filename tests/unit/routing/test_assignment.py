@@ -7,13 +7,14 @@ from dataclasses import replace
 from hookstream.processors.routing.assignment import SourcePartition
 from hookstream.processors.routing.commit_note import CommitNote
 from hookstream.processors.tables.subscription_table import SubscriptionTable
-from hookstream.schemas.event import Event
 from hookstream.schemas.hook import RESYNC_MARK_KEY, ResyncMark
+from hookstream.schemas.sources.readers import TopicEvents
+from hookstream.schemas.sources.record import Refused, SourceRecord
 
 HERE, BEFORE = "topic-id-here", "topic-id-before"
 
 
-def refuse(_data: bytes | None) -> Event:
+def refuse(_record: SourceRecord) -> Refused:
     raise NotImplementedError
 
 
@@ -22,7 +23,7 @@ def source(needs: int = 0) -> SourcePartition:
         topic="events.lead",
         partition=0,
         topic_id="source-id",
-        decode=refuse,
+        events=TopicEvents(refuse, foreign=False),
         next_offset=100,
         done_offset=100,
         needs_table_offset=needs,

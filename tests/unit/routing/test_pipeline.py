@@ -8,18 +8,24 @@ from hypothesis import strategies as st
 
 from hookstream.processors.routing.assignment import SourcePartition
 from hookstream.processors.routing.pipeline import Batch, Pipeline
-from hookstream.schemas.event import Event
+from hookstream.schemas.sources.readers import TopicEvents
+from hookstream.schemas.sources.record import Refused, SourceRecord
 
 MESSAGE = Message()
 
 
-def refuse(_data: bytes | None) -> Event:
+def refuse(_record: SourceRecord) -> Refused:
     raise NotImplementedError
 
 
 def source(partition: int = 0) -> SourcePartition:
     return SourcePartition(
-        topic="events.lead", partition=partition, topic_id=None, decode=refuse, next_offset=0, done_offset=0
+        topic="events.lead",
+        partition=partition,
+        topic_id=None,
+        events=TopicEvents(refuse, foreign=False),
+        next_offset=0,
+        done_offset=0,
     )
 
 

@@ -15,7 +15,8 @@ from hookstream.processors.routing import source_start
 from hookstream.processors.routing.commit_note import CommitNote
 from hookstream.processors.routing.source import Source
 from hookstream.processors.tables.subscription_table import SubscriptionTable
-from hookstream.schemas.event import Event
+from hookstream.schemas.sources.readers import TopicEvents
+from hookstream.schemas.sources.record import Refused, SourceRecord
 from tests.support.group_consumer import GroupConsumer
 from tests.support.scripted_consumer import record
 
@@ -73,7 +74,7 @@ class World:
         return [message.offset() or 0 for part, message in self.source.take(0) if not part.gone]
 
 
-def refuse(_data: bytes | None) -> Event:
+def refuse(_record: SourceRecord) -> Refused:
     raise NotImplementedError
 
 
@@ -92,7 +93,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     source = Source(
         KafkaConfig(bootstrap_servers="k:9092"),
         group="g",
-        decoders={TOPIC: refuse},
+        events={TOPIC: TopicEvents(refuse, foreign=False)},
         table=table,
         reader=reader,  # type: ignore[arg-type]
         drain=drain,

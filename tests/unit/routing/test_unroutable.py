@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from confluent_kafka import Message
 
-from hookstream.processors.routing.assignment import SourcePartition
-from hookstream.processors.routing.unroutable import dead_letter_of
+from hookstream.processors.routing.unroutable import client_of_event_key, dead_letter_of
 from hookstream.schemas.delivery import DeadLetter, DeadLetterReason
-from hookstream.schemas.event import Event
-
-
-def refuse(_data: bytes | None) -> Event:
-    raise NotImplementedError
+from hookstream.schemas.sources.record import SourceRecord
 
 
 def dead_letter(key: bytes | None, value: bytes | None = b"bytes") -> DeadLetter:
-    part = SourcePartition(topic="events.lead", partition=3, topic_id=None, decode=refuse, next_offset=0, done_offset=0)
-    message = Message(topic="events.lead", partition=3, offset=8, key=key, value=value)
-    return dead_letter_of(part, message, reason=DeadLetterReason.UNDECODABLE, detail="why", now_ms=5)
+    record = SourceRecord("events.lead", 3, 8, key, value, None, 4)
+    return dead_letter_of(record, client=None, reason=DeadLetterReason.UNDECODABLE, detail="why", now_ms=5)
 
 
 def test_the_whole_record_is_kept_with_its_position_and_the_reason() -> None:
@@ -47,7 +40,7 @@ def test_the_whole_record_is_kept_with_its_position_and_the_reason() -> None:
     ],
 )
 def test_the_client_is_told_where_the_key_tells_it(key: bytes | None, client: str | None) -> None:
-    assert dead_letter(key).client == client
+    assert client_of_event_key(key) == client
 
 
 def test_a_dead_letter_without_payload_says_what_it_left_out() -> None:

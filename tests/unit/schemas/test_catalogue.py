@@ -263,10 +263,66 @@ def test_a_file_name_that_cannot_be_a_namespace_is_refused(folder: Path, name: s
 
 def test_a_folder_without_schemas_is_refused(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("nothing")
-    with pytest.raises(InvalidSchemaError, match=r"no \.avsc"):
+    with pytest.raises(InvalidSchemaError, match=r"neither \.avsc files nor sources\.toml"):
         Catalogue.from_directory(tmp_path)
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidSchemaError, match="cannot read"):
         Catalogue.from_directory(tmp_path / "nowhere")
+
+
+SOURCES = b"""
+[parcel]
+topic = "post.parcels"
+event = "field:type"
+client = "key"
+symbols = ["sent", "arrived"]
+"""
+
+
+def test_topics_of_other_services_have_events_that_hooks_can_be_registered_for() -> None:
+    catalogue = Catalogue.from_files({"order.avsc": json.dumps(order()).encode(), "sources.toml": SOURCES})
+    assert catalogue.event_names == ("order.placed", "order.shipped", "parcel.sent", "parcel.arrived")
+    assert catalogue.namespaces == ("order", "parcel")
+    assert catalogue.envelopes == ("order",)
+    names = TopicNames("p.")
+    assert [catalogue.topic(each, names) for each in catalogue.namespaces] == ["p.events.order", "post.parcels"]
+    assert "post.parcels-value" not in catalogue.subjects(names), "its schema is its writer's to register"
+
+
+def test_what_another_service_writes_is_known_and_not_written_here() -> None:
+    catalogue = Catalogue.from_files({"order.avsc": json.dumps(order()).encode(), "sources.toml": SOURCES})
+    assert catalogue.require("parcel.sent") == "parcel.sent"
+    assert catalogue.require_written("order.placed") == "order.placed"
+    for ask in (lambda: catalogue.require_written("parcel.sent"), lambda: event_encoder(catalogue, "parcel", 1)):
+        with pytest.raises(UnknownEventError, match=r"events of parcel are written by another service"):
+            ask()
+
+
+def test_everything_that_is_wrong_with_a_folder_is_said_at_once() -> None:
+    sources = (
+        SOURCES
+        + b"""
+[ledger]
+topic = "p.deliveries"
+event = "constant:booked"
+client = "key"
+[copy]
+topic = "p.events.order"
+event = "constant:made"
+client = "key"
+"""
+    )
+    taken = {"order.avsc": json.dumps(order()).encode(), "sources.toml": sources}
+    with pytest.raises(InvalidSchemaError) as caught:
+        Catalogue.from_files(taken, TopicNames("p."))
+    assert str(caught.value) == (
+        "sources.toml: [ledger]: topic: p.deliveries is written by hookstream; "
+        "sources.toml: [copy]: topic: p.events.order is written by order.avsc"
+    )
+    wrong = {"order.avsc": b"{", "parcel.avsc": b"[]", "sources.toml": b"[x]\nvalue = 1"}
+    with pytest.raises(InvalidSchemaError) as caught:
+        Catalogue.from_files(wrong)
+    for fault in ("order.avsc: ", "parcel.avsc: ", "[x]: value: ", "[x]: client is missing"):
+        assert fault in str(caught.value)

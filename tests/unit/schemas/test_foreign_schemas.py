@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hookstream.schemas import codec
+from hookstream.schemas import codec, wire
 from hookstream.schemas.avro_schema import AvroSchema
 from hookstream.schemas.catalogue import Catalogue, InternalSchema
 from hookstream.schemas.delivery import Delivery
@@ -212,6 +212,22 @@ def test_a_schema_that_claims_to_be_parsed_is_parsed(text: str) -> None:
         AvroSchema(text)
     with pytest.raises(UndecodableError):
         codec.event_decoder(CATALOGUE, "property", Schemas({1: text}))(HEADER + b"\x00")
+
+
+def test_a_schema_that_cannot_be_read_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def look(text: str) -> AvroSchema:
+        looked.append(text)
+        return AvroSchema(text)
+
+    decode = codec.event_decoder(CATALOGUE, "property", Schemas({1: "[[", 2: json.dumps(PROPERTY)}))
+    monkeypatch.setattr(wire, "AvroSchema", look)
+    for _ in range(3):
+        with pytest.raises(UndecodableError, match="schema 1 cannot be read"):
+            decode(HEADER + b"\x00")
+    assert looked == ["[["]
+    assert decode(record_writer(json.dumps(PROPERTY), 2, indexed="event")(RECORD)).name == "property.updated"
 
 
 ARRAY = {"name": "flags", "type": {"type": "array", "items": "boolean"}}

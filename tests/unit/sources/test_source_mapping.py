@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hookstream.schemas.errors import UndecodableError
+from hookstream.schemas.rendering.renderer import Renderer
+from hookstream.schemas.sources import content
 from hookstream.schemas.sources.mapping import SourceMapping
 from hookstream.schemas.sources.record import Ignored, IgnoredReason, Mapped, MappedEvent, Refused, SourceRecord
 from hookstream.schemas.sources.sources_file import read_sources
@@ -347,6 +349,27 @@ def test_a_json_record_that_cannot_be_read_is_refused_with_the_path(value: bytes
 )
 def test_a_value_that_is_no_avro_of_its_schema_is_refused(value: bytes, says: str) -> None:
     assert says in detail_of(AVRO, value)
+
+
+def test_a_schema_that_cannot_be_read_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def look(text: str) -> Renderer:
+        looked.append(text)
+        return Renderer(text)
+
+    monkeypatch.setattr(content, "Renderer", look)
+    mapping = SourceMapping(read_sources(AVRO.encode())[0], SCHEMAS)
+
+    def mapped_with(schema_id: int) -> Mapped:
+        return mapping.map(SourceRecord("shop.orders", 0, 0, b"k", wire(VALUE, schema_id=schema_id), None, 0))
+
+    for _ in range(3):
+        refused = mapped_with(9)
+        assert isinstance(refused, Refused)
+        assert refused.detail.startswith("schema 9 cannot be read")
+    assert isinstance(mapped_with(7), MappedEvent)
+    assert looked == ["nonsense", json.dumps(ORDER)]
 
 
 def test_a_registry_that_does_not_answer_is_the_caller_s_question() -> None:

@@ -1,0 +1,202 @@
+"""The router on topics that another service writes: what it makes of their records, good and bad."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka.schema_registry import Schema
+from structlog.testing import capture_logs
+
+from hookstream.processors.routing.progress import CommittedProgress
+from hookstream.producers.errors import RegistryUnavailableError
+from hookstream.producers.registry import SchemaRegistry
+from hookstream.schemas.delivery import DeadLetterReason
+from hookstream.schemas.event import EventName
+from hookstream.schemas.wire import record_writer
+from tests.support.foreign_topics import catalogue_with
+from tests.support.kafka_broker import create_plain_topics
+from tests.support.routing import RoutingWorld, turn
+
+if TYPE_CHECKING:
+    from hookstream.processors.routing.router import Router
+    from hookstream.schemas.hook import Hook
+    from hookstream.schemas.topics import TopicNames
+    from tests.support.kafka_broker import Kafka
+
+SOURCES = """
+[booking]
+topic = "{prefix}bookings"
+value = "json"
+event = "field:type"
+id = "field:id"
+client = "field:guest.client"
+resource = "field:room"
+occurred_at = "field:at"
+body = "data"
+[booking.events]
+"booking.made" = "made"
+
+[order]
+topic = "{prefix}orders"
+event = "constant:placed"
+client = "field:client"
+body = "record"
+"""
+ORDER = {"type": "record", "name": "Order", "fields": [
+    {"name": "client", "type": "long"},
+    {"name": "ship_on", "type": {"type": "int", "logicalType": "date"}},
+]}  # fmt: skip
+GUEST = {"client": 1}
+BOOKING: dict[str, Any] = {"type": "booking.made", "id": "b", "guest": GUEST, "room": "r", "at": 1_700_000_000_000}
+
+
+@pytest.fixture
+def world(kafka: Kafka, topics: TopicNames) -> RoutingWorld:
+    catalogue = catalogue_with(SOURCES.format(prefix=topics.prefix), topics)
+    made = RoutingWorld(kafka.bootstrap_servers, topics, catalogue=catalogue)
+    made.put_hooks(hook(made, "booking.made"), hook(made, "order.placed"), made.hook(1))
+    return made
+
+
+def hook(world: RoutingWorld, event: str) -> Hook:
+    return replace(world.hook(1), event=EventName(event))
+
+
+def topic(world: RoutingWorld, name: str, partitions: int = 1) -> str:
+    """Make a topic as another service does: by its producers' clock."""
+    made = f"{world.topics.prefix}{name}"
+    create_plain_topics(world.kafka.bootstrap_servers, made, partitions=partitions)
+    return made
+
+
+def booking(number: int, **changes: Any) -> bytes:
+    return json.dumps({**BOOKING, "id": f"b-{number}", **changes}).encode()
+
+
+def read(router: Router) -> int:
+    return 0 if router.outstanding else sum(router.metrics.routed.values())
+
+
+def test_each_bad_json_record_is_a_dead_letter_of_its_own_and_the_others_are_delivered(world: RoutingWorld) -> None:
+    bookings = topic(world, "bookings")
+    without_client = {key: value for key, value in BOOKING.items() if key != "guest"}
+    bad = {
+        json.dumps(without_client).encode(): "client = field:guest.client: guest is missing",
+        booking(0, guest=None): "client = field:guest.client: guest is null",
+        booking(0, guest={"client": None}): "client = field:guest.client: is null",
+        booking(0, guest={"client": 1.5}): "client = field:guest.client: is no text and no whole number",
+        booking(0, guest={"client": 10**400}): "client = field:guest.client: is no text and no whole number",
+        booking(0, room=True): "resource = field:room: is no text and no whole number",
+        booking(0, at="yesterday"): "occurred_at = field:at: is no time from 1970 to 9999",
+        b'{"type": "booking.made", "type": "booking.made"}': "a key stands twice in one object",
+        b"[" * 499_000 + b"]" * 499_000: "nested",
+        b'{"type": NaN}': "NaN is no number of JSON",
+        b"\xff\xfe{}": "not UTF-8",
+        b"": "no JSON",
+    }
+    good = [booking(number, total=10**number) for number in (1, 30, 400)]
+    between = len(bad) // len(good)
+    for index, value in enumerate(bad):
+        if index % between == 0:
+            world.put(bookings, good[index // between], b"k")
+        world.put(bookings, value, b"434|k")
+    world.put(bookings, None, b"k")
+    world.put(bookings, booking(2, type="booking.of_another_kind"), b"k")
+    world.put_event(1, 7)
+    world.flush()
+    with closing(world.router()) as router:
+        router.open()
+        turn(router, lambda: read(router) == len(bad) + len(good) + 3)
+        counts = {key: count for key, count in router.metrics.routed.items() if count}
+        assert counts == {"routed": 4, "dead-lettered": len(bad), "tombstone": 1, "unmapped": 1}
+    letters = sorted(world.dead(), key=lambda letter: letter.offset)
+    assert [letter.record_value for letter in letters] == list(bad)
+    for letter, detail in zip(letters, bad.values(), strict=True):
+        assert detail in letter.detail
+        assert (letter.reason, letter.client) == (DeadLetterReason.UNDECODABLE, None), "whose it is, nothing says"
+    arrived = [each.delivery for each in world.arrived() if each.delivery.namespace == "booking"]
+    assert [json.loads(delivery.body)["data"] for delivery in arrived] == list(map(json.loads, good))
+    assert [delivery.source_offset for delivery in arrived] == sorted(delivery.source_offset for delivery in arrived)
+
+
+def test_each_bad_avro_record_is_a_dead_letter_and_a_registry_that_is_away_is_waited_for(world: RoutingWorld) -> None:
+    orders = topic(world, "orders")
+    registry = world.registry._client
+    order_id = registry.register_schema(f"{orders}-value", Schema(json.dumps(ORDER), "AVRO"))
+    odd_id = registry.register_schema(f"{orders}-odd", Schema('{"type": "of-a-later-avro"}', "AVRO"))
+    write = record_writer(json.dumps(ORDER), order_id)
+    good = write({"client": 1, "ship_on": 20_785})
+    bad = {
+        b"\x01" + good[1:]: "starts with byte 1, not with 0",
+        b"\0": "shorter than a header",
+        b"\0\x7f\xff\xff\xff" + good[5:]: "the registry has none",
+        good[:-1]: "the value does not match its schema",
+        good + b"\0": "1 bytes after the end",
+        write({"client": -1, "ship_on": 1}): "client = field:client: is no number from 0",
+        write({"client": 1, "ship_on": 2**31 - 1}): "value.ship_on: a date outside of the years 1 to 9999",
+        b"\0" + odd_id.to_bytes(4, "big") + good[5:]: f"schema {odd_id} cannot be read",
+    }
+    for value in bad:
+        world.put(orders, value, b"o-1")
+        world.put(orders, good, b"o-1")
+    world.flush()
+    away = AwayRegistry(world.registry, order_id)
+    with closing(world.router(registry=away)) as router:
+        router.open()
+        turn(router, lambda: read(router) == 2 * len(bad))
+        assert (away.refused, router.health.reasons) == (2, {})
+    letters = sorted(world.dead(), key=lambda letter: letter.offset)
+    assert [letter.record_value for letter in letters] == list(bad)
+    for letter, detail in zip(letters, bad.values(), strict=True):
+        assert detail in letter.detail
+    assert letters[6].client == "1", "its bytes were read, so it is known whose it is"
+    assert [each.delivery.body for each in world.arrived()] == [b'{"client":1,"ship_on":"2026-11-28"}'] * len(bad)
+
+
+class AwayRegistry(SchemaRegistry):
+    """A registry that does not answer the first questions about one schema."""
+
+    def __init__(self, registry: SchemaRegistry, schema_id: int) -> None:
+        super().__init__(registry.url)
+        self.refused = 0
+        self._schema_id = schema_id
+
+    def schema_text_by_id(self, schema_id: int, /) -> str:
+        if schema_id == self._schema_id and self.refused < 2:
+            self.refused += 1
+            raise RegistryUnavailableError("no answer")
+        return super().schema_text_by_id(schema_id)
+
+
+def test_a_topic_that_is_made_later_is_read_then_and_holds_nothing_up(world: RoutingWorld) -> None:
+    world.put_event(1, 7)
+    world.flush()
+    with (
+        closing(world.router()) as router,
+        closing(CommittedProgress(world.kafka, world.topics, world.catalogue)) as progress,
+    ):
+        router.open()
+        turn(router, lambda: read(router) == 1)
+        turn(router, lambda: progress.committed_table_offset() == 3)
+        bookings = topic(world, "bookings")
+        world.put(bookings, booking(1), b"k")
+        world.flush()
+        turn(router, lambda: read(router) == 2, 60.0)
+
+
+def test_a_resource_in_two_partitions_is_counted_and_said_once_for_its_topic(world: RoutingWorld) -> None:
+    bookings = topic(world, "bookings", partitions=2)
+    with closing(world.router()) as router, capture_logs() as lines:
+        router.open()
+        for number, partition in enumerate((0, 1, 1, 0)):
+            world.put(bookings, booking(number, room="r-1"), b"k", partition=partition)
+            world.put(bookings, booking(10 + number, room=f"other-{partition}"), b"k", partition=partition)
+            world.flush()
+            turn(router, lambda number=number: read(router) == 2 * number + 2)  # type: ignore[misc]
+        assert router.metrics.order_not_kept == 2
+    told = [line for line in lines if "two partitions" in line["event"]]
+    assert [(line["topic"], line["offset"]) for line in told] == [(bookings, 0)]
