@@ -1,4 +1,4 @@
-"""What a record of somebody else's topic costs: read, mapped and rendered, in one thread, without a broker.
+"""What a record of a topic of another service costs: read, mapped and rendered, in one thread, without a broker.
 
 The Avro record has 20 fields and 1 KB as JSON: decimals, timestamps, a date, unions, a map and four lines of an order.
 The JSON record is its body. The producing and acknowledging of a delivery comes on top.

@@ -22,7 +22,7 @@ MAX_DEPTH = 100
 """Objects and arrays within each other. orjson writes 254; Python's stack holds some 200, depending on who calls."""
 
 _CONTAINERS = (dict, list)
-# A key that is no name may be somebody's data (an address of mail in a map): it does not get into an error.
+# A key that is no name may be personal data (an address of mail in a map): it does not get into an error.
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,49}")
 
 

@@ -1,4 +1,4 @@
-"""`SourceMapping(source, writer_schemas).map(record)`: the event that a record of somebody else's topic is.
+"""`SourceMapping(source, writer_schemas).map(record)`: the event that a record of a topic of another service is.
 
 The answer is a `MappedEvent`, `Ignored` (a tombstone, an event that the source does not map) or `Refused` (a record
 that cannot be read, with the path in its detail). Nothing that a record holds raises anything. What `writer_schemas`

@@ -43,7 +43,7 @@ class Preset(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """How the records of a topic that somebody else writes are events of one namespace.
+    """How the records of a topic that another service writes are events of one namespace.
 
     `topic` is None where it is `events.<namespace>` of the deployment; see `topic_in`. `symbols` gives the event's
     symbol by what the record says. `id` and `occurred_at` are None where they are derived from the record's position

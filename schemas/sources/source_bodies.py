@@ -1,4 +1,4 @@
-"""What the body of an event from somebody else's topic looks like: its JSON Schema, and an example.
+"""What the body of an event from a topic of another service looks like: its JSON Schema, and an example.
 
 Of Avro the writer's schema says it, where it is known; of JSON nothing does.
 """

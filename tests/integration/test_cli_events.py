@@ -1,4 +1,4 @@
-"""`hookstream events check` beside a registry and topics that somebody else made; records are mapped and not sent."""
+"""`hookstream events check` beside a registry and topics that another service made; records are mapped and not sent."""
 
 from __future__ import annotations
 

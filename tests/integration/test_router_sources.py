@@ -123,7 +123,7 @@ def test_each_bad_json_record_is_a_dead_letter_of_its_own_and_the_others_are_del
     assert [delivery.source_offset for delivery in arrived] == sorted(delivery.source_offset for delivery in arrived)
 
 
-def test_each_bad_avro_record_is_a_dead_letter_and_a_registry_that_is_away_is_waited_for(world: RoutingWorld) -> None:
+def test_each_bad_avro_record_is_a_dead_letter_and_an_unavailable_registry_is_waited_for(world: RoutingWorld) -> None:
     orders = topic(world, "orders")
     registry = world.registry._client
     order_id = registry.register_schema(f"{orders}-value", Schema(json.dumps(ORDER), "AVRO"))
@@ -144,11 +144,11 @@ def test_each_bad_avro_record_is_a_dead_letter_and_a_registry_that_is_away_is_wa
         world.put(orders, value, b"o-1")
         world.put(orders, good, b"o-1")
     world.flush()
-    away = AwayRegistry(world.registry, order_id)
-    with closing(world.router(registry=away)) as router:
+    unavailable = UnavailableRegistry(world.registry, order_id)
+    with closing(world.router(registry=unavailable)) as router:
         router.open()
         turn(router, lambda: read(router) == 2 * len(bad))
-        assert (away.refused, router.health.reasons) == (2, {})
+        assert (unavailable.refused, router.health.reasons) == (2, {})
     letters = sorted(world.dead(), key=lambda letter: letter.offset)
     assert [letter.record_value for letter in letters] == list(bad)
     for letter, detail in zip(letters, bad.values(), strict=True):
@@ -157,7 +157,7 @@ def test_each_bad_avro_record_is_a_dead_letter_and_a_registry_that_is_away_is_wa
     assert [each.delivery.body for each in world.arrived()] == [b'{"client":1,"ship_on":"2026-11-28"}'] * len(bad)
 
 
-class AwayRegistry(SchemaRegistry):
+class UnavailableRegistry(SchemaRegistry):
     """A registry that does not answer the first questions about one schema."""
 
     def __init__(self, registry: SchemaRegistry, schema_id: int) -> None:

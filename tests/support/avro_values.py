@@ -48,7 +48,7 @@ LOGICAL = st.sampled_from(
         ("long", "local-timestamp-millis"),
         ("long", "local-timestamp-micros"),
         ("string", "uuid"),
-        ("string", "of-somebody-else"),
+        ("string", "of-another-library"),
     ]
 ).map(lambda pair: {"type": pair[0], "logicalType": pair[1]})
 DECIMALS = st.integers(0, 9).map(lambda s: {"type": "bytes", "logicalType": "decimal", "precision": 30, "scale": s})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import jsonschema_rs
 import pytest
+import structlog
 
 from hookstream.processors.cli import main as cli
 from hookstream.processors.cli.commands.events_sample import sampled, topic_reader
@@ -47,10 +49,12 @@ BODY = (
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     for name in ("KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL", "SCHEMA_DIR", "TOPIC_PREFIX"):
         monkeypatch.delenv(f"HOOKSTREAM_{name}", raising=False)
     monkeypatch.chdir(tmp_path)
+    yield
+    structlog.reset_defaults()  # the command writes its log to what is captured here, and closed afterwards
 
 
 @pytest.mark.parametrize("options", [(), ("--data",), ("--ids", "string"), ("--ids", "string", "--data")])

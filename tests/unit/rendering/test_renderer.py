@@ -170,7 +170,7 @@ def test_the_first_value_without_a_form_is_named() -> None:
         renderer.render(renderer.read(b"\x01\x04\x01\x01\x00"))
 
 
-def test_keys_of_a_path_that_may_be_somebody_s_data_are_left_out() -> None:
+def test_keys_of_a_path_that_may_be_personal_data_are_left_out() -> None:
     schema = {"type": "map", "values": of("time-millis", "int")}
     renderer = Renderer(json.dumps(schema))
     with pytest.raises(UnrenderableError, match=r"^data\[…\]: a time"):
