@@ -103,13 +103,15 @@ class Crowd:
     def _write(self, client: int, hook: int, resource: int) -> None:
         self._written += 1
         now_ms = time.time_ns() // 1_000_000
+        event = EventName(f"{NAMESPACE}.e{hook}")
         delivery = Delivery(
             id=DeliveryId(f"crowd_{self._written:032x}"),
-            event=EventName(f"{NAMESPACE}.e{hook}"),
+            event=event,
             client=ClientId(str(client)),
             concept_id=str(resource),
             namespace=NAMESPACE,
-            body=b"{}",
+            body=b'{"event":"%b","client":%d,"concept":{"id":%d,"namespace":"%b","sub_namespace":null}}'
+            % (event.encode(), client, resource, NAMESPACE.encode()),
             occurred_at_ms=now_ms,
             hook_id=HookId(client * 100 + hook),
             hook_revision=Revision(1),

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from hookstream.processors.kafka import KafkaConfig, make_producer, producer_config
+from hookstream.schemas.body import thin_body
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.codec import delivery_encoder, event_encoder
 from hookstream.schemas.delivery import Delivery, DeliveryId
@@ -76,13 +77,15 @@ def encoder(plan: Plan) -> Callable[[int, int, int], tuple[bytes, bytes]]:
 
         def delivery(client: int, resource: int, sequence: int) -> tuple[bytes, bytes]:
             now_ms = time.time_ns() // 1_000_000
+            concept = Concept(id=resource, namespace=NAMESPACE)
+            event = Event(name=EVENT, client=client, concept=concept, occurred_at_ms=now_ms)
             found = Delivery(
                 id=DeliveryId(f"msg_{sequence:032x}"),
                 event=EVENT,
                 client=ClientId(str(client)),
                 concept_id=str(resource),
                 namespace=NAMESPACE,
-                body=b"{}",
+                body=thin_body(event),
                 occurred_at_ms=now_ms,
                 hook_id=HookId(client),
                 hook_revision=Revision(1),

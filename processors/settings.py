@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from hookstream.processors.delivery.engine.policy import DAY_S, LONGEST_WINDOW, EnginePolicy
 from hookstream.processors.delivery.http.target_rules import TargetRules
+from hookstream.schemas.body import MAX_BODY_BYTES
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.ids import IdKind
 from hookstream.schemas.topics import TopicNames
@@ -147,6 +148,7 @@ class Settings(BaseSettings):
     # topics
     partitions: int = Field(default=12, ge=1, le=10_000)
     replication_factor: int = Field(default=-1, ge=-1, le=100)
+    max_body_bytes: int = Field(default=MAX_BODY_BYTES, ge=1024, le=16_777_216)
     max_event_bytes: int = Field(default=1_048_576, ge=1024, le=100 * 1024 * 1024)
     event_retention_days: Days = 7.0
     dead_letter_retention_days: Days = 30.0

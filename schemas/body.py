@@ -6,6 +6,9 @@ import orjson
 
 from .event import Event, EventName
 
+MAX_BODY_BYTES = 262_144
+"""What a body may have, where a deployment says nothing else."""
+
 
 def thin_tree(
     name: EventName, client: int | str, concept_id: int | str, sub_namespace: str | None

@@ -8,6 +8,20 @@ from hookstream.schemas.sources.readers import ReadEvent, body_of
 from hookstream.schemas.sources.record import SourceRecord
 
 
+class BodyTooLargeError(Exception):
+    """The body of an event is larger than the deployment allows."""
+
+
+def check_body(delivery: Delivery, max_bytes: int) -> None:
+    """Check the size of what is sent.
+
+    Raises:
+        BodyTooLargeError: it has more bytes than that.
+    """
+    if len(delivery.body) > max_bytes:
+        raise BodyTooLargeError(f"the body has {len(delivery.body)} bytes; it may have {max_bytes}")
+
+
 def delivery_of(event: ReadEvent, route: Route, record: SourceRecord, *, arrived_ms: int) -> Delivery:
     """Make the delivery of the event that a record is to the hook that wants it.
 

@@ -40,7 +40,7 @@ from hookstream.schemas.sources.record import Ignored, Refused, SourceRecord
 from hookstream.schemas.trace_context import find
 
 from .assignment import SourcePartition
-from .delivery_of import delivery_of
+from .delivery_of import BodyTooLargeError, check_body, delivery_of
 from .delivery_writer import DeliveryWriter, RecordTooLargeError
 from .pipeline import Batch
 from .resource_partitions import ResourcePartitions
@@ -72,6 +72,7 @@ class RoutingDeps:
     now_ms: Callable[[], int]
     monotonic_s: Callable[[], float]
     drain_timeout_s: float
+    max_body_bytes: int
     tracing: bool
 
 
@@ -89,6 +90,7 @@ class EventRouting:
         self._now_ms = deps.now_ms
         self._monotonic_s = deps.monotonic_s
         self._drain_timeout_s = deps.drain_timeout_s
+        self._max_body_bytes = deps.max_body_bytes
         self._tracing = deps.tracing
         self._resource_partitions = ResourcePartitions()
         self._topics_out_of_order: set[str] = set()
@@ -160,7 +162,7 @@ class EventRouting:
             self._deliver(batch, source, record, event, route)
         except UnrenderableError as exc:
             self._dead_letter(batch, record, event.client_id, DeadLetterReason.UNDECODABLE, str(exc))
-        except RecordTooLargeError as exc:
+        except (RecordTooLargeError, BodyTooLargeError) as exc:
             self._dead_letter(batch, record, event.client_id, DeadLetterReason.TOO_LARGE, str(exc))
 
     def _deliver(
@@ -169,6 +171,7 @@ class EventRouting:
         # The producer's time is that of its own clock, and of a backfill long past: nothing may expire by it.
         arrived_ms = self._now_ms() if source.events.foreign and not record.by_broker else record.timestamp_ms
         delivery = delivery_of(event, route, record, arrived_ms=arrived_ms)
+        check_body(delivery, self._max_body_bytes)
         traceparent = find(record.headers) if self._tracing else None
         self._write(lambda: self._writer.write(batch, delivery, traceparent))  # (2)
         self._metrics.routed["routed"] += 1

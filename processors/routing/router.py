@@ -17,6 +17,7 @@ from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.processors.topic_specs import DEAD_LETTER_EXTRA_BYTES
 from hookstream.producers.errors import NotRegisteredError
 from hookstream.producers.registry import SchemaRegistry
+from hookstream.schemas.body import MAX_BODY_BYTES
 from hookstream.schemas.catalogue import Catalogue, subject
 from hookstream.schemas.codec import subscription_decoder
 from hookstream.schemas.sources.readers import topic_events
@@ -37,6 +38,7 @@ class RouterConfig:
     topics: TopicNames
     catalogue: Catalogue
     max_event_bytes: int = 1_048_576
+    max_body_bytes: int = MAX_BODY_BYTES
     drain_timeout_s: float = 20.0
     tracing: bool = False
     """Whether a delivery belongs to the trace of its event; headers are not looked at otherwise."""
@@ -176,6 +178,7 @@ class Router:
                 now_ms=self._now_ms,
                 monotonic_s=self._monotonic_s,
                 drain_timeout_s=config.drain_timeout_s,
+                max_body_bytes=config.max_body_bytes,
                 tracing=config.tracing,
             )
         )

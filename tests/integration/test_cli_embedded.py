@@ -89,6 +89,17 @@ def test_the_demo_reports_to_programs_and_takes_another_domain(tmp_path: Path) -
     assert report["seconds"] > 0
 
 
+def test_the_demo_delivers_a_domain_with_text_ids(tmp_path: Path) -> None:
+    schema = json.loads((ROOT / "schemas/avro/lead.avsc").read_text().replace("lead", "parcel"))
+    fields = {field["name"]: field for field in schema["fields"]}
+    fields["client"]["type"] = fields["concept"]["type"]["fields"][0]["type"] = "string"
+    (tmp_path / "parcel.avsc").write_text(json.dumps(schema))
+    env = {"HOOKSTREAM_SCHEMA_DIR": str(tmp_path), "HOOKSTREAM_CLIENT_IDS": "string"}
+    done = hookstream("demo", "--json", env=env)
+    assert done.code == 0, done.out + done.err
+    assert (done.json()["problems"], done.json()["deliveries"]) == ([], 20)
+
+
 @pytest.mark.parametrize("says", BUGS)
 def test_the_demo_fails_when_a_promise_is_broken(says: str) -> None:
     done = subprocess.run(  # noqa: S603

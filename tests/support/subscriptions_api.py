@@ -275,7 +275,7 @@ class Api:
         self.app = create_app(self.deps)
         self.http = TestClient(self.app, raise_server_exceptions=False)
 
-    def token(self, role: Role, client: int | None = None, *, expires_at_ms: int | None = None) -> str:
+    def token(self, role: Role, client: int | str | None = None, *, expires_at_ms: int | None = None) -> str:
         """Issue a token."""
         request = TokenRequest(
             role=role,

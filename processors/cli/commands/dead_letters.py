@@ -154,7 +154,7 @@ def _say_plan(fit: Sequence[Item], unfit: int, *, as_json: bool, say: Callable[[
         hooks = [{"client": client, "hook_id": hook, "letters": count} for (client, hook), count in counts.items()]
         say_json({"resendable": len(fit), "unfit": unfit, "hooks": hooks})
         return
-    for (client, hook), count in sorted(counts.items()):
+    for (client, hook), count in sorted(counts.items(), key=str):
         say(f"client {client}, hook {hook}: {count:,}")
     say(f"{len(fit):,} can be sent again, {unfit:,} cannot; nothing was sent")
 

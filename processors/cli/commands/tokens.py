@@ -128,10 +128,12 @@ def _validity(info: TokenInfo) -> str:
 
 
 def _fields(info: TokenInfo) -> dict[str, object]:
+    from hookstream.processors.settings import Settings
+
     return {
         "id": info.id,
         "role": info.role.value,
-        "client": info.client,
+        "client": None if info.client is None else Settings.read().client_ids.shown(info.client),
         "name": info.name,
         "created_at_ms": info.created_at_ms,
         "expires_at_ms": info.expires_at_ms,

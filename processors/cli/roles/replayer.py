@@ -27,7 +27,9 @@ def run_replayer(deps: Deps, engine: Engine, running: Running) -> None:
     health.down("database", "starting")
     until_available("kafka", lambda: check_topics(deps.kafka, deps.specs), stop=stop, health=health)
     until_available("database", lambda: check_revision(engine), stop=stop, health=health, retriable=(DatabaseError,))
-    config = ReplayerConfig(kafka=deps.kafka, topics=deps.topics, catalogue=deps.catalogue)
+    config = ReplayerConfig(
+        kafka=deps.kafka, topics=deps.topics, catalogue=deps.catalogue, max_body_bytes=deps.settings.max_body_bytes
+    )
     replayer = Replayer(config, deps.registry, open_sessions(engine), stop=stop, health=health)
     try:
         replayer.open()

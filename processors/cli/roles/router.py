@@ -28,6 +28,7 @@ def run_router(deps: Deps, running: Running) -> None:
         topics=deps.topics,
         catalogue=deps.catalogue,
         max_event_bytes=deps.settings.max_event_bytes,
+        max_body_bytes=deps.settings.max_body_bytes,
         drain_timeout_s=deps.settings.stop_timeout_s,
         tracing=deps.settings.tracing,
     )

@@ -81,7 +81,13 @@ class CursorScans:
         return self._ledger.wall_ms - since_ms > self._policy.expire_after_s * 1000
 
     def _capacity(self, cursor: Cursor) -> int:
-        return self._policy.buffer_records if cursor.resource is None else self._policy.resource_buffer_records
+        """How many records a cursor's buffer takes: fewer of large bodies, by the last one that it took."""
+        policy = self._policy
+        records = policy.buffer_records if cursor.resource is None else policy.resource_buffer_records
+        last = next(reversed(cursor.buffer.values()), None)
+        if last is None or not last.delivery.body:
+            return records
+        return min(records, max(1, policy.buffer_bytes // len(last.delivery.body)))
 
 
 class Stretch:

@@ -259,6 +259,7 @@ class Ledger:
         cursor.first_may_be_skipped = hook.endpoint is not None and bool(hook.endpoint.health.skipped)
         if not stream.hooks_with_cursor:
             stream.tail.clear()
+            stream.tail_bytes = 0
             stream.tail_start = stream.position
         stream.hooks_with_cursor[hook.id] = hook
         self.changes += 1

@@ -49,7 +49,7 @@ class LiveReading:
         hook_id = delivery.hook_id
         hook = ledger.hooks.get(hook_id) or ledger.hook(hook_id, (delivery.client, delivery.event))
         if stream.hooks_with_cursor:
-            stream.remember_tail(offset, delivery, self._policy.tail_records)
+            stream.remember_tail(offset, delivery, self._policy.tail_records, self._policy.tail_bytes)
         if offset < stream.restored_settled.end and offset in stream.restored_settled:
             self._read_restored(hook, stream, offset, delivery)
             return

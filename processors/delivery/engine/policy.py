@@ -60,10 +60,13 @@ class EnginePolicy:
     stale_wait_s: float = 5.0
 
     buffer_records: int = 256  # of a hook's cursor
+    buffer_bytes: int = 512 * 1024  # about as much of bodies in the buffer of a cursor
     resource_buffer_records: int = 16  # of a resource's cursor
     max_resource_cursors: int = 256  # on one endpoint
     rejoin_every_s: float = 0.01  # how often it is looked whether untouched cursors can rejoin
-    tail_records: int = 1_024  # kept of the live reading while cursors catch up, so that they can rejoin it
+    # Kept of the live reading while cursors catch up, so that they can rejoin it: so many, and so much of bodies.
+    tail_records: int = 1_024
+    tail_bytes: int = 2 * 1024 * 1024
     probe_candidates: int = 64  # heads of distinct lanes read at a time
     probe_resources: int = 10_000  # remembered in one walk, then it starts again
 

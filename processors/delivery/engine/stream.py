@@ -22,6 +22,7 @@ class Stream:
         "index",
         "restored_settled",
         "tail",
+        "tail_bytes",
         "tail_start",
         "tracker",
         "unsettled",
@@ -39,6 +40,7 @@ class Stream:
         self.hooks_with_cursor: dict[int, TrackedHook] = {}
         self.tail: deque[tuple[int, Delivery]] = deque()
         self.tail_start = position
+        self.tail_bytes = 0
 
     @property
     def position(self) -> int:
@@ -81,8 +83,11 @@ class Stream:
         restored = self.restored_settled
         return self.tracker.settled_above(restored if self.position < restored.end else None)
 
-    def remember_tail(self, offset: int, delivery: Delivery, most: int) -> None:
+    def remember_tail(self, offset: int, delivery: Delivery, most: int, most_bytes: int) -> None:
         """Keep what the live reading has just read for the cursors that are about to rejoin it."""
         self.tail.append((offset, delivery))
-        if len(self.tail) > most:
-            self.tail_start = self.tail.popleft()[0] + 1
+        self.tail_bytes += len(delivery.body)
+        while len(self.tail) > most or self.tail_bytes > most_bytes:
+            first, dropped = self.tail.popleft()
+            self.tail_bytes -= len(dropped.body)
+            self.tail_start = first + 1

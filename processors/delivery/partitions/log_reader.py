@@ -34,6 +34,7 @@ from hookstream.schemas.trace_context import find
 
 CHUNK_RECORDS = 500
 _AHEAD_RECORDS = 2 * CHUNK_RECORDS
+_AHEAD_BYTES = 2 * 1024 * 1024
 _WAIT_S = 0.02
 _CLOSE_AFTER_S = 10.0
 _QUEUED_KBYTES = 2 * 1024
@@ -66,6 +67,7 @@ class _ReadPosition:
     held_from: int
     next_offset: int
     ahead: deque[BacklogRecord] = field(default_factory=deque)
+    ahead_bytes: int = 0
     paused: bool = False
 
     def goes_on_at(self, start: int) -> bool:
@@ -73,9 +75,29 @@ class _ReadPosition:
         if not self.held_from <= start <= self.next_offset:
             return False
         while self.ahead and self.ahead[0].offset < start:
-            self.ahead.popleft()
+            self.pop()
         self.start = self.held_from = start
         return True
+
+    def push(self, record: BacklogRecord) -> None:
+        """Hold one more record."""
+        self.ahead.append(record)
+        self.ahead_bytes += len(record.value)
+        self.next_offset = record.offset + 1
+
+    def pop(self) -> None:
+        """Drop the first record."""
+        self.ahead_bytes -= len(self.ahead.popleft().value)
+
+    @property
+    def full(self) -> bool:
+        """Whether no more is fetched ahead."""
+        return len(self.ahead) >= _AHEAD_RECORDS or self.ahead_bytes >= _AHEAD_BYTES
+
+    @property
+    def low(self) -> bool:
+        """Whether more is fetched again."""
+        return len(self.ahead) < CHUNK_RECORDS and self.ahead_bytes < _AHEAD_BYTES // 2
 
 
 class LogReader:
@@ -187,8 +209,7 @@ class LogReader:
             offset = message.offset() or 0
             if position is not None and offset >= position.next_offset:
                 traceparent = find(message.headers()) if self._tracing else None
-                position.ahead.append(BacklogRecord(offset, message.key() or b"", message.value() or b"", traceparent))
-                position.next_offset = offset + 1
+                position.push(BacklogRecord(offset, message.key() or b"", message.value() or b"", traceparent))
         elif error.code() == KafkaError._PARTITION_EOF:
             if position is not None:
                 position.next_offset = max(position.next_offset, message.offset() or 0)
@@ -209,7 +230,7 @@ class LogReader:
         if not self._prepare(records):
             return
         for _ in range(size):
-            ahead.popleft()
+            position.pop()
         end = ahead[0].offset if ahead else position.next_offset
         position.start, position.held_from = None, end
         self._deliver(Chunk(key, start, end, records))
@@ -235,8 +256,8 @@ class LogReader:
     def _set_pauses(self, consumer: Consumer) -> None:
         """Fetch no further ahead where no more is requested."""
         for key, position in self._positions.items():
-            enough = len(position.ahead) >= _AHEAD_RECORDS
-            if enough != position.paused and (enough or len(position.ahead) < CHUNK_RECORDS):
+            enough = position.full
+            if enough != position.paused and (enough or position.low):
                 position.paused = enough
                 with translated("cannot pause"):
                     (consumer.pause if enough else consumer.resume)([TopicPartition(*key)])

@@ -255,7 +255,7 @@ class KafkaDeadLetters:
             event = decode(letter.record_value)
         except UndecodableError as exc:
             return {"unfit": f"it cannot be read: {exc}"}
-        return {"unfit": _STOLEN} if letter.client not in (None, event.client) else {"event": event}
+        return {"unfit": _STOLEN} if letter.client not in (None, event.client_id) else {"event": event}
 
 
 # Nothing is written to such a topic. Its record is still there, as long as the topic keeps it.

@@ -20,6 +20,7 @@ from hookstream.processors.tables.subscription_reader import SubscriptionReader,
 from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.producers.errors import NotRegisteredError, RegistryError
 from hookstream.producers.registry import SchemaRegistry
+from hookstream.schemas.body import MAX_BODY_BYTES
 from hookstream.schemas.catalogue import Catalogue, subject
 from hookstream.schemas.codec import delivery_decoder, delivery_encoder, subscription_decoder
 from hookstream.schemas.sources.readers import topic_events
@@ -50,6 +51,7 @@ class ReplayerConfig:
     kafka: KafkaConfig
     topics: TopicNames
     catalogue: Catalogue
+    max_body_bytes: int = MAX_BODY_BYTES
     lease_s: float = LEASE_S
 
 
@@ -171,7 +173,13 @@ class Replayer:
             self._deps.writer.close()
 
     def _selection(self, replay: StoredReplay) -> Selection:
-        return Selection(replay.asked.wanted, self.table, events=self._events, deliveries=self._deliveries)
+        return Selection(
+            replay.asked.wanted,
+            self.table,
+            events=self._events,
+            deliveries=self._deliveries,
+            max_body_bytes=self._config.max_body_bytes,
+        )
 
     def _claim_if_due(self) -> None:
         now = time.monotonic()

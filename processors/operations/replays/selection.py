@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
-from hookstream.processors.routing.delivery_of import delivery_of
+from hookstream.processors.routing.delivery_of import BodyTooLargeError, check_body, delivery_of
 from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.errors import UndecodableError, UnrenderableError
@@ -37,9 +37,12 @@ class Selection:
         *,
         events: Mapping[str, TopicEvents],
         deliveries: Mapping[str, DeliveryDecoder],
+        max_body_bytes: int,
     ) -> None:
         """`events` and `deliveries` are what reads them, by topic."""
         self.unreadable = 0
+        """Records that cannot be decoded, or whose bodies are too large: their first deliveries are dead letters."""
+        self._max_body_bytes = max_body_bytes
         self._wanted = wanted
         self._table = table
         self._events = events
@@ -62,7 +65,7 @@ class Selection:
                 return None
             if not isinstance(event, Refused):
                 return self._of_event(record, event)
-        except (UndecodableError, UnrenderableError):
+        except (UndecodableError, UnrenderableError, BodyTooLargeError):
             pass
         self.unreadable += 1
         return None
@@ -75,6 +78,7 @@ class Selection:
         if route is None or self._wanted.hook_id not in (None, route.hook_id):
             return None
         delivery = delivery_of(event, route, record, arrived_ms=record.timestamp_ms)
+        check_body(delivery, self._max_body_bytes)
         return Selected(record, delivery, self._endpoint(delivery))
 
     def _of_delivery(self, record: SourceRecord, delivery: Delivery) -> Selected | None:

@@ -28,10 +28,11 @@ from hookstream.producers.errors import (
     RegistryRefusedError,
     RegistryUnavailableError,
 )
+from hookstream.schemas.body import thin_body
 from hookstream.schemas.catalogue import Catalogue, InternalSchema
 from hookstream.schemas.codec import event_encoder, subscription_encoder
 from hookstream.schemas.delivery import DeadLetter, DeadLetterReason, Delivery
-from hookstream.schemas.event import ClientId
+from hookstream.schemas.event import ClientId, Concept
 from hookstream.schemas.hook import HookState
 from hookstream.schemas.topics import TopicNames
 from tests.support import values
@@ -362,6 +363,22 @@ def test_what_was_refused_alone_is_a_dead_letter(world: World) -> None:
     assert isinstance(second, DeadLetter)
     assert first.reason is second.reason is DeadLetterReason.TOO_LARGE
     assert (first.record_value, second.record_value) == (VALUE, None), "so was its dead letter: its position alone"
+
+
+def test_a_body_that_is_too_large_is_a_dead_letter_and_the_next_is_routed(world: World) -> None:
+    allowed = len(thin_body(values.EVENT))
+    world.router._config = replace(world.router._config, max_body_bytes=allowed)
+    world.start()
+    large = replace(values.EVENT, concept=Concept(id=888999, namespace="property", sub_namespace="villas"))
+    world.put(0, value=event_encoder(CATALOGUE, "property", EVENT)(large))
+    world.put(1)
+    world.router.run_once(0)
+    letter, delivery = world.writer.written
+    assert isinstance(letter, DeadLetter)
+    assert isinstance(delivery, Delivery)
+    assert letter.reason is DeadLetterReason.TOO_LARGE
+    assert letter.detail == f"the body has {allowed + 1} bytes; it may have {allowed}"
+    assert (letter.client, letter.offset, delivery.source_offset) == ("9999", 0, 1)
 
 
 def test_what_the_producer_does_not_take_is_a_dead_letter_and_the_next_is_routed(world: World) -> None:

@@ -1,0 +1,63 @@
+"""What a record of the window is sent again as."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hookstream.processors.operations.replays.selection import Selection
+from hookstream.processors.tables.subscription_table import SubscriptionTable
+from hookstream.schemas.body import thin_body
+from hookstream.schemas.event import ClientId, Concept, Event
+from hookstream.schemas.hook import HookState
+from hookstream.schemas.sources.readers import TopicEvents
+from hookstream.schemas.sources.record import SourceRecord
+from hookstream.subscriptions.replays import ReplayFilter
+from tests.support.values import DELIVERY, EVENT, HOOK
+
+EVENTS, DELIVERIES = "events.property", "deliveries"
+
+
+def selection(event: Event, *, max_body_bytes: int = 1_000, **wanted: Any) -> Selection:
+    table = SubscriptionTable()
+    row = replace(HOOK, client=event.client_id, event=event.name, state=HookState.ENABLED)
+    table.apply(0, row.key, row)
+    return Selection(
+        ReplayFilter(from_ms=0, to_ms=100, **wanted),
+        table,
+        events={EVENTS: TopicEvents(lambda _record: event, foreign=False)},
+        deliveries={DELIVERIES: lambda _value: replace(DELIVERY, client=row.client, event=row.event, hook_id=row.id)},
+        max_body_bytes=max_body_bytes,
+    )
+
+
+def record(topic: str) -> SourceRecord:
+    return SourceRecord(topic, 0, 7, b"key", b"value", None, 50)
+
+
+def test_an_event_is_rendered_again_and_a_delivery_keeps_its_bytes() -> None:
+    of_event = selection(EVENT).select(record(EVENTS))
+    of_delivery = selection(EVENT).select(record(DELIVERIES))
+    assert of_event is not None
+    assert of_delivery is not None
+    assert of_event.delivery.body == thin_body(EVENT)
+    assert of_delivery.delivery.body == DELIVERY.body
+
+
+def test_an_event_whose_body_is_too_large_is_counted_and_not_sent() -> None:
+    chosen = selection(EVENT, max_body_bytes=len(thin_body(EVENT)) - 1)
+    assert chosen.select(record(EVENTS)) is None
+    assert chosen.unreadable == 1
+    assert chosen.select(record(DELIVERIES)) is not None, "it was sent so before"
+
+
+@pytest.mark.parametrize(("client", "concept"), [(9999, 17), ("9999", "17"), (9999, "17")])
+def test_an_id_is_found_whether_the_event_has_it_as_an_integer_or_a_string(
+    client: int | str, concept: int | str
+) -> None:
+    event = replace(EVENT, client=client, concept=Concept(id=concept, namespace="property"))
+    mine: dict[str, Any] = {"client": ClientId("9999"), "namespace": "property"}
+    assert selection(event, **mine, concept_id="17").select(record(EVENTS)) is not None
+    assert selection(event, **mine, concept_id="18").select(record(EVENTS)) is None
