@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.folder import ENVELOPE_SUFFIX
 
 if TYPE_CHECKING:
     from hookstream.schemas.topics import TopicNames
+
+
+class Sent(NamedTuple):
+    """A record as its service writes it, and what of it stands in the body."""
+
+    topic: str
+    key: str
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
+    data: object = None
 
 
 def shipped_files() -> dict[str, bytes]:
