@@ -11,6 +11,7 @@ from .avro_schema import AvroSchema, Node
 from .errors import InvalidSchemaError
 from .event import EventName
 from .ids import IdKind, IdKinds
+from .symbol_docs import symbol_docs
 
 NAME_FIELD, TIME_FIELD = "event", "occurred_at"
 
@@ -99,6 +100,7 @@ def check_event_schema(namespace: str, content: bytes) -> AvroSchema:
         concept = schema.fields(schema.root)["concept"]["type"]
         _check_fields("concept", schema, concept, _CONCEPT_FIELDS)
         event_meaning(schema, namespace, schema)
+        symbol_docs(schema.resolved(schema.fields(schema.root)[NAME_FIELD]["type"]))
     except InvalidSchemaError as exc:
         msg = f"{namespace}: {exc}"
         raise InvalidSchemaError(msg) from exc

@@ -5,15 +5,30 @@ The thin body says what happened to which resource; where the envelope has a fie
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from hookstream.schemas.avro_schema import Node
 from hookstream.schemas.event import EventName
+from hookstream.schemas.symbol_docs import SymbolDoc, symbol_docs
 
 from .example import example
-from .json_schema import JsonSchema, JsonSchemas
+from .json_schema import DEFINITIONS, JsonSchema, JsonSchemas
 from .json_tree import JsonTree
 from .renderer import Renderer
 
 DATA_FIELD = "data"
 NULLABLE_TEXT: JsonSchema = {"type": ["string", "null"]}
+
+
+class BodySchema(NamedTuple):
+    """The JSON Schema of a body, and the named types that it refers to, by name."""
+
+    schema: JsonSchema
+    definitions: dict[str, JsonSchema]
+
+    def whole(self) -> JsonSchema:
+        """In one, where it refers to `DEFINITIONS`."""
+        return {**self.schema, **({"$defs": self.definitions} if self.definitions else {})}
 
 
 class EnvelopeBodies:
@@ -30,12 +45,16 @@ class EnvelopeBodies:
         schema = self._renderer.schema
         self._fields = schema.fields(self._renderer.root)
         self._concept = schema.fields(self._fields["concept"]["type"])
+        self._docs = symbol_docs(schema.resolved(self._fields["event"]["type"]))
 
-    @property
-    def description(self) -> str | None:
-        """What the envelope says of itself (`doc`)."""
-        doc = self._renderer.schema.resolved(self._renderer.root).get("doc")
-        return doc if isinstance(doc, str) and doc else None
+    def description(self, name: EventName) -> str | None:
+        """What the envelope says of the event, or else of itself (`doc`)."""
+        own = self._symbol_doc(name).doc
+        return own or doc_of(self._renderer.schema.resolved(self._renderer.root))
+
+    def since(self, name: EventName) -> str | None:
+        """Since when there is the event, as the envelope says it."""
+        return self._symbol_doc(name).since
 
     def example(self, name: EventName) -> bytes:
         """An example of the body, always the same.
@@ -47,15 +66,24 @@ class EnvelopeBodies:
         data = {DATA_FIELD: tree[DATA_FIELD]} if DATA_FIELD in self._fields else {}
         return self._renderer.render({**thin_tree(name, tree["client"], tree["concept"]["id"]), **data}, "body")
 
-    def json_schema(self, name: EventName) -> JsonSchema:
-        """The JSON Schema of the body."""
-        schemas = JsonSchemas(self._renderer.schema)
+    def json_schema(self, name: EventName, refer_to: str = DEFINITIONS) -> BodySchema:
+        """The JSON Schema of the body; `refer_to` is where its definitions will stand, as a reference begins."""
+        schemas = JsonSchemas(self._renderer.schema, refer_to=refer_to)
         client, concept_id = schemas.of(self._fields["client"]["type"]), schemas.of(self._concept["id"]["type"])
         data = schemas.of(self._fields[DATA_FIELD]["type"]) if DATA_FIELD in self._fields else None
         required = data is not None and "default" not in self._fields[DATA_FIELD]
         made = thin_schema(name, client, concept_id, data, data_required=required)
-        description = {"description": self.description} if self.description else {}
-        return {**description, **made, **({"$defs": schemas.definitions} if schemas.definitions else {})}
+        description = self.description(name)
+        return BodySchema({**({"description": description} if description else {}), **made}, schemas.definitions)
+
+    def _symbol_doc(self, name: EventName) -> SymbolDoc:
+        return self._docs.get(name.partition(".")[2], SymbolDoc())
+
+
+def doc_of(node: Node) -> str | None:
+    """What a type says of itself (`doc`), if it can and does."""
+    doc = node.get("doc") if isinstance(node, dict) else None
+    return doc if isinstance(doc, str) and doc else None
 
 
 def thin_tree(name: EventName, client: JsonTree, concept_id: JsonTree) -> JsonTree:

@@ -16,6 +16,9 @@ from .logical import form_of
 JsonSchema: TypeAlias = dict[str, Node]
 
 DEFINITIONS = "#/$defs/"
+COMPONENTS = "#/components/schemas/"
+"""Where OpenAPI and AsyncAPI documents keep the schemas of everything that they describe."""
+
 _TEXT = {"type": "string"}
 _PRIMITIVE: dict[str, JsonSchema] = {
     "null": {"type": "null"},

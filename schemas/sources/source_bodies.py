@@ -6,9 +6,9 @@ Of Avro the writer's schema says it, where it is known; of JSON nothing does.
 from __future__ import annotations
 
 from hookstream.schemas.event import EventName
-from hookstream.schemas.rendering.body_schema import thin_schema, thin_tree
+from hookstream.schemas.rendering.body_schema import BodySchema, doc_of, thin_schema, thin_tree
 from hookstream.schemas.rendering.example import example
-from hookstream.schemas.rendering.json_schema import JsonSchema, JsonSchemas
+from hookstream.schemas.rendering.json_schema import DEFINITIONS, JsonSchema, JsonSchemas
 from hookstream.schemas.rendering.json_tree import JsonTree, dump
 from hookstream.schemas.rendering.renderer import Renderer
 
@@ -31,14 +31,15 @@ class SourceBodies:
         self._source = source
         self._renderer = None if text is None else Renderer(text)
 
-    @property
-    def description(self) -> str | None:
+    def description(self, _name: EventName) -> str | None:
         """What the schema says of itself (`doc`)."""
         if self._renderer is None:
             return None
-        root = self._renderer.schema.resolved(self._renderer.root)
-        doc = root.get("doc") if isinstance(root, dict) else None
-        return doc if isinstance(doc, str) and doc else None
+        return doc_of(self._renderer.schema.resolved(self._renderer.root))
+
+    def since(self, _name: EventName) -> str | None:
+        """Since when there is the event: a topic of another service does not say it."""
+        return None
 
     def example(self, name: EventName) -> bytes:
         """An example of the body, always the same.
@@ -53,20 +54,18 @@ class SourceBodies:
         thin = thin_tree(name, _example_of(source.client, tree), _example_of(source.resource, tree))
         return dump(thin if source.body is BodyKind.THIN else {**thin, "data": self._chosen(tree)}, "body")
 
-    def json_schema(self, name: EventName) -> JsonSchema:
-        """The JSON Schema of the body."""
-        source = self._source
-        schemas = None if self._renderer is None else JsonSchemas(self._renderer.schema)
-        value: JsonSchema = {} if schemas is None or self._renderer is None else schemas.of(self._renderer.root)
+    def json_schema(self, name: EventName, refer_to: str = DEFINITIONS) -> BodySchema:
+        """The JSON Schema of the body; `refer_to` is where its definitions will stand, as a reference begins."""
+        source, renderer = self._source, self._renderer
+        schemas = None if renderer is None else JsonSchemas(renderer.schema, refer_to=refer_to)
         if source.body is BodyKind.RECORD:
-            made = value
+            made = {} if schemas is None or renderer is None else schemas.of(renderer.root)
+        elif source.body is BodyKind.DATA:
+            made = thin_schema(name, _ID, _ID, self._data_schema(schemas), data_required=True)
         else:
-            with_data = source.body is BodyKind.DATA
-            data = self._chosen_schema(schemas, value) if with_data else None
-            made = thin_schema(name, _ID, _ID, data, data_required=with_data)
-        definitions = schemas.definitions if schemas is not None and source.body is not BodyKind.THIN else {}
-        description = {"description": self.description or _ANYTHING}
-        return {**description, **made, **({"$defs": definitions} if definitions else {})}
+            made = thin_schema(name, _ID, _ID, None, data_required=False)
+        definitions = {} if schemas is None else schemas.definitions
+        return BodySchema({"description": self.description(name) or _ANYTHING, **made}, definitions)
 
     def faults(self) -> list[str]:
         """What the source wants of a value and its schema does not have; nothing where no schema is known."""
@@ -103,11 +102,14 @@ class SourceBodies:
             return tree
         return {field: tree[field] for field in fields if field in tree}
 
-    def _chosen_schema(self, schemas: JsonSchemas | None, value: JsonSchema) -> JsonSchema:
-        fields = self._source.fields
-        if fields is None or schemas is None or self._renderer is None:
-            return value
-        known = self._renderer.schema.fields(self._renderer.root)
+    def _data_schema(self, schemas: JsonSchemas | None) -> JsonSchema:
+        """Of what is sent; of fields that are not, the schema says nothing either."""
+        if schemas is None or self._renderer is None:
+            return {}
+        schema, fields = self._renderer.schema, self._source.fields
+        if fields is None:
+            return schemas.of(self._renderer.root)
+        known = schema.fields(self._renderer.root)
         return {"type": "object", "properties": {f: schemas.of(known[f]["type"]) for f in fields if f in known}}
 
 

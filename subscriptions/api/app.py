@@ -7,14 +7,16 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from . import openapi, problems
+from . import problems
 from .body_limit import BodyLimit
 from .dead_letters import dead_letter_routes
 from .deliveries import attempt_routes, delivery_routes
 from .dependencies import ApiDependencies
+from .documents import install_documents
 from .endpoint_actions import endpoint_action_routes
 from .endpoints import endpoint_routes
-from .events import event_routes, event_type_routes
+from .event_types import event_type_routes
+from .events import event_routes
 from .health import health_routes
 from .hooks import hook_routes, registration_routes
 from .replays import replay_routes
@@ -26,7 +28,7 @@ def create_app(deps: ApiDependencies) -> FastAPI:
         title="hookstream",
         version=version("hookstream"),
         description="Register the endpoints that hookstream delivers events to.",
-        redoc_url=None,
+        openapi_url=None,  # `install_documents` serves it, with what a deployment's events are
         redirect_slashes=False,
     )
     routers = [
@@ -50,5 +52,5 @@ def create_app(deps: ApiDependencies) -> FastAPI:
     limits = deps.limits
     app.add_middleware(BodyLimit, elsewhere=limits.max_body_bytes, by_path={"/events": limits.max_events_body_bytes})
     problems.install(app, [route for router in routers for route in router.routes if isinstance(route, APIRoute)])
-    openapi.install(app)
+    install_documents(app, deps)
     return app

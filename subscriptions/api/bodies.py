@@ -308,10 +308,14 @@ class ReceiptsAnswer(_Answer):
 
 
 class EventTypeFields(_Answer):
-    """One event of the catalogue."""
+    """One event of the catalogue. `example` is null where none can be made."""
 
     name: str
     namespace: str
+    description: str | None
+    since: str | None = Field(description="as its schema says it: a date, or a version of the platform")
+    json_schema: dict[str, Any] = Field(description="JSON Schema 2020-12 of the body of its deliveries")
+    example: Any = Field(description="a body that is valid by the schema")
 
 
 class EventTypesAnswer(_Answer):

@@ -50,6 +50,11 @@ class ApiLimits:
     list_within_s: float = 8.0
 
 
+def _none_known() -> Mapping[str, str]:
+    """For deployments whose events all have envelopes."""
+    return {}
+
+
 def _ignored() -> None:
     """For deployments whose relay runs elsewhere: it finds the change by itself."""
 
@@ -58,7 +63,8 @@ def _ignored() -> None:
 class ApiDependencies:
     """Everything that the API needs.
 
-    `changed` is called after a hook was committed, `settings_changed` after endpoint settings were.
+    `changed` is called after a hook was committed, `settings_changed` after endpoint settings were. `source_schemas`
+    gives what is known of the latest schemas of topics that other services write, by namespace, and waits for nothing.
     """
 
     sessions: Sessions
@@ -76,6 +82,7 @@ class ApiDependencies:
     backlogs: BacklogReader
     readiness: Mapping[str, ReadinessCheck]
     metrics: Callable[[], MetricsPage]
+    source_schemas: Callable[[], Mapping[str, str]] = _none_known
     changed: Callable[[], None] = _ignored
     settings_changed: Callable[[], None] = _ignored
     monotonic_s: Callable[[], float] = monotonic

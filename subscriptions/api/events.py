@@ -1,4 +1,4 @@
-"""`POST /events` for platform services that have no Kafka client, and `GET /event-types` for everyone with a token."""
+"""`POST /events`: publishing, for platform services that have no Kafka client."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ from .authentication import route_for
 from .bodies import (
     EventBody,
     EventsBody,
-    EventTypeFields,
-    EventTypesAnswer,
     ReceiptAnswer,
     ReceiptFields,
     ReceiptsAnswer,
@@ -61,21 +59,6 @@ def _published(body: EventsBody, traceparent: str | None, deps: ApiDependencies)
     if isinstance(body, list):
         return ReceiptsAnswer(receipts=receipts)
     return ReceiptAnswer(receipt=receipts[0])
-
-
-def event_type_routes(deps: ApiDependencies) -> APIRouter:
-    """The catalogue."""
-    router = APIRouter(tags=["events"], route_class=route_for(deps.sessions, deps.now_ms, *Role))
-
-    @router.get("/event-types", responses=problems(401, 403, 503), **BEARER)
-    def list_event_types() -> EventTypesAnswer:
-        """List the events that a hook can be registered for."""
-        names = deps.catalogue.event_names
-        return EventTypesAnswer(
-            event_types=[EventTypeFields(name=name, namespace=name.partition(".")[0]) for name in names]
-        )
-
-    return router
 
 
 def _events(bodies: Sequence[EventBody], prefix: str, deps: ApiDependencies) -> list[Event]:

@@ -1,7 +1,8 @@
-"""How the OpenAPI document describes tokens and problems."""
+"""The OpenAPI document: the routes with their tokens and problems, and what is sent to integrators as webhooks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -9,7 +10,10 @@ from fastapi import FastAPI, Security
 from fastapi.openapi.utils import get_openapi
 from fastapi.security import HTTPBearer
 
+from hookstream.schemas.event_types import EventType
+
 from .problems import MEDIA_TYPE, Problem
+from .webhooks import add_webhooks
 
 # Documents the scheme; tokens are checked by the route's class, before the body is read.
 BEARER: Final[dict[str, Any]] = {"dependencies": [Security(HTTPBearer(auto_error=False, scheme_name="token"))]}
@@ -21,17 +25,12 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
-def install(app: FastAPI) -> None:
-    """Serve a document that holds the schema which `problems` refers to."""
-
-    def document() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-            schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas = made.setdefault("components", {}).setdefault("schemas", {})
-            schemas |= schema.pop("$defs", {})
-            schemas["Problem"] = schema
-            app.openapi_schema = made
-        return app.openapi_schema
-
-    app.openapi = document  # type: ignore[method-assign]  # the framework's documented way
+def document(app: FastAPI, event_types: Iterable[EventType]) -> dict[str, Any]:
+    """A document that holds the schema which `problems` refers to; those of `event_types` are shared."""
+    made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    schemas |= schema.pop("$defs", {})
+    schemas["Problem"] = schema
+    add_webhooks(made, event_types)
+    return made

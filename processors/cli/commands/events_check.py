@@ -32,6 +32,7 @@ class DescribedEvent:
     name: str
     topic: str
     description: str | None
+    since: str | None
     example: str
     json_schema: dict[str, Any]
 
@@ -94,7 +95,14 @@ class _Described:
             if isinstance(bodies, SourceBodies):
                 self.faults += bodies.faults()
             self.events += [
-                DescribedEvent(name, topic, bodies.description, bodies.example(name).decode(), bodies.json_schema(name))
+                DescribedEvent(
+                    name,
+                    topic,
+                    bodies.description(name),
+                    bodies.since(name),
+                    bodies.example(name).decode(),
+                    bodies.json_schema(name).whole(),
+                )
                 for name in names
             ]
         except SchemaError as exc:

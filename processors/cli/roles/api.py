@@ -26,6 +26,7 @@ from hookstream.processors.operations.queries.backlog import KafkaBacklogs
 from hookstream.processors.operations.queries.broker_clock import KafkaBrokerClock
 from hookstream.processors.operations.queries.dead_letter_log import KafkaDeadLetters
 from hookstream.processors.operations.queries.delivery_search import KafkaDeliveryLog
+from hookstream.processors.operations.queries.source_schemas import SourceSchemas
 from hookstream.processors.operations.relays.endpoint_settings import EndpointSettingsStep
 from hookstream.processors.operations.relays.endpoint_settings_writer import EndpointSettingsWriter
 from hookstream.processors.operations.relays.notices import HookNotices
@@ -130,6 +131,7 @@ def run_api(
         resender = stack.enter_context(
             ReplayWriter(deps.kafka, deps.topics, encode=_encoder(deps, deps.topics.replays, delivery_encoder))
         )
+        source_schemas = SourceSchemas(deps.catalogue.sources, deps.topics, deps.registry.latest_text)
         event_writer = EventWriter(deps.kafka)
         stack.callback(event_writer.close)
         app = create_app(
@@ -168,6 +170,7 @@ def run_api(
                     **(more_checks or {}),
                 },
                 metrics=lambda: MetricsPage(content=running.metrics.render(), content_type=CONTENT_TYPE_LATEST),
+                source_schemas=source_schemas,
                 changed=relay.wake,
                 settings_changed=endpoint_settings_relay.wake,
                 limits=ApiLimits(max_events_body_bytes=deps.settings.api_max_body_bytes),
@@ -177,6 +180,7 @@ def run_api(
         server = HttpServer(app, limits=limits, stop_timeout_s=_STOP_S)
         threads.start("api", lambda: server.run(listener))
         threads.start("database check", lambda: database.run(running.stop))
+        threads.start("source schemas", lambda: source_schemas.run(running.stop))
         threads.start("event producer", lambda: _connect(deps, events, running))
         threads.start("hook notices", lambda: GroupReader(deps.kafka, notices).run(running.stop))
         threads.start("change relay", lambda: relay.run(relay_ends))

@@ -103,8 +103,8 @@ def test_a_body_without_data_is_the_thin_one() -> None:
         "client": 1,
         "concept": {"id": "text", "namespace": "lead", "sub_namespace": None},
     }
-    schema = bodies.json_schema(name)
+    schema = bodies.json_schema(name).whole()
     assert schema["required"] == ["event", "client", "concept"]
     assert schema["properties"]["client"] == {"type": "integer"}
     assert "data" not in schema["properties"]
-    assert bodies.description is None
+    assert bodies.description(name) is None

@@ -1,0 +1,96 @@
+"""What integrators get to know of each event: what it means, the JSON Schema of its body, and an example of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from .catalogue import Catalogue
+from .errors import SchemaError
+from .event import EventName
+from .rendering.body_schema import BodySchema, EnvelopeBodies
+from .rendering.json_schema import COMPONENTS, DEFINITIONS
+from .sources.source import Source
+from .sources.source_bodies import SourceBodies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventType:
+    """One event. `example` is None where none can be made; of what cannot be rendered the schema says nothing."""
+
+    name: EventName
+    namespace: str
+    body: BodySchema
+    description: str | None = None
+    since: str | None = None
+    example: bytes | None = None
+
+
+class Bodies(Protocol):
+    """Says what the bodies of one namespace look like."""
+
+    def description(self, name: EventName, /) -> str | None:
+        """What the event means."""
+        ...
+
+    def since(self, name: EventName, /) -> str | None:
+        """Since when there is the event."""
+        ...
+
+    def example(self, name: EventName, /) -> bytes:
+        """An example of its body."""
+        ...
+
+    def json_schema(self, name: EventName, refer_to: str = DEFINITIONS, /) -> BodySchema:
+        """The JSON Schema of its body."""
+        ...
+
+
+def event_types(catalogue: Catalogue, latest: Mapping[str, str], *, shared: bool = False) -> tuple[EventType, ...]:
+    """Every event of a catalogue, in its order; `latest` are the schemas of sources that are known, by namespace.
+
+    With `shared` the definitions of all events will stand among the `COMPONENTS` of one document; each one's name
+    begins with its namespace then. Without it each event's schema is one for itself.
+    """
+    names: dict[str, list[EventName]] = {}
+    for name in catalogue.event_names:
+        names.setdefault(name.partition(".")[0], []).append(name)
+    sources = {source.namespace: source for source in catalogue.sources}
+    made: list[EventType] = []
+    for namespace, own in names.items():
+        bodies = _bodies(namespace, catalogue, sources.get(namespace), latest.get(namespace))
+        made += (_described(namespace, name, bodies, shared=shared) for name in own)
+    return tuple(made)
+
+
+def _bodies(namespace: str, catalogue: Catalogue, source: Source | None, latest: str | None) -> Bodies | None:
+    """What says what the bodies look like; None where the schema cannot be rendered, which the registry may hold."""
+    try:
+        if source is None:
+            return EnvelopeBodies(namespace, catalogue.schema_text(namespace))
+        return SourceBodies(source, latest)
+    except SchemaError:
+        return None
+
+
+def _described(namespace: str, name: EventName, bodies: Bodies | None, *, shared: bool) -> EventType:
+    if bodies is None:
+        return EventType(name=name, namespace=namespace, body=BodySchema({}, {}))
+    prefix = f"{namespace}." if shared else ""
+    schema, definitions = bodies.json_schema(name, f"{COMPONENTS}{prefix}" if shared else DEFINITIONS)
+    return EventType(
+        name=name,
+        namespace=namespace,
+        description=bodies.description(name),
+        since=bodies.since(name),
+        example=_example(name, bodies),
+        body=BodySchema(schema, {f"{prefix}{of}": definition for of, definition in definitions.items()}),
+    )
+
+
+def _example(name: EventName, bodies: Bodies) -> bytes | None:
+    try:
+        return bodies.example(name)
+    except SchemaError:
+        return None
