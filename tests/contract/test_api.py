@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import jsonschema_rs
 import pytest
 from sqlalchemy import text, update
 
 from hookstream.schemas.catalogue import Catalogue
+from hookstream.schemas.event import EventName
 from hookstream.subscriptions.api import ApiLimits
 from hookstream.subscriptions.database import open_database, open_sessions, transact
 from hookstream.subscriptions.models import Role, SubscriptionRow, TokenRow
 from hookstream.subscriptions.secrets import MasterKey, SecretBox
+from tests.support.asyncapi_schema import asyncapi_faults
+from tests.support.repository import ROOT
 from tests.support.subscriptions_api import TARGET, Api, Caller
 
 if TYPE_CHECKING:
@@ -583,10 +588,39 @@ def test_what_kafka_does_not_acknowledge_is_not_accepted(on_sqlite: Api) -> None
 
 
 def test_the_catalogue_lists_every_event(on_sqlite: Api) -> None:
-    """`GET /event-types` lists what a hook can be registered for."""
+    """`GET /event-types` lists what a hook can be registered for, with schemas that the examples are valid by."""
     answer = on_sqlite.integrator(434)("GET", "/event-types").json()
     assert [kind["name"] for kind in answer["event_types"]] == list(Catalogue.shipped().event_names)
     assert answer["event_types"][0]["namespace"] == answer["event_types"][0]["name"].split(".")[0]
+    for kind in answer["event_types"]:
+        assert kind["description"].startswith("Something happened to one")
+        jsonschema_rs.validator_for(kind["json_schema"], validate_formats=True).validate(kind["example"])
+
+
+def test_the_schema_of_another_service_s_topic_is_told_as_soon_as_it_is_known(sqlite_url: str) -> None:
+    """An event of a topic that another service writes is described by the topic's schema, once that is known."""
+    known: dict[str, str] = {}
+    catalogue = Catalogue.from_directory(ROOT / "examples" / "foreign-topics")
+    api = Api(sqlite_url, catalogue=catalogue, source_schemas=lambda: known)
+    ask = api.integrator(434)
+
+    def placed() -> Any:
+        return ask("GET", "/event-types").json()["event_types"][
+            [*catalogue.event_names].index(EventName("order.placed"))
+        ]
+
+    def documents() -> str:
+        return api.http.get("/asyncapi.json").text + api.http.get("/openapi.json").text
+
+    assert placed()["json_schema"]["properties"]["data"] == {}
+    assert "An order." not in documents()
+    fields = [{"name": "order_id", "type": "long"}, {"name": "margin", "type": "int"}]
+    known["order"] = json.dumps({"type": "record", "name": "Order", "doc": "An order.", "fields": fields})
+    assert placed()["json_schema"]["properties"]["data"]["properties"] == {"order_id": {"type": "integer"}}
+    assert placed()["example"]["data"] == {"order_id": 1}
+    assert documents().count('"An order."') >= 4
+    assert "margin" not in documents()
+    api.close()
 
 
 # --- around -----------------------------------------------------------------------------------------------------------
@@ -613,7 +647,7 @@ def test_health_readiness_and_metrics_need_no_token(on_sqlite: Api) -> None:
 
 
 def test_the_documentation_is_served(on_sqlite: Api) -> None:
-    """`/openapi.json` describes every route, `/docs` shows it."""
+    """`/openapi.json` describes every route and webhook, `/docs` shows it, `/asyncapi.json` describes deliveries."""
     document = on_sqlite.http.get("/openapi.json").json()
     routes = {(method, path) for path, methods in document["paths"].items() for method in methods}
     assert routes >= {
@@ -628,6 +662,10 @@ def test_the_documentation_is_served(on_sqlite: Api) -> None:
         ("get", "/metrics"),
     }
     assert "Problem" in document["components"]["schemas"]
+    assert list(document["webhooks"]) == list(Catalogue.shipped().event_names)
+    asyncapi = on_sqlite.http.get("/asyncapi.json").json()
+    assert asyncapi_faults(asyncapi) == []
+    assert list(asyncapi["channels"]) == list(Catalogue.shipped().event_names)
     assert on_sqlite.http.get("/docs").status_code == 200
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
@@ -20,7 +21,9 @@ from schemathesis.specs.openapi.checks import (
     use_after_free,
 )
 
+from hookstream.schemas.catalogue import Catalogue
 from hookstream.subscriptions.models import Role
+from tests.support.repository import ROOT
 from tests.support.subscriptions_api import Api
 
 if TYPE_CHECKING:
@@ -47,6 +50,17 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     made = Api(f"sqlite:///{tmp_path_factory.mktemp('schema') / 'hookstream.sqlite3'}")
     yield made
     made.close()
+
+
+@pytest.mark.parametrize("example", [None, "orders", "foreign-topics"])
+def test_the_openapi_document_is_valid(example: str | None, sqlite_url: str) -> None:
+    """The OpenAPI document, webhooks included, is valid by OpenAPI's own schema, whatever the domain."""
+    catalogue = Catalogue.shipped() if example is None else Catalogue.from_directory(ROOT / "examples" / example)
+    api = Api(sqlite_url, catalogue=catalogue)
+    document = api.http.get("/openapi.json").json()
+    OpenAPIV31SpecValidator(document).validate()
+    assert list(document["webhooks"]) == list(catalogue.event_names)
+    api.close()
 
 
 def test_every_route_answers_as_documented(api: Api) -> None:

@@ -120,7 +120,7 @@ def dangling(document: Json) -> list[str]:
     return [each for each in _references(document) if resolved(document, each) is None]
 
 
-def resolved(document: Json, reference: str) -> Json | None:
+def resolved(document: Json, reference: str) -> Json:
     """What a reference leads to; None: nothing."""
     node = document
     for step in reference.removeprefix("#/").split("/"):
@@ -133,5 +133,5 @@ def _references(node: Json) -> list[str]:
         return [found for each in node for found in _references(each)]
     if not isinstance(node, dict):
         return []
-    own = node.get("$ref")
-    return [own] * isinstance(own, str) + [found for each in node.values() for found in _references(each)]
+    own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+    return own + [found for each in node.values() for found in _references(each)]

@@ -39,6 +39,7 @@ from hookstream.processors.readiness import RepeatedCheck
 from hookstream.processors.routing.progress import CommittedProgress
 from hookstream.processors.serving.connections import ConnectionLimits
 from hookstream.processors.serving.server import HttpServer
+from hookstream.processors.source_topics import latest_schemas
 from hookstream.processors.tables.endpoint_settings import EndpointSettingsReader, SettingsBatch
 from hookstream.processors.tables.subscription_reader import SubscriptionReader, TableBatch
 from hookstream.processors.topics import check_topics
@@ -131,7 +132,10 @@ def run_api(
         resender = stack.enter_context(
             ReplayWriter(deps.kafka, deps.topics, encode=_encoder(deps, deps.topics.replays, delivery_encoder))
         )
-        source_schemas = SourceSchemas(deps.catalogue.sources, deps.topics, deps.registry.latest_text)
+        source_schemas = SourceSchemas(
+            deps.catalogue.sources,
+            lambda source: latest_schemas(deps.registry, [source], deps.topics)[source.namespace],
+        )
         event_writer = EventWriter(deps.kafka)
         stack.callback(event_writer.close)
         app = create_app(

@@ -8,10 +8,8 @@ import structlog
 
 from hookstream.processors.lifecycle import StopSignal
 from hookstream.producers.errors import ProducerError
-from hookstream.schemas.catalogue import subject
 from hookstream.schemas.errors import SchemaError
 from hookstream.schemas.sources.source import Source, ValueFormat
-from hookstream.schemas.topics import TopicNames
 
 _EVERY_S = 60.0
 
@@ -21,20 +19,10 @@ log = structlog.get_logger("hookstream.api")
 class SourceSchemas:
     """Asks the registry in one thread, again and again. Calling it gives what is known, at once, from any thread."""
 
-    def __init__(
-        self,
-        sources: Iterable[Source],
-        topics: TopicNames,
-        latest_text: Callable[[str], str | None],
-        *,
-        every_s: float = _EVERY_S,
-    ) -> None:
-        """`latest_text` gives the text of a subject's latest schema, None where there is no such subject."""
-        self._subjects = {
-            source.namespace: subject(source.topic_in(topics)) for source in sources if source.value is ValueFormat.AVRO
-        }
-        self._latest_text = latest_text
-        self._every_s = every_s
+    def __init__(self, sources: Iterable[Source], latest: Callable[[Source], str | None]) -> None:
+        """`latest` asks for the text of a source's latest schema, and gives None where there is none."""
+        self._sources = tuple(source for source in sources if source.value is ValueFormat.AVRO)
+        self._latest = latest
         self._known: Mapping[str, str] = {}
         self._faults: dict[str, str] = {}
         """Why a schema could not be read, by namespace: logged when it changes."""
@@ -45,22 +33,22 @@ class SourceSchemas:
 
     def run(self, stop: StopSignal) -> None:
         """Ask until asked to stop; not at all where no source has such schemas."""
-        while self._subjects and not stop.asked:
-            for namespace in self._subjects:
+        while self._sources and not stop.asked:
+            for source in self._sources:
                 if not stop.asked:
-                    self.ask(namespace)
-            stop.wait(self._every_s)
+                    self.ask(source)
+            stop.wait(_EVERY_S)
 
-    def ask(self, namespace: str) -> None:
+    def ask(self, source: Source) -> None:
         """Ask for the schema of one source."""
-        name = self._subjects[namespace]
+        namespace = source.namespace
         try:
-            text = self._latest_text(name)
+            text = self._latest(source)
         except (ProducerError, SchemaError) as exc:
             reason = str(exc)
             if self._faults.get(namespace) != reason:
                 self._faults[namespace] = reason
-                log.warning("the schema of a source could not be read", subject=name, reason=reason)
+                log.warning("the schema of a source could not be read", namespace=namespace, reason=reason)
             return
         self._faults.pop(namespace, None)
         others = {key: known for key, known in self._known.items() if key != namespace}

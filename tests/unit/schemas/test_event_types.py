@@ -26,7 +26,8 @@ FOREIGN = Catalogue.from_directory(ROOT / "examples" / "foreign-topics")
 ORDER: Json = {
     "type": "record", "name": "Order", "namespace": "shop", "doc": "An order.", "fields": [
         {"name": "type", "type": "string"},
-        {"name": "merchant", "type": {"type": "record", "name": "Merchant", "fields": [{"name": "id", "type": "long"}]}},
+        {"name": "merchant", "type": {
+            "type": "record", "name": "Merchant", "fields": [{"name": "id", "type": "long"}]}},
         {"name": "order_id", "type": "long"},
         {"name": "created_at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
         {"name": "total", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}},
