@@ -21,14 +21,19 @@ if TYPE_CHECKING:
 SOURCES = Catalogue.from_directory(ROOT / "examples" / "foreign-topics").sources
 
 
-def test_the_schemas_of_avro_sources_are_asked_for_and_no_others() -> None:
+def test_the_schemas_of_avro_sources_are_asked_for_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     stop, asked = StopSignal(), []
 
     def latest(source: Source) -> str | None:
         asked.append(source.namespace)
-        stop.ask()
         return "text"
 
+    def waits(_: StopSignal, timeout_s: float) -> bool:
+        assert timeout_s > 1
+        stop.ask()
+        return True
+
+    monkeypatch.setattr(StopSignal, "wait", waits)
     schemas = SourceSchemas(SOURCES, latest)
     assert schemas() == {}
     schemas.run(stop)
