@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from hookstream.schemas.avro_schema import Node
+from hookstream.schemas.body import thin_tree
 from hookstream.schemas.event import EventName
 from hookstream.schemas.symbol_docs import SymbolDoc, symbol_docs
 
 from .example import example
 from .json_schema import DEFINITIONS, JsonSchema, JsonSchemas
-from .json_tree import JsonTree
 from .renderer import Renderer
 
 DATA_FIELD = "data"
@@ -64,7 +64,7 @@ class EnvelopeBodies:
         """
         tree = example(self._renderer)
         data = {DATA_FIELD: tree[DATA_FIELD]} if DATA_FIELD in self._fields else {}
-        return self._renderer.render({**thin_tree(name, tree["client"], tree["concept"]["id"]), **data}, "body")
+        return self._renderer.render({**thin_tree(name, tree["client"], tree["concept"]["id"], None), **data}, "body")
 
     def json_schema(self, name: EventName, refer_to: str = DEFINITIONS) -> BodySchema:
         """The JSON Schema of the body; `refer_to` is where its definitions will stand, as a reference begins."""
@@ -84,13 +84,6 @@ def doc_of(node: Node) -> str | None:
     """What a type says of itself (`doc`), if it can and does."""
     doc = node.get("doc") if isinstance(node, dict) else None
     return doc if isinstance(doc, str) and doc else None
-
-
-def thin_tree(name: EventName, client: JsonTree, concept_id: JsonTree) -> JsonTree:
-    """An example of the thin body."""
-    namespace = name.partition(".")[0]
-    concept = {"id": concept_id, "namespace": namespace, "sub_namespace": None}
-    return {"event": name, "client": client, "concept": concept}
 
 
 def thin_schema(

@@ -5,8 +5,9 @@ Of Avro the writer's schema says it, where it is known; of JSON nothing does.
 
 from __future__ import annotations
 
+from hookstream.schemas.body import thin_tree
 from hookstream.schemas.event import EventName
-from hookstream.schemas.rendering.body_schema import BodySchema, doc_of, thin_schema, thin_tree
+from hookstream.schemas.rendering.body_schema import BodySchema, doc_of, thin_schema
 from hookstream.schemas.rendering.example import example
 from hookstream.schemas.rendering.json_schema import DEFINITIONS, JsonSchema, JsonSchemas
 from hookstream.schemas.rendering.json_tree import JsonTree, dump
@@ -51,7 +52,7 @@ class SourceBodies:
         tree = {} if self._renderer is None else example(self._renderer)
         if source.body is BodyKind.RECORD:
             return dump(tree, "body")
-        thin = thin_tree(name, _example_of(source.client, tree), _example_of(source.resource, tree))
+        thin = thin_tree(name, _example_of(source.client, tree), _example_of(source.resource, tree), None)
         return dump(thin if source.body is BodyKind.THIN else {**thin, "data": self._chosen(tree)}, "body")
 
     def json_schema(self, name: EventName, refer_to: str = DEFINITIONS) -> BodySchema:
