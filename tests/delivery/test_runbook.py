@@ -174,13 +174,13 @@ def test_every_command_of_the_runbook_works(site: Site) -> None:
         event = {"event": "lead.new", "client": CLIENT, "concept": {"id": 77}}
         assert platform("POST", "/events", event).status_code == 202
         eventually(lambda: len(receiver.accepted()) > got, 60, describe="the last event is delivered")
-        attempts = Caller(site.running["api"].url, token)
+        integrator = Caller(site.running["api"].url, token)
 
         def logged() -> bool:
             return site.running["attempt-log"].metric('hookstream_attempt_log_records_total{result="written"}') > 0
 
         eventually(logged, 60, describe="attempts are in the database")
-        assert attempts("GET", f"/hooks/{hook['id']}").json()["hook"]["effective"]
+        integrator.wait_effective(hook["id"], 60)
 
 
 def test_no_role_may_do_what_the_table_does_not_say(site: Site) -> None:
