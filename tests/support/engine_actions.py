@@ -159,7 +159,7 @@ class Actions:
         pending = post.pending
         world.say("answer", pending.stream, pending.offset, flight.endpoint, result, "probe" if post.probe else "")
         world.judge.answer_heard(flight, result)
-        quarantined = {e for e in owner.ledger.endpoints.values() if e.health.breaker_open}
+        quarantined = {e for e in owner.ledger.tracked.endpoints.values() if e.health.breaker_open}
         owner.engine.answer(post, self._outcome(result, pending), float(world.now - post.sent_at))
         world.judge.judge_quarantines(owner, quarantined)
 

@@ -69,13 +69,13 @@ class CrowdJudge(Judge):
         self.most_in_flight = max(self.most_in_flight, in_flight)
         if owner.dispatcher.in_flight != in_flight or in_flight > PROCESS_CAP:
             raise ViolationError(f"I15 {in_flight} in flight, {owner.dispatcher.in_flight} counted, cap {PROCESS_CAP}")
-        for name, client in owner.ledger.clients.items():
+        for name, client in owner.ledger.tracked.clients.items():
             if client.in_flight > CLIENT_CAP:
                 raise ViolationError(f"I15 client {name} has {client.in_flight} in flight")
 
     def judge_waiting_clients(self) -> None:
         """Nothing that could be sent to an endpoint that answers is waiting."""
-        for endpoint in self.world.owner.ledger.endpoints.values():
+        for endpoint in self.world.owner.ledger.tracked.endpoints.values():
             client = int(endpoint.client_id)
             if client in QUICK and (client != MANY or self.world.now > NOTICED):
                 waiting = self._waiting(endpoint)

@@ -172,7 +172,7 @@ class Judge(History):
     def judge_quarantines(self, owner: Owner, before: set[Any]) -> None:
         """Check the quarantines of the endpoints that were in none before an answer."""
         now = self.world.now
-        for endpoint in set(owner.ledger.endpoints.values()) - before:
+        for endpoint in set(owner.ledger.tracked.endpoints.values()) - before:
             failures = self.failing[owner.serial, (endpoint.client_id, endpoint.target)]
             parked = {r for h in endpoint.hooks.values() for b in h.backlogs for r in b.resource_cursors}
             proved = failures.prove(alone=not endpoint.health.several_resources)
@@ -225,7 +225,7 @@ class Judge(History):
     def judge_probes(self) -> None:
         """The endpoints answer again, some resources stay poison: the probes' turn has to find one that is not."""
         world, owner = self.world, self.world.owner
-        for endpoint in owner.ledger.endpoints.values():
+        for endpoint in owner.ledger.tracked.endpoints.values():
             key = (owner.serial, endpoint.client_id, endpoint.target)
             if not endpoint.health.breaker_open:
                 self.good_since.pop(key, None)
@@ -240,7 +240,7 @@ class Judge(History):
     def _owed_heads(self, owner: Owner, endpoint: Endpoint) -> list[tuple[int, str, Delivery]]:
         heads: dict[str, tuple[int, str, Delivery]] = {}
         for hook in endpoint.hooks.values():
-            if owner.ledger.held(hook):
+            if hook.held:
                 continue
             for offset, record in enumerate(self.world.logs[LIVE][: owner.position(LIVE)]):
                 if record is None or record.hook_id != hook.id:

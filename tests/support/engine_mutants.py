@@ -44,6 +44,8 @@ _MODULES = (
     "timers",
     "fair_share",
     "dispatcher",
+    "ready_lanes",
+    "tracked_hooks",
     "ledger",
     "probes",
     "isolation",
@@ -56,6 +58,8 @@ _MODULES = (
     "cursor_scans",
     "catch_up",
     "hand_over",
+    "rejoining",
+    "periodic_work",
     "live_reading",
     "engine",
 )
@@ -85,8 +89,8 @@ MUTANTS = {
         "a cursor starts one above its oldest record",
         (
             "ledger",
-            "            start = mine[0].offset if mine else stream.position\n",
-            "            start = mine[0].offset + 1 if mine else stream.position\n",
+            "        start = mine[0].offset if mine else stream.position\n",
+            "        start = mine[0].offset + 1 if mine else stream.position\n",
         ),
     ),
     "lane_ignores_cursor": _mutant(
@@ -113,7 +117,7 @@ MUTANTS = {
         "a lane does not wait for the scan of another cursor of the endpoint",
         (
             "sending",
-            "cursor.scan <= offset and not self._ledger.held(hook)",
+            "cursor.scan <= offset and not hook.held",
             "cursor.scan <= offset and False",
         ),
     ),
@@ -184,12 +188,12 @@ MUTANTS = {
         "a quarantine forgets the endpoint's resource cursors",
         (
             "ledger",
-            "            start = mine[0].offset if mine else stream.position\n",
+            "        start = mine[0].offset if mine else stream.position\n",
             (
-                "            start = mine[0].offset if mine else stream.position\n"
-                "            for cursor in list(backlog.resource_cursors.values()) if resource is None else []:\n"
-                "                self.rewind_cursor(cursor)\n"
-                "                self.drop_cursor(hook, stream, cursor)\n"
+                "        start = mine[0].offset if mine else stream.position\n"
+                "        for cursor in list(backlog.resource_cursors.values()) if resource is None else []:\n"
+                "            self.rewind_cursor(cursor)\n"
+                "            self.drop_cursor(hook, stream, cursor)\n"
             ),
         ),
     ),
@@ -197,13 +201,13 @@ MUTANTS = {
         "a quarantine starts at the lowest resource cursor, which it swallows",
         (
             "ledger",
-            "            start = mine[0].offset if mine else stream.position\n",
+            "        start = mine[0].offset if mine else stream.position\n",
             (
-                "            start = mine[0].offset if mine else stream.position\n"
-                "            for cursor in list(backlog.resource_cursors.values()) if resource is None else []:\n"
-                "                start = min(start, cursor.next)\n"
-                "                self.rewind_cursor(cursor)\n"
-                "                self.drop_cursor(hook, stream, cursor)\n"
+                "        start = mine[0].offset if mine else stream.position\n"
+                "        for cursor in list(backlog.resource_cursors.values()) if resource is None else []:\n"
+                "            start = min(start, cursor.next)\n"
+                "            self.rewind_cursor(cursor)\n"
+                "            self.drop_cursor(hook, stream, cursor)\n"
             ),
         ),
     ),

@@ -70,7 +70,7 @@ class Users:
         """Enable every hook that is disabled, or that the owner has taken out of service."""
         world = self.world
         for row in list(world.latest.values()):
-            hook = world.owner.ledger.hooks.get(row.id)
+            hook = world.owner.ledger.tracked.hooks.get(row.id)
             struck = row.state is HookState.ENABLED and hook is not None and hook.disabled_under == row.revision
             if row.state is HookState.DISABLED or struck:
                 world.enable(replace(row, revision=Revision(row.revision + 1)), skip=False)

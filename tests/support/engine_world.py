@@ -249,7 +249,7 @@ class World:
                 e.health.retry_after_until,
                 e.in_flight,
             )
-            for e in self.owner.ledger.endpoints.values()
+            for e in self.owner.ledger.tracked.endpoints.values()
         }
         table = f"table {self.owner.table.offset}/{len(self.rows)} dead {len(self.owner.dead_letters)}"
         return "; ".join([*words, str(health), table, f"events {self.events}"])

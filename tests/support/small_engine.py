@@ -220,7 +220,7 @@ class SmallEngine:
 
     def hook(self, row: Hook) -> TrackedHook:
         """What is held of a hook."""
-        return self.engine._ledger.hook(row.id, (row.client, row.event))
+        return self.engine._ledger.tracked.hook(row.id, (row.client, row.event))
 
     def backlog(self, row: Hook) -> Backlog:
         """What the live stream holds of a hook."""
@@ -235,7 +235,7 @@ class SmallEngine:
 
     def endpoint(self, row: Hook) -> Endpoint:
         """The endpoint that the row names."""
-        return self.engine._ledger.endpoint(row.client, row.target)
+        return self.engine._ledger.tracked.endpoint(row.client, row.target)
 
     def snapshot(self) -> Snapshot:
         """What a commit of the live stream says now."""

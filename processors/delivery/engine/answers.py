@@ -24,6 +24,7 @@ class Answers:
     ) -> None:
         """Work on a ledger."""
         self._ledger = ledger
+        self._ready = ledger.ready
         self._policy = ledger.policy
         self._dispatcher = ledger.dispatcher
         self._timers = timers
@@ -86,18 +87,18 @@ class Answers:
 
     def _offer_after(self, post: Post) -> None:
         """Offer everything that waited for this request."""
-        ledger, endpoint, lane, hook = self._ledger, post.endpoint, post.lane, post.hook
+        endpoint, lane, hook = post.endpoint, post.lane, post.hook
         if lane.empty:
             if endpoint.lanes.get(lane.resource) is lane:
                 del endpoint.lanes[lane.resource]
         else:
-            ledger.offer(lane)
+            self._ready.offer(lane)
         if endpoint.ready[LIVE]:
             self._dispatcher.offer(endpoint, LIVE)
         if endpoint.ready[REPLAY]:
             self._dispatcher.offer(endpoint, REPLAY)
         if not hook.in_flight and hook.endpoint is not None and hook.endpoint is not endpoint:
-            ledger.wake_lanes(hook.endpoint)
+            self._ready.wake_lanes(hook.endpoint)
         if endpoint.client.blocked:
             self._dispatcher.freed(endpoint.client)
 
@@ -113,7 +114,7 @@ class Answers:
     def _end_quarantine(self, endpoint: Endpoint) -> None:
         self._probes.forget(endpoint)
         self._ledger.changes += 1
-        self._ledger.wake_lanes(endpoint)
+        self._ready.wake_lanes(endpoint)
 
     def _gone(self, post: Post) -> None:
         """410 disables the hook at once, unless its row has changed since the request was sent."""
@@ -126,7 +127,7 @@ class Answers:
         """The whole endpoint waits; no attempt is spent."""
         ledger = self._ledger
         wait = endpoint.health.busy(retry_after_s, now=ledger.now, wall_ms=ledger.wall_ms)
-        self._timers.at(endpoint.health.retry_after_until, lambda: ledger.wake_lanes(endpoint))
+        self._timers.at(endpoint.health.retry_after_until, lambda: self._ready.wake_lanes(endpoint))
         if wait > self._policy.retry_in_window_s:
             self._isolation.serve_from_backlog(endpoint, breaker_open=False)
 
@@ -157,7 +158,7 @@ class Answers:
             self._isolation.dead_letter(stream, pending, DeadLetterReason.SCHEDULE)
             return
         clocks[pending.resource] = clock
-        self._timers.at(clock.due, lambda: ledger.offer_resource(hook, pending.resource))
+        self._timers.at(clock.due, lambda: self._ready.offer_resource(hook, pending.resource))
         wait_s = clock.due - ledger.now
         far = wait_s > self._policy.retry_in_window_s
         if far or not self._may_wait(post, wait_s):

@@ -59,7 +59,7 @@ class CursorScans:
     def _catching_up(self, stream: Stream, hook: TrackedHook, cursor: Cursor) -> bool:
         """Whether a cursor's records may be sent now, or soon."""
         ledger = self._ledger
-        if ledger.held(hook):
+        if hook.held:
             return False
         endpoint = hook.endpoint
         if endpoint is None or endpoint.health.waits(ledger.now):
@@ -129,7 +129,7 @@ class Stretch:
         stream = self._stream
         if offset >= self._end:
             return
-        hook = self._ledger.hooks.get(delivery.hook_id)
+        hook = self._ledger.tracked.hooks.get(delivery.hook_id)
         if hook is None:
             return
         cursor = hook.backlogs[stream.index].cursor_for(delivery.resource)
@@ -143,7 +143,7 @@ class Stretch:
         if (
             probed
             and endpoint in probed
-            and not self._ledger.held(hook)
+            and not hook.held
             and not self._probes.take(stream, endpoint, hook, offset, delivery)
         ):
             probed.remove(endpoint)
@@ -171,7 +171,7 @@ class Stretch:
         if not cursor.buffer:
             cursor.oldest_ms = delivery.owed_since_ms
         cursor.buffer[offset] = pending
-        if hook.endpoint is not None and not ledger.held(hook):
+        if hook.endpoint is not None and not hook.held:
             hook.endpoint.lane(pending.resource).add_to_buffer(pending)
         if reason is not None:
             self._isolation.dead_letter(stream, pending, reason)
@@ -196,6 +196,6 @@ class Stretch:
             self._probes.read_to(self._stream, endpoints, self._end)
         for endpoint in woken:
             ledger.touched[endpoint] = None
-            ledger.wake_lanes(endpoint)
+            ledger.ready.wake_lanes(endpoint)
         if self._joined:
             ledger.changes += 1

@@ -16,7 +16,6 @@ from .answers import Answers
 from .catch_up import BacklogRecord, CatchUp
 from .dispatcher import Dispatcher
 from .engine_view import EngineView
-from .hand_over import HandOver
 from .hook_table import HookTable, Standing
 from .isolation import Effects, Isolation
 from .ledger import Ledger
@@ -25,13 +24,16 @@ from .model import LIVE, REPLAY, Endpoint, Pending, Post, StreamIndex
 from .operator_settings import OperatorSettings, SettingsTable
 from .outcome import Outcome
 from .partition_state import PartitionState
+from .periodic_work import PeriodicWork
 from .policy import EnginePolicy
 from .probes import Probes
+from .rejoining import Rejoining
 from .sending import Sending
 from .snapshot import Restoration
 from .stream import Stream
 from .table_changes import TableChanges
 from .timers import Timers
+from .tracked_hooks import TrackedHooks
 from .tracker import SettledSet
 
 
@@ -60,35 +62,26 @@ class Engine:
         wall_ms: int,
         settings: SettingsTable | None = None,
     ) -> None:
-        """Start where the commits say. `now` is monotonic seconds, `wall_ms` Unix milliseconds.
-
-        `settings` are the operators' settings for endpoints; None where there are none.
-        """
-        streams = (
-            Stream(LIVE, starts[LIVE].offset, starts[LIVE].settled),
-            Stream(REPLAY, starts[REPLAY].offset, starts[REPLAY].settled),
-        )
-        self._ledger = Ledger(
-            policy=policy, table=table, dispatcher=dispatcher, dispatches=self, random=random, streams=streams
-        )
-        self.views = (EngineView(self._ledger, streams[LIVE]), EngineView(self._ledger, streams[REPLAY]))
+        """Start where the commits say. `now` is monotonic seconds, `wall_ms` Unix ms; `settings` are the operators'."""
+        streams = (_stream(LIVE, starts[LIVE]), _stream(REPLAY, starts[REPLAY]))
+        tracked = TrackedHooks(policy=policy, table=table, dispatches=self, random=random)
+        self._ledger = ledger = Ledger(policy=policy, tracked=tracked, dispatcher=dispatcher, streams=streams)
+        self.views = (EngineView(ledger, streams[LIVE]), EngineView(ledger, streams[REPLAY]))
         self.policy = policy
-        self._rejoin_at = 0.0
-        self._rejoin_asked = False
-        self._timers = Timers()
-        self._probes = Probes(self._ledger, self._timers)
-        self._isolation = Isolation(self._ledger, self._probes, effects)
-        self._sending = Sending(self._ledger, self._timers, self._isolation, self._probes)
-        self._answers = Answers(self._ledger, self._timers, self._isolation, self._probes, random)
-        self._table_changes = TableChanges(self._ledger, self._isolation, self._probes)
-        self._catch_up = CatchUp(self._ledger, self._isolation, self._probes, decode=decode)
-        self._hand_over = HandOver(self._ledger)
-        self._live_reading = LiveReading(self._ledger, self._timers, self._isolation, self._probes)
+        self._timers = timers = Timers()
+        probes = Probes(ledger, timers)
+        isolation = Isolation(ledger, probes, effects)
+        self._sending = Sending(ledger, timers, isolation, probes)
+        self._answers = Answers(ledger, timers, isolation, probes, random)
+        self._table_changes = TableChanges(ledger, isolation, probes)
+        self._catch_up = CatchUp(ledger, isolation, probes, decode=decode)
+        self._rejoining = Rejoining(ledger, timers, self._catch_up, probes)
+        self._live_reading = LiveReading(ledger, timers, isolation, probes)
         self.advance(now, wall_ms)
-        restoration = Restoration(self._ledger, self._timers)
-        self._settings = OperatorSettings(self._ledger, self._isolation, self._probes, settings)
+        restoration = Restoration(ledger, timers)
+        self._settings = OperatorSettings(ledger, isolation, probes, settings)
         restoration.restore([start.state for start in starts])
-        self._timers.at(now + self.policy.notice_every_s, self._every_minute)
+        PeriodicWork(ledger, timers, isolation, self._settings).begin()
 
     # -- turns ---------------------------------------------------------------------------------------------------
 
@@ -102,25 +95,8 @@ class Engine:
         return self._timers.next_due
 
     def end_turn(self) -> None:
-        """End a turn: let cursors that have reached the live reading rejoin it.
-
-        This looks at every cursor, so it is not done in every turn: those of five hundred endpoints that are down would
-        cost more than the deliveries to the others. A touched endpoint is looked at in the same turn.
-        """
-        ledger = self._ledger
-        catching_up = self.has_cursors
-        if ledger.touched or (catching_up and ledger.now >= self._rejoin_at):
-            self._rejoin_at = ledger.now + self.policy.rejoin_every_s
-            self._catch_up.read_tails()
-            self._probes.end_readings()
-            self._hand_over.run()
-        elif catching_up and not self._rejoin_asked:
-            self._rejoin_asked = True
-            self._timers.at(self._rejoin_at, self._rejoin_is_due)
-
-    def _rejoin_is_due(self) -> None:
-        """The turn that this timer brings looks at the cursors."""
-        self._rejoin_asked = False
+        """End a turn: let cursors that have reached the live reading rejoin it, see `Rejoining.end_turn`."""
+        self._rejoining.end_turn()
 
     # -- live reading --------------------------------------------------------------------------------------------
 
@@ -155,7 +131,7 @@ class Engine:
         held = self._ledger.streams[stream]
         if held.dead_letters_pending.pop(pending.offset, None) is not None:
             self._ledger.settle(held, pending.offset, pending.hook, pending.resource)
-            self._ledger.offer_resource(pending.hook, pending.resource)
+            self._ledger.ready.offer_resource(pending.hook, pending.resource)
 
     def row_changed(self, client: str, event: str) -> None:
         """Follow a change of one subscription key; the table holds the new row already."""
@@ -164,14 +140,6 @@ class Engine:
     def settings_changed(self, client: str, target_digest: bytes) -> None:
         """Follow a change of the operators' settings for an endpoint, which the table holds already."""
         self._settings.changed(client, target_digest)
-
-    def _every_minute(self) -> None:
-        """Repeat notices, disable hooks whose endpoint failed for five days, forget what is idle."""
-        self._isolation.disable_lasting_failures()
-        self._isolation.repeat_notices()
-        self._settings.forget_old()
-        self._ledger.forget_idle()
-        self._timers.at(self._ledger.now + self.policy.notice_every_s, self._every_minute)
 
     # -- what is read for cursors ------------------------------------------------------------------------------------
 
@@ -197,8 +165,7 @@ class Engine:
     @property
     def has_cursors(self) -> bool:
         """Whether anything is pending from a backlog cursor."""
-        live, replay = self._ledger.streams
-        return bool(live.hooks_with_cursor or replay.hooks_with_cursor)
+        return self._ledger.has_cursors
 
     @property
     def posts_in_flight(self) -> list[Post]:
@@ -208,6 +175,10 @@ class Engine:
     def take_settled_unsent(self) -> dict[Standing, int]:
         """How many deliveries were settled without a request since the last call, by the reason."""
         return self._ledger.take_settled_unsent()
+
+
+def _stream(index: StreamIndex, start: StreamStart) -> Stream:
+    return Stream(index, start.offset, start.settled)
 
 
 __all__ = ["LIVE", "REPLAY", "Effects", "Engine", "StreamStart"]

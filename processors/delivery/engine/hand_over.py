@@ -48,21 +48,19 @@ class HandOver:
                     if cursor is not None:
                         ledger.reenter_window(stream, hook, cursor)
         if endpoint.from_backlog[index] and not any(
-            hook.backlogs[index].cursor is not None and not ledger.held(hook) for hook in endpoint.hooks.values()
+            hook.backlogs[index].cursor is not None and not hook.held for hook in endpoint.hooks.values()
         ):
             endpoint.from_backlog[index] = False
             ledger.changes += 1
         if not endpoint.from_backlog[index]:
             for resource, hooks in self._resource_groups(stream, endpoint).items():
                 self._hand_over_resource(stream, resource, hooks)
-        ledger.wake_lanes(endpoint)
+        ledger.ready.wake_lanes(endpoint)
 
     def _hook_groups(self, stream: Stream, endpoint: Endpoint) -> list[list[TrackedHook]]:
         """All hooks of an endpoint that is served from its backlog go together; otherwise each goes alone."""
         hooks = [
-            hook
-            for hook in endpoint.hooks.values()
-            if hook.backlogs[stream.index].cursor is not None and not self._ledger.held(hook)
+            hook for hook in endpoint.hooks.values() if hook.backlogs[stream.index].cursor is not None and not hook.held
         ]
         if endpoint.from_backlog[stream.index]:
             return [hooks] if hooks else []
@@ -71,7 +69,7 @@ class HandOver:
     def _resource_groups(self, stream: Stream, endpoint: Endpoint) -> dict[str, list[TrackedHook]]:
         groups = defaultdict(list)
         for hook in endpoint.hooks.values():
-            if not self._ledger.held(hook):
+            if not hook.held:
                 for resource in hook.backlogs[stream.index].resource_cursors:
                     groups[resource].append(hook)
         return groups

@@ -93,7 +93,7 @@ class Isolation:
             return
         for hook in hooks:
             backlog = hook.backlogs[stream.index]
-            if (backlog.cursor is not None or backlog.unsettled(resource)) and not ledger.held(hook):
+            if (backlog.cursor is not None or backlog.unsettled(resource)) and not hook.held:
                 ledger.open_cursor(hook, stream, resource)
         ledger.touched[endpoint] = None
 
@@ -108,7 +108,7 @@ class Isolation:
     def disable_lasting_failures(self) -> None:
         """Disable the hooks of endpoints that have failed for five days without a success."""
         ledger = self._ledger
-        for endpoint in list(ledger.endpoints.values()):
+        for endpoint in list(ledger.tracked.endpoints.values()):
             since = endpoint.health.failing_since_ms
             if since and ledger.wall_ms - since > self._policy.disable_after_s * 1000:
                 for hook in list(endpoint.hooks.values()):
@@ -118,7 +118,7 @@ class Isolation:
     def repeat_notices(self) -> None:
         """Send the API the notices again whose hooks it has not disabled yet."""
         now = self._ledger.now
-        for hook in self._ledger.hooks.values():
+        for hook in self._ledger.tracked.hooks.values():
             if hook.disabled_under is not None and hook.row is not None and now >= hook.notice_at:
                 if hook.row.revision == hook.disabled_under and hook.row.state is HookState.ENABLED:
                     self._effects.notify(hook, hook.row, hook.notice_kind)

@@ -6,20 +6,16 @@ shared by both. Invariant: a record below a stream's position is in exactly one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 
 from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.hook import HookState
 
 from .dispatcher import Dispatcher
-from .hook_table import HookTable, Standing
+from .hook_table import Standing
 from .model import (
     LIVE,
-    REPLAY,
-    Backlog,
-    Client,
     Cursor,
-    Dispatches,
     Endpoint,
     Lane,
     Pending,
@@ -27,10 +23,11 @@ from .model import (
     TrackedHook,
 )
 from .policy import EnginePolicy
+from .ready_lanes import ReadyLanes
 from .retry_schedule import LaneClock
 from .stream import Stream
+from .tracked_hooks import TrackedHooks
 
-STREAMS = (LIVE, REPLAY)
 ANY_RESOURCE = ""  # of a settled record of which only the hook is known
 
 
@@ -41,87 +38,27 @@ class Ledger:
         self,
         *,
         policy: EnginePolicy,
-        table: HookTable,
+        tracked: TrackedHooks,
         dispatcher: Dispatcher,
-        dispatches: Dispatches,
-        random: Callable[[], float],
         streams: tuple[Stream, Stream],
     ) -> None:
-        """Start with nothing known of any hook."""
+        """Start with nothing pending."""
         self.policy = policy
-        self.table = table
+        self.tracked = tracked
         self.dispatcher = dispatcher
+        self.ready = ReadyLanes(dispatcher)
         self.streams = streams
         self.now = 0.0
         self.wall_ms = 0
-        self.hooks: dict[int, TrackedHook] = {}
-        self.hooks_of_key: dict[tuple[str, str], dict[int, TrackedHook]] = {}
-        self.endpoints: dict[tuple[str, str], Endpoint] = {}
-        self.clients: dict[str, Client] = {}
         self.touched: dict[Endpoint, None] = {}  # endpoints whose cursors may be ready to rejoin
         self._settled_unsent = {Standing.CANCELLED: 0, Standing.SKIPPED: 0}
         self.changes = 0  # of what a stored state would hold
-        self._dispatches = dispatches
-        self._random = random
-        self.preparations: list[Callable[[Endpoint], None]] = []  # what a new endpoint inherits: health, settings
 
-    # -- hooks and endpoints -------------------------------------------------------------------------------------
-
-    def hook(self, hook_id: int, subscription_key: tuple[str, str]) -> TrackedHook:
-        """Return what is held of a hook, made on first use from the table's row."""
-        hook = self.hooks.get(hook_id)
-        if hook is None:
-            hook = self.hooks[hook_id] = TrackedHook(hook_id, subscription_key, (Backlog(), Backlog()))
-            self.hooks_of_key.setdefault(subscription_key, {})[hook_id] = hook
-            row = hook.newest_row = self.table.get(*subscription_key)
-            if row is not None and row.id == hook_id:
-                hook.row = row
-                self.attach(hook, self.endpoint(subscription_key[0], row.target))
-        return hook
-
-    def endpoint(self, client_id: str, target: str) -> Endpoint:
-        """Return an endpoint, made on first use."""
-        key = (client_id, target)
-        endpoint = self.endpoints.get(key)
-        if endpoint is None:
-            client = self.clients.get(client_id)
-            if client is None:
-                client = self.clients[client_id] = Client()
-            endpoint = Endpoint(self._dispatches, client_id, target, client, self.policy, self._random)
-            self.endpoints[key] = endpoint
-            for prepare in self.preparations:
-                prepare(endpoint)
-        return endpoint
-
-    def attach(self, hook: TrackedHook, endpoint: Endpoint) -> None:
-        """Serve a hook at an endpoint."""
-        if hook.endpoint is not None:
-            left = hook.endpoint
-            left.hooks.pop(hook.id, None)
-            if not left.hooks:
-                left.client.blocked.pop(left, None)  # or a client that is retargeted all the time would keep them all
-        hook.endpoint = endpoint
-        endpoint.hooks[hook.id] = hook
-
-    def forget_idle(self) -> None:
-        """Drop hooks and endpoints of which nothing has to be remembered."""
-        for hook in list(self.hooks.values()):
-            idle = not hook.in_flight and hook.disabled_under is None and not hook.throttled
-            if idle and all(backlog.empty for backlog in hook.backlogs):
-                del self.hooks[hook.id]
-                of_key = self.hooks_of_key[hook.subscription_key]
-                del of_key[hook.id]
-                if not of_key:
-                    del self.hooks_of_key[hook.subscription_key]
-                if hook.endpoint is not None:
-                    hook.endpoint.hooks.pop(hook.id, None)
-        for key, endpoint in list(self.endpoints.items()):
-            waiting = endpoint.lanes or endpoint.in_flight or any(endpoint.from_backlog) or any(endpoint.dispatched)
-            if not (endpoint.hooks or waiting) and endpoint.health.unremarkable(self.now):
-                del self.endpoints[key]
-                endpoint.client.blocked.pop(endpoint, None)
-        for client_id in self.clients.keys() - {endpoint.client_id for endpoint in self.endpoints.values()}:
-            del self.clients[client_id]
+    @property
+    def has_cursors(self) -> bool:
+        """Whether anything is pending from a backlog cursor."""
+        live, replay = self.streams
+        return bool(live.hooks_with_cursor or replay.hooks_with_cursor)
 
     # -- what the table says -------------------------------------------------------------------------------------
 
@@ -147,16 +84,6 @@ class Ledger:
         counted = self._settled_unsent
         self._settled_unsent = dict.fromkeys(counted, 0)
         return counted
-
-    @staticmethod
-    def held(hook: TrackedHook) -> bool:
-        """Whether nothing of a hook is sent: it is disabled, or the table does not know where to."""
-        return (
-            hook.endpoint is None
-            or hook.disabled_under is not None
-            or hook.row is None
-            or hook.row.state is HookState.DISABLED
-        )
 
     # -- window and cursors --------------------------------------------------------------------------------------
 
@@ -219,31 +146,41 @@ class Ledger:
             return
         parent = backlog.cursor
         if resource is not None and parent is not None:
-            mine = [p for p in parent.buffer.values() if p.resource == resource]
-            start = mine[0].offset if mine else parent.scan
-            settled = {offset for offset in parent.settled if offset >= start}
-            for pending in mine:
-                del parent.buffer[pending.offset]
-                self.leave_lane(pending)
+            cursor = self._split_cursor(parent, resource)
         else:
-            mine = backlog.unsettled(resource)
-            start = mine[0].offset if mine else stream.position
-            settled = {
-                offset
-                for offset, of in backlog.settled
-                if offset > start and (resource is None or of in (resource, ANY_RESOURCE))
-            }
-            for pending in mine:
-                self.leave_window(stream, pending)
-        oldest_ms = mine[0].delivery.owed_since_ms if mine else 0
-        cursor = Cursor(start, settled, resource, oldest_ms=oldest_ms)
+            cursor = self._cursor_of_window(hook, stream, resource)
         cursor.unserved_since = self.now
-        cursor.restored = resource is not None and parent is not None and parent.restored
         if resource is None:
             backlog.cursor = cursor
         else:
             backlog.resource_cursors[resource] = cursor
         self._count_cursor(hook, stream, cursor)
+
+    def _split_cursor(self, parent: Cursor, resource: str) -> Cursor:
+        """Take what is pending of a resource from the cursor of its hook."""
+        mine = [p for p in parent.buffer.values() if p.resource == resource]
+        start = mine[0].offset if mine else parent.scan
+        settled = {offset for offset in parent.settled if offset >= start}
+        for pending in mine:
+            del parent.buffer[pending.offset]
+            self.leave_lane(pending)
+        cursor = Cursor(start, settled, resource, oldest_ms=_oldest_ms(mine))
+        cursor.restored = parent.restored
+        return cursor
+
+    def _cursor_of_window(self, hook: TrackedHook, stream: Stream, resource: str | None) -> Cursor:
+        """Take what is pending of a hook, or of one resource of it, from the window."""
+        backlog = hook.backlogs[stream.index]
+        mine = backlog.unsettled(resource)
+        start = mine[0].offset if mine else stream.position
+        settled = {
+            offset
+            for offset, of in backlog.settled
+            if offset > start and (resource is None or of in (resource, ANY_RESOURCE))
+        }
+        for pending in mine:
+            self.leave_window(stream, pending)
+        return Cursor(start, settled, resource, oldest_ms=_oldest_ms(mine))
 
     def adopt_cursor(self, hook: TrackedHook, stream: Stream, cursor: Cursor) -> None:
         """Take a cursor over from a stored state."""
@@ -331,35 +268,11 @@ class Ledger:
     def has_resource_cursor(self, stream: Stream, endpoint: Endpoint, resource: str) -> bool:
         """Whether a hook of the endpoint that is served has a resource cursor for this lane."""
         return any(
-            resource in hook.backlogs[stream.index].resource_cursors and not self.held(hook)
+            resource in hook.backlogs[stream.index].resource_cursors and not hook.held
             for hook in endpoint.hooks.values()
         )
 
-    # -- readiness -----------------------------------------------------------------------------------------------
 
-    def offer(self, lane: Lane) -> None:
-        """Give a lane its turn, if it has anything to send."""
-        if lane.in_flight:
-            return
-        endpoint = lane.endpoint
-        for stream in STREAMS:
-            if (lane.windows[stream] or lane.buffers[stream]) and not lane.queued[stream]:
-                lane.queued[stream] = True
-                endpoint.ready[stream].append(lane)
-                self.dispatcher.offer(endpoint, stream)
-
-    def offer_resource(self, hook: TrackedHook, resource: str) -> None:
-        """Give the lane of one resource of a hook its turn, at the hook's present endpoint."""
-        if hook.endpoint is not None and (lane := hook.endpoint.lanes.get(resource)) is not None:
-            self.offer(lane)
-
-    def wake(self, endpoint: Endpoint) -> None:
-        """Give an endpoint its turn again."""
-        for stream in STREAMS:
-            self.dispatcher.offer(endpoint, stream)
-
-    def wake_lanes(self, endpoint: Endpoint) -> None:
-        """Give an endpoint and every lane of it their turns again."""
-        for lane in list(endpoint.lanes.values()):
-            self.offer(lane)
-        self.wake(endpoint)
+def _oldest_ms(pending: Sequence[Pending]) -> int:
+    """Since when the first of some pending deliveries is pending, 0 if there is none."""
+    return pending[0].delivery.owed_since_ms if pending else 0

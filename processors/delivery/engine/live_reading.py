@@ -19,6 +19,9 @@ class LiveReading:
     def __init__(self, ledger: Ledger, timers: Timers, isolation: Isolation, probes: Probes) -> None:
         """Work on a ledger."""
         self._ledger = ledger
+        self._tracked = ledger.tracked
+        self._hooks = ledger.tracked.hooks
+        self._ready = ledger.ready
         self._policy = ledger.policy
         self._timers = timers
         self._isolation = isolation
@@ -47,7 +50,7 @@ class LiveReading:
         """Take the next record of a log, `size` bytes long; call `room` first."""
         ledger, stream_index = self._ledger, stream.index
         hook_id = delivery.hook_id
-        hook = ledger.hooks.get(hook_id) or ledger.hook(hook_id, (delivery.client, delivery.event))
+        hook = self._hooks.get(hook_id) or self._tracked.hook(hook_id, (delivery.client, delivery.event))
         if stream.hooks_with_cursor:
             stream.remember_tail(offset, delivery, self._policy.tail_records, self._policy.tail_bytes)
         if offset < stream.restored_settled.end and offset in stream.restored_settled:
@@ -86,7 +89,7 @@ class LiveReading:
         elif stream.hooks_with_cursor and ledger.has_resource_cursor(stream, endpoint, pending.resource):
             ledger.open_cursor(hook, stream, pending.resource)
         elif pending.lane is not None:
-            ledger.offer(pending.lane)
+            self._ready.offer(pending.lane)
             if endpoint.window_counts[index] > self._policy.lagging_share * self._policy.window_records:
                 self._isolation.serve_slow_from_backlog(endpoint, stream)
 

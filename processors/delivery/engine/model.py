@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import NewType, Protocol
 
 from hookstream.schemas.delivery import Delivery
-from hookstream.schemas.hook import NoticeKind
+from hookstream.schemas.hook import HookState, NoticeKind
 
 from .endpoint_health import EndpointHealth
 from .hook_table import HookRow
@@ -341,6 +341,16 @@ class TrackedHook:
         self.tokens = 1.0
         self.refilled_at = 0.0
         self.throttled: dict[Lane, None] = {}  # lanes that wait for a token
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing of the hook is sent: it is disabled, or the table does not know where to."""
+        return (
+            self.endpoint is None
+            or self.disabled_under is not None
+            or self.row is None
+            or self.row.state is HookState.DISABLED
+        )
 
 
 class Post:

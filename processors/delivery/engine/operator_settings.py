@@ -33,11 +33,11 @@ class OperatorSettings:
         self._probes = probes
         self._table = table
         if table is not None:
-            ledger.preparations.append(self.follow)
+            ledger.tracked.preparations.append(self.follow)
 
     def changed(self, client: str, digest: bytes) -> None:
         """Follow settings that have just changed in the table."""
-        for endpoint in list(self._ledger.endpoints.values()):
+        for endpoint in list(self._ledger.tracked.endpoints.values()):
             if endpoint.client_id == client and target_digest(endpoint.target) == digest:
                 self.follow(endpoint)
 
@@ -63,12 +63,12 @@ class OperatorSettings:
             if health.breaker_open:
                 self._probes.wait_for_next(endpoint)
         ledger.changes += 1
-        ledger.wake_lanes(endpoint)
+        ledger.ready.wake_lanes(endpoint)
 
     def forget_old(self) -> None:
         """Forget retries that are too old to be followed again."""
         oldest_ms = self._ledger.wall_ms - _RETRY_KEPT_MS
-        for endpoint in self._ledger.endpoints.values():
+        for endpoint in self._ledger.tracked.endpoints.values():
             if 0 < endpoint.health.retried_at_ms < oldest_ms:
                 endpoint.health.retried_at_ms = 0
                 self._ledger.changes += 1

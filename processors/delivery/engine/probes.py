@@ -135,7 +135,7 @@ class Probes:
         """Give a quarantined endpoint its turn when its next probe is due."""
         health = endpoint.health
         due = max(health.probe_at, health.retry_after_until)
-        self._timers.at(due, lambda: self._ledger.wake(endpoint))
+        self._timers.at(due, lambda: self._ledger.ready.wake(endpoint))
 
     def next(self, endpoint: Endpoint, rules: ProbeRules) -> Probe | None:
         """Return the next probe of a quarantined endpoint, if one is due; ask for a reading if no head is left."""
@@ -273,7 +273,7 @@ class Probes:
         """End a reading of a walk: there is something to probe with."""
         walk.refresh()
         self._wanting.pop(endpoint, None)
-        self._ledger.wake(endpoint)
+        self._ledger.ready.wake(endpoint)
 
     def _end_fruitless_round(self, endpoint: Endpoint, walk: ProbeWalk) -> None:
         """A round found nothing to probe with. If it found no pending delivery at all, the cursors go with it."""
@@ -309,6 +309,6 @@ class Probes:
         return [
             (hook, cursor)
             for hook in endpoint.hooks.values()
-            if not self._ledger.held(hook)
+            if not hook.held
             for cursor in hook.backlogs[stream.index].cursors()
         ]

@@ -21,6 +21,7 @@ class Sending:
     def __init__(self, ledger: Ledger, timers: Timers, isolation: Isolation, probes: Probes) -> None:
         """Work on a ledger."""
         self._ledger = ledger
+        self._ready = ledger.ready
         self._dispatcher = ledger.dispatcher
         self._unreserved = ledger.dispatcher.share.unreserved
         self._scarce_from = ledger.dispatcher.share.scarce_from
@@ -70,7 +71,7 @@ class Sending:
         """Whether no cursor of the endpoint can hold a lower record of this lane that it has not read yet (rule R3)."""
         for hook in lane.endpoint.hooks.values():
             cursor = hook.backlogs[stream].cursor_for(lane.resource)
-            if cursor is not None and cursor.scan <= offset and not self._ledger.held(hook):
+            if cursor is not None and cursor.scan <= offset and not hook.held:
                 return False
         return True
 
@@ -106,7 +107,7 @@ class Sending:
             lane = pending.lane
             self._isolation.settle_unsent(stream, pending, standing)
             if lane is not None:
-                ledger.offer(lane)
+                self._ready.offer(lane)
         elif standing is Standing.HELD:
             self._isolation.hold(hook)
         return None
@@ -121,7 +122,7 @@ class Sending:
             and not any(waiting.hook is pending.hook for waiting in lane.windows[LIVE])
         ):
             return True
-        self._timers.at(self._ledger.now + _REPLAY_RECHECK_S, lambda: self._ledger.offer(lane))
+        self._timers.at(self._ledger.now + _REPLAY_RECHECK_S, lambda: self._ready.offer(lane))
         return False
 
     def _within_rate(self, hook: TrackedHook, rate: float, lane: Lane) -> bool:
@@ -141,7 +142,7 @@ class Sending:
         lanes = list(hook.throttled)
         hook.throttled.clear()
         for lane in lanes:
-            self._ledger.offer(lane)
+            self._ready.offer(lane)
 
     def _take_probe(self, endpoint: Endpoint) -> Post | None:
         """Return the next probe of a quarantined endpoint, if one is due."""

@@ -27,7 +27,7 @@ def stored(ledger: Ledger, stream: Stream) -> PartitionState:
     cursors: list[StoredCursor] = []
     clocks: list[StoredClock] = []
     disables: list[StoredDisable] = []
-    for hook in ledger.hooks.values():
+    for hook in ledger.tracked.hooks.values():
         backlog = hook.backlogs[stream.index]
         cursors += (_stored_cursor(hook, cursor) for cursor in backlog.cursors())
         for resource, clock in backlog.clocks.items():
@@ -38,7 +38,7 @@ def stored(ledger: Ledger, stream: Stream) -> PartitionState:
             disables.append(StoredDisable(hook.id, *hook.subscription_key, hook.disabled_under, failing))
     health = tuple(
         _stored_health(ledger, endpoint, stream)
-        for endpoint in ledger.endpoints.values()
+        for endpoint in ledger.tracked.endpoints.values()
         if endpoint.from_backlog[stream.index] or (live and not endpoint.health.unremarkable(ledger.now))
     )
     return PartitionState(tuple(cursors), tuple(clocks), tuple(disables), health)
@@ -92,7 +92,7 @@ class Restoration:
         self._ledger = ledger
         self._timers = timers
         self._health: dict[tuple[str, bytes], list[StoredHealth | None]] = {}
-        ledger.preparations.append(self._restore_health)
+        ledger.tracked.preparations.append(self._restore_health)
 
     def restore(self, states: Sequence[PartitionState]) -> None:
         """Put back the states of both streams, without the hooks that the table cancels by now."""
@@ -137,11 +137,11 @@ class Restoration:
         self._wake_at(due, hook, found.resource)
 
     def _wake_at(self, due: float, hook: TrackedHook, resource: str) -> None:
-        self._timers.at(due, lambda: self._ledger.offer_resource(hook, resource))
+        self._timers.at(due, lambda: self._ledger.ready.offer_resource(hook, resource))
 
     def _hook(self, hook_id: int, client: str, event: str) -> TrackedHook | None:
         """The hook, unless the table says by now that it is deleted or replaced."""
-        hook = self._ledger.hook(hook_id, (client, event))
+        hook = self._ledger.tracked.hook(hook_id, (client, event))
         row = hook.newest_row
         gone = row is not None and (row.state is HookState.DELETED if row.id == hook_id else hook_id < row.id)
         return None if gone else hook
@@ -170,4 +170,4 @@ class Restoration:
         health.probes = live.probes
         health.retried_at_ms = live.retried_at_ms
         for due in (health.retry_after_until, health.probe_at):
-            self._timers.at(max(due, self._ledger.now), lambda: self._ledger.wake_lanes(endpoint))
+            self._timers.at(max(due, self._ledger.now), lambda: self._ledger.ready.wake_lanes(endpoint))

@@ -22,10 +22,10 @@ class TableChanges:
 
     def row_changed(self, client: str, event: str) -> None:
         """Follow a change of one subscription key; the table holds the new row already."""
-        hooks = self._ledger.hooks_of_key.get((client, event))
+        hooks = self._ledger.tracked.of_key.get((client, event))
         if not hooks:
             return
-        row = self._ledger.table.get(client, event)
+        row = self._ledger.tracked.table.get(client, event)
         if row is None:
             return
         self._ledger.changes += 1
@@ -60,15 +60,15 @@ class TableChanges:
             if hook.endpoint is not None:
                 hook.endpoint.health.failing_since_ms = 0
         if hook.endpoint is None or hook.endpoint.target != row.target:
-            self._retarget(hook, ledger.endpoint(hook.subscription_key[0], row.target))
-        if ledger.held(hook):
+            self._retarget(hook, ledger.tracked.endpoint(hook.subscription_key[0], row.target))
+        if hook.held:
             self._isolation.hold(hook)
         elif hook.endpoint is not None:
             # Its backlog may begin below what the probes' walk has passed: the walk begins again.
             self._probes.forget(hook.endpoint)
             ledger.rewind([hook])
             ledger.touched[hook.endpoint] = None
-            ledger.wake_lanes(hook.endpoint)
+            ledger.ready.wake_lanes(hook.endpoint)
 
     def _retarget(self, hook: TrackedHook, endpoint: Endpoint) -> None:
         """Move what waits to the lanes of the new endpoint; they wait for what is in flight to the old one."""
@@ -76,7 +76,7 @@ class TableChanges:
         ledger.rewind([hook])
         if hook.endpoint is not None:
             ledger.touched[hook.endpoint] = None
-        ledger.attach(hook, endpoint)
+        ledger.tracked.attach(hook, endpoint)
         for stream in ledger.streams:
             waiting = hook.backlogs[stream.index].unsettled()
             for pending in waiting:

@@ -89,6 +89,6 @@ def test_a_dead_letter_is_produced_once() -> None:
     small.read(row, 1)
     small.endpoint(row).health.skip_before_ms = small.wall_ms
     for _ in range(3):
-        small.engine._ledger.wake_lanes(small.endpoint(row))
+        small.engine._ledger.ready.wake_lanes(small.endpoint(row))
         assert small.send() == []
     assert [reason for _, _, reason in small.dead_letters] == [DeadLetterReason.SKIPPED]

@@ -22,7 +22,7 @@ def test_an_endpoint_has_one_probe_in_flight() -> None:
     small.quarantine(row)
     small.probe(row)
     small.wait(small.policy.probe_max_s)
-    small.engine._ledger.wake(small.endpoint(row))
+    small.engine._ledger.ready.wake(small.endpoint(row))
     assert small.send() == []
 
 
