@@ -28,7 +28,9 @@ def expire_below(world: DeliveryWorld, offset: int) -> None:
 def test_what_was_deleted_while_no_worker_ran_is_counted(world: DeliveryWorld) -> None:
     """A worker that finds its offset below the log's first one counts the gap and reads on behind it."""
     (hook,) = world.hooks("one")
-    world.start().stop()
+    first = world.start()
+    eventually(lambda: world.commit_of()[0] == 0, 20, describe="the first commit, without which no gap is known")
+    first.stop()
     sent = world.send(hook, range(30), partition=0)
     expire_below(world, 10)
     worker = world.start()

@@ -10,7 +10,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from hookstream.processors.kafka import make_admin
-from hookstream.processors.operations.replays import replayer as replayer_module
+from hookstream.processors.operations.replays import claimed_runs, preparation
 from hookstream.processors.operations.replays import run as replay_run
 from hookstream.processors.operations.replays.places import open_kinds
 from hookstream.processors.topics import topic_ids
@@ -237,7 +237,7 @@ def test_slow_replays_of_integrators_hold_up_no_count_and_no_operator(
     """Where they have taken all of their places, an operator's replay is counted and sent at once, and a count too."""
     running, counting = ReplayState.RUNNING, ReplayState.COUNTING
     few = {WorkKind(own, state): 1 for own in (False, True) for state in (counting, running)}
-    monkeypatch.setattr(replayer_module, "open_kinds", lambda held: open_kinds(held, few))
+    monkeypatch.setattr(claimed_runs, "open_kinds", lambda held: open_kinds(held, few))
     replayer = stage.replayer()
     slow = stage.create(own=True, rate=1.0, wanted={"client": 1})
     stage.work(slow)
@@ -313,7 +313,7 @@ def test_only_what_was_not_delivered_is_judged_by_a_log_that_knows(
     stage: ReplayStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Refused where the attempt log has not read, is behind, or begins too late; else nothing delivered is repeated."""
-    monkeypatch.setattr(replay_run, "CATCH_UP_WITHIN_S", 0.5)
+    monkeypatch.setattr(preparation, "CATCH_UP_WITHIN_S", 0.5)
     world = stage.world
     attempts = world.topics.attempts
     world.put(attempts, b"an attempt", b"1", partition=0)

@@ -10,9 +10,11 @@ import pytest
 from hookstream.processors.errors import ForeignTableError, KafkaUnavailableError
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import StopSignal
+from hookstream.processors.operations.replays import leased_row
 from hookstream.processors.operations.replays import run as replay_run
 from hookstream.processors.operations.replays.pacing import Done
-from hookstream.processors.operations.replays.run import ReplayRun, RunDeps
+from hookstream.processors.operations.replays.run import ReplayRun
+from hookstream.processors.operations.replays.run_deps import RunDeps
 from hookstream.processors.operations.replays.selection import Selected
 from hookstream.processors.operations.replays.window import TableSeen
 from hookstream.processors.tables.subscription_table import SubscriptionTable
@@ -187,8 +189,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """A world in which nothing is missing."""
     made = World()
     made.table.advance(10)
-    monkeypatch.setattr(replay_run, "transact", made.transact)
-    monkeypatch.setattr(replay_run, "ReplayWork", lambda _session, _lease, _now_ms: Work(made))
+    monkeypatch.setattr(leased_row, "transact", made.transact)
+    monkeypatch.setattr(leased_row, "ReplayWork", lambda _session, _lease, _now_ms: Work(made))
     monkeypatch.setattr(replay_run, "WindowReader", lambda *_args, **_more: MemoryWindow(made))
     return made
 

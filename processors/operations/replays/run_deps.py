@@ -1,0 +1,36 @@
+"""What the runs of one replayer share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hookstream.processors.kafka import KafkaConfig
+from hookstream.processors.lifecycle import StopSignal
+from hookstream.processors.tables.subscription_reader import SubscriptionReader
+from hookstream.processors.tables.subscription_table import SubscriptionTable
+from hookstream.schemas.topics import TopicNames
+from hookstream.subscriptions.database import NowMs, Sessions
+from hookstream.subscriptions.replays import Lease, StoredReplay
+
+from .selection import Selection
+from .window import WindowLookup
+from .writer import ReplayWriter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDeps:
+    """What every run of a replayer shares. `clock` is monotonic seconds."""
+
+    kafka: KafkaConfig
+    topics: TopicNames
+    sessions: Sessions
+    lookup: WindowLookup
+    table: SubscriptionTable
+    reader: SubscriptionReader
+    writer: ReplayWriter
+    selection: Callable[[StoredReplay], Selection]
+    stop: StopSignal
+    lease: Lease
+    now_ms: NowMs
+    clock: Callable[[], float]
