@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 from math import isfinite
-from typing import TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 from .attempt import Attempt, AttemptResult
@@ -21,9 +21,10 @@ from .control import DIGEST_BYTES, EndpointSettings, SkippedDelivery
 from .delivery import DeadLetter, DeadLetterReason, Delivery
 from .errors import InvalidValueError, UndecodableError
 from .event import Concept, Event
-from .event_schema import NAME_FIELD, event_meaning
+from .event_schema import DATA_FIELD, NAME_FIELD, event_meaning
 from .hook import HIGHEST_RATE_PER_S, LOWEST_RATE_PER_S, Hook, HookNotice, HookState, NoticeKind, ResyncMark
 from .ids import WHAT_A_TEXT_IS, IdKinds, is_id
+from .rendering.json_tree import JsonTree
 from .wire import Record, WriterSchemas, WriterView, record_reader, record_writer
 
 _MAX_ROW_BYTES = 65_535  # what the table of the processes can hold
@@ -31,6 +32,9 @@ _MAX_ROW_BYTES = 65_535  # what the table of the processes can hold
 _MAX_ANSWER_BYTES = 4096
 _MAX_DETAIL_CHARS = 4096
 _STATUSES = 1000
+NO_DATA: Final = object()
+"""Stands where data would: the envelope that an event was written with has none. Data may be null."""
+
 _Code = TypeVar("_Code", bound=StrEnum)
 
 
@@ -46,6 +50,8 @@ def event_encoder(catalogue: Catalogue, namespace: str, schema_id: int) -> Calla
     names, per_ms = event_meaning(own, namespace, own)
     index_of = {name: index for index, name in enumerate(names)}
     ids = catalogue.id_kinds(namespace)
+    data = own.fields(own.root).get(DATA_FIELD)
+    wants_data = data is not None and "default" not in data
 
     def encode(event: Event) -> bytes:
         index = index_of.get(event.name)
@@ -54,6 +60,9 @@ def event_encoder(catalogue: Catalogue, namespace: str, schema_id: int) -> Calla
             msg = f"{event.name} is no event of the namespace {namespace}"
             raise InvalidValueError(msg)
         check_event(event, ids)
+        if wants_data:
+            msg = f"{namespace} has data, which only other producers write"
+            raise InvalidValueError(msg)
         concept = event.concept
         return write(
             {
@@ -109,18 +118,30 @@ def _is_text(value: object) -> bool:
 def event_decoder(
     catalogue: Catalogue, namespace: str, writer_schemas: WriterSchemas
 ) -> Callable[[bytes | None], Event]:
-    """Decode events of one namespace.
+    """Decode events of one namespace, without their data; see `event_reader`."""
+    read = event_reader(catalogue, namespace, writer_schemas)
+    return lambda data: read(data)[0]
+
+
+def event_reader(
+    catalogue: Catalogue, namespace: str, writer_schemas: WriterSchemas
+) -> Callable[[bytes | None], tuple[Event, JsonTree]]:
+    """Read events of one namespace, each with its data in the form of JSON; `NO_DATA` where its writer has none.
 
     The name is the writer's symbol, also where the catalogue does not know it: whether it can be routed is the
-    caller's question.
+    caller's question. Data is as the writer wrote it, also where the catalogue knows less of it.
     """
     text = catalogue.schema_text(namespace)
     own = AvroSchema(text)
     read = record_reader(
-        text, writer_schemas, about=lambda writer: event_meaning(writer, namespace, own), indexed=NAME_FIELD
+        text,
+        writer_schemas,
+        about=lambda writer: event_meaning(writer, namespace, own),
+        indexed=NAME_FIELD,
+        rendered=DATA_FIELD,
     )
 
-    def decode(data: bytes | None) -> Event:
+    def decode(data: bytes | None) -> tuple[Event, JsonTree]:
         record, view = read(data)
         names, per_ms = view.about
         concept, index, occurred_at = record["concept"], record["event"], record["occurred_at"]
@@ -137,7 +158,7 @@ def event_decoder(
         try:
             if index < 0:
                 raise IndexError
-            return Event(
+            event = Event(
                 name=names[index],
                 client=client,
                 concept=Concept(id=concept_id, namespace=namespace, sub_namespace=concept["sub_namespace"]),
@@ -147,6 +168,7 @@ def event_decoder(
         except (IndexError, ValueError):
             msg = "an event symbol or id that its schema does not allow"
             raise UndecodableError(msg) from None
+        return event, record.get(DATA_FIELD, NO_DATA)
 
     return decode
 

@@ -13,7 +13,7 @@ from .event import EventName
 from .ids import IdKind, IdKinds
 from .symbol_docs import symbol_docs
 
-NAME_FIELD, TIME_FIELD = "event", "occurred_at"
+NAME_FIELD, TIME_FIELD, DATA_FIELD = "event", "occurred_at", "data"
 
 # Legal in a topic name, and free of the dot that ends the namespace in an event's name.
 _NAMESPACE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -28,6 +28,7 @@ _EVENT_FIELDS: Mapping[str, str] = {
 }
 _CONCEPT_FIELDS: Mapping[str, str] = {"id": _ID, "sub_namespace": "union"}
 _TYPES = {"union": "null or string"}  # as people call it
+_DATA_KINDS = frozenset({"record", "map", "array"})
 _ID_KINDS = {"long": IdKind.INTEGER, "string": IdKind.STRING}
 
 # How many of a logical type's unit are a millisecond; a plain long is milliseconds.
@@ -85,7 +86,7 @@ def id_kinds(schema: AvroSchema) -> IdKinds:
 def check_event_schema(namespace: str, content: bytes) -> AvroSchema:
     """Parse one namespace's schema and check that an event fits into it, and into nothing less.
 
-    A field beyond the five of an event needs a default: the codec writes events, and knows no more than they hold.
+    Beyond the five fields of an event it may have `data`. Any other field is refused: it would never be delivered.
 
     Raises:
         InvalidSchemaError: the namespace cannot be one, or the schema is no Avro, or no event fits into it.
@@ -96,7 +97,8 @@ def check_event_schema(namespace: str, content: bytes) -> AvroSchema:
     try:
         schema = AvroSchema(content)
         is_recursive(schema)
-        _check_fields("the event", schema, schema.root, _EVENT_FIELDS)
+        _check_fields("the event", schema, schema.root, _EVENT_FIELDS, optional=DATA_FIELD)
+        _check_data(schema)
         concept = schema.fields(schema.root)["concept"]["type"]
         _check_fields("concept", schema, concept, _CONCEPT_FIELDS)
         event_meaning(schema, namespace, schema)
@@ -107,15 +109,28 @@ def check_event_schema(namespace: str, content: bytes) -> AvroSchema:
     return schema
 
 
-def _check_fields(where: str, schema: AvroSchema, record: Node, wanted: Mapping[str, str]) -> None:
+def _check_data(schema: AvroSchema) -> None:
+    field = schema.fields(schema.root).get(DATA_FIELD)
+    if field is None:
+        return
+    branches = field["type"] if schema.kind(field["type"]) == "union" else [field["type"]]
+    kinds = sorted(schema.kind(branch) for branch in branches if schema.kind(branch) != "null")
+    if len(kinds) != 1 or kinds[0] not in _DATA_KINDS:
+        msg = f"the event: {DATA_FIELD} is a record, a map or an array, or a union of null and one of these"
+        raise InvalidSchemaError(msg)
+
+
+def _check_fields(
+    where: str, schema: AvroSchema, record: Node, wanted: Mapping[str, str], *, optional: str | None = None
+) -> None:
     fields = schema.fields(record)
     for name, kind in wanted.items():
         if name not in fields or not _is(schema, fields[name]["type"], kind):
             msg = f"{where}: wants a field {name} of type {_TYPES.get(kind, kind)}"
             raise InvalidSchemaError(msg)
-    for name, field in fields.items():
-        if name not in wanted and "default" not in field:
-            msg = f"{where}: field {name} is none of an event's, so it needs a default"
+    for name in fields:
+        if name not in wanted and name != optional:
+            msg = f"{where}: field {name} is none of an event's, and would never be delivered; put it into {DATA_FIELD}"
             raise InvalidSchemaError(msg)
 
 

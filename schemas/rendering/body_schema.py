@@ -10,13 +10,13 @@ from typing import NamedTuple
 from hookstream.schemas.avro_schema import Node
 from hookstream.schemas.body import thin_tree
 from hookstream.schemas.event import EventName
+from hookstream.schemas.event_schema import DATA_FIELD
 from hookstream.schemas.symbol_docs import SymbolDoc, symbol_docs
 
 from .example import example
 from .json_schema import DEFINITIONS, JsonSchema, JsonSchemas
 from .renderer import Renderer
 
-DATA_FIELD = "data"
 NULLABLE_TEXT: JsonSchema = {"type": ["string", "null"]}
 
 

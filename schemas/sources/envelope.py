@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hookstream.schemas.rendering.body_schema import DATA_FIELD
+from hookstream.schemas.event_schema import DATA_FIELD
 from hookstream.schemas.rendering.json_tree import JsonTree
 from hookstream.schemas.wire import WriterSchemas
 

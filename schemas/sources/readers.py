@@ -7,14 +7,16 @@ from typing import NamedTuple, TypeAlias
 
 from hookstream.schemas.body import thin_body
 from hookstream.schemas.catalogue import Catalogue
-from hookstream.schemas.codec import event_decoder
+from hookstream.schemas.codec import NO_DATA, event_reader
 from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.event import Event
+from hookstream.schemas.rendering.json_tree import JsonTree
 from hookstream.schemas.topics import TopicNames
 from hookstream.schemas.wire import WriterSchemas
 
 from .mapping import SourceMapping
 from .record import Ignored, MappedEvent, Refused, SourceRecord
+from .source import BodyKind
 
 ReadEvent: TypeAlias = Event | MappedEvent
 
@@ -54,13 +56,28 @@ def body_of(event: ReadEvent) -> bytes:
 
 def _envelope(
     catalogue: Catalogue, namespace: str, writer_schemas: WriterSchemas
-) -> Callable[[SourceRecord], Event | Refused]:
-    decode = event_decoder(catalogue, namespace, writer_schemas)
+) -> Callable[[SourceRecord], ReadEvent | Refused]:
+    decode = event_reader(catalogue, namespace, writer_schemas)
 
-    def read(record: SourceRecord) -> Event | Refused:
+    def read(record: SourceRecord) -> ReadEvent | Refused:
         try:
-            return decode(record.value)
+            event, data = decode(record.value)
         except UndecodableError as exc:
             return Refused(str(exc))
+        return event if data is NO_DATA else _with_data(event, data)
 
     return read
+
+
+def _with_data(event: Event, data: JsonTree) -> MappedEvent:
+    return MappedEvent(
+        namespace=event.concept.namespace,
+        symbol=event.symbol,
+        id=str(event.id),
+        client=event.client,
+        resource=event.concept.id,
+        sub_namespace=event.concept.sub_namespace,
+        occurred_at_ms=event.occurred_at_ms,
+        body=BodyKind.DATA,
+        content=data,
+    )

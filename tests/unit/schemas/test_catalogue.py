@@ -14,7 +14,7 @@ import pytest
 
 from hookstream.schemas.catalogue import Catalogue, InternalSchema, subject
 from hookstream.schemas.codec import event_decoder, event_encoder
-from hookstream.schemas.errors import InvalidSchemaError, UnknownEventError
+from hookstream.schemas.errors import InvalidSchemaError, InvalidValueError, UnknownEventError
 from hookstream.schemas.event import Concept, Event
 from hookstream.schemas.topics import TopicNames
 from tests.support.values import Schemas
@@ -37,6 +37,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+DATA: Schema = {
+    "type": "record",
+    "name": "Data",
+    "fields": [{"name": "tags", "type": {"type": "array", "items": "string"}}],
+}
+
+
 def order() -> Schema:
     symbol = {"type": "enum", "name": "Symbol", "symbols": ["placed", "shipped"]}
     concept_fields = [
@@ -53,7 +60,7 @@ def order() -> Schema:
             {"name": "id", "type": "string"},
             {"name": "concept", "type": {"type": "record", "name": "Concept", "fields": concept_fields}},
             {"name": "occurred_at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
-            {"name": "tags", "type": {"type": "array", "items": "string"}, "default": []},
+            {"name": "data", "type": ["null", DATA], "default": None},
         ],
     }
 
@@ -171,7 +178,18 @@ def without(name: str) -> Callable[[Schema], None]:
             lambda s: field(s, "concept")["type"]["fields"][1].update(type=["null", "long"], default=None),
             "sub_namespace",
         ),
-        (lambda s: field(s, "tags").pop("default"), "field tags is none of an event's"),
+        (
+            lambda s: s["fields"].append({"name": "total", "type": "long", "default": 0}),
+            "field total is none of an event",
+        ),
+        (
+            lambda s: field(s, "concept")["type"]["fields"].append({"name": "shop", "type": "string", "default": ""}),
+            "concept: field shop is none",
+        ),
+        (lambda s: field(s, "data").update(type="string", default=""), "data is a record, a map or an array"),
+        (lambda s: field(s, "data").update(type=["null", "long"]), "data is a record, a map or an array"),
+        (lambda s: field(s, "data").update(type=[{"type": "map", "values": "long"}, DATA]), "data is a record, a map"),
+        (lambda s: field(s, "data").update(type=["null"]), "data is a record, a map or an array"),
         (lambda s: field(s, "concept")["type"]["fields"].pop(), "concept: wants a field sub_namespace"),
         (lambda s: s.update(type="nonsense"), "not an Avro schema"),
         (lambda s: s.pop("fields"), "wants a field id"),
@@ -197,6 +215,37 @@ OTHER_ENUM: Schema = {
 NULLABLE: list[Any] = ["null", {"type": "string", "avro.java.string": "String"}]
 
 
+def with_data(schema: Schema, part: Schema, *, first: bool = False) -> None:
+    """Let the data be a record of this one field."""
+    without("data")(schema)
+    made = {"name": "data", "type": ["null", {**DATA, "fields": [part]}], "default": None}
+    schema["fields"].insert(0 if first else len(schema["fields"]), made)
+
+
+@pytest.mark.parametrize(
+    "kind", [DATA, ["null", DATA], [DATA, "null"], {"type": "map", "values": "long"}, {"type": "array", "items": DATA}]
+)
+def test_an_envelope_may_have_data(folder: Path, kind: object) -> None:
+    schema = order()
+    field(schema, "data").pop("default")
+    field(schema, "data")["type"] = kind
+    (folder / "order.avsc").write_text(json.dumps(schema))
+    assert Catalogue.from_directory(folder).envelopes == ("order",)
+
+
+def test_data_that_has_to_be_there_is_written_by_others_alone(folder: Path) -> None:
+    schema = order()
+    field(schema, "data").pop("default")
+    field(schema, "data")["type"] = DATA
+    (folder / "order.avsc").write_text(json.dumps(schema))
+    catalogue = Catalogue.from_directory(folder)
+    event = Event(
+        name=catalogue.require("order.placed"), client=1, concept=Concept(id=7, namespace="order"), occurred_at_ms=1
+    )
+    with pytest.raises(InvalidValueError, match="order has data, which only other producers write"):
+        event_encoder(catalogue, "order", 3)(event)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -204,9 +253,9 @@ NULLABLE: list[Any] = ["null", {"type": "string", "avro.java.string": "String"}]
         lambda s: field(s, "concept")["type"]["fields"][1].update(type=NULLABLE[::-1], default=""),
         lambda s: field(s, "id").update(type=NULLABLE[1]),
         lambda s: field(s, "event")["type"].update(default="placed"),
-        lambda s: s["fields"].append(OTHER_ENUM),
-        lambda s: s["fields"].append({"name": "last", "type": ["null", "Symbol"], "default": None}),
-        lambda s: s["fields"].insert(0, {"name": "by", "type": s["fields"][3]["type"], "default": {"id": 1}}),
+        lambda s: with_data(s, OTHER_ENUM),
+        lambda s: with_data(s, {"name": "last", "type": ["null", "Symbol"], "default": None}),
+        lambda s: with_data(s, {"name": "by", "type": field(s, "concept")["type"]}, first=True),
     ],
     ids=["Java strings", "null second", "Java id", "enum default", "another enum", "enum again", "concept again"],
 )
@@ -216,7 +265,7 @@ def test_a_folder_as_other_tools_write_it_is_read(
 ) -> None:
     schema = order()
     change(schema)
-    if schema["fields"][0]["name"] == "by":
+    if schema["fields"][0]["name"] == "data":
         field(schema, "concept")["type"] = "Concept"
     (folder / "order.avsc").write_bytes(mark + json.dumps(schema).encode())
     catalogue = Catalogue.from_directory(folder)
