@@ -114,6 +114,11 @@ class Catalogue:
         """Every event, by namespace and then in the order of its enum."""
         return tuple(self._names)
 
+    @property
+    def written_names(self) -> tuple[EventName, ...]:
+        """The events that hookstream's producers write, in the same order."""
+        return tuple(name for name in self._names if _namespace_of(name) in self._texts)
+
     def __contains__(self, name: object) -> bool:
         """Whether there is an event of that name."""
         return name in self._names

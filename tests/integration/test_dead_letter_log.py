@@ -23,7 +23,7 @@ from hookstream.processors.operations.replays.event_writer import EventWriter
 from hookstream.processors.operations.replays.writer import ReplayWriter
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
-from hookstream.schemas.catalogue import Catalogue, InternalSchema, subject
+from hookstream.schemas.catalogue import InternalSchema, subject
 from hookstream.schemas.codec import dead_letter_encoder, delivery_decoder, delivery_encoder, event_encoder
 from hookstream.schemas.delivery import DeadLetter, DeadLetterReason, DeliveryId
 from hookstream.schemas.event import ClientId
@@ -31,6 +31,7 @@ from hookstream.schemas.hook import HookId
 from hookstream.subscriptions.dead_letters import DeadLetterPlace, DeadLetterQuery, FoundDeadLetter
 from hookstream.subscriptions.errors import DeadLettersUnavailableError
 from tests.support import values
+from tests.support.foreign_topics import catalogue_with
 from tests.support.wait import eventually
 
 if TYPE_CHECKING:
@@ -43,12 +44,21 @@ CLIENTS = range(1, 7)
 PARTITIONS = 3
 
 
+SOURCES = """
+[booking]
+topic = "{prefix}bookings"
+value = "json"
+event = "constant:made"
+client = "field:client"
+"""
+
+
 class Letters:
     """The topic with letters of six clients, and what reads it."""
 
     def __init__(self, kafka: KafkaConfig, topics: TopicNames) -> None:
         self.kafka, self.topics = kafka, topics
-        catalogue = Catalogue.shipped()
+        catalogue = catalogue_with(SOURCES.format(prefix=topics.prefix), topics)
         create_topics(kafka, topic_specs(topics, catalogue, TopicLimits(partitions=PARTITIONS)), replication_factor=1)
         registry = embedded_registry(catalogue, topics)
         self.schemas = registry.schema_text_by_id
@@ -145,6 +155,15 @@ def test_what_cannot_be_sent_again_says_why(letters: Letters) -> None:
     assert ["read" in (f.unfit or "") or "routed" in (f.unfit or "") or "fit" in (f.unfit or "") for f in found] == [
         True, True, True, False,
     ]  # fmt: skip
+
+
+def test_what_another_service_wrote_is_not_written_to_its_topic_again(letters: Letters) -> None:
+    topic = f"{letters.topics.prefix}bookings"
+    refused = replace(letters.letter(1, 0), topic=topic, hook_id=None, delivery_id=None, record_value=b'{"client":1}')
+    letters.write(refused)
+    (found,) = letters.all(client=ClientId("1"))
+    assert not found.resendable, "though it can be read by now"
+    assert "a replay of that time from `events` sends it" in (found.unfit or "")
 
 
 def test_an_event_that_can_be_decoded_by_now_is_routed_anew(letters: Letters) -> None:

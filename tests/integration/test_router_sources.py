@@ -11,12 +11,14 @@ import pytest
 from confluent_kafka.schema_registry import Schema
 from structlog.testing import capture_logs
 
+from hookstream.processors.operations.replays.window import WindowLookup
 from hookstream.processors.routing.progress import CommittedProgress
 from hookstream.producers.errors import RegistryUnavailableError
 from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.event import EventName
 from hookstream.schemas.wire import record_writer
+from hookstream.subscriptions.replays import NewReplay, ReplayFilter, ReplaySource
 from tests.support.foreign_topics import catalogue_with
 from tests.support.kafka_broker import create_plain_topics
 from tests.support.routing import RoutingWorld, turn
@@ -50,6 +52,7 @@ ORDER = {"type": "record", "name": "Order", "fields": [
     {"name": "client", "type": "long"},
     {"name": "ship_on", "type": {"type": "int", "logicalType": "date"}},
 ]}  # fmt: skip
+NOW_OR_LATER_MS = 4_000_000_000_000
 GUEST = {"client": 1}
 BOOKING: dict[str, Any] = {"type": "booking.made", "id": "b", "guest": GUEST, "room": "r", "at": 1_700_000_000_000}
 
@@ -106,14 +109,18 @@ def test_each_bad_json_record_is_a_dead_letter_of_its_own_and_the_others_are_del
         world.put(bookings, value, b"434|k")
     world.put(bookings, None, b"k")
     world.put(bookings, booking(2, type="booking.of_another_kind"), b"k")
+    large = booking(3, note="x" * 300_000)
+    world.put(bookings, large, b"k")
     world.put_event(1, 7)
     world.flush()
     with closing(world.router()) as router:
         router.open()
-        turn(router, lambda: read(router) == len(bad) + len(good) + 3)
+        turn(router, lambda: read(router) == len(bad) + len(good) + 4)
         counts = {key: count for key, count in router.metrics.routed.items() if count}
-        assert counts == {"routed": 4, "dead-lettered": len(bad), "tombstone": 1, "unmapped": 1}
-    letters = sorted(world.dead(), key=lambda letter: letter.offset)
+        assert counts == {"routed": 4, "dead-lettered": len(bad) + 1, "tombstone": 1, "unmapped": 1}
+    *letters, too_large = sorted(world.dead(), key=lambda letter: letter.offset)
+    assert (too_large.reason, too_large.client) == (DeadLetterReason.TOO_LARGE, "1")
+    assert (too_large.record_value, "262144" in too_large.detail) == (large, True)
     assert [letter.record_value for letter in letters] == list(bad)
     for letter, detail in zip(letters, bad.values(), strict=True):
         assert detail in letter.detail
@@ -182,6 +189,11 @@ def test_a_topic_that_is_made_later_is_read_then_and_holds_nothing_up(world: Rou
         router.open()
         turn(router, lambda: read(router) == 1)
         turn(router, lambda: progress.committed_table_offset() == 3)
+        every = ReplayFilter(from_ms=0, to_ms=NOW_OR_LATER_MS)
+        asked = NewReplay(source=ReplaySource.EVENTS, wanted=every, rate_per_s=1.0, endpoint_rate_per_s=1.0)
+        lookup = WindowLookup(world.kafka, world.topics, world.catalogue)
+        # What is routed, and committed a moment later, can be replayed without that topic, too.
+        turn(router, lambda: len(lookup.fix(asked, now_ms=NOW_OR_LATER_MS).stretches) == 1)
         bookings = topic(world, "bookings")
         world.put(bookings, booking(1), b"k")
         world.flush()

@@ -94,7 +94,9 @@ def run_demo(console: Console, started: float) -> Report:
 
 
 def _scenario(embedded: Embedded, console: Console, started: float) -> Report:
-    names = embedded.deps.catalogue.event_names
+    names = embedded.deps.catalogue.written_names
+    if not names:
+        raise CommandError("every event of this catalogue is written by another service: the demo has none to publish")
     secrets: dict[str, str] = {}
     arrivals: list[Arrival] = []
     last_at = started
@@ -159,7 +161,7 @@ def publish_all(sink: EventSink, catalogue: Catalogue, judge: Judge, *, stop: St
     # librdkafka has its producer id when it has started, or half a second later, if no broker was connected by then.
     # Only an acknowledgement shows that the topic is ready: without this one, half of all demos of a single namespace
     # took that long.
-    names, ids = catalogue.event_names, catalogue.id_kinds
+    names, ids = catalogue.written_names, catalogue.id_kinds
     first = sink.produce(replace(event_without_hooks(names, ids), occurred_at_ms=now_ms()))
     try:
         first.result(_ARRIVED_WITHIN_S)

@@ -84,7 +84,12 @@ def _print_result(home: Home, embedded: Embedded) -> None:
     say(f"hookstream is up: {api_url} (docs at {api_url}/docs), state in {home.tokens_file.parent}/")
     say("Kafka is in memory here: hooks are kept, events that are not delivered yet do not outlive this process.")
     say(f"A token of each role is in {home.tokens_file}, which only you may read.")
-    events = embedded.deps.catalogue.event_names
+    events = embedded.deps.catalogue.written_names
+    if not events:
+        say(
+            "Every event of this catalogue is written by another service, and Kafka is in memory: nothing arrives here."
+        )
+        return
     with reading(open_sessions(embedded.engine)) as session:
         hooks = HookRepository(session, actor="hookstream up", now_ms=now_ms())
         taken = {stored.hook.event for stored in hooks.list(HookQuery(client=_CLIENT, limit=_MOST_HOOKS))}
