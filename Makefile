@@ -23,8 +23,8 @@ INSTALLED := $(VENV)/.installed
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(INSTALLED) ## events to endpoints in one process, nothing else needed
-	@$(BIN)/hookstream demo
+demo: $(INSTALLED) ## events to endpoints in one process, nothing else needed; EXAMPLE=orders: those of examples/orders
+	@$(if $(EXAMPLE),HOOKSTREAM_SCHEMA_DIR=examples/$(EXAMPLE) )$(BIN)/hookstream demo
 
 test: check pythons ## check, then everything on real parts (Kafka, PostgreSQL, registry)
 	$(BIN)/python -m pytest tests/delivery tests/integration tests/contract -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)

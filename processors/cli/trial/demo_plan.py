@@ -113,6 +113,8 @@ class Judge:
         if body is None or path_of(str(body["event"])) != arrival.path:
             return False
         try:
-            return bool(orjson.loads(arrival.body) == body)
+            said = orjson.loads(arrival.body)
         except orjson.JSONDecodeError:
             return False
+        # Where an event may have data, the demo sends none.
+        return bool(said in (body, {**body, "data": None}))

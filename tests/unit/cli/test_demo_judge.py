@@ -80,6 +80,12 @@ def test_a_wrong_signature_is_found(judge: Judge) -> None:
     assert [problem.partition(": signature")[1] for problem in judge.problems(arrivals)] == [": signature"]
 
 
+def test_data_may_be_null_and_nothing_else(judge: Judge) -> None:
+    null, more = (ARRIVALS[0].body[:-1] + rest for rest in (b',"data":null}', b',"data":{}}'))
+    assert judge.problems([replace(ARRIVALS[0], body=null), *ARRIVALS[1:]]) == []
+    assert judge.problems([replace(ARRIVALS[0], body=more), *ARRIVALS[1:]]) != []
+
+
 @pytest.mark.parametrize("change", [{"body": b"{"}, {"body": b"{}"}, {"path": "/lead.new"}, {"webhook_id": "msg_x"}])
 def test_a_wrong_delivery_is_found(judge: Judge, change: dict[str, str]) -> None:
     odd = next(arrival for arrival in ARRIVALS if arrival.path != "/lead.new")
