@@ -20,7 +20,7 @@ from .avro_schema import compact_json
 from .errors import InvalidSchemaError, UnknownEventError
 from .event import EventName
 from .event_schema import check_event_schema, id_kinds
-from .folder import ENVELOPE_SUFFIX, judge_folder, read_folder, taken_topics
+from .folder import ENVELOPE_SUFFIX, judge_folder, read_folder
 from .ids import INTEGERS, IdKinds
 from .sources.source import Source
 from .sources.sources_file import FILE_NAME
@@ -77,10 +77,9 @@ class Catalogue:
         Raises:
             InvalidSchemaError: with everything that is wrong.
         """
-        folder = judge_folder(found)
-        faults = [*folder.faults, *taken_topics(folder, topics or TopicNames())]
-        if faults:
-            raise InvalidSchemaError("; ".join(faults))
+        folder = judge_folder(found, topics or TopicNames())
+        if folder.faults:
+            raise InvalidSchemaError("; ".join(folder.faults))
         sources = {source.namespace: source for source in folder.sources}
         return cls(
             MappingProxyType({namespace: compact_json(text) for namespace, text in folder.envelopes.items()}),

@@ -46,8 +46,8 @@ def read_folder(path: Path) -> dict[str, bytes]:
     return files
 
 
-def judge_folder(files: Mapping[str, bytes]) -> JudgedFolder:
-    """Judge the files of a folder, by name."""
+def judge_folder(files: Mapping[str, bytes], topics: TopicNames) -> JudgedFolder:
+    """Judge the files of a folder, by name; `topics` are those that the deployment uses itself."""
     envelopes: dict[str, bytes] = {}
     names: list[EventName] = []
     faults: list[str] = []
@@ -64,19 +64,8 @@ def judge_folder(files: Mapping[str, bytes]) -> JudgedFolder:
     sources: tuple[Source, ...] = ()
     described = [name.removesuffix(ENVELOPE_SUFFIX) for name in written]
     try:
-        sources = read_sources(files.get(FILE_NAME, b""), described=described)
+        sources = read_sources(files.get(FILE_NAME, b""), described=described, topics=topics)
     except InvalidSourcesError as exc:
         faults += exc.faults
     names += (name for source in sources for name in source.event_names)
     return JudgedFolder(envelopes, sources, tuple(names), tuple(faults))
-
-
-def taken_topics(folder: JudgedFolder, topics: TopicNames) -> list[str]:
-    """What is wrong with the topics of sources beside those that the deployment writes itself."""
-    own = {topics.events(namespace): f"{namespace}{ENVELOPE_SUFFIX}" for namespace in folder.envelopes}
-    own |= dict.fromkeys(topics.internal, "hookstream")
-    return [
-        f"{FILE_NAME}: [{source.namespace}]: topic: {topic} is written by {own[topic]}"
-        for source in folder.sources
-        if (topic := source.topic_in(topics)) in own
-    ]

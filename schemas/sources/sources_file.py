@@ -11,6 +11,7 @@ from typing import TypeGuard, TypeVar
 from hookstream.schemas.errors import InvalidSourcesError
 from hookstream.schemas.event_schema import is_namespace
 from hookstream.schemas.ids import WHAT_A_TEXT_IS, is_id
+from hookstream.schemas.topics import TopicNames
 
 from .selectors import FORMS, Constant, Field, Key, Selector, parse_selector
 from .source import BodyKind, Preset, Source, Unmapped, ValueFormat
@@ -47,8 +48,12 @@ _PRESETS: Mapping[Preset, Mapping[str, str]] = {
 _T = TypeVar("_T")
 
 
-def read_sources(content: bytes, *, described: Collection[str] = ()) -> tuple[Source, ...]:
-    """The sources of a file, in its order; `described` are the namespaces that have an `.avsc`.
+def read_sources(
+    content: bytes, *, described: Collection[str] = (), topics: TopicNames | None = None
+) -> tuple[Source, ...]:
+    """The sources of a file, in its order.
+
+    `described` are the namespaces that have an `.avsc`; `topics` are those that the deployment uses itself.
 
     Raises:
         InvalidSourcesError: with everything that is wrong.
@@ -62,17 +67,21 @@ def read_sources(content: bytes, *, described: Collection[str] = ()) -> tuple[So
     faults: list[str] = []
     sources = [_Table(namespace, table, described, faults).source() for namespace, table in tables.items()]
     good = tuple(source for source in sources if source is not None)
-    faults += _topics_read_twice(good)
+    faults += _shared_topics(good, described, topics or TopicNames())
     if faults:
         raise InvalidSourcesError([f"{FILE_NAME}: {fault}" for fault in faults])
     return good
 
 
-def _topics_read_twice(sources: Iterable[Source]) -> list[str]:
+def _shared_topics(sources: Iterable[Source], described: Iterable[str], topics: TopicNames) -> list[str]:
+    own = {topics.events(namespace): f"{namespace}.avsc describes it" for namespace in described}
+    own |= dict.fromkeys(topics.internal, "hookstream writes it")
     first: dict[str, str] = {}
     faults = []
     for source in sources:
-        topic = source.topic or f"events.{source.namespace}"
+        topic = source.topic_in(topics)
+        if topic in own and source.namespace not in described:
+            faults.append(f"[{source.namespace}]: topic: {topic} is none of another service: {own[topic]}")
         before = first.setdefault(topic, source.namespace)
         if before != source.namespace:
             faults.append(f"[{source.namespace}] and [{before}] read the same topic {topic}; a topic has one namespace")

@@ -18,7 +18,7 @@ from hookstream.schemas.avro_schema import compact_json
 from hookstream.schemas.catalogue import subject
 from hookstream.schemas.errors import SchemaError
 from hookstream.schemas.event import EventName
-from hookstream.schemas.folder import JudgedFolder, judge_folder, taken_topics
+from hookstream.schemas.folder import JudgedFolder, judge_folder
 from hookstream.schemas.rendering.body_schema import EnvelopeBodies
 from hookstream.schemas.sources.source import Source
 from hookstream.schemas.sources.source_bodies import SourceBodies
@@ -51,9 +51,9 @@ def check_folder(files: dict[str, bytes], settings: Settings, note: Callable[[st
     Raises:
         ProcessorError, ProducerError: Kafka or the registry says no.
     """
-    folder = judge_folder(files)
     topics = settings.topics()
-    faults = [*folder.faults, *taken_topics(folder, topics)]
+    folder = judge_folder(files, topics)
+    faults = list(folder.faults)
     texts: dict[str, str] = {}
     if settings.schema_registry_url is not None:
         with SchemaRegistry(settings.registry_url()) as registry:

@@ -117,7 +117,7 @@ def test_a_recipe_makes_of_its_record_what_the_document_shows(table: str, shown:
     topic, partition, offset = place.split(":")
     said = [line.split(maxsplit=1) for line in lines[1:]]
     value = next(text for kind, text in said if kind == "value")
-    folder = judge_folder({"sources.toml": table.encode()})
+    folder = judge_folder({"sources.toml": table.encode()}, TopicNames())
     (source,) = folder.sources
     record = SourceRecord(
         topic,

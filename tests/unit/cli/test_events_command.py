@@ -154,7 +154,7 @@ def test_a_topic_s_schema_says_what_its_events_look_like_and_what_it_lacks(
 
 def test_records_are_shown_beside_what_they_are() -> None:
     schemas = Schemas({7: json.dumps(ORDER)})
-    folder = judge_folder({"sources.toml": SOURCES.encode()})
+    folder = judge_folder({"sources.toml": SOURCES.encode()}, TopicNames())
     reader = topic_reader("shop.orders", folder, TopicNames(), schemas)
     value = record_writer(json.dumps(ORDER), 7)(
         {"type": "placed", "merchant": {"id": 434}, "number": 17, "total": b"\x04\xce"}
@@ -177,7 +177,7 @@ def test_records_are_shown_beside_what_they_are() -> None:
 
 
 def test_an_envelope_s_records_are_shown_with_their_data() -> None:
-    folder = judge_folder(read_folder(ORDERS))
+    folder = judge_folder(read_folder(ORDERS), TopicNames())
     text = folder.envelopes["order"].decode()
     reader = topic_reader("p.events.order", folder, TopicNames("p."), Schemas({7: text}))
     record = {

@@ -367,11 +367,11 @@ client = "key"
     with pytest.raises(InvalidSchemaError) as caught:
         Catalogue.from_files(taken, TopicNames("p."))
     assert str(caught.value) == (
-        "sources.toml: [ledger]: topic: p.deliveries is written by hookstream; "
-        "sources.toml: [copy]: topic: p.events.order is written by order.avsc"
+        "sources.toml: [ledger]: topic: p.deliveries is none of another service: hookstream writes it; "
+        "sources.toml: [copy]: topic: p.events.order is none of another service: order.avsc describes it"
     )
-    wrong = {"order.avsc": b"{", "parcel.avsc": b"[]", "sources.toml": b"[x]\nvalue = 1"}
+    wrong = {"order.avsc": b"{", "parcel.avsc": b"[]", "sources.toml": sources + b"[x]\nvalue = 1"}
     with pytest.raises(InvalidSchemaError) as caught:
-        Catalogue.from_files(wrong)
-    for fault in ("order.avsc: ", "parcel.avsc: ", "[x]: value: ", "[x]: client is missing"):
+        Catalogue.from_files(wrong, TopicNames("p."))
+    for fault in ("order.avsc: ", "parcel.avsc: ", "[x]: value: ", "[x]: client is missing", "[ledger]: topic: "):
         assert fault in str(caught.value)
