@@ -60,8 +60,15 @@ class CatchUpReading:
         """Have read what a partition's cursors want; says whether anything is being read for it."""
         reading = False
         for stream in (LIVE, REPLAY):
+            key = (self._topics[stream], partition.index)
+            asked = (True, key) in self._requests or (False, key) in self._requests
+            # Each question looks at every cursor; mostly nothing is wanted, and then one is enough for both readers.
+            wanted = asked or partition.engine.plan(stream) is not None
             for near in (True, False):
-                reading = self._plan(partition, stream, near=near) or reading
+                if wanted:
+                    reading = self._plan(partition, stream, near=near) or reading
+                else:
+                    self._leave(near, key)
         return reading
 
     def forget(self, partition: OwnedPartition) -> None:

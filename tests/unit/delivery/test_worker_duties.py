@@ -18,7 +18,7 @@ from hookstream.processors.delivery.checkpoints.commit_metadata import (
 from hookstream.processors.delivery.checkpoints.partition_lookup import PartitionStarting, StreamStarting
 from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity, StartAt
 from hookstream.processors.delivery.checkpoints.state_codec import StateKey
-from hookstream.processors.delivery.engine.model import LIVE
+from hookstream.processors.delivery.engine.model import LIVE, REPLAY
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
 from hookstream.processors.delivery.partitions.catch_up_reading import CatchUpReading
 from hookstream.processors.delivery.partitions.log_reader import Chunk
@@ -235,9 +235,9 @@ class TestReadingForCursors:
         reading = CatchUpReading(("deliveries", "deliveries.replay"), make, fed=lambda _: None)
         part: Any = SimpleNamespace(index=3, gone=False, fed=[])
 
-        def plan(stream: int, *, at: int | None, near: bool) -> int | None:
+        def plan(stream: int, *, at: int | None = None, near: bool | None = None) -> int | None:
             del at
-            return 10 if stream == LIVE and near else None
+            return 10 if stream == LIVE and near is not False else None
 
         part.engine = SimpleNamespace(plan=plan, lose_below=lambda *_: 7)
         part.feed = lambda _stream, chunk, fed: part.fed.append((chunk, fed))
@@ -257,6 +257,22 @@ class TestReadingForCursors:
             assert len(readers["near"].asked) == 1, "its dead letters may not be acknowledged yet"
             part.fed[0][1]()
             assert len(readers["near"].asked) == 2
+
+        asyncio.run(main())
+
+    def test_an_engine_that_wants_nothing_is_asked_once_for_both_readers_which_leave(self) -> None:
+        async def main() -> None:
+            reading, readers, part = self.bench()
+            reading.plan(part)
+            await self.arrive(readers["near"], Chunk(self.KEY, 10, 20, ()))
+            asked: list[int] = []
+            part.engine.plan = lambda stream, **_: asked.append(stream)
+            part.fed[0][1]()
+            asked.clear()
+            assert not reading.plan(part)
+            assert asked == [LIVE, REPLAY]
+            assert readers["near"].asked[-1] == ("leave", self.KEY)
+            assert readers["near"].asked.count(("leave", self.KEY)) == 1
 
         asyncio.run(main())
 
