@@ -218,15 +218,14 @@ def wrapped(text: str | bytes, field: str) -> bytes:
     So a schema of any type is one of a record, and the bytes of a value are the same.
 
     Raises:
-        InvalidSchemaError: it is no JSON, or too long.
+        InvalidSchemaError: it is no JSON, too long, or too deep.
     """
     try:
-        read = _json(text)
-    except _NO_SCHEMA as exc:
+        wrapper = {"type": "record", "name": "hookstream_wrapper", "fields": [{"name": field, "type": _json(text)}]}
+        return orjson.dumps(wrapper)
+    except _NO_SCHEMA as exc:  # orjson reads what is 1,024 deep, and writes 254
         msg = f"not an Avro schema: {type(exc).__name__}"
         raise InvalidSchemaError(msg) from exc
-    wrapper = {"type": "record", "name": "hookstream_wrapper", "fields": [{"name": field, "type": read}]}
-    return orjson.dumps(wrapper)
 
 
 def whole_text(text: str | bytes, references: Iterable[str | bytes]) -> str:

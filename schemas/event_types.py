@@ -6,25 +6,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import orjson
+
 from .catalogue import Catalogue
 from .errors import SchemaError
 from .event import EventName
 from .rendering.body_schema import BodySchema, EnvelopeBodies
 from .rendering.json_schema import COMPONENTS, DEFINITIONS
+from .rendering.json_tree import JsonTree, is_too_deep
 from .sources.source import Source
 from .sources.source_bodies import SourceBodies
+
+# Of one event. A schema of a topic may have a megabyte, and every event of it is told with all that it refers to.
+_MAX_SCHEMA_BYTES = 262_144
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventType:
-    """One event. `example` is None where none can be made; of what cannot be rendered the schema says nothing."""
+    """One event. `example` is None where none can be made; of what cannot be described the schema says nothing."""
 
     name: EventName
     namespace: str
     body: BodySchema
     description: str | None = None
     since: str | None = None
-    example: bytes | None = None
+    example: JsonTree = None
 
 
 class Bodies(Protocol):
@@ -75,22 +81,33 @@ def _bodies(namespace: str, catalogue: Catalogue, source: Source | None, latest:
 
 
 def _described(namespace: str, name: EventName, bodies: Bodies | None, *, shared: bool) -> EventType:
-    if bodies is None:
-        return EventType(name=name, namespace=namespace, body=BodySchema({}, {}))
     prefix = f"{namespace}." if shared else ""
-    schema, definitions = bodies.json_schema(name, f"{COMPONENTS}{prefix}" if shared else DEFINITIONS)
+    schema = None if bodies is None else _schema(name, bodies, f"{COMPONENTS}{prefix}" if shared else DEFINITIONS)
+    if bodies is None or schema is None:
+        return EventType(name=name, namespace=namespace, body=BodySchema({}, {}))
     return EventType(
         name=name,
         namespace=namespace,
         description=bodies.description(name),
         since=bodies.since(name),
         example=_example(name, bodies),
-        body=BodySchema(schema, {f"{prefix}{of}": definition for of, definition in definitions.items()}),
+        body=BodySchema(schema.schema, {f"{prefix}{of}": each for of, each in schema.definitions.items()}),
     )
 
 
-def _example(name: EventName, bodies: Bodies) -> bytes | None:
+def _schema(name: EventName, bodies: Bodies, refer_to: str) -> BodySchema | None:
+    """None where it would be too much for a document that has many."""
     try:
-        return bodies.example(name)
+        schema = bodies.json_schema(name, refer_to)
+    except (SchemaError, RecursionError):
+        return None
+    whole = schema.whole()
+    return None if is_too_deep(whole) or len(orjson.dumps(whole)) > _MAX_SCHEMA_BYTES else schema
+
+
+def _example(name: EventName, bodies: Bodies) -> JsonTree:
+    try:
+        tree = orjson.loads(bodies.example(name))
     except SchemaError:
         return None
+    return None if is_too_deep(tree) else tree

@@ -36,6 +36,8 @@ _DURATION = struct.pack("<III", 1, 2, 3004)
 _UNSCALED = 1250
 _NUMBER = 1.5
 _SEVEN_BITS, _MORE = 0x7F, 0x80
+# Records that name each other twice double an example with each name: thirty of them would be a gigabyte.
+_MAX_PARTS, _MAX_FIXED_BYTES = 10_000, 10_000
 
 
 def example(renderer: Renderer) -> JsonTree:
@@ -52,6 +54,9 @@ def example(renderer: Renderer) -> JsonTree:
 
 
 _ENDLESS = "no example can be made of a type that contains itself without end"
+_TOO_LARGE = (
+    f"no example is made of more than {_MAX_PARTS} parts, or of a fixed type of more than {_MAX_FIXED_BYTES} bytes"
+)
 
 
 class _Examples:
@@ -59,12 +64,16 @@ class _Examples:
 
     def __init__(self, schema: AvroSchema) -> None:
         self._schema = schema
+        self._parts = 0
         self._within: list[str] = []
         """The records that are being made: an example of a recursive type ends where it would begin again."""
 
     def of(self, node: Node) -> bytes:
         node = self._schema.resolved(node)
         kind = self._schema.kind(node)
+        self._parts += 1
+        if self._parts > _MAX_PARTS or (kind == "fixed" and node["size"] > _MAX_FIXED_BYTES):
+            raise InvalidSchemaError(_TOO_LARGE)
         if kind == "record":
             return self._record(node)
         if kind == "union":

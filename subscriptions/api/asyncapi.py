@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from http import HTTPMethod
 from typing import Any, Final
 
-import orjson
-
 from hookstream.schemas.event_types import EventType
 from hookstream.schemas.rendering.json_schema import COMPONENTS
 
@@ -70,7 +68,7 @@ def _operation(event: EventType) -> dict[str, Any]:
 
 def _message(event: EventType) -> dict[str, Any]:
     headers = {each.name: each.example for each in DELIVERY_HEADERS if each.required}
-    example = {} if event.example is None else {"payload": orjson.loads(event.example)}
+    example = {} if event.example is None else {"payload": event.example}
     since = {} if event.since is None else {"x-since": event.since}
     return {
         "name": event.name,

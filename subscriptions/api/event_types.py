@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import orjson
 from fastapi import APIRouter
 
 from hookstream.schemas.event_types import EventType, event_types
@@ -44,5 +43,5 @@ def _fields(event: EventType) -> EventTypeFields:
         description=event.description,
         since=event.since,
         json_schema=event.body.whole(),
-        example=None if event.example is None else orjson.loads(event.example),
+        example=event.example,
     )

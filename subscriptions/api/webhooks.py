@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-import orjson
-
 from hookstream.schemas.event_types import EventType
 
 from .delivery_headers import DELIVERY_HEADERS, DeliveryHeader
@@ -48,7 +46,7 @@ def _parameter(header: DeliveryHeader) -> dict[str, Any]:
 def _operation(event: EventType) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": event.body.schema}
     if event.example is not None:
-        content["example"] = orjson.loads(event.example)
+        content["example"] = event.example
     return {
         "summary": event.name,
         **({"description": event.description} if event.description else {}),

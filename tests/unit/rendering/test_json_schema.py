@@ -89,6 +89,18 @@ def test_a_type_whose_every_value_is_endless_has_no_example() -> None:
         example(Renderer(json.dumps(endless)))
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"type": "fixed", "name": "F", "size": 2**31},
+        {"type": "map", "values": {"type": "fixed", "name": "F", "size": 20_000}},
+    ],
+)
+def test_no_example_is_made_that_would_be_large(kind: Json) -> None:
+    with pytest.raises(InvalidSchemaError, match="no example is made of more than"):
+        example(Renderer(json.dumps(kind)))
+
+
 def test_a_body_without_data_is_the_thin_one() -> None:
     envelope = {
         "type": "record", "name": "E", "fields": [

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jsonschema_rs
+import orjson
 import pytest
 
 from hookstream.schemas.catalogue import Catalogue
@@ -14,6 +15,8 @@ from hookstream.schemas.event_types import EventType, event_types
 from hookstream.schemas.folder import read_folder
 from hookstream.schemas.new_envelope import new_envelope
 from hookstream.schemas.rendering.json_schema import COMPONENTS
+from hookstream.subscriptions.api import asyncapi
+from hookstream.subscriptions.api.webhooks import add_webhooks
 from tests.support.repository import ROOT
 
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ def test_every_event_is_told_with_an_example_that_its_schema_takes(catalogue: Ca
         assert event.name.startswith(f"{event.namespace}.")
         assert event.example is not None
         validator = jsonschema_rs.validator_for(event.body.whole(), validate_formats=True)
-        assert validator.is_valid(json.loads(event.example)), event.name
+        assert validator.is_valid(event.example), event.name
 
 
 def test_an_envelope_may_say_what_each_event_means_and_since_when_there_is_it() -> None:
@@ -88,18 +91,55 @@ def test_of_a_topic_of_another_service_only_what_is_sent_is_told() -> None:
     schema = placed.body.whole()
     assert list(schema["properties"]["data"]["properties"]) == ["order_id", "total", "lines"]
     assert list(schema["$defs"]) == ["shop.Line"]
-    assert json.loads(placed.example or b"")["data"] == {"order_id": 1, "total": "12.50", "lines": [{"sku": "text"}]}
+    assert placed.example["data"] == {"order_id": 1, "total": "12.50", "lines": [{"sku": "text"}]}
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", '"int"', '{"type": "record", "name": "N", "fields": [{"name": "n", "type": ["N"]}]}']
-)
-def test_a_schema_that_is_of_no_use_ends_nothing(text: str) -> None:
+def a_record(kind: Json) -> str:
+    return json.dumps({"type": "record", "name": "R", "fields": [{"name": "lines", "type": kind}]})
+
+
+def nested(depth: int, *, nullable: bool = False) -> Json:
+    """Arrays within each other."""
+    kind: Json = "int"
+    for _ in range(depth):
+        kind = {"type": "array", "items": ["null", kind] if nullable else kind}
+    return kind
+
+
+def doubling(names: int) -> Json:
+    """Records of which each has the next one twice."""
+    kind: Json = "int"
+    for index in range(names, 0, -1):
+        again = kind if index == names else f"R{index + 1}"
+        fields = [{"name": "a", "type": kind}, {"name": "b", "type": again}]
+        kind = {"type": "record", "name": f"R{index}", "fields": fields}
+    return kind
+
+
+OF_NO_USE = {
+    "empty": "",
+    "no JSON": "{",
+    "no record": '"int"',
+    "endless": json.dumps({"type": "record", "name": "N", "fields": [{"name": "n", "type": ["N"]}]}),
+    "deep": a_record(nested(120)),
+    "too deep to write": a_record(nested(300)),
+    "deep by unions": a_record(nested(100, nullable=True)),
+    "doubling": a_record(doubling(60)),
+    "large": a_record({"type": "fixed", "name": "F", "size": 2**31}),
+    "many": a_record({"type": "enum", "name": "E", "symbols": [f"S{index}" for index in range(50_000)]}),
+}
+
+
+@pytest.mark.parametrize("text", OF_NO_USE.values(), ids=OF_NO_USE)
+def test_a_schema_that_is_of_no_use_ends_nothing_and_makes_no_document_large(text: str) -> None:
     """Whoever may write to the registry can put it there."""
-    for event in event_types(FOREIGN, {"order": text}):
-        assert json.dumps(event.body.whole())
-        if event.namespace != "order":
-            assert event.example is not None
+    told = event_types(FOREIGN, {"order": text}, shared=True)
+    assert [event.name for event in told] == list(FOREIGN.event_names)
+    assert len(orjson.dumps(asyncapi.document(told, version="1"))) < 100_000
+    document: Json = {}
+    add_webhooks(document, told)
+    assert len(orjson.dumps(document)) < 100_000
+    assert all(event.example is not None for event in told if event.namespace != "order")
 
 
 def test_definitions_that_stand_in_one_document_have_the_names_of_their_namespaces() -> None:
