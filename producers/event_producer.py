@@ -11,7 +11,7 @@ from typing import Self
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from hookstream.schemas.catalogue import Catalogue, subject
-from hookstream.schemas.codec import event_encoder
+from hookstream.schemas.codec import WrittenEvent, event_encoder
 from hookstream.schemas.event import Event
 from hookstream.schemas.trace_context import HEADER
 
@@ -97,11 +97,14 @@ class EventProducer:
             except KafkaException as exc:
                 raise _failed(topic, exc.args[0]) from exc
 
-    def produce(self, event: Event, *, traceparent: bytes | None = None) -> Future[Receipt]:
+    def produce(
+        self, event: Event, *, traceparent: bytes | None = None, written: WrittenEvent | None = None
+    ) -> Future[Receipt]:
         """Hand one event over; the future resolves with its `Receipt`, or raises `DeliveryFailedError`.
 
         Blocks while the queue is full, up to `queue_deadline_s`, and at a namespace's first event for its schema id.
-        The event belongs to the trace of `traceparent`, by default to the one that the caller is in.
+        The event belongs to the trace of `traceparent`, by default to the one that the caller is in. With `written`,
+        these bytes are sent, under the id of their schema, whatever the schema is now.
 
         Raises:
             UnknownEventError: not in the catalogue.
@@ -112,8 +115,13 @@ class EventProducer:
             ProducerClosedError: after `close`.
         """
         self._catalogue.require_written(event.name)
-        topic, encode = self._encoder(event.name.partition(".")[0])
-        value = encode(event)
+        namespace = event.name.partition(".")[0]
+        if written is None:
+            topic, encode = self._encoder(namespace)
+            value = encode(event)
+        else:
+            topic = self._config.topics.events(namespace)
+            value = written.under(self._schema_id(topic, written.schema_text))
         headers = cloud_events.headers(event, self._source)
         traceparent = traceparent or current_traceparent()
         if traceparent is not None:
@@ -188,11 +196,15 @@ class EventProducer:
             if found is None:
                 text = self._catalogue.schema_text(namespace)
                 topic = self._config.topics.events(namespace)
-                schema_id = self._registry.wait_for(
-                    lambda: self._registry.id_for(subject(topic), text), self._config.registry_deadline_s
-                )
+                schema_id = self._schema_id(topic, text)
                 found = self._encoders[namespace] = (topic, event_encoder(self._catalogue, namespace, schema_id))
         return found
+
+    def _schema_id(self, topic: str, text: str) -> int:
+        """The id of a schema of a topic's values; the registry remembers what it was asked."""
+        return self._registry.wait_for(
+            lambda: self._registry.id_for(subject(topic), text), self._config.registry_deadline_s
+        )
 
     def _enqueue(
         self,

@@ -22,12 +22,26 @@ from functools import cache
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, Engine, Index, Integer, MetaData, String, Table, Text, func, insert, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Engine,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy.engine import Connection, Row
 from sqlalchemy.orm import Session
 
 from hookstream.schemas.catalogue import Catalogue
-from hookstream.schemas.codec import check_event
+from hookstream.schemas.codec import WrittenEvent, check_event, data_of, data_writer, write_event
 from hookstream.schemas.event import Concept, Event, EventName
 
 from .errors import UnsupportedDatabaseError
@@ -52,6 +66,9 @@ OUTBOX = Table(
     Column("concept_id", Text, nullable=False),
     Column("sub_namespace", Text, nullable=True),
     Column("occurred_at_ms", BigInteger, nullable=False),
+    # Of an event with data: its Avro bytes, and the schema that they were written with. They are sent as they are.
+    Column("value", LargeBinary, nullable=True),
+    Column("schema_text", Text, nullable=True),
     # The trace that enqueued it, for the relay sends it in another process.
     Column("traceparent", String(55), nullable=True),
     # Why it cannot be sent, in words for the operator; rows of the same resource behind it wait with it.
@@ -78,7 +95,9 @@ def enqueue(session: Session | Connection, event: Event, *, catalogue: Catalogue
     """
     catalogue = catalogue or _shipped()
     catalogue.require_written(event.name)
-    check_event(event, catalogue.id_kinds(event.concept.namespace))
+    check_event(event, catalogue)
+    has_data = data_writer(catalogue.schema_text(event.namespace)) is not None
+    written = write_event(catalogue, event) if has_data else None
     traceparent = current_traceparent()
     connection = session.connection() if isinstance(session, Session) else session
     resource = _resource(event)
@@ -93,6 +112,8 @@ def enqueue(session: Session | Connection, event: Event, *, catalogue: Catalogue
             concept_id=_written(event.concept.id),
             sub_namespace=event.concept.sub_namespace,
             occurred_at_ms=event.occurred_at_ms,
+            value=None if written is None else written.value,
+            schema_text=None if written is None else written.schema_text,
             traceparent=None if traceparent is None else traceparent.decode(),
         )
     )
@@ -101,13 +122,20 @@ def enqueue(session: Session | Connection, event: Event, *, catalogue: Catalogue
 def event_of(row: OutboxRow) -> Event:
     """Give the event that a row of the outbox holds."""
     name = EventName(row.event)
+    written = written_of(row)
     return Event(
         id=UUID(row.event_id),
         name=name,
         client=_read(row.client),
         concept=Concept(id=_read(row.concept_id), namespace=name.partition(".")[0], sub_namespace=row.sub_namespace),
         occurred_at_ms=row.occurred_at_ms,
+        data=None if written is None else data_of(written),
     )
+
+
+def written_of(row: OutboxRow) -> WrittenEvent | None:
+    """Give the bytes of a row's event, where they were written when it was enqueued."""
+    return None if row.value is None else WrittenEvent(row.schema_text, row.value)
 
 
 def traceparent_of(row: OutboxRow) -> bytes | None:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from hookstream.schemas.catalogue import Catalogue
-from hookstream.schemas.codec import event_encoder
+from hookstream.schemas.codec import WrittenEvent, event_encoder
 from hookstream.schemas.event import Event
 from hookstream.schemas.topics import TopicNames
 
@@ -78,11 +78,14 @@ class FakeEventProducer:
         for namespace in namespaces:
             self._catalogue.schema_text(namespace)
 
-    def produce(self, event: Event, *, traceparent: bytes | None = None) -> Future[Receipt]:
+    def produce(
+        self, event: Event, *, traceparent: bytes | None = None, written: WrittenEvent | None = None
+    ) -> Future[Receipt]:
         """Take one event; see `EventProducer.produce`."""
         traceparent = traceparent or current_traceparent()
         self._catalogue.require_written(event.name)
-        self._encode[event.name.partition(".")[0]](event)
+        if written is None:
+            self._encode[event.name.partition(".")[0]](event)
         future: Future[Receipt] = Future()
         future.set_running_or_notify_cancel()
         with self._lock:

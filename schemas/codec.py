@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from functools import lru_cache
 from math import isfinite
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from .attempt import Attempt, AttemptResult
@@ -24,14 +25,16 @@ from .event import Concept, Event
 from .event_schema import DATA_FIELD, NAME_FIELD, event_meaning
 from .hook import HIGHEST_RATE_PER_S, LOWEST_RATE_PER_S, Hook, HookNotice, HookState, NoticeKind, ResyncMark
 from .ids import WHAT_A_TEXT_IS, IdKinds, is_id
+from .rendering.data_writer import DataWriter
 from .rendering.json_tree import JsonTree
-from .wire import Record, WriterSchemas, WriterView, record_reader, record_writer
+from .wire import HEADER_BYTES, Record, WriterSchemas, WriterView, header_of, record_reader, record_writer
 
 _MAX_ROW_BYTES = 65_535  # what the table of the processes can hold
 # Of an answer a worker keeps so many bytes; a longer one, or a longer reason, is of no role and is cut.
 _MAX_ANSWER_BYTES = 4096
 _MAX_DETAIL_CHARS = 4096
 _STATUSES = 1000
+_SCHEMAS_KEPT = 64
 NO_DATA: Final = object()
 """Stands where data would: the envelope that an event was written with has none. Data may be null."""
 
@@ -50,8 +53,7 @@ def event_encoder(catalogue: Catalogue, namespace: str, schema_id: int) -> Calla
     names, per_ms = event_meaning(own, namespace, own)
     index_of = {name: index for index, name in enumerate(names)}
     ids = catalogue.id_kinds(namespace)
-    data = own.fields(own.root).get(DATA_FIELD)
-    wants_data = data is not None and "default" not in data
+    data = data_writer(text)
 
     def encode(event: Event) -> bytes:
         index = index_of.get(event.name)
@@ -59,13 +61,11 @@ def event_encoder(catalogue: Catalogue, namespace: str, schema_id: int) -> Calla
             catalogue.require(event.name)
             msg = f"{event.name} is no event of the namespace {namespace}"
             raise InvalidValueError(msg)
-        check_event(event, ids)
-        if wants_data:
-            msg = f"{namespace} has data, which only other producers write"
-            raise InvalidValueError(msg)
+        _check_values(event, ids)
         concept = event.concept
         return write(
             {
+                **_written_data(event, data),
                 "id": str(event.id),
                 "event": index,
                 "client": event.client,
@@ -77,14 +77,69 @@ def event_encoder(catalogue: Catalogue, namespace: str, schema_id: int) -> Calla
     return encode
 
 
-def check_event(event: Event, ids: IdKinds) -> None:
-    """Check that an event's values are what its schema and its key mean; its name is the catalogue's question.
+class WrittenEvent(NamedTuple):
+    """The bytes of an event, and the schema that they were written with, for whoever sends them later."""
 
-    `ids` is what the schema of its namespace declares.
+    schema_text: str
+    value: bytes
+    """Without the header of the wire format: the id is the registry's."""
+
+    def under(self, schema_id: int) -> bytes:
+        """The value of a record."""
+        return header_of(schema_id) + self.value
+
+
+def write_event(catalogue: Catalogue, event: Event) -> WrittenEvent:
+    """Encode an event with today's schema.
 
     Raises:
-        InvalidValueError: naming the field.
+        UnknownEventError, InvalidValueError: as its encoder would.
     """
+    namespace = event.name.partition(".")[0]
+    value = event_encoder(catalogue, namespace, 0)(event)
+    return WrittenEvent(catalogue.schema_text(namespace), value[HEADER_BYTES:])
+
+
+def data_of(written: WrittenEvent) -> JsonTree:
+    """The data of an event that was written, in the form of JSON; None where it has none."""
+    return _data_reader(written.schema_text)(written.under(0))[0].get(DATA_FIELD)
+
+
+@lru_cache(maxsize=_SCHEMAS_KEPT)
+def _data_reader(text: str) -> Callable[[bytes | None], tuple[Record, WriterView[None]]]:
+    return record_reader(text, lambda _: text, about=lambda _: None, indexed=NAME_FIELD, rendered=DATA_FIELD)
+
+
+@lru_cache(maxsize=_SCHEMAS_KEPT)
+def data_writer(text: str) -> DataWriter | None:
+    """What writes the data of a namespace with this schema; None where it has none."""
+    schema = AvroSchema(text)
+    field = schema.fields(schema.root).get(DATA_FIELD)
+    return None if field is None else DataWriter(schema, field["type"])
+
+
+def _written_data(event: Event, writer: DataWriter | None) -> dict[str, object]:
+    if writer is None:
+        if event.data is not None:
+            msg = f"{event.namespace} has no {DATA_FIELD}"
+            raise InvalidValueError(msg, field=DATA_FIELD)
+        return {}
+    return {DATA_FIELD: writer.value(event.data, DATA_FIELD)}
+
+
+def check_event(event: Event, catalogue: Catalogue) -> None:
+    """Check that an event's values, and its data, are what its schema and its key mean; its name is not looked at.
+
+    Raises:
+        UnknownEventError: there is no such namespace.
+        InvalidValueError: naming the field, or the path in the data.
+    """
+    namespace = event.name.partition(".")[0]
+    _check_values(event, catalogue.id_kinds(namespace))
+    _written_data(event, data_writer(catalogue.schema_text(namespace)))
+
+
+def _check_values(event: Event, ids: IdKinds) -> None:
     concept = event.concept
     namespace = event.name.partition(".")[0]
     if concept.namespace != namespace:

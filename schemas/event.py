@@ -42,7 +42,8 @@ class Event:
 
     `client` is an integer or a string, as the namespace's schema declares it; everything behind the router has it as
     text. `occurred_at_ms` is wall time in Unix milliseconds. `id` identifies the event for ever: producing it twice
-    gives deliveries with the same `webhook-id`.
+    gives deliveries with the same `webhook-id`. `data` is what the namespace's schema has as such, in the form that it
+    has in JSON, or with Python's own decimals, dates, times and bytes in it.
     """
 
     name: EventName
@@ -50,6 +51,7 @@ class Event:
     concept: Concept
     occurred_at_ms: int
     id: UUID = field(default_factory=uuid4)
+    data: object = field(default=None, hash=False)
 
     @property
     def symbol(self) -> str:

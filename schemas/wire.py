@@ -125,6 +125,11 @@ def record_writer(own_text: str, schema_id: int, *, indexed: str | None = None) 
     return write_record
 
 
+def header_of(schema_id: int) -> bytes:
+    """The bytes before an Avro body."""
+    return _HEADER.pack(0, schema_id)
+
+
 def schema_id_of(data: bytes) -> int:
     """The id of the schema that a value was written with.
 

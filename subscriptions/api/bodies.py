@@ -257,6 +257,7 @@ class EventBody(_Request):
     concept: ConceptFields
     id: UUID | None = None
     occurred_at_ms: WholeNumber | None = None
+    data: Annotated[Any, Field(description="what the event says of its resource, where its schema has data")] = None
 
 
 def _shape(body: Any) -> str:  # noqa: ANN401  # whatever was sent

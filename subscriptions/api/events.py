@@ -68,7 +68,7 @@ def _events(bodies: Sequence[EventBody], prefix: str, deps: ApiDependencies) -> 
     for index, body in enumerate(bodies):
         try:
             event = _event(body, deps, now_ms)
-            check_event(event, deps.catalogue.id_kinds(event.concept.namespace))
+            check_event(event, deps.catalogue)
             events.append(event)
         except UnknownEventError as exc:
             faults.append(Fault(pointer=f"{prefix.format(index)}/event", detail=no_such_event(exc)))
@@ -92,7 +92,9 @@ def _event(body: EventBody, deps: ApiDependencies, now_ms: int) -> Event:
     )
     occurred_at_ms = now_ms if body.occurred_at_ms is None else body.occurred_at_ms
     known_id = {} if body.id is None else {"id": body.id}
-    return Event(name=name, client=body.client, concept=concept, occurred_at_ms=occurred_at_ms, **known_id)
+    return Event(
+        name=name, client=body.client, concept=concept, occurred_at_ms=occurred_at_ms, data=body.data, **known_id
+    )
 
 
 def _trace(header: str | None) -> bytes | None:

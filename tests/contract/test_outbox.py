@@ -18,6 +18,7 @@ from hookstream.producers.errors import DeliveryFailedError, ProducerClosedError
 from hookstream.producers.outbox import OUTBOX, create_tables, enqueue
 from hookstream.producers.receipt import Receipt
 from hookstream.producers.testing import FakeEventProducer
+from hookstream.schemas.codec import WrittenEvent
 from hookstream.schemas.errors import InvalidValueError, UnknownEventError
 from hookstream.schemas.event import Event, EventName
 from hookstream.schemas.trace_context import TraceContext
@@ -155,11 +156,13 @@ class RecordingSink(FakeEventProducer):
         self.asked: list[Event] = []
         self.on_ask: Callable[[Event], None] = lambda _: None
 
-    def produce(self, event: Event, *, traceparent: bytes | None = None) -> Future[Receipt]:
+    def produce(
+        self, event: Event, *, traceparent: bytes | None = None, written: WrittenEvent | None = None
+    ) -> Future[Receipt]:
         """Remember, then do as the fake does."""
         self.asked.append(event)
         self.on_ask(event)
-        return super().produce(event, traceparent=traceparent)
+        return super().produce(event, traceparent=traceparent, written=written)
 
 
 def test_an_event_leaves_when_the_one_before_it_is_acknowledged(engine: Engine) -> None:

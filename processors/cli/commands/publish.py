@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import orjson
 import typer
 
 from hookstream.processors.cli.console import DEFAULT_WAIT_S, Json, Wait, note, say, say_json
@@ -28,6 +29,9 @@ def publish(  # noqa: PLR0913  # options of a command, all by name
     client: Annotated[str | None, typer.Option(help="Whose event it is.")] = None,
     concept_id: Annotated[str | None, typer.Option("--id", help="Id of the lead, property, ...")] = None,
     sub_namespace: Annotated[str | None, typer.Option(help="Kind of the concept, where it has one.")] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="JSON|@FILE", help="What the event says of it, where its schema has data.")
+    ] = None,
     file: Annotated[
         Path | None, typer.Option(metavar="F.jsonl", help="A JSON object a line; `-` is standard input.")
     ] = None,
@@ -43,21 +47,27 @@ def publish(  # noqa: PLR0913  # options of a command, all by name
     hookstream publish --file events.jsonl --rate 200
 
     A line is {"event": "lead.new", "client": 434, "concept": {"id": 17}}; concept may have a sub_namespace, and the
-    line an id (UUID) and occurred_at_ms. With ids a file can be published again without a second delivery being taken
-    for a new one. Lines that are wrong are named by number; the others are sent. The exit code is 1 if any failed.
+    line an id (UUID), occurred_at_ms and data. With ids a file can be published again without a second delivery being
+    taken for a new one. Lines that are wrong are named by number; the others are sent. The exit code is 1 if any
+    failed.
     """
     if (event is None) == (file is None):
         raise typer.BadParameter("give either an EVENT or --file")
     if file is not None:
-        if client is not None or concept_id is not None or sub_namespace is not None:
-            raise typer.BadParameter("--client, --id and --sub-namespace are in the lines of --file")
+        if any(given is not None for given in (client, concept_id, sub_namespace, data)):
+            raise typer.BadParameter("--client, --id, --sub-namespace and --data are in the lines of --file")
         published = _publish_file(file, rate=rate, dry_run=dry_run, wait_s=wait_s, quiet=as_json)
         _print_result(published, dry_run=dry_run, as_json=as_json)
         return
     if client is None or concept_id is None or rate is not None:
         raise typer.BadParameter("one event needs --client and --id, and has no --rate")
     _publish_one(
-        {"event": event, "client": client, "concept": {"id": concept_id, "sub_namespace": sub_namespace}},
+        {
+            "event": event,
+            "client": client,
+            "concept": {"id": concept_id, "sub_namespace": sub_namespace},
+            "data": None if data is None else _json(data),
+        },
         dry_run=dry_run,
         wait_s=wait_s,
         as_json=as_json,
@@ -87,6 +97,20 @@ def _publish_one(fields: dict[str, Any], *, dry_run: bool, wait_s: float, as_jso
         say_json({"id": str(event.id), **position})
     else:
         say(f"accepted {event.name} {event.id} at {receipt.topic}:{receipt.partition}:{receipt.offset}")
+
+
+def _json(given: str) -> object:
+    """The JSON of an option, or of the file that it names.
+
+    Raises:
+        BadParameter: it is none.
+    """
+    try:
+        return orjson.loads(Path(given[1:]).read_bytes() if given.startswith("@") else given)
+    except OSError as exc:
+        raise typer.BadParameter(f"--data: cannot read {given[1:]}: {exc.strerror}") from None
+    except orjson.JSONDecodeError as exc:
+        raise typer.BadParameter(f"--data: not JSON: {exc.msg} at column {exc.colno}") from None
 
 
 def _as_declared(fields: dict[str, Any], catalogue: Catalogue) -> dict[str, object]:

@@ -29,7 +29,7 @@ Progress: TypeAlias = Callable[[int, int, int], None]
 
 _FLUSH_S = 3600.0  # the producer gives up on a record long before
 _PROGRESS_EVERY_S = 0.1
-_EVENT_FIELDS = {"event", "client", "concept", "id", "occurred_at_ms"}
+_EVENT_FIELDS = {"event", "client", "concept", "id", "occurred_at_ms", "data"}
 _CONCEPT_FIELDS = {"id", "namespace", "sub_namespace"}
 
 
@@ -55,9 +55,10 @@ def event_of_fields(fields: object, catalogue: Catalogue, *, now_ms: int) -> Eve
             sub_namespace=concept.get("sub_namespace"),  # type: ignore[arg-type]  # the same
         ),
         occurred_at_ms=line.get("occurred_at_ms", now_ms),  # type: ignore[arg-type]  # the same
+        data=line.get("data"),
         **known,
     )
-    check_event(event, catalogue.id_kinds(namespace))
+    check_event(event, catalogue)
     return event
 
 

@@ -41,7 +41,7 @@ from tenacity import (
 from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import ProcessorError
 from hookstream.producers.errors import DeliveryFailedError, QueueFullError, RegistryError
-from hookstream.producers.outbox import OUTBOX, OutboxRow, event_of, traceparent_of
+from hookstream.producers.outbox import OUTBOX, OutboxRow, event_of, traceparent_of, written_of
 from hookstream.producers.receipt import EventSink, Receipt
 from hookstream.schemas.errors import InvalidValueError, UnknownEventError
 
@@ -205,7 +205,7 @@ class _Sending:
             if namespace in self._refused_namespaces:
                 continue
             try:
-                yield row, self.sink.produce(event_of(row), traceparent=traceparent_of(row))
+                yield row, self.sink.produce(event_of(row), traceparent=traceparent_of(row), written=written_of(row))
             except QueueFullError:
                 return
             except RegistryError as exc:

@@ -15,7 +15,8 @@ from hookstream.producers.receipt import Receipt
 from hookstream.schemas.catalogue import Catalogue
 
 if TYPE_CHECKING:
-    from hookstream.schemas.event import Event
+    from hookstream.schemas.codec import WrittenEvent
+from hookstream.schemas.event import Event
 
 NAMES = Catalogue.shipped().event_names
 JUDGE = {str(name): index for index, name in enumerate(NAMES)}
@@ -46,8 +47,11 @@ class Sink:
         self.connected = False
         self._comes = comes
 
-    def produce(self, event: Event, *, traceparent: bytes | None = None) -> Future[Receipt]:
+    def produce(
+        self, event: Event, *, traceparent: bytes | None = None, written: WrittenEvent | None = None
+    ) -> Future[Receipt]:
         assert traceparent is None
+        assert written is None
         self.events.append(event)
         if len(self.events) == 1:
             return FirstReceipt(self, comes=self._comes)

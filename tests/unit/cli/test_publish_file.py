@@ -16,7 +16,8 @@ from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.errors import InvalidValueError, UnknownEventError
 
 if TYPE_CHECKING:
-    from hookstream.schemas.event import Event
+    from hookstream.schemas.codec import WrittenEvent
+from hookstream.schemas.event import Event
 
 CATALOGUE = Catalogue.shipped()
 LINE: dict[str, Any] = {"event": "lead.new", "client": 434, "concept": {"id": 17, "sub_namespace": "x"}}
@@ -71,8 +72,11 @@ class Sink:
         self.flushed = False
         self._away = away
 
-    def produce(self, event: Event, *, traceparent: bytes | None = None) -> Future[Receipt]:
+    def produce(
+        self, event: Event, *, traceparent: bytes | None = None, written: WrittenEvent | None = None
+    ) -> Future[Receipt]:
         assert traceparent is None  # a file says nothing of traces
+        assert written is None
         if self._away:
             raise RegistryUnavailableError("away")
         future: Future[Receipt] = Future()

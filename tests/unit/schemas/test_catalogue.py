@@ -14,7 +14,7 @@ import pytest
 
 from hookstream.schemas.catalogue import Catalogue, InternalSchema, subject
 from hookstream.schemas.codec import event_decoder, event_encoder
-from hookstream.schemas.errors import InvalidSchemaError, InvalidValueError, UnknownEventError
+from hookstream.schemas.errors import InvalidSchemaError, UnknownEventError
 from hookstream.schemas.event import Concept, Event
 from hookstream.schemas.topics import TopicNames
 from tests.support.values import Schemas
@@ -231,19 +231,6 @@ def test_an_envelope_may_have_data(folder: Path, kind: object) -> None:
     field(schema, "data")["type"] = kind
     (folder / "order.avsc").write_text(json.dumps(schema))
     assert Catalogue.from_directory(folder).envelopes == ("order",)
-
-
-def test_data_that_has_to_be_there_is_written_by_others_alone(folder: Path) -> None:
-    schema = order()
-    field(schema, "data").pop("default")
-    field(schema, "data")["type"] = DATA
-    (folder / "order.avsc").write_text(json.dumps(schema))
-    catalogue = Catalogue.from_directory(folder)
-    event = Event(
-        name=catalogue.require("order.placed"), client=1, concept=Concept(id=7, namespace="order"), occurred_at_ms=1
-    )
-    with pytest.raises(InvalidValueError, match="order has data, which only other producers write"):
-        event_encoder(catalogue, "order", 3)(event)
 
 
 @pytest.mark.parametrize(
