@@ -52,7 +52,7 @@ ORDER = {"type": "record", "name": "Order", "fields": [
     {"name": "client", "type": "long"},
     {"name": "ship_on", "type": {"type": "int", "logicalType": "date"}},
 ]}  # fmt: skip
-NOW_OR_LATER_MS = 4_000_000_000_000
+LONG_AGO_MS, NOW_OR_LATER_MS = 1_700_000_000_000, 4_000_000_000_000
 GUEST = {"client": 1}
 BOOKING: dict[str, Any] = {"type": "booking.made", "id": "b", "guest": GUEST, "room": "r", "at": 1_700_000_000_000}
 
@@ -195,9 +195,14 @@ def test_a_topic_that_is_made_later_is_read_then_and_holds_nothing_up(world: Rou
         # What is routed, and committed a moment later, can be replayed without that topic, too.
         turn(router, lambda: len(lookup.fix(asked, now_ms=NOW_OR_LATER_MS).stretches) == 1)
         bookings = topic(world, "bookings")
-        world.put(bookings, booking(1), b"k")
+        world.producer.produce(bookings, booking(1), b"k", timestamp=1_000)
         world.flush()
         turn(router, lambda: read(router) == 2, 60.0)
+    (delivery,) = [each.delivery for each in world.arrived() if each.delivery.namespace == "booking"]
+    assert delivery.arrived_ms > LONG_AGO_MS, "what was written by the clock of 1970 does not expire on arrival"
+    topic(world, "orders")
+    with closing(CommittedProgress(world.kafka, world.topics, world.catalogue)) as progress:
+        assert progress.committed_table_offset() is None, "no router has read what was made just now"
 
 
 def test_a_resource_in_two_partitions_is_counted_and_said_once_for_its_topic(world: RoutingWorld) -> None:
