@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -13,8 +14,6 @@ from hookstream.processors.cli.console import CommandError, Json, note, say, say
 
 if TYPE_CHECKING:
     from hookstream.processors.settings import Settings
-
-    from .events_check import Checked
 
 app = typer.Typer(help="Write and check the schemas of a domain of one's own.")
 
@@ -82,7 +81,8 @@ def check(
 
     logs.configure(level="warning")
     settings = Settings.read()
-    checked = check_folder(_files(folder, settings), settings, note)
+    files = _files(folder, settings)
+    checked = check_folder(files, settings, note)
     if as_json and sample is None:
         say_json({"events": [asdict(event) for event in checked.events], "faults": list(checked.faults)})
     elif not as_json:
@@ -94,17 +94,19 @@ def check(
         count_of = "1 fault" if len(checked.faults) == 1 else f"{len(checked.faults)} faults"
         raise CommandError(f"{count_of}; without them {len(checked.events)} events are described")
     if sample is not None:
-        _sample(sample, count, settings, checked, as_json=as_json)
+        _sample(sample, count, settings, files, as_json=as_json)
 
 
-def _sample(topic: str, count: int, settings: Settings, checked: Checked, *, as_json: bool) -> None:
+def _sample(topic: str, count: int, settings: Settings, files: Mapping[str, bytes], *, as_json: bool) -> None:
     from hookstream.processors.operations.queries.latest_records import latest_records
     from hookstream.producers.registry import SchemaRegistry
+    from hookstream.schemas.catalogue import Catalogue
 
     from .events_sample import sampled, topic_reader
 
     with SchemaRegistry(settings.registry_url()) as registry:
-        reader = topic_reader(topic, checked.folder, settings.topics(), registry.schema_text_by_id)
+        topics = settings.topics()
+        reader = topic_reader(topic, Catalogue.from_files(files, topics), topics, registry.schema_text_by_id)
         shown = [sampled(record, reader) for record in latest_records(settings.kafka(), topic, count)]
     if as_json:
         say_json([asdict(record) for record in shown])

@@ -40,7 +40,6 @@ class DescribedEvent:
 class Checked(NamedTuple):
     """What a folder describes, and everything that is wrong with it."""
 
-    folder: JudgedFolder
     events: tuple[DescribedEvent, ...]
     faults: tuple[str, ...]
 
@@ -64,9 +63,8 @@ def check_folder(files: dict[str, bytes], settings: Settings, note: Callable[[st
                 note(f"not compared with the registry: {exc}")
     if settings.kafka_bootstrap_servers is not None:
         try:
-            faults += missing_topics(settings.kafka(), folder.sources, topics) + _different_topics(
-                folder.envelopes, settings
-            )
+            faults += missing_topics(settings.kafka(), folder.sources, topics)
+            faults += _different_topics(folder.envelopes, settings)
         except KafkaUnavailableError as exc:
             note(f"not compared with the topics: {exc}")
     described = _Described(faults)
@@ -76,7 +74,7 @@ def check_folder(files: dict[str, bytes], settings: Settings, note: Callable[[st
     for source in folder.sources:
         bodies = partial(SourceBodies, source, texts.get(source.namespace))
         described.add(source.event_names, source.topic_in(topics), bodies)
-    return Checked(folder, tuple(described.events), tuple(faults))
+    return Checked(tuple(described.events), tuple(faults))
 
 
 @dataclass(slots=True)

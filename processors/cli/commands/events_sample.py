@@ -1,4 +1,4 @@
-"""Real records beside the events that they are: read, mapped and shown, never sent."""
+"""Real records beside the events that they are: read as a router does and shown, never sent."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from hookstream.processors.cli.console import CommandError, shown_time
+from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.errors import UndecodableError, UnrenderableError
-from hookstream.schemas.folder import JudgedFolder
 from hookstream.schemas.rendering.json_tree import dump
 from hookstream.schemas.sources.content import avro_reader
-from hookstream.schemas.sources.envelope import EnvelopeMapping
 from hookstream.schemas.sources.json_value import json_text
-from hookstream.schemas.sources.mapping import SourceMapping
-from hookstream.schemas.sources.record import Ignored, Mapped, Refused, SourceRecord
+from hookstream.schemas.sources.readers import ReadEvent, body_of, topic_events
+from hookstream.schemas.sources.record import Ignored, Refused, SourceRecord
 from hookstream.schemas.sources.source import ValueFormat
 from hookstream.schemas.topics import TopicNames
 from hookstream.schemas.wire import WriterSchemas
@@ -24,9 +23,9 @@ _SHOWN_CHARS = 2000
 
 
 class TopicReader(NamedTuple):
-    """How the records of a topic are mapped, and how their values are shown."""
+    """How the records of a topic are read, and how their values are shown."""
 
-    map: Callable[[SourceRecord], Mapped]
+    read: Callable[[SourceRecord], ReadEvent | Ignored | Refused]
     show: Callable[[bytes], bytes]
 
 
@@ -54,39 +53,30 @@ class Sampled:
             yield f"  body    {self.body}"
 
 
-def topic_reader(topic: str, folder: JudgedFolder, topics: TopicNames, writer_schemas: WriterSchemas) -> TopicReader:
-    """How a topic is read by a folder of schemas.
+def topic_reader(topic: str, catalogue: Catalogue, topics: TopicNames, writer_schemas: WriterSchemas) -> TopicReader:
+    """How a router with this catalogue reads a topic.
 
     Raises:
-        CommandError: by none of them.
+        CommandError: it does not.
     """
+    events = topic_events(catalogue, topics, writer_schemas)
+    if topic not in events:
+        raise CommandError(f"nothing is read from {topic}; the topics are {', '.join(events)}")
     read_avro = avro_reader(writer_schemas)
-
-    def show_avro(value: bytes) -> bytes:
-        return dump(read_avro(value), "value")
-
-    for source in folder.sources:
-        if source.topic_in(topics) == topic:
-            show = show_avro if source.value is ValueFormat.AVRO else json_text
-            return TopicReader(SourceMapping(source, writer_schemas).map, show)
-    for namespace in folder.envelopes:
-        if topics.events(namespace) == topic:
-            names = [name.partition(".") for name in folder.event_names]
-            symbols = tuple(symbol for own, _, symbol in names if own == namespace)
-            return TopicReader(EnvelopeMapping(namespace, symbols, writer_schemas).map, show_avro)
-    known = [*(source.topic_in(topics) for source in folder.sources), *map(topics.events, folder.envelopes)]
-    raise CommandError(f"nothing is read from {topic}; the topics are {', '.join(known)}")
+    of_json = {source.topic_in(topics) for source in catalogue.sources if source.value is ValueFormat.JSON}
+    show = json_text if topic in of_json else lambda value: dump(read_avro(value), "value")
+    return TopicReader(events[topic].read, show)
 
 
 def sampled(record: SourceRecord, reader: TopicReader) -> Sampled:
-    """Map one record, and show it.
+    """Read one record, and show it.
 
     Raises:
         Exception: what asking for a writer's schema raises, but for `UndecodableError`.
     """
     headers = record.headers
     named = headers.items() if isinstance(headers, dict) else headers or ()
-    result, detail, body = _result(reader.map(record))
+    result, detail, body = _result(reader.read(record))
     return Sampled(
         position=f"{record.topic}:{record.partition}:{record.offset}",
         key=None if record.key is None else _text(record.key),
@@ -98,18 +88,18 @@ def sampled(record: SourceRecord, reader: TopicReader) -> Sampled:
     )
 
 
-def _result(mapped: Mapped) -> tuple[str, str, str | None]:
-    if isinstance(mapped, Ignored):
-        return "ignored", mapped.reason.value, None
-    if isinstance(mapped, Refused):
-        return "refused", mapped.detail, None
+def _result(event: ReadEvent | Ignored | Refused) -> tuple[str, str, str | None]:
+    if isinstance(event, Ignored):
+        return "ignored", event.reason.value, None
+    if isinstance(event, Refused):
+        return "refused", event.detail, None
     try:
-        body = mapped.body_json()
+        body = body_of(event)
     except UnrenderableError as exc:
         return "refused", str(exc), None
-    at = shown_time(mapped.occurred_at_ms)
-    detail = f"{mapped.name}  client {mapped.client}  resource {mapped.resource}  id {mapped.id}  occurred {at}"
-    return "event", detail, _text(body)
+    at = shown_time(event.occurred_at_ms)
+    ids = f"client {event.client_id}  resource {event.concept_id}  id {event.id}"
+    return "event", f"{event.name}  {ids}  occurred {at}", _text(body)
 
 
 def _value(value: bytes, reader: TopicReader) -> str:

@@ -17,7 +17,6 @@ from hookstream.processors.cli import main as cli
 from hookstream.processors.cli.commands.events_sample import sampled, topic_reader
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.event_types import event_types
-from hookstream.schemas.folder import judge_folder
 from hookstream.schemas.sources.record import SourceRecord
 from hookstream.schemas.sources.source import ValueFormat
 from hookstream.schemas.sources.sources_file import read_sources
@@ -117,8 +116,8 @@ def test_a_recipe_makes_of_its_record_what_the_document_shows(table: str, shown:
     topic, partition, offset = place.split(":")
     said = [line.split(maxsplit=1) for line in lines[1:]]
     value = next(text for kind, text in said if kind == "value")
-    folder = judge_folder({"sources.toml": table.encode()}, TopicNames())
-    (source,) = folder.sources
+    catalogue = Catalogue.from_files({"sources.toml": table.encode()})
+    (source,) = catalogue.sources
     record = SourceRecord(
         topic,
         int(partition),
@@ -128,7 +127,7 @@ def test_a_recipe_makes_of_its_record_what_the_document_shows(table: str, shown:
         [(name, text.encode()) for kind, header in said if kind == "header" for name, text in [header.split("=")]],
         AT_MS,
     )
-    reader = topic_reader(topic, folder, TopicNames(), Schemas({7: json.dumps(ORDER)}))
+    reader = topic_reader(topic, catalogue, TopicNames(), Schemas({7: json.dumps(ORDER)}))
     assert list(sampled(record, reader).lines()) == lines
 
 

@@ -15,7 +15,7 @@ from hookstream.processors.cli import main as cli
 from hookstream.processors.cli.commands.events_sample import sampled, topic_reader
 from hookstream.processors.cli.console import CommandError
 from hookstream.producers.registry import SchemaRegistry
-from hookstream.schemas.folder import judge_folder, read_folder
+from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.sources.record import SourceRecord
 from hookstream.schemas.topics import TopicNames
 from hookstream.schemas.wire import record_writer
@@ -154,8 +154,8 @@ def test_a_topic_s_schema_says_what_its_events_look_like_and_what_it_lacks(
 
 def test_records_are_shown_beside_what_they_are() -> None:
     schemas = Schemas({7: json.dumps(ORDER)})
-    folder = judge_folder({"sources.toml": SOURCES.encode()}, TopicNames())
-    reader = topic_reader("shop.orders", folder, TopicNames(), schemas)
+    catalogue = Catalogue.from_files({"sources.toml": SOURCES.encode()})
+    reader = topic_reader("shop.orders", catalogue, TopicNames(), schemas)
     value = record_writer(json.dumps(ORDER), 7)(
         {"type": "placed", "merchant": {"id": 434}, "number": 17, "total": b"\x04\xce"}
     )
@@ -173,13 +173,13 @@ def test_records_are_shown_beside_what_they_are() -> None:
     ignored = sampled(SourceRecord("shop.orders", 0, 6, None, None, {}, 1_000), reader)
     assert (ignored.result, ignored.detail, ignored.value) == ("ignored", "tombstone", None)
     with pytest.raises(CommandError, match=r"the topics are shop\.orders"):
-        topic_reader("other", folder, TopicNames(), schemas)
+        topic_reader("other", catalogue, TopicNames(), schemas)
 
 
 def test_an_envelope_s_records_are_shown_with_their_data() -> None:
-    folder = judge_folder(read_folder(ORDERS), TopicNames())
-    text = folder.envelopes["order"].decode()
-    reader = topic_reader("p.events.order", folder, TopicNames("p."), Schemas({7: text}))
+    catalogue = Catalogue.from_directory(ORDERS)
+    text = catalogue.schema_text("order")
+    reader = topic_reader("p.events.order", catalogue, TopicNames("p."), Schemas({7: text}))
     record = {
         "id": "f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
         "event": "paid",
