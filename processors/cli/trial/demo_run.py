@@ -161,14 +161,13 @@ def publish_all(sink: EventSink, catalogue: Catalogue, judge: Judge, *, stop: St
     # librdkafka has its producer id when it has started, or half a second later, if no broker was connected by then.
     # Only an acknowledgement shows that the topic is ready: without this one, half of all demos of a single namespace
     # took that long.
-    names, ids = catalogue.written_names, catalogue.id_kinds
-    first = sink.produce(replace(event_without_hooks(names, ids), occurred_at_ms=now_ms()))
+    first = sink.produce(replace(event_without_hooks(catalogue), occurred_at_ms=now_ms()))
     try:
         first.result(_ARRIVED_WITHIN_S)
     except TimeoutError:
         message = f"Kafka did not acknowledge an event within {_ARRIVED_WITHIN_S:g} s"
         raise CommandError(message) from None
-    for planned in events_to_send(names, ids):
+    for planned in events_to_send(catalogue):
         event = replace(planned, occurred_at_ms=now_ms())
         judge.sent(event)
         sink.produce(event)

@@ -74,9 +74,7 @@ def test_no_event_of_the_plan_pays_for_the_connection() -> None:
     demo_run.publish_all(sink, Catalogue.shipped(), judge, stop=stopped())
     first, *planned = sink.events
     assert first.client != CLIENT, "it has no hook, and nothing is expected of it"
-    assert [event.name for event in planned] == [
-        event.name for event in events_to_send(NAMES, Catalogue.shipped().id_kinds)
-    ]
+    assert [event.name for event in planned] == [event.name for event in events_to_send(Catalogue.shipped())]
     assert len(judge.bodies) == len(planned)
 
 

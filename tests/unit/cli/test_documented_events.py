@@ -15,6 +15,7 @@ import pytest
 
 from hookstream.processors.cli import main as cli
 from hookstream.processors.cli.commands.events_sample import sampled, topic_reader
+from hookstream.producers.testing import FakeEventProducer
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.event_types import event_types
 from hookstream.schemas.sources.record import SourceRecord
@@ -59,6 +60,20 @@ def test_the_commands_of_a_document_succeed(document: str, count: int) -> None:
     assert len(found) == count
     for arguments in found:
         assert cli.run(arguments) == 0, arguments
+
+
+def test_the_event_of_a_document_is_taken_from_the_shell_and_from_python(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOOKSTREAM_SCHEMA_DIR", "examples/orders")
+    (shell,) = (block for block in blocks("docs/events.md", "sh") if block.startswith("hookstream publish"))
+    assert cli.run(shlex.split(shell)[1:]) == 0
+    assert capsys.readouterr().out == "order.placed of client acme is valid; nothing was sent\n"
+    (code,) = blocks("docs/events.md", "python")
+    producer = FakeEventProducer(catalogue=Catalogue.from_directory("examples/orders"))
+    exec(code, {"producer": producer})  # noqa: S102 - ours
+    (event,) = producer.events
+    assert event.name == "order.placed"
 
 
 def test_what_a_document_says_of_symbols_is_what_integrators_read() -> None:
