@@ -182,8 +182,8 @@ class Judge(History):
                         f"I9 {endpoint.target} quarantined for {failures.count} failures of "
                         f"{sorted(failures.resources)} since {failures.since}"
                     )
-                if endpoint.health.probe_at > now + PROBE_FIRST:
-                    raise ViolationError(f"I5 {endpoint.target} is probed only at {endpoint.health.probe_at}")
+                if endpoint.health.probe_times.due > now + PROBE_FIRST:
+                    raise ViolationError(f"I5 {endpoint.target} is probed only at {endpoint.health.probe_times.due}")
             if proved and len(failures.resources) >= 2:
                 failures.quarantine(now)
 

@@ -31,7 +31,9 @@ _MODULES = (
     "tracker",
     "retry_schedule",
     "outcome",
+    "probe_times",
     "endpoint_health",
+    "skips",
     "hook_table",
     "model",
     "stream",
@@ -215,40 +217,40 @@ MUTANTS = {
         "one failing resource opens the breaker",
         (
             "endpoint_health",
-            "        if self.several_resources and not self.failing_several:\n            return False\n",
+            "        if self.several_resources and not failures.several:\n            return False\n",
             "",
         ),
     ),
     "breaker_opens_on_two_failures": _mutant(
         "two failures in a row open the breaker, however soon one follows the other",
-        ("endpoint_health", "now - self.failed_at >= self._policy.breaker_after_s", "self.failures >= 2"),
+        ("endpoint_health", "now - failures.began_at >= self._policy.breaker_after_s", "failures.count >= 2"),
     ),
     "breaker_has_no_minimum": _mutant(
         "any failure that may open the breaker does",
-        ("endpoint_health", "now - self.failed_at >= self._policy.breaker_after_s", "True"),
+        ("endpoint_health", "now - failures.began_at >= self._policy.breaker_after_s", "True"),
     ),
     "breaker_forgets_successes": _mutant(
         "a success between failures does not matter",
-        ("endpoint_health", "        if self.failures:\n", "        if False:\n"),
+        ("endpoint_health", "        if self.failures is not None:\n", "        if False:\n"),
     ),
     "breaker_waits_for_time": _mutant(
         "many failures in a row do not open the breaker before the time is over",
-        ("endpoint_health", "lasting or self.failures >= self._policy.breaker_in_a_row", "lasting"),
+        ("endpoint_health", "lasting or failures.count >= self._policy.breaker_in_a_row", "lasting"),
     ),
     "breaker_waits_for_many": _mutant(
         "failure for however long does not open the breaker before there are many",
         (
             "endpoint_health",
-            "lasting or self.failures >= self._policy.breaker_in_a_row",
-            "self.failures >= self._policy.breaker_in_a_row",
+            "lasting or failures.count >= self._policy.breaker_in_a_row",
+            "failures.count >= self._policy.breaker_in_a_row",
         ),
     ),
     "probes_start_late": _mutant(
         "the first probe waits as long as the later ones",
         (
             "endpoint_health",
-            "self._policy.concurrency_start)\n        self.schedule_probe(now)\n",
-            "self._policy.concurrency_start)\n        self.probe_at = now + self._policy.probe_steady_s\n",
+            "self._policy.concurrency_start)\n        self.probe_times.schedule(now)\n",
+            "self._policy.concurrency_start)\n        self.probe_times.due = now + self._policy.probe_steady_s\n",
         ),
     ),
     "probes_come_as_fast_as_the_first": _mutant(
@@ -505,8 +507,8 @@ MUTANTS = {
         "a success does not stop the five-day clock",
         (
             "endpoint_health",
-            "        self.failing_since_ms = self.probes = self.busy_streak = 0\n",
-            "        self.probes = self.busy_streak = 0\n",
+            "        self.failing_since_ms = self.busy_streak = 0\n",
+            "        self.busy_streak = 0\n",
         ),
     ),
     "expiry_unseen": _mutant(
@@ -558,35 +560,35 @@ MUTANTS = {
         "what an operator skipped is sent when catch-up or a probe comes to it",
         (
             "sending",
-            "        if health.skips_some and health.skips(pending.delivery):\n",
-            "        if pending.in_window and health.skips_some and health.skips(pending.delivery):\n",
+            "        if skips.some and skips.covers(pending.delivery):\n",
+            "        if pending.in_window and skips.some and skips.covers(pending.delivery):\n",
         ),
         (
             "cursor_scans",
-            "        if hook.endpoint is not None and hook.endpoint.health.skips(delivery):\n",
+            "        if hook.endpoint is not None and hook.endpoint.skips.covers(delivery):\n",
             "        if False:\n",
         ),
     ),
     "single_skip_ignored": _mutant(
         "a single delivery that an operator skipped is sent",
         (
-            "endpoint_health",
-            "        return since < self.skip_before_ms or since < self.skipped.get(delivery.id, 0)\n",
-            "        return since < self.skip_before_ms\n",
+            "skips",
+            "        return since < self.before_ms or since < self.single.get(delivery.id, 0)\n",
+            "        return since < self.before_ms\n",
         ),
     ),
     "single_skip_forgets_the_probes": _mutant(
         "a single delivery that an operator skipped is probed with",
         (
             "sending",
-            "        if endpoint.health.skips(head.delivery):\n",
-            "        if head.delivery.owed_since_ms < endpoint.health.skip_before_ms:\n",
+            "        if endpoint.skips.covers(head.delivery):\n",
+            "        if head.delivery.owed_since_ms < endpoint.skips.before_ms:\n",
         ),
     ),
     "resent_is_skipped_again": _mutant(
         "what was resent from the dead letters goes back there",
         (
-            "endpoint_health",
+            "skips",
             "        since = delivery.owed_since_ms\n",
             "        since = delivery.arrived_ms\n",
         ),

@@ -245,7 +245,7 @@ class World:
             (e.client_id, e.target): (
                 e.health.breaker_open,
                 e.from_backlog,
-                e.health.probe_at,
+                e.health.probe_times.due,
                 e.health.retry_after_until,
                 e.in_flight,
             )

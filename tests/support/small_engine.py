@@ -155,7 +155,7 @@ class SmallEngine:
 
     def probe(self, row: Hook) -> Post:
         """Take the next probe of a hook's endpoint when it is due, after readings of what it may take if need be."""
-        self.wait(max(0.0, self.endpoint(row).health.probe_at - self.now))
+        self.wait(max(0.0, self.endpoint(row).health.probe_times.due - self.now))
         found = self.send()
         for _ in range(2):  # a round that has ended is followed by one from the start
             if not found:

@@ -54,7 +54,7 @@ class Answers:
         else:
             ledger.changes += 1
             if post.probe:
-                endpoint.health.probe_failed(ledger.now)
+                endpoint.health.probe_times.note_failure(ledger.now)
             self._count_request(post)
             if verdict is Verdict.GONE:
                 self._gone(post)

@@ -52,7 +52,7 @@ class CursorScans:
         """Why a record goes to the dead letters unsent, None if it does not."""
         if self._expires(delivery.owed_since_ms):
             return DeadLetterReason.EXPIRED
-        if hook.endpoint is not None and hook.endpoint.health.skips(delivery):
+        if hook.endpoint is not None and hook.endpoint.skips.covers(delivery):
             return DeadLetterReason.SKIPPED
         return None
 
@@ -74,7 +74,7 @@ class CursorScans:
         """Whether the first pending record of a cursor is too old to be kept, or was skipped with all before a time."""
         if not oldest_ms:
             return False
-        skip_before_ms = 0 if hook.endpoint is None else hook.endpoint.health.skip_before_ms
+        skip_before_ms = 0 if hook.endpoint is None else hook.endpoint.skips.before_ms
         return self._expires(oldest_ms) or oldest_ms < skip_before_ms
 
     def _expires(self, since_ms: int) -> bool:

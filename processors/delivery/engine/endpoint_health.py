@@ -1,15 +1,24 @@
-"""How an endpoint is doing: breaker, quarantine, probes, Retry-After, adaptive concurrency, the five-day clock."""
+"""How an endpoint is doing: breaker, quarantine, Retry-After, adaptive concurrency, the five-day clock."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-from hookstream.schemas.delivery import Delivery
+from collections.abc import Callable
 
 from .policy import EnginePolicy
-from .retry_schedule import probe_pause_s
+from .probe_times import ProbeTimes
 
-_SMOOTHING = 0.1
+
+class FailuresInARow:
+    """What failed at an endpoint since its last success."""
+
+    __slots__ = ("began_at", "count", "resource", "several")
+
+    def __init__(self, resource: str, now: float) -> None:
+        """Begin at `now`, in monotonic seconds."""
+        self.resource = resource  # the first that failed
+        self.several = False  # whether others failed too
+        self.count = 0
+        self.began_at = now
 
 
 class EndpointHealth:
@@ -20,55 +29,37 @@ class EndpointHealth:
 
     __slots__ = (
         "_policy",
-        "_random",
         "_usual_limit",
         "breaker_open",
         "busy_streak",
-        "failed_at",
-        "failing",
-        "failing_several",
         "failing_since_ms",
         "failures",
-        "latency_s",
         "limit",
         "paused",
-        "probe_at",
-        "probes",
+        "probe_times",
         "resource",
         "retried_at_ms",
         "retry_after_until",
         "several_resources",
-        "skip_before_ms",
-        "skipped",
         "succeeded",
     )
 
     def __init__(self, policy: EnginePolicy, random: Callable[[], float]) -> None:
         """Start healthy."""
         self._policy = policy
-        self._random = random
         self.breaker_open = False
-        self.probe_at = 0.0
-        self.probes = 0  # failed ones since the quarantine began
+        self.probe_times = ProbeTimes(policy, random)
         self.retry_after_until = 0.0
         self.busy_streak = 0
-        # Of what failed since the endpoint's last success: the first resource, whether there were others, how often,
-        # and when it began.
-        self.failing: str | None = None
-        self.failing_several = False
-        self.failures = 0
-        self.failed_at = 0.0
+        self.failures: FailuresInARow | None = None
         self.failing_since_ms = 0
         self.succeeded: str | None = None  # the resource of the last success
         self.resource: str | None = None  # the first resource seen
         self.several_resources = False
         self.limit = float(policy.concurrency_start)
         self._usual_limit = self.limit  # while failures in a row have lowered it
-        self.latency_s = 0.0
         self.paused = False  # by operators' settings: nothing is sent
-        self.skip_before_ms = 0  # by operators' settings: what is pending since earlier goes to the dead letters
-        self.skipped: Mapping[str, int] = {}  # by operators' settings: single deliveries, and when each was skipped
-        self.retried_at_ms = 0  # the last request to try at once that was followed
+        self.retried_at_ms = 0  # by operators' settings: the last request to try at once that was followed
 
     def note_resource(self, resource: str) -> None:
         """Remember whether the endpoint has more than one resource: a single one may open the breaker alone."""
@@ -81,11 +72,11 @@ class EndpointHealth:
         """Note a 2xx; return whether it ended a quarantine."""
         ended, self.breaker_open = self.breaker_open, False
         self.succeeded = resource
-        if self.failures:
-            self.failing, self.failing_several, self.failures = None, False, 0
+        if self.failures is not None:
+            self.failures = None
             self.limit = self._usual_limit
-        self.failing_since_ms = self.probes = self.busy_streak = 0
-        self.latency_s += (duration_s - self.latency_s) * _SMOOTHING
+        self.failing_since_ms = self.busy_streak = 0
+        self.probe_times.failed = 0
         if duration_s > self._policy.concurrency_fast_s:
             self.shrink()
         elif in_flight + 1 >= self.limit < self._policy.concurrency_max:
@@ -100,23 +91,25 @@ class EndpointHealth:
         halves the concurrency, so that an endpoint that is down gets few requests; a success restores it.
         """
         self.clock_failure(wall_ms)
-        if not self.failures:
-            self.failing, self.failed_at = resource, now
+        failures = self.failures
+        if failures is None:
+            failures = self.failures = FailuresInARow(resource, now)
             self._usual_limit = self.limit
-        elif resource != self.failing:
-            self.failing_several = True
-        self.failures += 1
+        elif resource != failures.resource:
+            failures.several = True
+        failures.count += 1
         if self.breaker_open:
             return False
         self.limit = max(self.limit / 2, 1.0)
-        if self.several_resources and not self.failing_several:
+        if self.several_resources and not failures.several:
             return False
-        lasting = now - self.failed_at >= self._policy.breaker_after_s  # so it is not the first
-        return lasting or self.failures >= self._policy.breaker_in_a_row
+        lasting = now - failures.began_at >= self._policy.breaker_after_s  # so it is not the first
+        return lasting or failures.count >= self._policy.breaker_in_a_row
 
     def record_at_fault(self, resource: str) -> bool:
         """Whether a rejection means the record and not the endpoint: the endpoint's other resources succeed."""
-        others_failed = self.failing_several or self.failing not in (None, resource)
+        failures = self.failures
+        others_failed = failures is not None and (failures.several or failures.resource != resource)
         return self.succeeded is not None and self.several_resources and not others_failed
 
     def clock_failure(self, wall_ms: int) -> None:
@@ -127,18 +120,9 @@ class EndpointHealth:
     def quarantine(self, now: float) -> None:
         """Open the breaker; after the quarantine the endpoint starts with few requests at once."""
         self.breaker_open = True
-        self.probes = 0
+        self.probe_times.failed = 0
         self.limit = self._usual_limit = min(self.limit, self._policy.concurrency_start)
-        self.schedule_probe(now)
-
-    def probe_failed(self, now: float) -> None:
-        """Count a probe that did not succeed, and set the time of the next."""
-        self.probes += 1
-        self.schedule_probe(now)
-
-    def schedule_probe(self, now: float) -> None:
-        """Set the time of the next probe, without counting a failed one."""
-        self.probe_at = now + self._spread(probe_pause_s(self.probes, self._policy))
+        self.probe_times.schedule(now)
 
     def busy(self, retry_after_s: float | None, *, now: float, wall_ms: int) -> float:
         """Note a 429, or a 503 with Retry-After; return how long the whole endpoint waits."""
@@ -155,16 +139,6 @@ class EndpointHealth:
         """Halve the concurrency: the endpoint answers slowly while others wait for a place."""
         self.limit = max(self.limit / 2, 1.0)
 
-    @property
-    def skips_some(self) -> bool:
-        """Whether an operator skips any delivery."""
-        return bool(self.skip_before_ms or self.skipped)
-
-    def skips(self, delivery: Delivery) -> bool:
-        """Whether an operator skips a delivery; one that was resent from the dead letters since is not meant."""
-        since = delivery.owed_since_ms
-        return since < self.skip_before_ms or since < self.skipped.get(delivery.id, 0)
-
     def waits(self, now: float) -> bool:
         """Whether nothing may be sent, or nothing but a probe."""
         return self.breaker_open or self.paused or now < self.retry_after_until
@@ -173,6 +147,3 @@ class EndpointHealth:
         """Whether there is nothing to store: pauses and skips are in the operators' settings."""
         waits = self.breaker_open or self.retry_after_until > now
         return not (waits or self.failing_since_ms or self.busy_streak or self.retried_at_ms)
-
-    def _spread(self, seconds: float) -> float:
-        return seconds * (1 + self._policy.jitter * (2 * self._random() - 1))

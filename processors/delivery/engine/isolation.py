@@ -146,7 +146,7 @@ class Isolation:
             self.settle_unsent(stream, pending, standing)
             return
         endpoint = pending.hook.endpoint
-        if endpoint is not None and endpoint.health.skips(pending.delivery) and pending.offset not in stream.in_flight:
+        if endpoint is not None and endpoint.skips.covers(pending.delivery) and pending.offset not in stream.in_flight:
             self.dead_letter(stream, pending, DeadLetterReason.SKIPPED)
 
     def settle_unsent(self, stream: Stream, pending: Pending, standing: Standing) -> None:

@@ -193,7 +193,7 @@ class Ledger:
         self._count_cursor(hook, stream, cursor)
 
     def _count_cursor(self, hook: TrackedHook, stream: Stream, cursor: Cursor) -> None:
-        cursor.first_may_be_skipped = hook.endpoint is not None and bool(hook.endpoint.health.skipped)
+        cursor.first_may_be_skipped = hook.endpoint is not None and bool(hook.endpoint.skips.single)
         if not stream.hooks_with_cursor:
             stream.tail.clear()
             stream.tail_bytes = 0

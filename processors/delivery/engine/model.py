@@ -23,6 +23,7 @@ from .endpoint_health import EndpointHealth
 from .hook_table import HookRow
 from .policy import EnginePolicy
 from .retry_schedule import FRESH, LaneClock
+from .skips import Skips
 
 StreamIndex = NewType("StreamIndex", int)
 LIVE = StreamIndex(0)
@@ -136,6 +137,7 @@ class Endpoint:
         "quick",
         "ready",
         "sent_sum",
+        "skips",
         "target",
         "window_counts",
     )
@@ -155,6 +157,7 @@ class Endpoint:
         self.target = target
         self.client = client
         self.health = EndpointHealth(policy, random)
+        self.skips = Skips()
         self.lanes: dict[str, Lane] = {}
         self.hooks: dict[int, TrackedHook] = {}
         self.ready: tuple[deque[Lane], deque[Lane]] = (deque(), deque())

@@ -49,7 +49,7 @@ class OperatorSettings:
         if wanted is None:
             return
         health, ledger = endpoint.health, self._ledger
-        health.skip_before_ms = max(health.skip_before_ms, wanted.skip_before_ms)
+        endpoint.skips.before_ms = max(endpoint.skips.before_ms, wanted.skip_before_ms)
         self._skip_single(endpoint, wanted)
         if wanted.retry_at_ms > max(health.retried_at_ms, ledger.wall_ms - _RETRY_KEPT_MS):
             health.retried_at_ms = wanted.retry_at_ms
@@ -76,9 +76,9 @@ class OperatorSettings:
     def _skip_single(self, endpoint: Endpoint, wanted: EndpointSettings) -> None:
         """Take over which single deliveries are skipped; catch-up then looks at the first record of each cursor."""
         skipped = {skip.delivery_id: skip.at_ms for skip in wanted.skipped}
-        if skipped == endpoint.health.skipped:
+        if skipped == endpoint.skips.single:
             return
-        endpoint.health.skipped = skipped
+        endpoint.skips.single = skipped
         for hook in endpoint.hooks.values():
             for backlog in hook.backlogs:
                 for cursor in backlog.cursors():
@@ -88,7 +88,7 @@ class OperatorSettings:
         """Make everything due now: the endpoint, its next probe, and its resources."""
         health, now = endpoint.health, self._ledger.now
         health.retry_after_until = 0.0
-        health.probe_at = min(health.probe_at, now)
+        health.probe_times.due = min(health.probe_times.due, now)
         for hook in endpoint.hooks.values():
             for backlog in hook.backlogs:
                 for resource, clock in backlog.clocks.items():

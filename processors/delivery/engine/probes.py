@@ -134,12 +134,12 @@ class Probes:
     def wait_for_next(self, endpoint: Endpoint) -> None:
         """Give a quarantined endpoint its turn when its next probe is due."""
         health = endpoint.health
-        due = max(health.probe_at, health.retry_after_until)
+        due = max(health.probe_times.due, health.retry_after_until)
         self._timers.at(due, lambda: self._ledger.ready.wake(endpoint))
 
     def next(self, endpoint: Endpoint, rules: ProbeRules) -> Probe | None:
         """Return the next probe of a quarantined endpoint, if one is due; ask for a reading if no head is left."""
-        if endpoint.probing or self._ledger.now < endpoint.health.probe_at:
+        if endpoint.probing or self._ledger.now < endpoint.health.probe_times.due:
             return None
         walk = self._walk(endpoint)
         if walk.tried < len(walk.heads) or not self._reads_first(walk):
@@ -203,7 +203,7 @@ class Probes:
         for endpoint, walk in self._wanting_of(stream):
             scan = self._scan(endpoint, walk, stream)
             if scan < stream.position:
-                yield scan, endpoint.health.probe_at
+                yield scan, endpoint.health.probe_times.due
 
     def reading(self, stream: Stream, start: int, end: int) -> list[Endpoint]:
         """The endpoints whose walks want offsets of [start, end)."""
@@ -286,9 +286,9 @@ class Probes:
                     ledger.drop_cursor(hook, stream, cursor)
         else:
             if walk.awaits_dead_letter:  # in a moment the next of its lane is the head
-                health.schedule_probe(ledger.now)
+                health.probe_times.schedule(ledger.now)
             else:
-                health.probe_failed(ledger.now)
+                health.probe_times.note_failure(ledger.now)
             self.wait_for_next(endpoint)
         self.forget(endpoint)
 

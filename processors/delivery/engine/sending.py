@@ -82,8 +82,8 @@ class Sending:
             return None  # after a retarget the lane waits for the answer of the last request to the old target
         held = ledger.streams[stream]
         clocks = hook.backlogs[stream].clocks
-        health = lane.endpoint.health
-        if health.skips_some and health.skips(pending.delivery):
+        skips = lane.endpoint.skips
+        if skips.some and skips.covers(pending.delivery):
             self._isolation.dead_letter(held, pending, DeadLetterReason.SKIPPED)
         early = clocks and (clock := clocks.get(pending.resource)) is not None and clock.due > ledger.now
         if early or (held.dead_letters_pending and pending.offset in held.dead_letters_pending):
@@ -155,7 +155,7 @@ class Sending:
     def probe_row(self, endpoint: Endpoint, head: Pending) -> HookRow | None:
         """Return the row to probe under, or None if the head may not be sent."""
         hook, stream = head.hook, self._ledger.streams[head.stream]
-        if endpoint.health.skips(head.delivery):
+        if endpoint.skips.covers(head.delivery):
             self._isolation.dead_letter(stream, head, DeadLetterReason.SKIPPED)
         if head.offset in stream.dead_letters_pending or (hook.in_flight and hook.in_flight_to is not endpoint):
             return None

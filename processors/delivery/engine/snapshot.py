@@ -73,8 +73,8 @@ def _stored_health(ledger: Ledger, endpoint: Endpoint, stream: Stream) -> Stored
         retry_after_until_ms=_wall_ms(ledger, health.retry_after_until),
         failing_since_ms=health.failing_since_ms,
         busy_streak=health.busy_streak,
-        probe_at_ms=_wall_ms(ledger, health.probe_at) if health.breaker_open else 0,
-        probes=health.probes,
+        probe_at_ms=_wall_ms(ledger, health.probe_times.due) if health.breaker_open else 0,
+        probes=health.probe_times.failed,
         retried_at_ms=health.retried_at_ms,
     )
 
@@ -166,8 +166,8 @@ class Restoration:
         health.retry_after_until = self._due(live.retry_after_until_ms)
         health.failing_since_ms = live.failing_since_ms
         health.busy_streak = live.busy_streak
-        health.probe_at = self._due(live.probe_at_ms)
-        health.probes = live.probes
+        health.probe_times.due = self._due(live.probe_at_ms)
+        health.probe_times.failed = live.probes
         health.retried_at_ms = live.retried_at_ms
-        for due in (health.retry_after_until, health.probe_at):
+        for due in (health.retry_after_until, health.probe_times.due):
             self._timers.at(max(due, self._ledger.now), lambda: self._ledger.ready.wake_lanes(endpoint))

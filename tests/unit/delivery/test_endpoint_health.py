@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from hookstream.processors.delivery.engine.endpoint_health import EndpointHealth
 from hookstream.processors.delivery.engine.policy import HOUR_S, MINUTE_S, EnginePolicy
-from tests.support.values import DELIVERY
 
 POLICY = EnginePolicy()
 
@@ -107,11 +104,11 @@ def test_a_success_ends_the_quarantine_and_says_so_once() -> None:
 def test_each_failed_probe_makes_the_next_one_later() -> None:
     endpoint = health("a")
     endpoint.quarantine(100.0)
-    assert endpoint.probe_at == pytest.approx(100.1)
-    endpoint.probe_failed(200.0)
-    assert endpoint.probe_at == pytest.approx(200.2)
-    endpoint.schedule_probe(300.0)
-    assert endpoint.probe_at == pytest.approx(300.2), "nothing was sent, so it is as soon as before"
+    assert endpoint.probe_times.due == pytest.approx(100.1)
+    endpoint.probe_times.note_failure(200.0)
+    assert endpoint.probe_times.due == pytest.approx(200.2)
+    endpoint.probe_times.schedule(300.0)
+    assert endpoint.probe_times.due == pytest.approx(300.2), "nothing was sent, so it is as soon as before"
 
 
 def test_a_rejection_blames_the_record_only_while_other_resources_succeed() -> None:
@@ -172,19 +169,9 @@ def test_nothing_is_sent_to_an_endpoint_that_is_quarantined_or_paused_or_asked_f
     assert endpoint.waits(10.5)
 
 
-def test_what_an_operator_skips_is_by_when_it_is_owed_so_what_was_resent_since_is_sent() -> None:
-    endpoint = health()
-    old, resent = replace(DELIVERY, arrived_ms=5, replayed_at_ms=0), replace(DELIVERY, arrived_ms=5, replayed_at_ms=11)
-    assert not endpoint.skips_some
-    endpoint.skip_before_ms = 10
-    assert (endpoint.skips_some, endpoint.skips(old), endpoint.skips(resent)) == (True, True, False)
-    endpoint.skip_before_ms, endpoint.skipped = 0, {DELIVERY.id: 10}
-    assert (endpoint.skips_some, endpoint.skips(old), endpoint.skips(resent)) == (True, True, False)
-
-
 def test_health_is_stored_only_where_there_is_something_to_tell_the_next_owner() -> None:
     endpoint = health("a")
-    endpoint.paused, endpoint.skip_before_ms = True, 10  # known from elsewhere
+    endpoint.paused = True  # known from elsewhere
     assert endpoint.unremarkable(10.0)
     for field, told in (
         ("breaker_open", True),

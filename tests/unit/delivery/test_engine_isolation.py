@@ -87,7 +87,7 @@ def test_a_dead_letter_is_produced_once() -> None:
     small = SmallEngine()
     row = small.row()
     small.read(row, 1)
-    small.endpoint(row).health.skip_before_ms = small.wall_ms
+    small.endpoint(row).skips.before_ms = small.wall_ms
     for _ in range(3):
         small.engine._ledger.ready.wake_lanes(small.endpoint(row))
         assert small.send() == []

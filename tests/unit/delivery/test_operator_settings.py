@@ -112,11 +112,11 @@ def test_a_retry_is_followed_once_whoever_owns_the_partition() -> None:
     small.quarantine(row)
     small.operate(row, retry_at_ms=small.wall_ms)
     small.answer(small.send_one(), FAILED)
-    due = small.endpoint(row).health.probe_at
+    due = small.endpoint(row).health.probe_times.due
     small.operate(row, reason="the same settings, read again")
-    assert small.endpoint(row).health.probe_at == due
+    assert small.endpoint(row).health.probe_times.due == due
     after = SmallEngine(small)
-    assert after.endpoint(row).health.probe_at > after.now
+    assert after.endpoint(row).health.probe_times.due > after.now
 
 
 def test_a_retry_that_was_asked_for_a_day_ago_is_not_followed() -> None:

@@ -30,7 +30,7 @@ def test_a_record_that_is_on_its_way_to_the_dead_letters_is_not_probed_with() ->
     small = SmallEngine()
     row = small.row()
     small.quarantine(row)
-    small.endpoint(row).health.skipped = {record.id: small.wall_ms + 1 for record in small.logs[LIVE]}
+    small.endpoint(row).skips.single = {record.id: small.wall_ms + 1 for record in small.logs[LIVE]}
     small.wait(small.policy.probe_first_s)
     assert small.send() == []
     assert {reason for _, _, reason in small.dead_letters} == {DeadLetterReason.SKIPPED}

@@ -98,8 +98,8 @@ def test_a_quarantine_and_the_pace_of_its_probes_go_on() -> None:
     small.quarantine(row)
     small.answer(small.probe(row), FAILED)
     health = SmallEngine(small).endpoint(row).health
-    assert (health.breaker_open, health.probes) == (True, 1)
-    assert health.probe_at == pytest.approx(small.now + 0.2, abs=0.002)
+    assert (health.breaker_open, health.probe_times.failed) == (True, 1)
+    assert health.probe_times.due == pytest.approx(small.now + 0.2, abs=0.002)
 
 
 def test_silence_that_an_endpoint_asked_for_lasts_over_a_change_of_owner() -> None:
