@@ -15,6 +15,7 @@ import fastavro
 import orjson
 from fastavro.schema import SchemaParseException, UnknownType
 
+from .avro_shape import check_shape
 from .errors import InvalidSchemaError
 
 Node: TypeAlias = Any  # a parsed schema, or a part of one: JSON
@@ -49,6 +50,9 @@ class AvroSchema:
             for reference in references:
                 fastavro.parse_schema(_json(reference), self._named)
             parsed: Node = fastavro.parse_schema(_json(text), self._named)
+            check_shape(self._named.values())
+        except InvalidSchemaError:
+            raise
         except _NO_SCHEMA as exc:
             msg = f"not an Avro schema: {type(exc).__name__}: {str(exc)[:_SHOWN]}"
             raise InvalidSchemaError(msg) from exc

@@ -11,6 +11,7 @@ from .avro_schema import AvroSchema, Node
 from .errors import InvalidSchemaError
 from .event import EventName
 from .ids import IdKind, IdKinds
+from .rendering.logical import marks
 from .symbol_docs import symbol_docs
 
 NAME_FIELD, TIME_FIELD, DATA_FIELD = "event", "occurred_at", "data"
@@ -118,6 +119,7 @@ def _check_data(schema: AvroSchema) -> None:
     if len(kinds) != 1 or kinds[0] not in _DATA_KINDS:
         msg = f"the event: {DATA_FIELD} is a record, a map or an array, or a union of null and one of these"
         raise InvalidSchemaError(msg)
+    schema.marked(marks, only=field)  # what could not be rendered would never be delivered
 
 
 def _check_fields(

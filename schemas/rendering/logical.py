@@ -86,7 +86,10 @@ def kind_of(node: Node) -> str:
 def _fits(node: Node) -> bool:
     """Whether a type may have its logical type, as far as a schema's parser does not look."""
     if node["logicalType"] == "decimal":
-        if node.get("scale", 0) > MAX_SCALE:
+        scale = node.get("scale", 0)
+        if type(scale) is not int:  # null, which the parser takes for none
+            return False
+        if scale > MAX_SCALE:
             msg = f"a decimal with a scale beyond {MAX_SCALE}"
             raise InvalidSchemaError(msg)
         return bool(node.get("precision"))  # a number from 0, as the parser has seen to

@@ -61,8 +61,9 @@ def read_sources(
     if len(content) > MAX_FILE_BYTES:
         raise InvalidSourcesError([f"{FILE_NAME}: {len(content)} bytes; it may have {MAX_FILE_BYTES}"])
     try:
-        tables = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as exc:
+        tables = tomllib.loads(content.decode("utf-8-sig"))  # editors on Windows put a byte order mark before it
+    # A ValueError is what is no TOML, no UTF-8, or a number of more digits than Python reads.
+    except (ValueError, RecursionError) as exc:
         raise InvalidSourcesError([f"{FILE_NAME}: {str(exc) or type(exc).__name__}"]) from exc
     faults: list[str] = []
     sources = [_Table(namespace, table, described, faults).source() for namespace, table in tables.items()]

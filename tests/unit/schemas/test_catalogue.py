@@ -193,6 +193,20 @@ def without(name: str) -> Callable[[Schema], None]:
         (lambda s: field(s, "concept")["type"]["fields"].pop(), "concept: wants a field sub_namespace"),
         (lambda s: s.update(type="nonsense"), "not an Avro schema"),
         (lambda s: s.pop("fields"), "wants a field id"),
+        (
+            lambda s: with_data(
+                s,
+                {"name": "sum", "type": {"type": "bytes", "logicalType": "decimal", "precision": 1001, "scale": 1001}},
+            ),
+            "a decimal with a scale beyond 1000",
+        ),
+        (lambda s: with_data(s, {"name": "hash", "type": {"type": "fixed", "name": "H", "size": "4"}}), "H: the size"),
+        (
+            lambda s: field(s, "data").update(
+                type=["null", {**DATA, "fields": [{"name": "a", "type": "int"}, {"name": "a", "type": "string"}]}]
+            ),
+            "one field of a name",
+        ),
     ],
 )
 def test_a_schema_that_cannot_carry_events_is_refused(

@@ -127,6 +127,17 @@ OF_NO_USE = {
     "doubling": a_record(doubling(60)),
     "large": a_record({"type": "fixed", "name": "F", "size": 2**31}),
     "many": a_record({"type": "enum", "name": "E", "symbols": [f"S{index}" for index in range(50_000)]}),
+    # Which fastavro's parser takes.
+    "size of text": a_record({"type": "fixed", "name": "F", "size": "4"}),
+    "size of half a byte": a_record({"type": "fixed", "name": "F", "size": 4.5}),
+    "size below 0": a_record({"type": "fixed", "name": "F", "size": -4}),
+    "union of nothing": a_record([]),
+    "array of a union of nothing": a_record({"type": "array", "items": []}),
+    "field without a text for a name": a_record(
+        {"type": "record", "name": "S", "fields": [{"name": 5, "type": "int"}]}
+    ),
+    "symbols of an object": a_record({"type": "enum", "name": "E", "symbols": {"A": 1}}),
+    "scale of null": a_record({"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": None}),
 }
 
 

@@ -170,10 +170,15 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
             "did you mean debezium-outbox",
         ),
         ("x" * 1_048_577, "bytes; it may have"),
+        (SHORT + f"topic = {'1' * 5000}", "digits"),
     ],
 )
 def test_each_fault_is_a_sentence(text: str, fault: str) -> None:
     assert fault in "; ".join(faults(text))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file() -> None:
+    assert read_sources(b"\xef\xbb\xbf" + SHORT.encode()) == read_sources(SHORT.encode())
 
 
 def test_a_file_of_nothing_has_no_sources() -> None:
