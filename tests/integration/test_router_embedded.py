@@ -54,7 +54,7 @@ def test_each_event_goes_to_the_hook_that_wants_it(world: RoutingWorld, router: 
     turn(router, lambda: sum(counts(router).values()) == 4 and not router.outstanding)
     arrived = {int(each.delivery.client): each for each in world.arrived()}
     assert set(arrived) == {1, 2}  # a disabled hook is owed, a deleted or an absent one is not
-    assert counts(router) == {"routed": 2, "unwanted": 2, "dead-lettered": 0}
+    assert counts(router) == {"routed": 2, "unwanted": 2, "dead-lettered": 0, "tombstone": 0, "unmapped": 0}
     delivery = arrived[1].delivery
     assert delivery.id == delivery_id(sent[0].id, 1001)
     assert (delivery.event, delivery.concept_id, delivery.hook_id, delivery.hook_revision) == (EVENT, "7", 1001, 1)
@@ -259,7 +259,7 @@ def test_an_event_that_is_newer_than_the_router_is_routed_where_a_hook_wants_it(
     router = world.router()
     try:
         router.open()
-        turn(router, lambda: counts(router) == {"routed": 1, "unwanted": 1, "dead-lettered": 0})
+        turn(router, lambda: counts(router) == {**dict.fromkeys(counts(router), 0), "routed": 1, "unwanted": 1})
         turn(router, lambda: not router.outstanding)
     finally:
         router.close()
