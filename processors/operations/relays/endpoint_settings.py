@@ -1,4 +1,4 @@
-"""What the relay of operators' settings does: what is committed in the database becomes the newest of `control`.
+"""What the relay of endpoint settings does: what is committed in the database becomes the newest of `control`.
 
 Records that the database does not know are taken over (the database may be a restored one), and what was published and
 is not in the topic is written again (the topic may be a new one); then what is pending is published.
@@ -31,7 +31,7 @@ log = structlog.get_logger("hookstream.endpoint_settings_relay")
 class EndpointSettingsStep:
     """A `RelayStep`. One thread."""
 
-    what = "operators' settings"
+    what = "endpoint settings"
     topic = "control"
 
     def __init__(

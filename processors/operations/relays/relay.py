@@ -27,6 +27,8 @@ from hookstream.subscriptions.errors import DatabaseError, NotPublishedError
 # How long a stop waits for a batch while the past is read.
 _LOADING_STEP_S = 0.2
 
+_NOT_STARTED = "the relay has not started"
+
 log = structlog.get_logger("hookstream.relay")
 
 
@@ -102,7 +104,7 @@ class Relay:
         self._retry_after_s = retry_after_s
         self._reader: TopicReader | None = None
         self._woken = threading.Event()
-        self._trouble: str | None = "the relay has not started"
+        self._trouble: str | None = _NOT_STARTED
 
     def wake(self) -> None:
         """Say that something was committed just now."""
@@ -182,9 +184,9 @@ class Relay:
 
     def _report(self, trouble: str | None) -> None:
         if trouble != self._trouble:
-            if trouble is None:
+            if trouble is None and self._trouble != _NOT_STARTED:  # the log says "again" only after a failure
                 log.info("what is committed reaches the topic again", what=self._step.what, topic=self._step.topic)
-            else:
+            elif trouble is not None:
                 log.error(
                     "what is committed does not reach the topic",
                     what=self._step.what,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from hookstream.processors.errors import ExpiredRecordsError, KafkaUnavailableError
 from hookstream.processors.operations.relays.endpoint_settings import EndpointSettingsStep
@@ -192,3 +194,34 @@ def test_a_topic_that_was_cut_is_read_again_from_its_start(sessions: Sessions) -
     with pytest.raises(KafkaUnavailableError):
         relay.run_once()
     assert relay.run_once().published == 1, "what the new topic lacks is written again"
+
+
+class Turns(threading.Event):
+    """A stop that is set after so many turns; before its last one, Kafka acknowledges again."""
+
+    def __init__(self, topic: Topic, turns: int) -> None:
+        super().__init__()
+        self._topic = topic
+        self._left = turns
+
+    def is_set(self) -> bool:
+        """Whether no turn is left."""
+        self._left -= 1
+        self._topic.away &= self._left > 0
+        return self._left < 0
+
+
+@pytest.mark.parametrize(
+    ("away", "levels"), [(False, []), (True, ["error", "info"])], ids=["at once", "after a failure"]
+)
+def test_the_log_says_that_writing_works_again_only_after_it_had_failed(
+    sessions: Sessions, *, away: bool, levels: list[str]
+) -> None:
+    wanted(sessions)
+    topic = Topic(away=away)
+    relay = relay_of(sessions, topic)
+    relay.wake()
+    with capture_logs() as lines:
+        relay.run(Turns(topic, 2 if away else 1))
+    assert topic.settings == [SETTINGS]
+    assert [line["log_level"] for line in lines] == levels
