@@ -46,9 +46,9 @@ def _options(value: object) -> object:
     try:
         options = orjson.loads(value)
     except orjson.JSONDecodeError:
-        raise ValueError("wants a JSON object of librdkafka options") from None
+        raise ValueError("needs a JSON object of librdkafka options") from None
     if not isinstance(options, dict) or not all(isinstance(v, str | int | float | bool) for v in options.values()):
-        raise ValueError("wants a JSON object of librdkafka options, each a string, a number or a boolean")
+        raise ValueError("needs a JSON object of librdkafka options, each a string, a number or a boolean")
     return {key: str(v).lower() if isinstance(v, bool) else str(v) for key, v in options.items()}
 
 
@@ -60,7 +60,7 @@ def _networks(value: object) -> object:
         return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
     except ValueError:
         raise ValueError(
-            "wants networks such as 10.1.0.0/16,fd00::/8, without host bits, separated by commas"
+            "needs networks such as 10.1.0.0/16,fd00::/8, without host bits, separated by commas"
         ) from None
 
 
@@ -70,7 +70,7 @@ def _ports(value: object) -> object:
         return value
     parts = [part.strip() for part in value.split(",") if part.strip()]
     if not all(_PORT.fullmatch(part) and 1 <= int(part) <= MAX_PORT for part in parts):
-        raise ValueError(f"wants ports from 1 to {MAX_PORT}, such as 443,8443, separated by commas")
+        raise ValueError(f"needs ports from 1 to {MAX_PORT}, such as 443,8443, separated by commas")
     return frozenset(map(int, parts))
 
 
@@ -119,7 +119,7 @@ _OF_TESTS = "TEST_"
 # Of two names of 25 characters this lets some five differ.
 _NEAR = 0.8
 
-_KEY_WANTED = f"wants base64 of {KEY_BYTES} bytes, such as `openssl rand -base64 {KEY_BYTES}` prints"
+_KEY_WANTED = f"needs base64 of {KEY_BYTES} bytes, such as `openssl rand -base64 {KEY_BYTES}` prints"
 
 # Where roles without the API serve their health and metrics, unless METRICS_PORT says otherwise: apart, so that one
 # machine can run one of each as they come.
@@ -278,7 +278,13 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: API_TOKEN is not set.
         """
-        return _required(self.api_token, "API_TOKEN").get_secret_value()
+        if self.api_token is None:
+            message = (
+                f"{PREFIX}API_TOKEN is not set: `hookstream token create` prints a token;"
+                " `hookstream up` writes one of each role to .hookstream/tokens"
+            )
+            raise SettingsError(message)
+        return self.api_token.get_secret_value()
 
     def proxy(self) -> str | None:
         """URL of the egress proxy, if there is one; it may hold a password."""

@@ -95,13 +95,13 @@ def _number(text: str | None) -> int | None:
 
 def _differs(spec: TopicSpec, key: str, has: str, wanted: str) -> str:
     return (
-        f"topic {spec.name} has {key}={has}, wants {wanted}: run `kafka-configs.sh --bootstrap-server SERVER --alter"
+        f"topic {spec.name} has {key}={has}, needs {wanted}: run `kafka-configs.sh --bootstrap-server SERVER --alter"
         f" --topic {spec.name} --add-config {key}={wanted}`"
     )
 
 
 def _partitions_differ(spec: TopicSpec, partitions: int) -> str:
-    counts = f"topic {spec.name} has {partitions} partitions, wants {spec.partitions}"
+    counts = f"topic {spec.name} has {partitions} partitions, needs {spec.partitions}"
     if spec.partitions == 1:
         return f"{counts}: delete it, then run `hookstream topics create` and `hookstream subscriptions resync`"
     return (

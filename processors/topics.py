@@ -133,7 +133,7 @@ def judge_schemas(registry: SchemaRegistry, catalogue: Catalogue, names: TopicNa
         level = registry.compatibility(subject)
         if level not in _STRICT_ENOUGH:
             complaints.append(
-                f"{subject}: its compatibility is {level}, wants {COMPATIBILITY}: run `hookstream topics create`"
+                f"{subject}: its compatibility is {level}, needs {COMPATIBILITY}: run `hookstream topics create`"
             )
     return complaints
 

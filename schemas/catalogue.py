@@ -132,7 +132,7 @@ class Catalogue:
         if known in self._names:
             return known
         near = difflib.get_close_matches(name, self._names, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"namespaces are {', '.join(self.namespaces)}"
+        hint = f"did you mean {_one_of(near)}?" if near else f"namespaces are {', '.join(self.namespaces)}"
         msg = f"unknown event {name[:100]!r}; {hint}"
         raise UnknownEventError(msg, hint=hint)
 
@@ -186,3 +186,8 @@ def _namespace_of(name: EventName) -> str:
 def subject(topic: str) -> str:
     """The registry subject of a topic's values."""
     return f"{topic}-value"
+
+
+def _one_of(words: list[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last

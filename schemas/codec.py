@@ -533,7 +533,7 @@ def subscription_decoder(writer_schemas: WriterSchemas) -> Callable[[bytes | Non
         record, _ = read(data)
         hook, mark = record["hook"], record["mark"]
         if (hook is None) == (mark is None):
-            msg = "wants either a hook or a mark"
+            msg = "needs either a hook or a mark"
             raise UndecodableError(msg)
         if mark is not None:
             return ResyncMark(**mark)

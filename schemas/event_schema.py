@@ -128,7 +128,7 @@ def _check_fields(
     fields = schema.fields(record)
     for name, kind in wanted.items():
         if name not in fields or not _is(schema, fields[name]["type"], kind):
-            msg = f"{where}: wants a field {name} of type {_TYPES.get(kind, kind)}"
+            msg = f"{where}: needs a field {name} of type {_TYPES.get(kind, kind)}"
             raise InvalidSchemaError(msg)
     for name in fields:
         if name not in wanted and name != optional:

@@ -37,7 +37,7 @@ def symbol_docs(enum: Node) -> Mapping[str, SymbolDoc]:
     if said is None:
         return {}
     if not isinstance(said, dict):
-        raise InvalidSchemaError(f"{_PROPERTY} of the enum: wants an object of symbols")
+        raise InvalidSchemaError(f"{_PROPERTY} of the enum: needs an object of symbols")
     return {symbol: _symbol_doc(symbol, each, enum["symbols"]) for symbol, each in said.items()}
 
 
@@ -46,7 +46,7 @@ def _symbol_doc(symbol: str, said: Node, symbols: list[str]) -> SymbolDoc:
     if symbol not in symbols:
         raise InvalidSchemaError(f"{where}: there is no such symbol")
     if not isinstance(said, dict) or not said.keys() <= set(_KEYS):
-        raise InvalidSchemaError(f"{where}: wants an object with {' and '.join(_KEYS)}")
+        raise InvalidSchemaError(f"{where}: needs an object with {' and '.join(_KEYS)}")
     if not all(isinstance(text, str) and text for text in said.values()):
-        raise InvalidSchemaError(f"{where}: wants texts")
+        raise InvalidSchemaError(f"{where}: needs texts")
     return SymbolDoc(**said)

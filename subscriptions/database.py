@@ -71,7 +71,7 @@ def open_database(url: str) -> Engine:
             raise NoSuchModuleError(parsed.get_backend_name())
         return _postgresql(parsed)
     except (SQLAlchemyError, ModuleNotFoundError) as exc:
-        msg = f"not a database URL that can be used ({type(exc).__name__}); wants postgresql+psycopg:// or sqlite:///"
+        msg = f"not a database URL that can be used ({type(exc).__name__}); needs postgresql+psycopg:// or sqlite:///"
         raise DatabaseUnavailableError(msg) from None
 
 

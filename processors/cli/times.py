@@ -30,9 +30,9 @@ def parse_time(text: str, option: str, *, now_ms: int) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(f"{option} wants {TIME}; not {text!r}") from None
+        raise typer.BadParameter(f"{option} needs {TIME}; not {text!r}") from None
     if moment.tzinfo is None:
-        message = f"{option} wants a time with its zone; add Z, or an offset such as +04:00, to {text!r}"
+        message = f"{option} needs a time with its zone; add Z, or an offset such as +04:00, to {text!r}"
         raise typer.BadParameter(message)
     return max(0, round((moment - _EPOCH).total_seconds() * 1000))
 
@@ -45,7 +45,7 @@ def parse_duration_s(text: str, option: str) -> float:
     """
     found_s = float(text) if _SECONDS.fullmatch(text) else _duration_s(text)
     if found_s is None:
-        raise typer.BadParameter(f"{option} wants seconds, or a duration such as {DURATION}; not {text!r}")
+        raise typer.BadParameter(f"{option} needs seconds, or a duration such as {DURATION}; not {text!r}")
     return found_s
 
 

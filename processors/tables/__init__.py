@@ -1,1 +1,1 @@
-"""Compacted topics that routers, workers and operations read whole: hooks, and operators' settings for endpoints."""
+"""Compacted topics that routers, workers and operations read whole: hooks, and endpoint settings."""

@@ -15,7 +15,7 @@ _FORM = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d
 _MAX_CHARS = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
-WANTED = "is no time from 1970 to 9999: wants epoch milliseconds, or RFC 3339 with an offset"
+WANTED = "is no time from 1970 to 9999: needs epoch milliseconds, or RFC 3339 with an offset"
 
 
 def instant_ms(value: JsonTree) -> int | None:

@@ -140,7 +140,7 @@ class _Table:
         if topic is None:
             return None
         if not isinstance(topic, str) or not _TOPIC.fullmatch(topic) or topic in (".", ".."):
-            self._fault("topic: wants the name of a topic: 1 to 249 letters, digits, ., _ and -")
+            self._fault("topic: needs the name of a topic: 1 to 249 letters, digits, ., _ and -")
             return None
         if not has_id and len(topic) > _MAX_TOPIC_CHARS_WITHOUT_ID:
             self._fault(f"topic: with more than {_MAX_TOPIC_CHARS_WITHOUT_ID} characters it gives no ids: set id")
@@ -153,7 +153,7 @@ class _Table:
         allowed = [code.value for code in codes]  # type: ignore[attr-defined]  # they are string enums
         if value in allowed:
             return codes(value)  # type: ignore[call-arg]
-        self._fault(f"{key}: wants {_or(allowed)}{_nearest(value, allowed)}")
+        self._fault(f"{key}: needs {_or(allowed)}{_nearest(value, allowed)}")
         return default
 
     def _selector(self, key: str, said: Mapping[str, object], *, required: bool = True) -> Selector | None:
@@ -164,7 +164,7 @@ class _Table:
             return None
         selector = parse_selector(value) if isinstance(value, str) else None
         if selector is None:
-            self._fault(f"{key}: wants {FORMS}")
+            self._fault(f"{key}: needs {FORMS}")
         return selector
 
     def _symbols(self, event: Selector | None) -> dict[str, str]:
@@ -175,15 +175,15 @@ class _Table:
                 self._fault("event is a constant, so neither symbols nor events nor unmapped can be set")
             return self._checked({event.text: event.text}, "event")
         if (events is None) == (symbols is None):
-            self._fault(f"wants either symbols or [{self._namespace}.events]: which events there are")
+            self._fault(f"needs either symbols or [{self._namespace}.events]: which events there are")
             return {}
         if symbols is not None:
             if not _is_list_of_texts(symbols):
-                self._fault("symbols: wants a list of names")
+                self._fault("symbols: needs a list of names")
                 return {}
             return self._checked({symbol: symbol for symbol in symbols}, "symbols")
         if not isinstance(events, dict) or not events or not all(isinstance(v, str) for v in events.values()):
-            self._fault('events: wants a table of "what the topic says" = "symbol"')
+            self._fault('events: needs a table of "what the topic says" = "symbol"')
             return {}
         return self._checked(events, "events")
 
@@ -200,7 +200,7 @@ class _Table:
         if body is not BodyKind.DATA:
             self._fault('fields: only with body = "data"')
         if not _is_list_of_texts(fields):
-            self._fault("fields: wants a list of names")
+            self._fault("fields: needs a list of names")
             return None
         dotted = [field for field in fields if "." in field]
         if dotted:

@@ -38,7 +38,7 @@ class NewReplayFields(_Request):
     hook_id: Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)] | None = None
     event: EventText | None = None
     namespace: Annotated[str, Field(min_length=1, max_length=_MAX_NAMESPACE_CHARS, examples=["lead"])] | None = None
-    concept_id: Annotated[AnyId | None, Field(description="one resource; wants its namespace, or event")] = None
+    concept_id: Annotated[AnyId | None, Field(description="one resource; needs its namespace, or event")] = None
     source: Literal["events", "deliveries"] = "events"
     only: Literal["all", "undelivered", "failed"] = "all"
     rate_per_second: Rate = 1000.0

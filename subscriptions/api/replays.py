@@ -203,7 +203,7 @@ def _faults(fields: NewReplayFields, event: EventName | None, to_ms: int, deps: 
     elif event is not None and fields.namespace not in (None, event.partition(".")[0]):
         faults.append(Fault(pointer="#/replay/namespace", detail=f"is not that of {event}"))
     if fields.concept_id is not None and fields.namespace is None and event is None:
-        faults.append(Fault(pointer="#/replay/concept_id", detail="wants a namespace or an event too"))
+        faults.append(Fault(pointer="#/replay/concept_id", detail="needs a namespace or an event too"))
     elif fields.concept_id is not None:
         kind = deps.catalogue.id_kinds(fields.namespace or str(event).partition(".")[0]).concept
         if not kind.takes(kind.read(fields.concept_id)):

@@ -84,7 +84,7 @@ ENDPOINT = EndpointKey(CLIENT, target_digest(TARGET))
 
 @dataclass
 class Topic:
-    """The topics of hooks and of operators' settings, as one list."""
+    """The topics of hooks and of endpoint settings, as one list."""
 
     rows: list[Hook | bytes] = field(default_factory=list)
     settings: list[EndpointSettings] = field(default_factory=list)
@@ -438,7 +438,7 @@ def test_a_lift_above_the_topic_sees_what_is_being_written(store: Store) -> None
     assert (row.revision, row.target, row.published_revision) == (8, OTHER, 1)
 
 
-# --- operators' settings ----------------------------------------------------------------------------------------------
+# --- endpoint settings ------------------------------------------------------------------------------------------------
 
 
 def test_a_verb_sees_the_one_before(store: Store) -> None:

@@ -101,7 +101,7 @@ def test_what_is_written_says_nothing_and_is_left_nowhere(kafka: Kafka, topics: 
 def test_a_topic_that_takes_the_writers_clock_is_refused(kafka: Kafka, topics: TopicNames) -> None:
     create_plain_topics(kafka.bootstrap_servers, topics.control, partitions=1)
     clock = clock_of(KafkaConfig(bootstrap_servers=kafka.bootstrap_servers), topics)
-    with pytest.raises(BrokerClockError, match=r"wants message\.timestamp\.type=LogAppendTime"):
+    with pytest.raises(BrokerClockError, match=r"needs message\.timestamp\.type=LogAppendTime"):
         clock.now_ms()
     clock.close()
 

@@ -44,7 +44,7 @@ def test_topics_are_created_once_checked_and_refused_where_they_differ(deploymen
     for command in ("check", "create"):
         other = deployment.run("topics", command, PARTITIONS="4")
         assert other.code == 1
-        assert "has 3 partitions, wants 4" in (other.out if command == "check" else other.err)
+        assert "has 3 partitions, needs 4" in (other.out if command == "check" else other.err)
 
 
 def test_a_database_is_migrated_and_tokens_need_it(deployment: Deployment) -> None:

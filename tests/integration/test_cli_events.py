@@ -104,7 +104,7 @@ def test_a_schema_that_readers_could_not_use_is_a_fault_and_an_unreachable_regis
     assert deployment.run("events", "check", SCHEMA_DIR=own).code == 0
     other = deployment.run("events", "check", SCHEMA_DIR=own, PARTITIONS="4")
     assert other.code == 1
-    assert f"topic {deployment.topics.events('parcel')} has 3 partitions, wants 4" in other.out
+    assert f"topic {deployment.topics.events('parcel')} has 3 partitions, needs 4" in other.out
     file = folder / "parcel.avsc"
     file.write_text(
         file.read_text().replace('"name": "client",\n      "type": "long"', '"name": "client",\n      "type": "string"')

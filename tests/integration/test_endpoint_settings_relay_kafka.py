@@ -1,4 +1,4 @@
-"""The relay of operators' settings on a real broker and PostgreSQL: settings that was answered reaches the topic."""
+"""The relay of endpoint settings on a real broker and PostgreSQL: settings that was answered reaches the topic."""
 
 from __future__ import annotations
 

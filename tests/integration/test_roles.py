@@ -70,7 +70,7 @@ def test_a_role_names_the_setting_that_it_misses(command: Command, role: str, mi
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("SECRET_KEY", "short", "wants base64 of 32 bytes"),
+        ("SECRET_KEY", "short", "needs base64 of 32 bytes"),
         ("EGRESS_PROXY", "ftp://user:hunter2@proxy", "egress proxy"),
         ("DATABASE_URL", "mysql+nothing://root:hunter2@db/x", "HOOKSTREAM_DATABASE_URL"),
         ("SCHEMA_DIR", "/nowhere/at/all", "cannot read the schema folder"),
@@ -144,7 +144,7 @@ def test_a_role_refuses_topics_that_are_not_what_it_needs(deployment: Deployment
         assert role.process.wait(60) == 1
         last = role.process.log_text().splitlines()[-1]
         assert last.startswith("hookstream: topic ")
-        assert "has 3 partitions, wants 5" in last
+        assert "has 3 partitions, needs 5" in last
 
 
 @pytest.mark.parametrize("name", ["api", "router"])

@@ -70,9 +70,9 @@ def test_a_topic_that_differs_is_refused_with_what_to_do(kafka: Kafka, topics: T
     with pytest.raises(TopicMismatchError) as caught:
         check_topics(config, specs)
     message = str(caught.value)
-    assert f"{topics.deliveries} has 4 partitions, wants 3" in message
-    assert f"{topics.control} has cleanup.policy=delete, wants compact" in message
-    assert f"{topics.events('user')} has message.timestamp.type=CreateTime, wants LogAppendTime" in message
+    assert f"{topics.deliveries} has 4 partitions, needs 3" in message
+    assert f"{topics.control} has cleanup.policy=delete, needs compact" in message
+    assert f"{topics.events('user')} has message.timestamp.type=CreateTime, needs LogAppendTime" in message
     assert topics.events("lead") not in message
     told = [complaint.text for complaint in judge_topics(config, specs)]
     assert any(f"{topics.control} has delete.retention.ms=86400000" in text for text in told)

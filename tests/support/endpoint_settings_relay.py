@@ -1,4 +1,4 @@
-"""The relay of operators' settings with real parts, in this process or, killed at a chosen moment, in one of its own.
+"""The relay of endpoint settings with real parts, in this process or, killed at a chosen moment, in one of its own.
 
 As a program: `python -m tests.support.endpoint_settings_relay MODE BOOTSTRAP TOPIC DATABASE_URL`, where MODE is one of
 `MODES`.

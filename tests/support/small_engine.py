@@ -40,7 +40,7 @@ class Table(dict[tuple[str, str], Hook]):
 
 
 class Settings(dict[tuple[str, bytes], EndpointSettings]):
-    """The operators' settings of each endpoint."""
+    """The settings of each endpoint."""
 
     def get(self, client: str, digest: bytes) -> EndpointSettings | None:  # type: ignore[override]
         return super().get((client, digest))
@@ -112,7 +112,7 @@ class SmallEngine:
         return row
 
     def operate(self, row: Hook, **changes: Any) -> None:
-        """Change the operators' settings of a hook's endpoint and let the engine follow them."""
+        """Change endpoint settings of a hook's endpoint and let the engine follow them."""
         key = (row.client, target_digest(row.target))
         known = self.settings.get(*key) or EndpointSettings(client=row.client, target_digest=key[1])
         self.settings[key] = replace(known, **changes)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hookstream.processors.cli.api_client import ApiClient
 
 app = typer.Typer(
-    help="See what could not be delivered, and send it again. Needs HOOKSTREAM_API_URL and HOOKSTREAM_API_TOKEN."
+    help="Show what could not be delivered, and send it again. Needs HOOKSTREAM_API_URL and HOOKSTREAM_API_TOKEN."
 )
 
 # More than this is asked about first.
@@ -29,14 +29,15 @@ _FAILED = 1
 # What is kept of each letter that is to be resent: there may be a million.
 _NEEDED = ("id", "client", "hook_id", "resendable")
 
-Client: TypeAlias = Annotated[str | None, typer.Option(help="One client's alone.")]
-Hook: TypeAlias = Annotated[int | None, typer.Option(min=1, help="One hook's alone.")]
-Event: TypeAlias = Annotated[str | None, typer.Option(help="Of one event alone.")]
+Client: TypeAlias = Annotated[str | None, typer.Option(help="Only those of this client.")]
+Hook: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Only those of this hook.")]
+Event: TypeAlias = Annotated[str | None, typer.Option(help="Only those of this event.")]
 Reason: TypeAlias = Annotated[
-    str | None, typer.Option(help="schedule, expired, skipped, undecodable, unroutable or too-large.")
+    str | None,
+    typer.Option(help="Of this reason: schedule, expired, skipped, undecodable, unroutable or too-large."),
 ]
-Since: TypeAlias = Annotated[str | None, typer.Option(metavar="TIME", help=f"Kept since then: {TIME}.")]
-Until: TypeAlias = Annotated[str | None, typer.Option(metavar="TIME", help="Kept before then.")]
+Since: TypeAlias = Annotated[str | None, typer.Option(metavar="TIME", help=f"Only those kept at or after {TIME}.")]
+Until: TypeAlias = Annotated[str | None, typer.Option(metavar="TIME", help="Only those kept before this time.")]
 
 
 @app.command("list")
@@ -48,7 +49,7 @@ def list_(  # noqa: PLR0913 - an option each
     reason: Reason = None,
     since: Since = None,
     until: Until = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 100,
     as_json: Json = False,
 ) -> None:
     """List dead letters by partition, in each from the oldest on."""
@@ -78,7 +79,9 @@ def show(letter: Annotated[str, typer.Argument(metavar="ID")], *, as_json: Json 
 
 @app.command("resend")
 def resend(  # noqa: PLR0913 - an option each
-    letters: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="These; or say a filter.")] = None,
+    letters: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Resend these; or give a filter.")
+    ] = None,
     *,
     client: Client = None,
     hook: Hook = None,
@@ -86,9 +89,9 @@ def resend(  # noqa: PLR0913 - an option each
     reason: Reason = None,
     since: Since = None,
     until: Until = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every dead letter there is.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Resend every dead letter.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count per hook, and send nothing.")] = False,
-    rate: Annotated[float | None, typer.Option(min=0.01, help="At most so many a second.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.01, help="How many to send in a second, at most.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help=f"Do not ask above {_ASK_ABOVE:,} dead letters.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from hookstream.processors.cli.api_client import ApiClient
 
 app = typer.Typer(
-    help="See what became of a delivery, and send it again. Needs HOOKSTREAM_API_URL and HOOKSTREAM_API_TOKEN."
+    help="Show the state of a delivery, and send it again. Needs HOOKSTREAM_API_URL and HOOKSTREAM_API_TOKEN."
 )
 
 DeliveryId = Annotated[
     str, typer.Argument(metavar="ID", help="The `webhook-id`, such as msg_711b1117d551609b1e5b19e83c7f5f11.")
 ]
-Client = Annotated[str | None, typer.Option(help="Whose it is: for operators, a search is shorter with it.")]
+Client = Annotated[str | None, typer.Option(help="Its client; with it, an operator's search is shorter.")]
 _HEAD = ("started", "delivery", "concept", "attempt", "outcome", "status", "ms", "replay")
 _LOOK_S = 0.3
 _LONGEST_PAGE = 100  # the most that the API gives at once
@@ -39,7 +39,7 @@ def show(
     limit: Annotated[int, typer.Option(min=1, help="How many attempts to show, the newest first.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """Show what became of a delivery, and its attempts. One that was never attempted is searched in Kafka's log."""
+    """Show the state of a delivery, and its attempts. One that was never attempted is searched in Kafka's log."""
     with open_api() as api:
         path, query = f"/deliveries/{delivery_id}", {"client": client}
         pages = list(list_pages(api, path, "attempts", query, limit=limit, longest_page=_LONGEST_PAGE))
@@ -59,7 +59,7 @@ def show(
 
 @app.command("resend")
 def resend(delivery_id: DeliveryId, *, client: Client = None, as_json: Json = False) -> None:
-    """Send a delivery again, whatever became of it; it waits until nothing of its resource is pending."""
+    """Send a delivery again, whatever its state; it waits until nothing of its resource is pending."""
     with open_api() as api:
         sent = api.post(f"/deliveries/{delivery_id}/resend{'' if client is None else f'?client={quote(client)}'}", None)
     say_sent(sent["delivery"], as_json=as_json)
@@ -69,10 +69,15 @@ def list_attempts(
     hook_id: Annotated[int, typer.Argument(metavar="ID", min=1)],
     *,
     outcome: Annotated[
-        str | None, typer.Option(help="How they ended: failed, delivered, timeout, error-status, … as the list shows.")
+        str | None,
+        typer.Option(help="Only those that ended so: failed, delivered, timeout, error-status, … as the list shows."),
     ] = None,
-    since: Annotated[str | None, typer.Option("--from", metavar="TIME", help=f"Begun at or after {TIME}.")] = None,
-    until: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Begun before then.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="TIME", help=f"Only those begun at or after {TIME}.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="Only those begun before this time.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 50,
     as_json: Json = False,
 ) -> None:
@@ -96,11 +101,11 @@ def ping(
     hook_id: Annotated[int, typer.Argument(metavar="ID", min=1)],
     *,
     wait: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="How long to wait for the answer; 0: not.")
+        float, typer.Option(metavar="SECONDS", min=0, help="How long to wait for the answer; 0: do not wait.")
     ] = 20,
     as_json: Json = False,
 ) -> None:
-    """Send a hook's target a delivery that no event made, and show how it answers."""
+    """Send a hook's target a test delivery, and show how it answers."""
     with open_api() as api:
         sent = api.post(f"/hooks/{hook_id}/ping", None)["delivery"]
         attempt = _first_attempt(api, sent["id"], wait) if wait else None

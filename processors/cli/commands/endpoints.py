@@ -25,12 +25,10 @@ _ENDED = ("delivered", "dead-lettered", "cancelled", "skipped")
 _FIND_SKIPPED = "`hookstream dead-letters list --reason skipped` shows what is there"
 
 Endpoint: TypeAlias = Annotated[
-    str | None, typer.Argument(metavar="[ENDPOINT]", help="As `hookstream lag` names it; or say --hook.")
+    str | None, typer.Argument(metavar="[ENDPOINT]", help="Its name in `hookstream lag`; or give --hook.")
 ]
 Hook: TypeAlias = Annotated[int | None, typer.Option("--hook", metavar="ID", min=1, help="The endpoint of this hook.")]
-Reason: TypeAlias = Annotated[
-    str, typer.Option("--reason", help="Why; kept in the audit, and in the dead letters it makes.")
-]
+Reason: TypeAlias = Annotated[str, typer.Option("--reason", help="Why; the audit and the dead letters keep it.")]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
@@ -47,22 +45,22 @@ def resume(*, endpoint: Endpoint = None, hook: Hook = None, reason: Reason, as_j
 
 
 def retry_now(*, endpoint: Endpoint = None, hook: Hook = None, reason: Reason, as_json: Json = False) -> None:
-    """Try at once whatever an endpoint waits for a time with: a retry, a probe, a Retry-After."""
-    done = "whatever {endpoint} waits for a time with is tried now"
+    """Attempt at once what an endpoint would wait with: a retry, a probe, a Retry-After."""
+    done = "what {endpoint} would wait with is attempted now"
     _wanted("retry-now", endpoint, hook, {"reason": reason}, done, as_json=as_json)
 
 
 def skip(
     delivery: Annotated[str, typer.Argument(metavar="DELIVERY_ID", help="The webhook-id.")],
     *,
-    endpoint: Annotated[str | None, typer.Option("--endpoint", help="As `hookstream lag` names it.")] = None,
+    endpoint: Annotated[str | None, typer.Option("--endpoint", help="Its name in `hookstream lag`.")] = None,
     hook: Hook = None,
     reason: Reason,
     as_json: Json = False,
 ) -> None:
-    """Move one delivery to the dead letters, from where it can be resent; its resource's others follow.
+    """Move one delivery to the dead letters, from where it can be resent; its resource's next ones follow.
 
-    Whose it is is looked up where neither --endpoint nor --hook says it.
+    Without --endpoint and --hook, the API looks up its hook.
     """
     if endpoint is None and hook is None:
         with open_api() as api:
@@ -79,13 +77,13 @@ def drain(
     endpoint: Endpoint = None,
     hook: Hook = None,
     reason: Reason,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be drained, and do nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be drained, and do nothing.")] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Move the whole backlog of an endpoint to the dead letters, from where it can be resent.
 
-    The backlog of every hook with this client and target, disabled ones too. What arrives later is delivered.
+    This includes every hook with this client and target, disabled ones too. What arrives later is delivered.
     """
     _check_named(endpoint, hook)
     with open_api() as api:

@@ -15,7 +15,7 @@ from hookstream.processors.cli.console import CommandError, Json, note, say, say
 if TYPE_CHECKING:
     from hookstream.processors.settings import Settings
 
-app = typer.Typer(help="Write and check the schemas of a domain of one's own.")
+app = typer.Typer(help="Write and check the schemas of your own domain.")
 
 
 class Ids(StrEnum):
@@ -30,9 +30,11 @@ def new(  # options of a command, all by name
     namespace: Annotated[str, typer.Argument(metavar="NAME", help="Kind of resource, such as order.")],
     symbols: Annotated[list[str], typer.Argument(metavar="SYMBOL...", help="What happens to it, such as placed.")],
     *,
-    folder: Annotated[Path | None, typer.Option("--dir", help="Where; HOOKSTREAM_SCHEMA_DIR without it.")] = None,
-    ids: Annotated[Ids, typer.Option(help="What ids of clients and resources are.")] = Ids.INTEGER,
-    data: Annotated[bool, typer.Option("--data", help="With a field for data, to be filled in.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--dir", help="The folder to write to. Default: HOOKSTREAM_SCHEMA_DIR.")
+    ] = None,
+    ids: Annotated[Ids, typer.Option(help="The type of the ids of clients and resources.")] = Ids.INTEGER,
+    data: Annotated[bool, typer.Option("--data", help="Add a record for data, in which you name the fields.")] = False,
 ) -> None:
     """Write the schema of a new kind of resource to NAME.avsc; a file that is there is left alone.
 
@@ -60,13 +62,15 @@ def new(  # options of a command, all by name
 @app.command("check")
 def check(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="HOOKSTREAM_SCHEMA_DIR, or the shipped domain, without it.")
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="The folder. Default: HOOKSTREAM_SCHEMA_DIR, or the shipped one."),
     ] = None,
     *,
     sample: Annotated[
-        str | None, typer.Option("--sample", metavar="TOPIC", help="Also map the latest records of this topic.")
+        str | None,
+        typer.Option("--sample", metavar="TOPIC", help="Also show the latest records of this topic as events."),
     ] = None,
-    count: Annotated[int, typer.Option("-n", min=1, max=100, help="How many, with --sample.")] = 3,
+    count: Annotated[int, typer.Option("-n", min=1, max=100, help="How many records to show, with --sample.")] = 3,
     as_json: Json = False,
 ) -> None:
     """Say everything that is wrong with a folder of schemas, and print an example of each event's body; 1 if anything.
@@ -91,10 +95,13 @@ def check(
         for fault in checked.faults:
             say(fault)
     if checked.faults:
-        count_of = "1 fault" if len(checked.faults) == 1 else f"{len(checked.faults)} faults"
-        raise CommandError(f"{count_of}; without them {len(checked.events)} events are described")
+        raise CommandError(f"{_faults(len(checked.faults))}; events that are described: {len(checked.events)}")
     if sample is not None:
         _sample(sample, count, settings, files, as_json=as_json)
+
+
+def _faults(count: int) -> str:
+    return "1 fault" if count == 1 else f"{count} faults"
 
 
 def _sample(topic: str, count: int, settings: Settings, files: Mapping[str, bytes], *, as_json: bool) -> None:

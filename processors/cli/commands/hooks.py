@@ -14,15 +14,13 @@ from hookstream.processors.cli.open_api import open_api
 
 from . import deliveries
 
-app = typer.Typer(
-    help="See, ping, disable and enable hooks that are registered. Needs HOOKSTREAM_API_URL and HOOKSTREAM_API_TOKEN."
-)
+app = typer.Typer(help="Show, ping, disable and enable hooks. Needs HOOKSTREAM_API_URL and HOOKSTREAM_API_TOKEN.")
 
 HookId = Annotated[int, typer.Argument(metavar="ID", min=1)]
 
 
 class Backlog(StrEnum):
-    """What becomes of a hook's pending deliveries."""
+    """What is done with a hook's pending deliveries."""
 
     RESUME = "resume"
     SKIP = "skip"
@@ -31,8 +29,8 @@ class Backlog(StrEnum):
 @app.command("list")
 def list_(
     *,
-    client: Annotated[str | None, typer.Option(help="One client's alone; operators see every client.")] = None,
-    event: Annotated[str | None, typer.Option(help="Of one event alone.")] = None,
+    client: Annotated[str | None, typer.Option(help="Only those of this client; operators see every client.")] = None,
+    event: Annotated[str | None, typer.Option(help="Only those of this event.")] = None,
     as_json: Json = False,
 ) -> None:
     """List hooks in the order of their creation."""
@@ -47,7 +45,7 @@ def list_(
 
 @app.command("show")
 def show(hook_id: HookId, *, as_json: Json = False) -> None:
-    """Show a hook; `effective` says whether every router works by it already."""
+    """Show a hook; `effective` says whether every router uses it already."""
     with open_api() as api:
         _say_hook(api.get(f"/hooks/{hook_id}")["hook"], as_json=as_json)
 
@@ -69,14 +67,14 @@ def enable(
     ],
     as_json: Json = False,
 ) -> None:
-    """Deliver for a hook again, also where its endpoint was given up (410, or five days of failure)."""
+    """Deliver for a hook again, also where hookstream disabled it (410, or five days of failure)."""
     with open_api() as api:
         _say_hook(api.post(f"/hooks/{hook_id}/enable", {"backlog": backlog.value})["hook"], as_json=as_json)
 
 
 @app.command("rotate-secret")
 def rotate_secret(hook_id: HookId, *, as_json: Json = False) -> None:
-    """Give a hook a new secret and print it, once; for 24 hours the old one signs beside it."""
+    """Give a hook a new secret and print it, once; for 24 hours requests are signed with the old one too."""
     with open_api() as api:
         _say_hook(api.post(f"/hooks/{hook_id}/secret/rotate", None)["hook"], as_json=as_json)
 

@@ -27,7 +27,7 @@ _HEAD = ("endpoint", "state", "behind", "oldest", "next attempt", "last success"
 
 
 class State(StrEnum):
-    """How an endpoint is doing."""
+    """The state of an endpoint."""
 
     HEALTHY = "healthy"
     LAGGING = "lagging"
@@ -46,8 +46,8 @@ class Sort(StrEnum):
 
 def lag(
     *,
-    client: Annotated[str | None, typer.Option(help="One client's alone; operators see every client.")] = None,
-    state: Annotated[State | None, typer.Option(help="In this state alone.")] = None,
+    client: Annotated[str | None, typer.Option(help="Only those of this client; operators see every client.")] = None,
+    state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None,
     older_than: Annotated[
         str | None,
         typer.Option(
@@ -55,13 +55,13 @@ def lag(
         ),
     ] = None,
     sort: Annotated[
-        Sort, typer.Option(help="The oldest pending delivery first, or the largest backlog.")
+        Sort, typer.Option(help="What is first: the oldest pending delivery, or the largest backlog.")
     ] = Sort.OLDEST,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many endpoints.")] = _DEFAULT_LIMIT,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until interrupted.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many endpoints to show.")] = _DEFAULT_LIMIT,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the backlogs of endpoints: how many deliveries, since when, and when the next is tried. "~" is an estimate.
+    """Show the backlog of each endpoint: how many deliveries, since when, when the next is attempted. "~": an estimate.
 
     The numbers come from what the delivery workers have committed, also while none of them runs. Needs
     HOOKSTREAM_API_URL and HOOKSTREAM_API_TOKEN.

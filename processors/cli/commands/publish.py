@@ -26,8 +26,8 @@ _SHORTEST_WAIT_S = 1.0
 def publish(  # noqa: PLR0913  # options of a command, all by name
     event: Annotated[str | None, typer.Argument(metavar="EVENT", help="Such as lead.new; or use --file.")] = None,
     *,
-    client: Annotated[str | None, typer.Option(help="Whose event it is.")] = None,
-    concept_id: Annotated[str | None, typer.Option("--id", help="Id of the lead, property, ...")] = None,
+    client: Annotated[str | None, typer.Option(help="The client whose event it is.")] = None,
+    concept_id: Annotated[str | None, typer.Option("--id", help="Id of the resource, such as a lead.")] = None,
     sub_namespace: Annotated[str | None, typer.Option(help="Kind of the concept, where it has one.")] = None,
     data: Annotated[
         str | None, typer.Option(metavar="JSON|@FILE", help="What the event says of it, where its schema has data.")
@@ -47,9 +47,8 @@ def publish(  # noqa: PLR0913  # options of a command, all by name
     hookstream publish --file events.jsonl --rate 200
 
     A line is {"event": "lead.new", "client": 434, "concept": {"id": 17}}; concept may have a sub_namespace, and the
-    line an id (UUID), occurred_at_ms and data. With ids a file can be published again without a second delivery being
-    taken for a new one. Lines that are wrong are named by number; the others are sent. The exit code is 1 if any
-    failed.
+    line an id (UUID), occurred_at_ms and data. With ids a file can be published again: its deliveries have the
+    same ids again. Wrong lines are named by number; the others are sent. The exit code is 1 if any failed.
     """
     if (event is None) == (file is None):
         raise typer.BadParameter("give either an EVENT or --file")

@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 def recover(
     *,
     keep_owed: Annotated[
-        bool, typer.Option("--keep-owed", help="Deliver everything that is or may be owed; some of it again.")
+        bool, typer.Option("--keep-owed", help="Deliver everything that is or may be pending, some of it again.")
     ] = False,
     forget: Annotated[
         bool,
         typer.Option("--forget", help="Deliver nothing that is pending; go on at the group's offset or the end."),
     ] = False,
-    partition: Annotated[list[int] | None, typer.Option(min=0, help="This one alone; may be repeated.")] = None,
+    partition: Annotated[list[int] | None, typer.Option(min=0, help="Only this partition; may be repeated.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it. Without it, only show what would be done.")] = False,
     wait_s: Wait = DEFAULT_WAIT_S,
     as_json: Json = False,
 ) -> None:
-    """Mend the partitions that `hookstream deliver` refuses to start; those that it starts are left alone.
+    """Repair the partitions that `hookstream deliver` refuses to start; those that it starts are left alone.
 
-    Stop all workers first: a live group is refused. Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS. May be run again at any
-    time, also after it was killed.
+    Stop all workers first: a live group is refused. Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS. Run it again as
+    often as you like, also after a kill.
     """
     if keep_owed == forget:
         raise typer.BadParameter("give either --keep-owed or --forget")

@@ -52,17 +52,15 @@ class Only(StrEnum):
 def replay(  # noqa: PLR0913  # what a command line may say
     ctx: typer.Context,
     *,
-    from_: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help=f"What arrived from then on: {TIME}.")
-    ] = None,
-    to: Annotated[str, typer.Option("--to", metavar="TIME", help="The same; not in the window.")] = "now",
-    client: Annotated[str | None, typer.Option(help="One client's alone; operators may replay every client's.")] = (
-        None
-    ),
-    hook: Annotated[int | None, typer.Option(min=1, help="For one hook alone.")] = None,
-    event: Annotated[str | None, typer.Option(help="One event alone.")] = None,
-    namespace: Annotated[str | None, typer.Option(help="Events of one namespace alone.")] = None,
-    resource: Annotated[str | None, typer.Option(metavar="NAMESPACE:ID", help="One resource alone.")] = None,
+    from_: Annotated[str | None, typer.Option("--from", metavar="TIME", help=f"Begin of the window: {TIME}.")] = None,
+    to: Annotated[
+        str, typer.Option("--to", metavar="TIME", help="End of the window, which it does not include.")
+    ] = "now",
+    client: Annotated[str | None, typer.Option(help="Only this client; operators may replay every client.")] = (None),
+    hook: Annotated[int | None, typer.Option(min=1, help="Only this hook.")] = None,
+    event: Annotated[str | None, typer.Option(help="Only this event.")] = None,
+    namespace: Annotated[str | None, typer.Option(help="Only events of this namespace.")] = None,
+    resource: Annotated[str | None, typer.Option(metavar="NAMESPACE:ID", help="Only this resource.")] = None,
     source: Annotated[
         Source, typer.Option(help="events: routed again, to the hooks of today; deliveries: what was routed then.")
     ] = Source.EVENTS,
@@ -82,7 +80,7 @@ def replay(  # noqa: PLR0913  # what a command line may say
     if ctx.invoked_subcommand is not None:
         return
     if from_ is None:
-        message = "wants --from, or a command: list, show, pause, resume, cancel"
+        message = "needs --from, or a command: list, show, pause, resume, cancel"
         raise typer.BadParameter(message, ctx)
     now_ms = time.time_ns() // 1_000_000
     asked = {
@@ -117,8 +115,8 @@ def replay(  # noqa: PLR0913  # what a command line may say
 @app.command("list")
 def list_(
     *,
-    client: Annotated[str | None, typer.Option(help="One client's alone; operators see every client.")] = None,
-    state: Annotated[str | None, typer.Option(help="In this state alone.")] = None,
+    client: Annotated[str | None, typer.Option(help="Only those of this client; operators see every client.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
     as_json: Json = False,
 ) -> None:
     """List replays, the newest first."""
@@ -259,7 +257,7 @@ def _resource(namespace: str | None, resource: str | None) -> dict[str, object]:
         return {"namespace": namespace}
     name, _, text = resource.partition(":")
     if not name or not is_id(text) or namespace not in (None, name):
-        message = "--resource wants NAMESPACE:ID, such as property:888999"
+        message = "--resource needs NAMESPACE:ID, such as property:888999"
         raise typer.BadParameter(message)
     return {"namespace": name, "concept_id": text}
 

@@ -10,7 +10,7 @@ import typer
 from hookstream.processors.cli.console import DEFAULT_WAIT_S, Json, Wait, note, say, say_json
 from hookstream.processors.deadline import Deadline
 
-app = typer.Typer(help="Rotate the master key that hooks' secrets are sealed with; works on the database directly.")
+app = typer.Typer(help="Rotate the master key that encrypts the secrets of hooks; works on the database directly.")
 
 _LOOK_EVERY_S = 0.2
 
@@ -18,14 +18,14 @@ _LOOK_EVERY_S = 0.2
 @app.command("rotate")
 def rotate(
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what is sealed under which key.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the secrets under each key.")] = False,
     wait_s: Wait = DEFAULT_WAIT_S,
     as_json: Json = False,
 ) -> None:
-    """Seal every hook's secrets under HOOKSTREAM_SECRET_KEY; HOOKSTREAM_SECRET_KEY_PREVIOUS opens what is older.
+    """Encrypt every hook's secrets under HOOKSTREAM_SECRET_KEY; HOOKSTREAM_SECRET_KEY_PREVIOUS decrypts older ones.
 
     Give every worker and API both keys first. Deliveries go on meanwhile; integrators see nothing. The exit code is 0
-    once nothing needs a previous key, and everything is published: then it may be taken away. May be run again at any
+    once nothing needs a previous key, and everything is published: then you may remove it. May be run again at any
     time. Needs HOOKSTREAM_DATABASE_URL; the API's relay publishes what changes.
     """
     from hookstream.processors.cli.actor import actor

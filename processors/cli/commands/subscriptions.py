@@ -12,20 +12,20 @@ from hookstream.processors.cli.console import DEFAULT_WAIT_S, Json, Wait, note, 
 if TYPE_CHECKING:
     from hookstream.subscriptions.resync import LiftReport
 
-app = typer.Typer(help="The table of hooks in Kafka, which every router and worker reads.")
+app = typer.Typer(help="Repair the table of hooks in Kafka, which every router and worker reads.")
 
 
 @app.command("resync")
 def resync(
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what the database lacks.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what the database lacks.")] = False,
     wait_s: Wait = DEFAULT_WAIT_S,
     as_json: Json = False,
 ) -> None:
-    """Make database and topic agree, after the topic was made anew or the database restored from a backup.
+    """Make the database and the topic agree, after the topic was re-created or the database restored from a backup.
 
-    What the topic has newer is taken over, then every hook is published, then an end mark: routers and workers refuse a
-    topic that was made anew until they have read it. The API may go on meanwhile. May be run again at any time. Needs
+    It copies newer rows from the topic, then publishes every hook, then an end mark: routers and workers refuse a
+    re-created topic until they have read the mark. The API may run meanwhile. May be run again at any time. Needs
     HOOKSTREAM_DATABASE_URL, _KAFKA_BOOTSTRAP_SERVERS and _SCHEMA_REGISTRY_URL.
     """
     from hookstream.processors.cli.actor import actor

@@ -35,9 +35,9 @@ def create(
         typer.Option(help="integrator: hooks of one client; platform: publishes events; operator: sees every client."),
     ],
     client: Annotated[str | None, typer.Option(help="The integrator's client; no other role has one.")] = None,
-    name: Annotated[str, typer.Option(help="Whose it is, for the list and the audit.")] = "",
+    name: Annotated[str, typer.Option(help="A name for the list and the audit.")] = "",
     days: Annotated[
-        float, typer.Option("--expires-in-days", min=0, help="How long it is valid; 0 is for ever.")
+        float, typer.Option("--expires-in-days", min=0, help="How long it is valid; 0: for ever.")
     ] = _YEAR_DAYS,
     as_json: Json = False,
 ) -> None:
@@ -94,7 +94,7 @@ def list_(*, as_json: Json = False) -> None:
 
 @app.command("revoke")
 def revoke(
-    token_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="As `token list` shows it.")],
+    token_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="Its id in `token list`.")],
     *,
     as_json: Json = False,
 ) -> None:

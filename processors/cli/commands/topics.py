@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hookstream.processors.settings import Settings
     from hookstream.processors.topic_specs import TopicSpec
 
-app = typer.Typer(help="Make and check the topics and schemas of a deployment.")
+app = typer.Typer(help="Create and check the topics and schemas of a deployment.")
 
 
 @app.command("create")
@@ -43,7 +43,7 @@ def create(*, as_json: Json = False, wait_s: Wait = DEFAULT_WAIT_S) -> None:
 
 @app.command("check")
 def check(*, as_json: Json = False, wait_s: Wait = DEFAULT_WAIT_S) -> None:
-    """Say whether topics and schemas are what the code relies on, and the command that mends each difference; 1 if not.
+    """Say whether topics and schemas are what the code relies on, and which command repairs each difference; 1 if not.
 
     A topic of sources.toml has to exist, and its latest schema to have what its table names.
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS and HOOKSTREAM_SCHEMA_REGISTRY_URL. Every role that starts looks at the

@@ -52,7 +52,7 @@ def router() -> None:
 
 
 def deliver() -> None:
-    """Post deliveries to their targets, in order per resource, and commit what is settled.
+    """Post deliveries to their targets, in order per resource, and commit what is done.
 
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL and _SECRET_KEY (or _FILE). /healthz, /readyz and
     /metrics are on METRICS_PORT, 9401 by default.
@@ -70,7 +70,7 @@ def deliver() -> None:
 
 
 def attempt_log() -> None:
-    """Write what became of every request into the database, and delete it after ATTEMPT_LOG_DAYS.
+    """Write the result of every request to the database, and delete it after ATTEMPT_LOG_DAYS.
 
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL and _DATABASE_URL. Deliveries never wait for it.
     /healthz, /readyz and /metrics are on METRICS_PORT, 9402 by default.
@@ -93,10 +93,10 @@ def attempt_log() -> None:
 
 
 def replayer() -> None:
-    """Count and send the replays that were asked for: read a window of the log again, write it to deliveries.replay.
+    """Count and send the requested replays: read a window of the log again, write it to deliveries.replay.
 
-    Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL and _DATABASE_URL. One of them works on a replay; one
-    that is killed is followed by another. /healthz, /readyz and /metrics are on METRICS_PORT, 9403 by default.
+    Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL and _DATABASE_URL. One replayer works on a replay; if
+    it is killed, another continues. /healthz, /readyz and /metrics are on METRICS_PORT, 9403 by default.
     """
     from hookstream.processors.cli.database import database_question, engine_for
     from hookstream.processors.cli.deps import needs_of, real_deps
@@ -116,7 +116,7 @@ def replayer() -> None:
 
 
 def outbox_relay() -> None:
-    """Send what a producing service committed to its outbox; one relay works, others stand by.
+    """Send what a producing service committed to its outbox; one relay works, the others wait.
 
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL, and in _DATABASE_URL the service's own database,
     which holds the table hookstream_outbox. /healthz, /readyz and /metrics are on METRICS_PORT, 9404 by default.

@@ -14,7 +14,7 @@ def up(
         int | None, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one. Default: API_PORT.")
     ] = None,
     folder: Annotated[
-        Path, typer.Option("--folder", help="Where hooks, key and tokens are kept.", file_okay=False)
+        Path, typer.Option("--folder", help="The folder that keeps hooks, key and tokens.", file_okay=False)
     ] = Path(".hookstream"),
 ) -> None:
     """Run the API and all roles on an embedded Kafka until Ctrl-C; loopback targets are allowed.

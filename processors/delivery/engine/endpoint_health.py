@@ -58,8 +58,8 @@ class EndpointHealth:
         self.several_resources = False
         self.limit = float(policy.concurrency_start)
         self._usual_limit = self.limit  # while failures in a row have lowered it
-        self.paused = False  # by operators' settings: nothing is sent
-        self.retried_at_ms = 0  # by operators' settings: the last request to try at once that was followed
+        self.paused = False  # by endpoint settings: nothing is sent
+        self.retried_at_ms = 0  # by endpoint settings: the last request to try at once that was followed
 
     def note_resource(self, resource: str) -> None:
         """Remember whether the endpoint has more than one resource: a single one may open the breaker alone."""
@@ -144,6 +144,6 @@ class EndpointHealth:
         return self.breaker_open or self.paused or now < self.retry_after_until
 
     def unremarkable(self, now: float) -> bool:
-        """Whether there is nothing to store: pauses and skips are in the operators' settings."""
+        """Whether there is nothing to store: pauses and skips are in endpoint settings."""
         waits = self.breaker_open or self.retry_after_until > now
         return not (waits or self.failing_since_ms or self.busy_streak or self.retried_at_ms)

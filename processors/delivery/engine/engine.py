@@ -138,7 +138,7 @@ class Engine:
         self._table_changes.row_changed(client, event)
 
     def settings_changed(self, client: str, target_digest: bytes) -> None:
-        """Follow a change of the operators' settings for an endpoint, which the table holds already."""
+        """Follow a change of an endpoint's settings, which the table holds already."""
         self._settings.changed(client, target_digest)
 
     # -- what is read for cursors ------------------------------------------------------------------------------------

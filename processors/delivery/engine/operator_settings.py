@@ -1,4 +1,4 @@
-"""Following the operators' settings for endpoints: pause, skip, try now."""
+"""Following endpoint settings: pause, skip, try now."""
 
 from __future__ import annotations
 

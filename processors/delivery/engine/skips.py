@@ -8,7 +8,7 @@ from hookstream.schemas.delivery import Delivery
 
 
 class Skips:
-    """What the operators' settings skip of one endpoint. Times are Unix milliseconds."""
+    """What endpoint settings skip of one endpoint. Times are Unix milliseconds."""
 
     __slots__ = ("before_ms", "single")
 

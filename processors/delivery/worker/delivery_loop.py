@@ -91,7 +91,7 @@ class DeliveryLoop:
         self._deps.turns.wake()
 
     def settings_changed(self, client: str, target_digest: bytes) -> None:
-        """Follow a change of the operators' settings for an endpoint."""
+        """Follow a change of an endpoint's settings."""
         for partition in self._partitions.order:
             partition.engine.settings_changed(client, target_digest)
         self._deps.turns.wake()

@@ -4,7 +4,7 @@ Threads: the poll thread is the only user of the group's consumer (`group_member
 `run`, has the engines, the requests and the tables (`delivery_loop`). The others only bring something in: the tables,
 stretches of logs that cursors want (`log_reader`), and the watchdog.
 
-Start: ids and schemas, then the whole table and the operators' settings, then the group. Stop: nothing more is sent,
+Start: ids and schemas, then the whole table and the endpoint settings, then the group. Stop: nothing more is sent,
 what is in flight is waited for, commits are made, and then the group is left (nothing is drained while leaving it: no
 heartbeat is sent there).
 """

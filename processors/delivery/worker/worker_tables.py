@@ -109,7 +109,7 @@ class WorkerTables:
         self._loop.call_soon_threadsafe(self._apply_rows, batch)
 
     def _bring_settings(self, batch: SettingsBatch) -> None:
-        """Take operators' settings over into the loop's thread; called in their reader's."""
+        """Take endpoint settings over into the loop's thread; called in their reader's."""
         self._loop.call_soon_threadsafe(self._apply_settings, batch)
 
     def _apply_rows(self, batch: TableBatch) -> None:

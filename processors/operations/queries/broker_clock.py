@@ -1,6 +1,6 @@
 """What time it is where events arrive: a record is written, and the broker's stamp on it read from its report.
 
-The record is a tombstone in the compacted topic of the operators' settings, under a key that is no endpoint's: it says
+The record is a tombstone in the compacted topic of endpoint settings, under a key that is no endpoint's: it says
 nothing, and nothing of it stays. Brokers of one cluster have a clock each; that they agree to within what an operator
 means by "now" is what NTP is for.
 """
@@ -52,7 +52,7 @@ class KafkaBrokerClock:
             self._lock.release()
         if stamp == TIMESTAMP_LOG_APPEND_TIME:
             return ms
-        msg = f"the broker's clock cannot be read: {self._topic} wants message.timestamp.type=LogAppendTime"
+        msg = f"the broker's clock cannot be read: {self._topic} needs message.timestamp.type=LogAppendTime"
         raise BrokerClockError(msg)
 
     def close(self) -> None:

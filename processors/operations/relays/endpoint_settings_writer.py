@@ -1,4 +1,4 @@
-"""Writes operators' settings to the `control` topic and says where they stand, once Kafka has acknowledged them."""
+"""Writes endpoint settings to the `control` topic and says where they stand, once Kafka has acknowledged them."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
     [
         (("pause", NAME), f"nothing is sent to {NAME} until `hookstream resume`; what arrives stays pending"),
         (("resume", NAME), f"{NAME} is sent its backlog, in order, and then what arrives"),
-        (("retry-now", NAME), f"whatever {NAME} waits for a time with is tried now"),
+        (("retry-now", NAME), f"what {NAME} would wait with is attempted now"),
         (
             ("skip", DELIVERY, "--endpoint", NAME),
             f"{DELIVERY} goes to the dead letters if it is pending for {NAME}, in its turn; ",

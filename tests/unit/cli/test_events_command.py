@@ -99,7 +99,7 @@ def test_every_fault_of_a_folder_is_told_at_once(capsys: pytest.CaptureFixture[s
     for said in ("9.avsc: a namespace", "bad.avsc: not an Avro", "there is lead.avsc too", "did you mean client?"):
         assert said in out
     assert out.startswith("lead.new  {")
-    assert err == "hookstream: 7 faults; without them 1 events are described\n"
+    assert err == "hookstream: 7 faults; events that are described: 1\n"
 
 
 def test_the_example_of_other_people_s_topics_has_no_fault(capsys: pytest.CaptureFixture[str]) -> None:

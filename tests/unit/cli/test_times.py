@@ -35,13 +35,13 @@ def test_a_time_says_its_zone_or_is_counted_back_from_now(text: str, expected: i
     ["", "yesterday", "-2", "2", "--2h", "-2w", "2 h", "٣h", "2026-13-01T00:00:00Z", f"-{'9' * 400}d"],
 )
 def test_anything_else_is_a_usage_error(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="--from wants a time with its zone, such as"):
+    with pytest.raises(typer.BadParameter, match="--from needs a time with its zone, such as"):
         parse_time(text, "--from", now_ms=NOW_MS)
 
 
 @pytest.mark.parametrize("text", ["2026-11-24T02:10:00", "2026-01-31"])
 def test_a_time_without_a_zone_is_refused_with_what_to_add(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match=r"--since wants a time with its zone; add Z, or an offset"):
+    with pytest.raises(typer.BadParameter, match=r"--since needs a time with its zone; add Z, or an offset"):
         parse_time(text, "--since", now_ms=NOW_MS)
 
 
@@ -52,7 +52,7 @@ def test_a_duration_has_a_unit_or_is_seconds(text: str, expected: float) -> None
 
 @pytest.mark.parametrize("text", ["", "-1", "-3h", "nan", "inf", "1e9", "h", "2 h", "9" * 400])
 def test_what_is_no_duration_is_a_usage_error(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match="--older-than wants seconds, or a duration such as 90s"):
+    with pytest.raises(typer.BadParameter, match="--older-than needs seconds, or a duration such as 90s"):
         parse_duration_s(text, "--older-than")
 
 

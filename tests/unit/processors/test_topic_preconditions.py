@@ -76,7 +76,7 @@ def test_a_deployment_as_it_is_made_has_nothing_to_complain_about() -> None:
 def test_what_loses_records_unseen_is_refused_at_every_start(name: str, key: str, value: str, wanted: str) -> None:
     (told,) = judged(name, {key: value})
     assert told.refused
-    assert f"topic {name} has {key}={value}, wants {wanted}" in told.text
+    assert f"topic {name} has {key}={value}, needs {wanted}" in told.text
     assert told.text.endswith(alter(name, key, wanted))
 
 
@@ -130,7 +130,7 @@ def test_events_made_by_others_with_a_broker_s_defaults_are_refused() -> None:
 def test_partitions_that_differ_are_told_with_what_to_do() -> None:
     (told,) = judged(DELIVERIES, {}, replace(as_wanted(specs()[DELIVERIES]), partitions=7))
     assert told.refused
-    assert "p.deliveries has 7 partitions, wants 6: set HOOKSTREAM_PARTITIONS=7" in told.text
+    assert "p.deliveries has 7 partitions, needs 6: set HOOKSTREAM_PARTITIONS=7" in told.text
     (told,) = judged(TABLE, {}, replace(as_wanted(specs()[TABLE]), partitions=12))
     assert "`hookstream topics create` and `hookstream subscriptions resync`" in told.text
 
@@ -160,5 +160,5 @@ def test_schemas_that_the_registry_lacks_or_does_not_guard_are_told() -> None:
     registry: SchemaRegistry = Registry()  # type: ignore[assignment]  # the two methods that are asked
     assert sorted(judge_schemas(registry, Catalogue.shipped(), NAMES)) == [
         "p.deliveries-value: this schema is not registered; run `hookstream topics create`",
-        "p.subscriptions-value: its compatibility is NONE, wants BACKWARD_TRANSITIVE: run `hookstream topics create`",
+        "p.subscriptions-value: its compatibility is NONE, needs BACKWARD_TRANSITIVE: run `hookstream topics create`",
     ]

@@ -89,6 +89,7 @@ def test_a_known_name_is_given_back() -> None:
         ("zzz", "namespaces are landlord, lead"),
         ("", "namespaces are"),
         ("lead.new ", "did you mean lead.new"),
+        ("lead.neww", "did you mean lead.new, landlord.new or lead.assigned?"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest_ones(name: str, hint: str) -> None:
@@ -168,11 +169,11 @@ def without(name: str) -> Callable[[Schema], None]:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (without("event"), "wants a field event"),
-        (without("concept"), "wants a field concept"),
-        (without("client"), "wants a field client of type long or string"),
-        (lambda s: field(s, "client").update(type="double"), "wants a field client of type long or string"),
-        (lambda s: field(s, "event").update(type="string"), "wants a field event of type enum"),
+        (without("event"), "needs a field event"),
+        (without("concept"), "needs a field concept"),
+        (without("client"), "needs a field client of type long or string"),
+        (lambda s: field(s, "client").update(type="double"), "needs a field client of type long or string"),
+        (lambda s: field(s, "event").update(type="string"), "needs a field event of type enum"),
         (lambda s: field(s, "occurred_at")["type"].update(logicalType="time-micros"), "no instant"),
         (
             lambda s: field(s, "concept")["type"]["fields"][1].update(type=["null", "long"], default=None),
@@ -190,9 +191,9 @@ def without(name: str) -> Callable[[Schema], None]:
         (lambda s: field(s, "data").update(type=["null", "long"]), "data is a record, a map or an array"),
         (lambda s: field(s, "data").update(type=[{"type": "map", "values": "long"}, DATA]), "data is a record, a map"),
         (lambda s: field(s, "data").update(type=["null"]), "data is a record, a map or an array"),
-        (lambda s: field(s, "concept")["type"]["fields"].pop(), "concept: wants a field sub_namespace"),
+        (lambda s: field(s, "concept")["type"]["fields"].pop(), "concept: needs a field sub_namespace"),
         (lambda s: s.update(type="nonsense"), "not an Avro schema"),
-        (lambda s: s.pop("fields"), "wants a field id"),
+        (lambda s: s.pop("fields"), "needs a field id"),
         (
             lambda s: with_data(
                 s,

@@ -70,12 +70,12 @@ def test_an_envelope_may_say_what_each_event_means_and_since_when_there_is_it() 
 @pytest.mark.parametrize(
     ("said", "fault"),
     [
-        ([], "events of the enum: wants an object of symbols"),
+        ([], "events of the enum: needs an object of symbols"),
         ({"payd": {"doc": "It was paid."}}, "events.payd of the enum: there is no such symbol"),
-        ({"placed": "It was placed."}, "events.placed of the enum: wants an object with doc and since"),
-        ({"placed": {"docs": "It was placed."}}, "events.placed of the enum: wants an object with doc and since"),
-        ({"placed": {"since": 1}}, "events.placed of the enum: wants texts"),
-        ({"placed": {"doc": ""}}, "events.placed of the enum: wants texts"),
+        ({"placed": "It was placed."}, "events.placed of the enum: needs an object with doc and since"),
+        ({"placed": {"docs": "It was placed."}}, "events.placed of the enum: needs an object with doc and since"),
+        ({"placed": {"since": 1}}, "events.placed of the enum: needs texts"),
+        ({"placed": {"doc": ""}}, "events.placed of the enum: needs texts"),
     ],
 )
 def test_what_is_said_of_no_event_or_otherwise_is_a_fault(said: Json, fault: str) -> None:
