@@ -125,7 +125,7 @@ def test_a_broker_that_is_unavailable_is_said_to_be(monkeypatch: pytest.MonkeyPa
 def test_schemas_are_registered_and_what_breaks_readers_is_refused(registry_url: str, topics: TopicNames) -> None:
     subject = f"{topics.deliveries}-value"
     text = CATALOGUE.subjects(topics)[subject]
-    broken = text.replace('"name":"client","type":"long"', '"name":"client","type":"string"')
+    broken = text.replace('"name":"client","type":"string"', '"name":"client","type":"long"')
     assert broken != text
     with SchemaRegistry(registry_url) as registry:
         assert len(judge_schemas(registry, CATALOGUE, topics)) == len(CATALOGUE.subjects(topics))
