@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TypeGuard, TypeVar
 
 from hookstream.schemas.errors import InvalidSourcesError
@@ -68,24 +68,31 @@ def read_sources(
     faults: list[str] = []
     sources = [_Table(namespace, table, described, faults).source() for namespace, table in tables.items()]
     good = tuple(source for source in sources if source is not None)
-    faults += _shared_topics(good, described, topics or TopicNames())
+    faults += _shared_topics(_topics(tables, topics or TopicNames()), described, topics or TopicNames())
     if faults:
         raise InvalidSourcesError([f"{FILE_NAME}: {fault}" for fault in faults])
     return good
 
 
-def _shared_topics(sources: Iterable[Source], described: Iterable[str], topics: TopicNames) -> list[str]:
+def _topics(tables: Mapping[str, object], topics: TopicNames) -> Iterator[tuple[str, str]]:
+    """Namespace and topic of each table, of those with other faults too: all faults are told at once."""
+    for namespace, table in tables.items():
+        topic = table.get("topic", topics.events(namespace)) if isinstance(table, dict) else None
+        if isinstance(topic, str) and _is_topic(topic):
+            yield namespace, topic
+
+
+def _shared_topics(sources: Iterable[tuple[str, str]], described: Iterable[str], topics: TopicNames) -> list[str]:
     own = {topics.events(namespace): f"{namespace}.avsc describes it" for namespace in described}
     own |= dict.fromkeys(topics.internal, "hookstream writes it")
     first: dict[str, str] = {}
     faults = []
-    for source in sources:
-        topic = source.topic_in(topics)
-        if topic in own and source.namespace not in described:
-            faults.append(f"[{source.namespace}]: topic: {topic} is none of another service: {own[topic]}")
-        before = first.setdefault(topic, source.namespace)
-        if before != source.namespace:
-            faults.append(f"[{source.namespace}] and [{before}] read the same topic {topic}; a topic has one namespace")
+    for namespace, topic in sources:
+        if topic in own and namespace not in described:
+            faults.append(f"[{namespace}]: topic: {topic} is none of another service: {own[topic]}")
+        before = first.setdefault(topic, namespace)
+        if before != namespace:
+            faults.append(f"[{namespace}] and [{before}] read the same topic {topic}; a topic has one namespace")
     return faults
 
 
@@ -139,7 +146,7 @@ class _Table:
         topic = self._table.get("topic")
         if topic is None:
             return None
-        if not isinstance(topic, str) or not _TOPIC.fullmatch(topic) or topic in (".", ".."):
+        if not isinstance(topic, str) or not _is_topic(topic):
             self._fault("topic: needs the name of a topic: 1 to 249 letters, digits, ., _ and -")
             return None
         if not has_id and len(topic) > _MAX_TOPIC_CHARS_WITHOUT_ID:
@@ -222,6 +229,10 @@ class _Table:
                 for name in selector.path if isinstance(selector, Field) else ():
                     if not _SYMBOL.fullmatch(name):
                         self._fault(f"{selector}: {name[:100]!r} is no name of an Avro field")
+
+
+def _is_topic(name: str) -> bool:
+    return _TOPIC.fullmatch(name) is not None and name not in (".", "..")
 
 
 def _is_list_of_texts(value: object) -> TypeGuard[list[str]]:

@@ -162,6 +162,7 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         (SHORT + 'occurred_at = "field:a-b"', "no name of an Avro field"),
         (SHORT + "fields = []\nbody = 'data'", "needs a list of names"),
         (SHORT + '[other]\ntopic = "events.order"\nevent = "constant:a"\nclient = "key"', "read the same topic"),
+        (SHORT + '[other]\ntopic = "events.order"\nevent = "feld:a"\nclient = "key"', "read the same topic"),
         ('[order]\nevent = "key"\nclient = "key"\nsymbols = "a"', "needs a list of names"),
         ('[order]\nevent = "key"\nclient = "key"\nevents = {}', "needs a table of"),
         ('[order]\nevent = "key"\nclient = "key"\n[order.events]\n"a" = 1', "needs a table of"),
