@@ -96,7 +96,10 @@ def run_demo(console: Console, started: float) -> Report:
 def _scenario(embedded: Embedded, console: Console, started: float) -> Report:
     names = embedded.deps.catalogue.written_names
     if not names:
-        raise CommandError("every event of this catalogue is written by another service: the demo has none to publish")
+        raise CommandError(
+            "every event of this catalogue is written by another service: the demo has none to publish;"
+            " `hookstream events check --sample TOPIC` shows the records of a topic as events"
+        )
     secrets: dict[str, str] = {}
     arrivals: list[Arrival] = []
     last_at = started
