@@ -1,1 +1,1 @@
-"""The delivery engine: a sans-I/O core and the worker that drives it."""
+"""Deliveries become requests: an engine that does no I/O decides, and the worker runs it."""

@@ -1,1 +1,1 @@
-"""The router: joins domain events with the subscriptions table and produces deliveries."""
+"""The router: joins events with hooks, and writes a delivery for each hook."""
