@@ -157,10 +157,12 @@ def require_supported(connection: Connection) -> str:
 
 
 def _resource(event: Event) -> str:
-    """Name the resource; a name that is too long for its column, and for an index, by a digest."""
-    name = f"{event.client}|{event.concept.namespace}|{event.concept.id}"
-    if len(name) <= _MAX_RESOURCE_CHARS and name.isascii():
+    """Name the resource; a name that is too long for its column, for an index, or unclear by its bars, by a digest."""
+    parts = (str(event.client), event.concept.namespace, str(event.concept.id))
+    name = "|".join(parts)
+    if len(name) <= _MAX_RESOURCE_CHARS and name.isascii() and name.count("|") == len(parts) - 1:
         return name
+    name = json.dumps(parts)
     return hashlib.blake2b(name.encode(), digest_size=32, person=b"hookstream").hexdigest()
 
 

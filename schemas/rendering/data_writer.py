@@ -6,34 +6,25 @@ Every type takes the form that it has in JSON (see `logical.py`), and Python's o
 
 from __future__ import annotations
 
-import re
-import struct
-from binascii import Error as Base64Error
-from binascii import a2b_base64
-from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
-from functools import partial
-from typing import Any, TypeAlias
-from uuid import UUID
+from collections.abc import Mapping
+from typing import Any
 
 from hookstream.schemas.avro_schema import AvroSchema, Node
 from hookstream.schemas.errors import InvalidValueError
 
+from .data_scalars import Avro, NoScalarError, is_text, scalar
 from .json_tree import MAX_DEPTH, shown_key
-from .logical import form_of
 
-Avro: TypeAlias = Any
-"""What fastavro writes by the physical form of a schema."""
-
-_INT, _LONG = 2**31, 2**63
-_FLOAT = 3.4028235677973366e38  # what rounds to more is no float
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_PER_S = {"millis": 1000, "micros": 1_000_000, "nanos": 1_000_000_000}
-_RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)?", re.ASCII | re.IGNORECASE)
-_CLOCK = re.compile(r"(\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?", re.ASCII)
-_DURATION = re.compile(r"P(?:(\d{1,10})M)?(?:(\d{1,10})D)?(?:T(\d{1,7})(?:\.(\d{3}))?S)?", re.ASCII)
-_MAX_DIGITS = 2000
+# Types that a default can be of, by what it is in JSON.
+_OF_DEFAULT: Mapping[type, frozenset[str]] = {
+    type(None): frozenset({"null"}),
+    bool: frozenset({"boolean"}),
+    int: frozenset({"int", "long", "float", "double"}),
+    float: frozenset({"float", "double"}),
+    str: frozenset({"string", "enum", "bytes", "fixed"}),
+    list: frozenset({"array"}),
+    dict: frozenset({"record", "map"}),
+}
 
 
 class _NoValueError(Exception):
@@ -59,13 +50,23 @@ class DataWriter:
             InvalidValueError: the type does not take it; with the path, and without the value.
         """
         try:
-            return self._of(self._node, tree, at, 0)
+            return _Writing(self._schema).of(self._node, tree, at, 0)
         except _NoValueError as exc:
             raise InvalidValueError(str(exc), field=at) from None
 
-    def _of(self, node: Node, value: object, at: str, depth: int) -> Avro:
-        if depth > MAX_DEPTH:
-            raise _NoValueError(at, f"is nested more than {MAX_DEPTH} deep")
+
+class _Writing:
+    """The writing of one tree."""
+
+    def __init__(self, schema: AvroSchema) -> None:
+        self._schema = schema
+        # What a branch of a union makes of a value, or why it makes none. Where unions stand within each other, each
+        # level would try both branches of the one below, and their number doubles with each level. The values are those
+        # of one tree, which lives as long, so an id is of one value.
+        self._tried: dict[tuple[int, int, int], Avro] = {}
+
+    def of(self, node: Node, value: object, at: str, depth: int) -> Avro:
+        _check_depth(at, depth)
         node = self._schema.resolved(node)
         kind = self._schema.kind(node)
         if kind == "union":
@@ -75,25 +76,36 @@ class DataWriter:
         if kind == "array":
             if not isinstance(value, list | tuple):
                 raise _NoValueError(at, "must be an array")
-            return [self._of(node["items"], item, f"{at}[{index}]", depth + 1) for index, item in enumerate(value)]
+            return [self.of(node["items"], item, f"{at}[{index}]", depth + 1) for index, item in enumerate(value)]
         if kind == "map":
             pairs = _object(value, at).items()
-            return {key: self._of(node["values"], item, f"{at}{shown_key(key)}", depth + 1) for key, item in pairs}
-        return _scalar(kind, node, value, at)
+            return {key: self.of(node["values"], item, f"{at}{shown_key(key)}", depth + 1) for key, item in pairs}
+        try:
+            return scalar(kind, node, value)
+        except NoScalarError as exc:
+            raise _NoValueError(at, str(exc)) from None
 
     def _union(self, node: Node, value: object, at: str, depth: int) -> Avro:
         if value is None and any(self._schema.kind(branch) == "null" for branch in node):
             return None
-        branches = [branch for branch in node if self._schema.kind(branch) != "null"]
+        branches = [self._schema.resolved(branch) for branch in node if self._schema.kind(branch) != "null"]
+        if len(branches) == 1:
+            return self._name(branches[0]), self.of(branches[0], value, at, depth)
         for branch in branches:
-            try:
-                made = self._of(branch, value, at, depth)
-            except _NoValueError:
-                if len(branches) == 1:
-                    raise
-                continue
-            return self._name(branch), made
+            made = self._once(branch, value, at, depth)
+            if not isinstance(made, _NoValueError):
+                return self._name(branch), made
         raise _NoValueError(at, "is of none of the types that it may have")
+
+    def _once(self, branch: Node, value: object, at: str, depth: int) -> Avro:
+        """What a branch makes of a value, or its `_NoValueError`."""
+        key = (id(branch), id(value), depth)
+        if key not in self._tried:
+            try:
+                self._tried[key] = self.of(branch, value, at, depth)
+            except _NoValueError as exc:
+                self._tried[key] = exc.with_traceback(None)
+        return self._tried[key]
 
     def _name(self, branch: Node) -> str:
         """What fastavro calls a branch."""
@@ -109,187 +121,39 @@ class DataWriter:
         made = {}
         for name, field in fields.items():
             if name in given:
-                made[name] = self._of(field["type"], given[name], f"{at}.{name}", depth)
-            elif "default" not in field:
+                made[name] = self.of(field["type"], given[name], f"{at}.{name}", depth)
+            elif "default" in field:
+                made[name] = self._default(field["type"], field["default"], f"{at}.{name}", depth)
+            else:
                 raise _NoValueError(f"{at}.{name}", "is missing")
         return made
 
+    def _default(self, node: Node, value: Any, at: str, depth: int) -> Avro:  # noqa: ANN401  # a schema's JSON
+        """The Avro value of a default, in which bytes are a text of their code points: fastavro refuses to write it."""
+        _check_depth(at, depth)
+        node = self._schema.resolved(node)
+        kind = self._schema.kind(node)
+        if kind == "union":
+            fitting = (each for each in node if self._schema.kind(each) in _OF_DEFAULT[type(value)])
+            branch = next(fitting, node[0])
+            return value if value is None else (self._name(branch), self._default(branch, value, at, depth))
+        if kind == "record":
+            said = {field["name"]: value.get(field["name"], field.get("default")) for field in node["fields"]}
+            types = {field["name"]: field["type"] for field in node["fields"]}
+            return {name: self._default(types[name], said[name], f"{at}.{name}", depth + 1) for name in types}
+        if kind == "array":
+            return [self._default(node["items"], item, at, depth + 1) for item in value]
+        if kind == "map":
+            return {key: self._default(node["values"], item, at, depth + 1) for key, item in value.items()}
+        return value.encode("latin-1") if kind in ("bytes", "fixed") else value
+
+
+def _check_depth(at: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise _NoValueError(at, f"is nested more than {MAX_DEPTH} deep")
+
 
 def _object(value: object, at: str) -> Mapping[str, object]:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) and _is_text(key) for key in value):
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) and is_text(key) for key in value):
         raise _NoValueError(at, "must be an object")
     return value
-
-
-def _is_text(value: str) -> bool:
-    try:
-        return value.isascii() or bool(value.encode())
-    except UnicodeEncodeError:
-        return False
-
-
-def _scalar(kind: str, node: Node, value: object, at: str) -> Avro:
-    form = form_of(node)
-    take, wanted = (_PLAIN if form is None else _FORMS)[kind if form is None else form]
-    try:
-        made = take(node, value)
-    except (ValueError, TypeError, OverflowError, InvalidOperation, Base64Error):
-        made = _REFUSED
-    if made is _REFUSED:
-        raise _NoValueError(at, f"must be {wanted}")
-    return made
-
-
-_REFUSED = object()
-
-
-def _null(_node: Node, value: object) -> Avro:
-    return None if value is None else _REFUSED
-
-
-def _boolean(_node: Node, value: object) -> Avro:
-    return value if isinstance(value, bool) else _REFUSED
-
-
-def _integer(limit: int, _node: Node, value: object) -> Avro:
-    return value if type(value) is int and -limit <= value < limit else _REFUSED
-
-
-def _number(limit: float, _node: Node, value: object) -> Avro:
-    if type(value) not in (int, float):
-        return _REFUSED
-    number = float(value)  # type: ignore[arg-type]
-    return number if number in (float("inf"), float("-inf")) or not abs(number) >= limit else _REFUSED
-
-
-def _string(_node: Node, value: object) -> Avro:
-    return value if isinstance(value, str) and _is_text(value) else _REFUSED
-
-
-def _enum(node: Node, value: object) -> Avro:
-    return value if value in node["symbols"] else _REFUSED
-
-
-def _bytes(node: Node, value: object) -> Avro:
-    raw = a2b_base64(value.encode("ascii"), strict_mode=True) if isinstance(value, str) else value
-    return raw if isinstance(raw, bytes) and len(raw) == node_size(node, raw) else _REFUSED
-
-
-def node_size(node: Node, raw: bytes) -> int:
-    """The size that a value of bytes has to have."""
-    size: int = node["size"] if isinstance(node, dict) and "size" in node else len(raw)
-    return size
-
-
-def _decimal(node: Node, value: object) -> Avro:
-    if isinstance(value, bool | float) or not isinstance(value, str | int | Decimal):
-        return _REFUSED
-    if isinstance(value, str) and (len(value) > _MAX_DIGITS or not re.fullmatch(r"-?\d+(\.\d+)?", value, re.ASCII)):
-        return _REFUSED
-    sign, digits, exponent = Decimal(value).as_tuple()
-    scale = node.get("scale", 0)
-    if not isinstance(exponent, int) or exponent > _MAX_DIGITS or len(digits) > _MAX_DIGITS:
-        return _REFUSED
-    unscaled, shift = int("".join(map(str, digits))), exponent + scale
-    if shift < 0:
-        unscaled, lost = divmod(unscaled, 10**-shift)
-        if lost:
-            return _REFUSED
-    else:
-        unscaled *= 10**shift
-    if len(str(unscaled)) > node["precision"]:
-        return _REFUSED
-    unscaled = -unscaled if sign else unscaled
-    size = node["size"] if "size" in node else unscaled.bit_length() // 8 + 1
-    return unscaled.to_bytes(size, "big", signed=True)
-
-
-def _date(_node: Node, value: object) -> Avro:
-    day = date.fromisoformat(value) if isinstance(value, str) and len(value) == len("2026-11-28") else value
-    if not isinstance(day, date) or isinstance(day, datetime):
-        return _REFUSED
-    return day.toordinal() - _EPOCH.toordinal()
-
-
-def _time(unit: str, _node: Node, value: object) -> Avro:
-    per_s = _PER_S[unit]
-    if isinstance(value, time) and value.tzinfo is None:
-        value = value.isoformat("microseconds")
-    found = _CLOCK.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        return _REFUSED
-    hour, minute, second = (int(part) for part in found.groups()[:3])
-    time(hour, minute, second)  # whether there is such a time
-    return ((hour * 60 + minute) * 60 + second) * per_s + _fraction(found[4], per_s)
-
-
-def _fraction(digits: str | None, per_s: int) -> int:
-    """A part of a second in a unit.
-
-    Raises:
-        ValueError: it is finer than that.
-    """
-    nanos = int((digits or "").ljust(9, "0"))
-    whole, lost = divmod(nanos * per_s, 10**9)
-    if lost:
-        raise ValueError
-    return whole
-
-
-def _timestamp(unit: str, zoned: bool, _node: Node, value: object) -> Avro:  # noqa: FBT001
-    if isinstance(value, datetime):
-        value = value.isoformat("T", "microseconds")
-    found = _RFC_3339.fullmatch(value) if isinstance(value, str) else None
-    if found is None or (found[3] is not None) != zoned:
-        return _REFUSED
-    at = datetime.fromisoformat(found[1].upper() + ("+00:00" if found[3] in (None, "Z", "z") else found[3]))
-    seconds = (at - _EPOCH) // timedelta(seconds=1)
-    made = seconds * _PER_S[unit] + _fraction(found[2], _PER_S[unit])
-    return made if -_LONG <= made < _LONG else _REFUSED
-
-
-def _uuid(node: Node, value: object) -> Avro:
-    made = value if isinstance(value, UUID) else UUID(value) if isinstance(value, str) else None
-    if made is None:
-        return _REFUSED
-    return made.bytes if "size" in node else str(made)
-
-
-def _duration(_node: Node, value: object) -> Avro:
-    found = _DURATION.fullmatch(value) if isinstance(value, str) and value not in ("P", "PT") else None
-    if found is None:
-        return _REFUSED
-    months, days, seconds, ms = (int(part or 0) for part in found.groups())
-    try:
-        return struct.pack("<III", months, days, seconds * 1000 + ms)
-    except struct.error:
-        return _REFUSED
-
-
-Taker: TypeAlias = Callable[[Node, object], Avro]
-
-_PLAIN: dict[str, tuple[Taker, str]] = {
-    "null": (_null, "null"),
-    "boolean": (_boolean, "true or false"),
-    "int": (partial(_integer, _INT), "an integer of 32 bits"),
-    "long": (partial(_integer, _LONG), "an integer of 64 bits"),
-    "float": (partial(_number, _FLOAT), "a number of 32 bits"),
-    "double": (partial(_number, float("inf")), "a number"),
-    "string": (_string, "a string without lone surrogates"),
-    "enum": (_enum, "one of the symbols of its enum"),
-}
-_TIMES = {
-    f"{prefix}timestamp-{unit}": (partial(_timestamp, unit, not prefix), wanted)
-    for prefix, wanted in (("", "a time in RFC 3339 with a zone"), ("local-", "a time in RFC 3339 without a zone"))
-    for unit in _PER_S
-}
-_FORMS: dict[str, tuple[Taker, str]] = {
-    "base64": (_bytes, "base64 of as many bytes as its type has"),
-    "decimal": (_decimal, "a decimal, as a string, of no more digits than its type has"),
-    "date": (_date, "a date, such as 2026-11-28"),
-    "time-millis": (partial(_time, "millis"), "a time of day, such as 13:45:30.123"),
-    "time-micros": (partial(_time, "micros"), "a time of day, such as 13:45:30.123456"),
-    "uuid": (_uuid, "a UUID"),
-    "duration": (_duration, "a duration in ISO 8601, such as P1M2DT3.004S"),
-    **_TIMES,
-}

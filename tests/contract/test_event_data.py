@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import TopicPartition
-from sqlalchemy import create_engine, func, select
+from sqlalchemy import create_engine, func, select, update
 from sqlalchemy.orm import Session
 
 from hookstream.processors.cli.commands.publish_file import event_of_fields
 from hookstream.processors.kafka import KafkaConfig, make_consumer, reader_config
 from hookstream.processors.operations.embedded import EmbeddedKafka
-from hookstream.processors.operations.relays.outbox import OutboxRelay
+from hookstream.processors.operations.relays.outbox import Batch, OutboxRelay
 from hookstream.producers.config import ProducerConfig
 from hookstream.producers.event_producer import EventProducer
 from hookstream.producers.outbox import OUTBOX, create_tables, enqueue
@@ -193,6 +194,49 @@ def test_what_was_enqueued_under_an_older_schema_still_goes_out(
             sink.produce(lead())
         assert relay.run_once().sent == 1
     assert bodies(mock_kafka.bootstrap_servers, registry)[-1] == BODY
+
+
+def test_an_outbox_row_that_is_no_event_is_parked(engine: Engine) -> None:
+    """A row whose bytes, or whose schema, are none waits with the reason; the others go on."""
+    broken = {"value": b"\xff"}, {"schema_text": "{"}, {"schema_text": None}
+    with Session(engine) as session, session.begin():
+        for concept in range(len(broken) + 1):
+            enqueue(session, replace(lead(), concept=Concept(id=concept, namespace="lead")), catalogue=OLD)
+        for concept, change in enumerate(broken):
+            session.execute(update(OUTBOX).where(OUTBOX.c.concept_id == str(concept)).values(**change))
+    with FakeEventProducer(catalogue=OLD) as sink, OutboxRelay(engine, sink) as relay:
+        assert relay.run_once() == Batch(sent=1, parked=3)
+
+
+def test_a_schema_that_the_registry_does_not_have_holds_back_nothing_of_another_one(
+    engine: Engine, mock_kafka: EmbeddedKafka
+) -> None:
+    """What was enqueued under a schema that was deleted from the registry waits; what came after goes on."""
+    registry = SchemaRegistry("mock://deleted")
+    registry.register("data.events.lead-value", NEW.schema_text("lead"))
+    old, new = (replace(lead(), concept=Concept(id=concept, namespace="lead")) for concept in (1, 2))
+    with Session(engine) as session, session.begin():
+        enqueue(session, old, catalogue=OLD)
+        enqueue(session, replace(new, data={**DATA, "note": "x"}), catalogue=NEW)
+    config = ProducerConfig(
+        bootstrap_servers=mock_kafka.bootstrap_servers, schema_registry_url="mock://deleted", topics=TOPICS
+    )
+    with EventProducer(config, registry=registry, catalogue=NEW) as sink, OutboxRelay(engine, sink) as relay:
+        assert relay.run_once() == Batch(sent=1, deferred=1)
+
+
+def test_two_resources_have_two_names_in_the_outbox(engine: Engine) -> None:
+    """A bar in an id makes no two resources one: a parked event of the one would hold back those of the other."""
+    texts = schema()
+    for field in (texts["fields"][2], texts["fields"][3]["type"]["fields"][0]):
+        field["type"] = "string"
+    ids = ("a|lead|b", "c"), ("a", "b|lead|c")
+    with Session(engine) as session, session.begin():
+        for client, concept in ids:
+            event = replace(lead(), client=client, concept=Concept(id=concept, namespace="lead"))
+            enqueue(session, event, catalogue=catalogue(texts))
+    with engine.connect() as connection:
+        assert len(set(connection.scalars(select(OUTBOX.c.resource)))) == len(ids)
 
 
 def test_a_line_of_a_file_has_data() -> None:

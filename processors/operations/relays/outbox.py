@@ -43,7 +43,7 @@ from hookstream.processors.errors import ProcessorError
 from hookstream.producers.errors import DeliveryFailedError, QueueFullError, RegistryError
 from hookstream.producers.outbox import OUTBOX, OutboxRow, event_of, traceparent_of, written_of
 from hookstream.producers.receipt import EventSink, Receipt
-from hookstream.schemas.errors import InvalidValueError, UnknownEventError
+from hookstream.schemas.errors import SchemaError
 
 from .outbox_lock import OutboxLock, lock_outbox
 
@@ -179,7 +179,7 @@ class _Sending:
     stop: threading.Event
     sent: list[int] = field(default_factory=list)
     parked: dict[int, str] = field(default_factory=dict)
-    _refused_namespaces: set[str] = field(default_factory=set)
+    _refused_schemas: set[tuple[str, str | None]] = field(default_factory=set)
 
     def send(self, rows: Sequence[OutboxRow]) -> None:
         """Send in rounds; a resource leaves when one of its rows is not acknowledged.
@@ -202,17 +202,19 @@ class _Sending:
     def _produce(self, heads: Iterable[OutboxRow]) -> Iterable[tuple[OutboxRow, Future[Receipt]]]:
         for row in heads:
             namespace = row.event.partition(".")[0]
-            if namespace in self._refused_namespaces:
+            schema = namespace, row.schema_text
+            if schema in self._refused_schemas:
                 continue
             try:
                 yield row, self.sink.produce(event_of(row), traceparent=traceparent_of(row), written=written_of(row))
             except QueueFullError:
                 return
             except RegistryError as exc:
-                # The sink has waited for the registry once; it shall not do so for every row.
-                self._refused_namespaces.add(namespace)
+                # The sink has waited for the registry once; it shall not do so for every row. What was enqueued under
+                # another schema may go: of one that was deleted from the registry nothing ever does.
+                self._refused_schemas.add(schema)
                 log.warning("events of a namespace wait for the schema registry", namespace=namespace, reason=str(exc))
-            except (UnknownEventError, InvalidValueError, ValueError) as exc:
+            except (SchemaError, ValueError) as exc:
                 self._park(row, exc)
             except DeliveryFailedError as exc:
                 self._failed(row, exc)

@@ -112,7 +112,9 @@ def test_python_s_own_values_are_taken(kind: object, value: object, shown: objec
         (logical("long", "timestamp-millis"), "2026-01-02T00:00:00"), (logical("long", "timestamp-millis"), 5),
         (logical("long", "timestamp-millis"), datetime(2026, 1, 2)), (logical("string", "uuid"), "x"),  # noqa: DTZ001
         (logical("long", "local-timestamp-millis"), "2026-01-02T00:00:00Z"), (DURATION, "P"),
-        (DURATION, "P9999999999M"),
+        (DURATION, "P9999999999M"), (MONEY, Decimal("1E-3000")),
+        (logical("long", "timestamp-millis"), "0001-01-01T00:00:00+23:59"),
+        (logical("long", "timestamp-millis"), "9999-12-31T23:59:59-23:59"),
         (logical("long", "timestamp-nanos"), "9999-01-02T00:00:00Z"), ("null", 0),
         ({"type": "array", "items": "int"}, {}), ({"type": "map", "values": "int"}, []), (LINE, "x"), (LINE, {1: 2}),
     ],
@@ -155,6 +157,57 @@ def test_a_fault_names_its_path(value: object, says: str) -> None:
 
 def test_what_has_a_default_may_be_left_out() -> None:
     assert through(ORDER, {"lines": []}) == {"lines": [], "note": None, "by": {}}
+
+
+def defaulted(kind: object, default: object, *, name: str = "D") -> object:
+    return {"type": "record", "name": name, "fields": [{"name": "of", "type": kind, "default": default}]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "shown"),
+    [
+        ("bytes", "\u00ff", "/w=="),
+        (MONEY, "\u0001", "0.01"),
+        ({"type": "fixed", "name": "F", "size": 2}, "\u00ff\u0001", "/wE="),
+        (["bytes", "null"], "\u00ff", "/w=="),
+        (["null", "bytes"], "\u00ff", "/w=="),
+        (["null", "bytes"], None, None),
+        ({"type": "array", "items": "bytes"}, ["\u00ff"], ["/w=="]),
+        ({"type": "map", "values": "bytes"}, {"k": "\u00ff"}, {"k": "/w=="}),
+        (defaulted("bytes", "\u00ff", name="Inner"), {}, {"of": "/w=="}),
+        (COLOUR, "BLUE", "BLUE"),
+        (["string", "null"], "x", "x"),
+        ("double", 1, 1.0),
+        (logical("long", "timestamp-millis"), 0, "1970-01-01T00:00:00.000Z"),
+    ],
+)
+def test_a_default_is_written_where_its_field_is_left_out(kind: object, default: object, shown: object) -> None:
+    assert through(defaulted(kind, default), {}) == {"of": shown}
+
+
+def test_a_default_that_contains_itself_is_refused() -> None:
+    endless = {"type": "record", "name": "D", "fields": [{"name": "of", "type": ["D", "null"], "default": {}}]}
+    with pytest.raises(InvalidValueError, match="nested more than 100 deep"):
+        through(endless, {})
+
+
+def test_a_union_within_unions_is_written_in_time_that_grows_with_its_depth() -> None:
+    """Where each level tried both branches of the one below, these 60 would be 2^60 tries."""
+    again = {"name": "n", "type": ["null", "A", "B"]}
+    other = {"type": "record", "name": "B", "fields": [again, {"name": "k", "type": "string"}]}
+    own = [{"name": "n", "type": ["null", "A", other]}, {"name": "k", "type": "int"}]
+    kind = {"type": "record", "name": "A", "fields": own}
+    tree: dict[str, Any] = {"n": None, "k": "x"}
+    for _ in range(60):
+        tree = {"n": tree, "k": "x"}
+    fits = {"n": tree, "k": 1}
+    assert through(kind, fits) == fits
+    innermost = tree
+    while innermost["n"] is not None:
+        innermost = innermost["n"]
+    innermost["k"] = None
+    with pytest.raises(InvalidValueError, match=r"data\.n is of none"):
+        through(kind, fits)
 
 
 def test_a_value_that_fits_no_branch_and_one_that_is_nested_too_deeply_are_refused() -> None:
