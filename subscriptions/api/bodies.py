@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -249,6 +250,22 @@ class ConceptFields(_Request):
     sub_namespace: Annotated[str, Field(max_length=_MAX_SUB_NAMESPACE_CHARS)] | None = None
 
 
+def _finite(value: Any) -> Any:  # noqa: ANN401  # whatever was sent
+    """Refuse what Python's reader takes for JSON, and makes of 1e999: nothing shows it but as null.
+
+    Raises:
+        PydanticCustomError: there is such a number.
+    """
+    waiting = [value]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, float) and not isfinite(node):
+            raise PydanticCustomError("number", "Holds a number that is none of JSON")
+        if isinstance(node, dict | list):
+            waiting += node.values() if isinstance(node, dict) else node
+    return value
+
+
 class EventBody(_Request):
     """One event. With an `id` of the caller's, publishing it twice gives deliveries with the same `webhook-id`."""
 
@@ -257,7 +274,11 @@ class EventBody(_Request):
     concept: ConceptFields
     id: UUID | None = None
     occurred_at_ms: WholeNumber | None = None
-    data: Annotated[Any, Field(description="what the event says of its resource, where its schema has data")] = None
+    data: Annotated[
+        Any,
+        AfterValidator(_finite),
+        Field(description="what the event says of its resource, where its schema has data"),
+    ] = None
 
 
 def _shape(body: Any) -> str:  # noqa: ANN401  # whatever was sent

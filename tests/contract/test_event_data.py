@@ -26,6 +26,7 @@ from hookstream.schemas.event import Concept, Event, EventName
 from hookstream.schemas.sources.readers import body_of, topic_events
 from hookstream.schemas.sources.record import SourceRecord
 from hookstream.schemas.topics import TopicNames
+from hookstream.subscriptions.models import Role
 from tests.support.subscriptions_api import Api
 from tests.support.wait import eventually
 
@@ -198,7 +199,7 @@ def test_what_was_enqueued_under_an_older_schema_still_goes_out(
 
 def test_an_outbox_row_that_is_no_event_is_parked(engine: Engine) -> None:
     """A row whose bytes, or whose schema, are none waits with the reason; the others go on."""
-    broken = {"value": b"\xff"}, {"schema_text": "{"}, {"schema_text": None}
+    broken: list[dict[str, object]] = [{"value": b"\xff"}, {"schema_text": "{"}, {"schema_text": None}]
     with Session(engine) as session, session.begin():
         for concept in range(len(broken) + 1):
             enqueue(session, replace(lead(), concept=Concept(id=concept, namespace="lead")), catalogue=OLD)
@@ -217,7 +218,7 @@ def test_a_schema_that_the_registry_does_not_have_holds_back_nothing_of_another_
     old, new = (replace(lead(), concept=Concept(id=concept, namespace="lead")) for concept in (1, 2))
     with Session(engine) as session, session.begin():
         enqueue(session, old, catalogue=OLD)
-        enqueue(session, replace(new, data={**DATA, "note": "x"}), catalogue=NEW)
+        enqueue(session, replace(new, data=DATA | {"note": "x"}), catalogue=NEW)
     config = ProducerConfig(
         bootstrap_servers=mock_kafka.bootstrap_servers, schema_registry_url="mock://deleted", topics=TOPICS
     )
@@ -253,6 +254,11 @@ def test_the_api_takes_data_and_points_at_its_faults(sqlite_url: str) -> None:
     event = {"event": "lead.new", "client": 434, "concept": {"id": 17}}
     assert api.platform()("POST", "/events", event | {"data": DATA}).status_code == 202
     assert [published.data for published in api.events.published] == [DATA]
+    for number in ("NaN", "-Infinity", "1e999"):
+        text = json.dumps(event | {"data": DATA | {"lines": [0.5]}}).replace("0.5", number).encode()
+        headers = {"Authorization": f"Bearer {api.token(Role.PLATFORM)}", "Content-Type": "application/json"}
+        refused = api.http.post("/events", content=text, headers=headers)
+        assert refused.json()["errors"] == [{"pointer": "#/data", "detail": "Holds a number that is none of JSON"}]
     bad = {"total": "1.00", "lines": [{"sku": 1, "n": 1}]}
     answer = api.platform()("POST", "/events", event | {"data": bad})
     assert answer.status_code == 422
