@@ -48,6 +48,7 @@ def create(
     from hookstream.processors.cli.database import migrated_database
     from hookstream.processors.settings import Settings
     from hookstream.schemas.event import ClientId
+    from hookstream.schemas.ids import IdKind
     from hookstream.subscriptions.database import transact
     from hookstream.subscriptions.models import Role
     from hookstream.subscriptions.tokens import TokenRequest, issue_token
@@ -55,7 +56,9 @@ def create(
     now_ms = time.time_ns() // 1_000_000
     settings = Settings.read()
     if client is not None and not settings.client_ids.takes(settings.client_ids.read(client)):
-        raise typer.BadParameter(f"--client is not {settings.client_ids.meaning}")
+        kind = settings.client_ids
+        hint = "; for texts, set HOOKSTREAM_CLIENT_IDS=string" if kind is IdKind.INTEGER else ""
+        raise typer.BadParameter(f"--client is not {kind.meaning}{hint}")
     try:
         request = TokenRequest(
             role=Role(role.value),

@@ -72,9 +72,7 @@ def check(*, as_json: Json = False, wait_s: Wait = DEFAULT_WAIT_S) -> None:
         for complaint in complaints:
             say(complaint)
     if complaints:
-        message = (
-            f"{len(complaints)} things differ from what {len(specs)} topics and {len(subjects)} schemas have to be"
-        )
+        message = f"differences, in {len(specs)} topics and {len(subjects)} schemas: {len(complaints)}"
         raise CommandError(message)
     if not as_json:
         say(f"{len(specs)} topics and {len(subjects)} schemas are as they have to be")
