@@ -81,7 +81,8 @@ class Judge(History):
     def _judge_dead_letters(self, owner: Owner, pending: Pending) -> None:
         record = pending.delivery
         for stream, dead, _ in owner.dead_letters:
-            if self.excused(stream, dead.delivery) or dead.offset in self.lost[stream]:
+            # What retention has deleted is not delivered again after a crash, so nothing can be delivered before it.
+            if self.excused(stream, dead.delivery) or dead.offset < self.world.low[stream]:
                 continue
             same_lane = (dead.delivery.hook_id, dead.resource) == (record.hook_id, record.resource)
             if same_lane and stream == pending.stream and dead.offset <= pending.offset:

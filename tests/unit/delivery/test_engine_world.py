@@ -19,7 +19,7 @@ from tests.support.engine_world import World
 # Worlds that were red once: a lane that the probes forgot (81, 146), dead letters in their way (1041), a cursor that
 # retention stranded (1490), a partition given away before it was re-read (154, 170), a cursor opened meanwhile (55), a
 # lane whose head was becoming a dead letter when the probes met it (218).
-ONCE_RED = (55, 81, 146, 154, 170, 218, 1041, 1490)
+ONCE_RED = (55, 81, 146, 154, 170, 218, 1041, 1490, 19_277)
 
 
 @pytest.mark.parametrize("seed", [*range(20), *ONCE_RED])

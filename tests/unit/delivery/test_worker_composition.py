@@ -59,6 +59,7 @@ ELSEWHERE = {
         "checkpoints.partition_start.StartAt",
         "checkpoints.varints.VarintReader",
         "engine.cursor_scans.Stretch",
+        "engine.endpoint_health.FailuresInARow",
         "engine.model.Cursor",
         "engine.model.Post",
         "engine.outcome.Outcome",
