@@ -18,7 +18,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hookstream.schemas.event import ClientId, EventName
+from hookstream.schemas.event import ClientId, EventName, client_of_key
 from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook, HookId, HookState, ResyncMark, Revision
 
 Listener = Callable[[Hook | None, Hook], None]
@@ -140,8 +140,9 @@ class SubscriptionTable:
         """Forget a deleted row. A tombstone has no revision, so above any other row it is a late or a foreign one."""
         if key is None or key == RESYNC_MARK_KEY:
             return
-        client, _, event = key.decode(errors="replace").rpartition("|")
-        place = self._place(client, event)
+        client, _, event = key.rpartition(b"|")
+        owner = client_of_key(client)
+        place = None if owner is None else self._place(owner, event.decode(errors="replace"))
         if place is None:
             return
         packed = self._rows.get(place)

@@ -160,7 +160,10 @@ def _outbox(read: ReadContent) -> ReadContent:
         if _is_wrapped(tree):
             tree, raw = tree["payload"], None
         if isinstance(tree, str):  # a column of JSON, without `table.expand.json.payload`
-            raw = tree.encode(errors="replace")
+            try:
+                raw = tree.encode()
+            except UnicodeEncodeError:
+                raise UndecodableError("a payload with half of a surrogate pair") from None
             tree = read_json(raw)
         return Content(tree, content.attributes, raw)
 

@@ -92,6 +92,14 @@ def test_a_tombstone_removes_a_deleted_row_only() -> None:
     assert table_of(hook(2), None).get("434", NEW) == hook(2)
 
 
+def test_a_tombstone_whose_key_is_no_text_is_of_no_client() -> None:
+    table = SubscriptionTable()
+    deleted = replace(hook(state=HookState.DELETED), client=ClientId("\ufffd"))
+    table.apply(0, deleted.key, deleted)
+    table.apply(1, b"\xff|lead.new", None)
+    assert len(table) == 1
+
+
 def test_a_tombstone_of_nothing_known_changes_nothing() -> None:
     table = table_of(hook())
     for offset, key in enumerate((None, b"", b"x|lead.new", b"999|lead.new", RESYNC_MARK_KEY, b"\xff"), 1):

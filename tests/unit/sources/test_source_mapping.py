@@ -257,6 +257,13 @@ def test_a_debezium_outbox_s_payload_is_the_data(value: Json) -> None:
     assert data_of(event) == {"customer": 123, "lines": []}
 
 
+def test_a_debezium_outbox_s_payload_of_half_a_character_is_refused_and_not_changed() -> None:
+    value = json.dumps('{"customer": 123, "name": "\ud800"}').encode()
+    assert detail_of(OUTBOX, value, key=b"17", id=b"e-1", eventType=b"OrderCreated") == (
+        "a payload with half of a surrogate pair"
+    )
+
+
 @pytest.mark.parametrize("key", [b"17", b'"17"', b'{"schema": {"type": "string"}, "payload": "17"}'])
 def test_a_debezium_outbox_s_key_is_the_aggregate_s_id(key: bytes) -> None:
     event = event_of(OUTBOX, b'{"customer": 1}', key=key, id=b"e-1", eventType=b"OrderCreated")
