@@ -78,7 +78,7 @@ def test_the_demo_delivers_every_event_and_says_so() -> None:
 
 def test_the_demo_reports_to_programs_and_takes_another_domain() -> None:
     """`make demo EXAMPLE=orders` runs this: a domain with text ids and data."""
-    make = ["make", "--dry-run", "--assume-old=.venv/.installed", "demo", "EXAMPLE=orders"]
+    make = ["make", "--no-print-directory", "--dry-run", "--assume-old=.venv/.installed", "demo", "EXAMPLE=orders"]
     said = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()  # noqa: S603
     variable, folder = said[0].split("=")
     done = hookstream("demo", "--json", env={variable: str(ROOT / folder)})

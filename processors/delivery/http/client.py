@@ -25,7 +25,7 @@ from .address_guard import AddressGuard
 from .answer_reader import AnswerLimits
 from .connection import HttpConnection
 from .connector import Connector, parse_proxy, tls_context
-from .errors import AttemptError, ShortageError
+from .errors import AttemptError, ConnectTimeoutError, ShortageError
 from .exchange import Answer, Exchange, ReportError
 from .known_names import NameLimits, RememberingResolver
 from .pool import ConnectionPool, PoolLimits
@@ -74,6 +74,7 @@ class HttpClient:
         """
         self._clock = clock
         self._total_timeout_s = config.total_timeout_s
+        self._connect_timeout_s = config.connect_timeout_s
         self._limits = config.answer
         self._buffer = memoryview(bytearray(_READ_BYTES))
         self._report_error = report_error
@@ -138,12 +139,12 @@ class HttpClient:
     def _connect(self, exchange: Exchange) -> None:
         """Carry the exchange on a fresh connection."""
         exchange.connection = None
-        task = asyncio.get_running_loop().create_task(self._open(exchange))
+        task = asyncio.get_running_loop().create_task(self._open(exchange, self._clock() + self._connect_timeout_s))
         exchange.connecting = task
         self._connecting.add(task)
         task.add_done_callback(lambda done: self._connected(done, exchange))
 
-    async def _open(self, exchange: Exchange) -> None:
+    async def _open(self, exchange: Exchange, latest: float) -> None:
         target = exchange.target
         connection = await self._connector.connect(
             target.url,
@@ -161,6 +162,10 @@ class HttpClient:
         if connection.closing:
             exchange.fail(AttemptResult.BROKEN_ANSWER, self._clock())
             return
+        if self._clock() > latest:
+            # The process was suspended meanwhile: the partition may be another worker's by now.
+            connection.abandon()
+            raise ConnectTimeoutError(f"no connection to {target.origin} in time")
         self._pool.add(connection)
         connection.send(exchange)
 

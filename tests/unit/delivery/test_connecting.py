@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import time
 from ipaddress import ip_network
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -16,6 +17,9 @@ from hookstream.processors.delivery.http.connector import Connector, _open_socke
 from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.processors.delivery.http.target import parse_target
 from hookstream.schemas.attempt import AttemptResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TARGET = parse_target("http://h.example:81/")
 
@@ -33,7 +37,9 @@ class Names:
         return self.found
 
 
-def posted(names: Names, *, times: int = 1) -> tuple[list[Answer], list[tuple[str, BaseException]]]:
+def posted(
+    names: Names, *, times: int = 1, clock: Callable[[], float] = time.monotonic
+) -> tuple[list[Answer], list[tuple[str, BaseException]]]:
     """Post, and give what was answered and which exceptions were reported."""
     answers: list[Answer] = []
     reported: list[tuple[str, BaseException]] = []
@@ -41,7 +47,7 @@ def posted(names: Names, *, times: int = 1) -> tuple[list[Answer], list[tuple[st
     async def main() -> None:
         guard = AddressGuard([ip_network("127.0.0.0/8"), ip_network("::1/128")])
         client = HttpClient(
-            HttpClientConfig(), guard, names, report_error=lambda where, error: reported.append((where, error))
+            HttpClientConfig(), guard, names, clock, report_error=lambda where, error: reported.append((where, error))
         )
         for _ in range(times):
             client.post(TARGET, b"", b"{}", answers.append)
@@ -138,6 +144,33 @@ def test_a_bug_after_the_connection_is_open_is_answered_once(monkeypatch: pytest
     answers, reported = posted(Names())
     assert [answer.error for answer in answers] == [AttemptResult.CONNECT_FAILED]
     assert len(reported) == 1
+
+
+def test_nothing_is_sent_where_the_process_was_suspended_while_it_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker may have lost the partition meanwhile, and another one sends the delivery."""
+    sent: list[object] = []
+    abandoned: list[object] = []
+
+    class Opened:
+        closing = False
+        deadline = float("inf")
+
+        def send(self, exchange: object) -> None:
+            sent.append(exchange)
+
+        def abandon(self) -> None:
+            abandoned.append(self)
+
+    now = [1000.0]
+
+    async def connect(*_: object) -> Any:
+        now[0] += HttpClientConfig().connect_timeout_s + 0.1
+        return Opened()
+
+    monkeypatch.setattr(Connector, "connect", connect)
+    answers, reported = posted(Names(), clock=lambda: now[0])
+    assert [answer.error for answer in answers] == [AttemptResult.TIMEOUT]
+    assert (sent, len(abandoned), reported) == ([], 1, [])
 
 
 def test_a_request_that_is_cancelled_while_it_connects_is_not_answered() -> None:
