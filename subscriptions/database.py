@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import TypeAlias, TypeVar, cast
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
@@ -30,6 +30,7 @@ NowMs: TypeAlias = Callable[[], int]
 """Wall time in Unix milliseconds."""
 
 _Result = TypeVar("_Result")
+_Row = TypeVar("_Row")
 
 _READ_ONLY = "hookstream_read_only"
 _PRIVATE_FILE = 0o600
@@ -175,6 +176,21 @@ def transact(sessions: Sessions, work: Callable[[Session], _Result]) -> _Result:
             if attempt == _ATTEMPTS:
                 raise
     raise AssertionError  # pragma: no cover  # the loop returns or raises
+
+
+def transact_due(sessions: Sessions, due: Select[_Row], work: Callable[[Sequence[_Row]], int]) -> int:
+    """Do `work` on the rows that are due, locked in one transaction; give its number. Rows that others lock are left.
+
+    Whether there are any is asked without a lock first: mostly there are none, and a writer would wait for the lock.
+
+    Raises:
+        DatabaseUnavailableError: as `transact`.
+    """
+    with reading(sessions) as session:
+        if session.scalar(due.order_by(None).limit(1)) is None:
+            return 0
+    locked = due.with_for_update(skip_locked=True)
+    return transact(sessions, lambda session: work(session.scalars(locked).all()))
 
 
 @contextmanager

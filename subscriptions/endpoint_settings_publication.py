@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from hookstream.schemas.control import EndpointSettings
 
-from .database import Sessions, reading, transact
+from .database import Sessions, reading, transact, transact_due
 from .endpoint_settings import merged, overwrite, row_of, settings_of
 from .models import AuditRow, EndpointSettingsRow
 
@@ -51,20 +51,16 @@ def publish_pending_settings(sessions: Sessions, publisher: SettingsPublisher, *
         DatabaseUnavailableError: the same.
     """
     pending = select(EndpointSettingsRow).where(EndpointSettingsRow.revision > EndpointSettingsRow.published_revision)
-    with reading(sessions) as session:
-        if session.scalar(pending.limit(1)) is None:
-            return 0
-    locked = pending.order_by(EndpointSettingsRow.updated_at_ms).limit(limit).with_for_update(skip_locked=True)
+    oldest = pending.order_by(EndpointSettingsRow.updated_at_ms).limit(limit)
 
-    def work(session: Session) -> int:
-        rows = session.scalars(locked).all()
+    def publish(rows: Sequence[EndpointSettingsRow]) -> int:
         if rows:
             for row, published in zip(rows, publisher.publish([settings_of(row) for row in rows]), strict=True):
                 row.published_revision = row.revision
                 row.published_partition, row.published_offset = published.partition, published.offset
         return len(rows)
 
-    return transact(sessions, work)
+    return transact_due(sessions, oldest, publish)
 
 
 def take_over(sessions: Sessions, seen: Sequence[PublishedSettings], *, now_ms: int) -> int:

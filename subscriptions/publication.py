@@ -19,7 +19,7 @@ from hookstream.schemas.event import client_of_key
 from hookstream.schemas.hook import HookState, subscription_record_key
 
 from .changes import ChangePublisher, hook_of
-from .database import Sessions, reading, transact
+from .database import Sessions, reading, transact, transact_due
 from .models import SubscriptionRow
 
 SubscriptionKey: TypeAlias = tuple[str, str]
@@ -65,11 +65,8 @@ def publish_pending(sessions: Sessions, publisher: ChangePublisher, *, limit: in
         DatabaseUnavailableError: the same.
     """
     pending = select(SubscriptionRow).where(SubscriptionRow.revision > SubscriptionRow.published_revision)
-    with reading(sessions) as session:
-        if session.scalar(pending.limit(1)) is None:
-            return 0
-    locked = pending.order_by(SubscriptionRow.updated_at_ms).limit(limit).with_for_update(skip_locked=True)
-    return transact(sessions, lambda session: _publish(session.scalars(locked).all(), publisher))
+    oldest = pending.order_by(SubscriptionRow.updated_at_ms).limit(limit)
+    return transact_due(sessions, oldest, lambda rows: _publish(rows, publisher))
 
 
 def publish_tombstones(sessions: Sessions, publisher: ChangePublisher, *, deleted_before_ms: int, limit: int) -> int:
@@ -87,11 +84,7 @@ def publish_tombstones(sessions: Sessions, publisher: ChangePublisher, *, delete
         )
         .limit(limit)
     )
-    with reading(sessions) as session:
-        if session.scalar(due.limit(1)) is None:
-            return 0
-    locked = due.with_for_update(skip_locked=True)
-    return transact(sessions, lambda session: _publish_tombstones(session.scalars(locked).all(), publisher))
+    return transact_due(sessions, due, lambda rows: _publish_tombstones(rows, publisher))
 
 
 def judge(sessions: Sessions, seen: Sequence[SeenRow]) -> Judgement:
