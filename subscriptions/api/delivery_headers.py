@@ -32,6 +32,12 @@ DELIVERY_HEADERS: Final = (
         {"type": "string", "pattern": "^v1,[A-Za-z0-9+/]{43}=( v1,[A-Za-z0-9+/]{43}=)*$"},
         "v1,rQ6C30QeWTi203etIRUfpJfHmhov/3uZPqIs+htL0Ps=",
     ),
+    DeliveryHeader(
+        "hookstream-hook",
+        "The id of the hook, which says whose secret signs: it can be chosen before anything is parsed.",
+        {"type": "integer", "minimum": 1},
+        223443,
+    ),
     DeliveryHeader("hookstream-attempt", "Counts from 1.", {"type": "integer", "minimum": 1}, 1),
     DeliveryHeader(
         "hookstream-sequence",

@@ -17,7 +17,16 @@ _RESPONSES: Final[dict[str, Any]] = {
     "2XX": {"description": "Delivered. Answer as soon as the delivery is stored, and process it afterwards."},
     "410": {"description": "The hook is disabled; nothing more is sent until it is enabled."},
     "429": {"description": "The whole endpoint gets no request for as long as `Retry-After` says."},
-    "default": {"description": "Attempted again on a schedule; a delivery that is always refused is a dead letter."},
+    "default": {
+        "description": "Attempted again on a schedule; a delivery that is always rejected is a dead letter. With a"
+        " header `webhook-delivery: abort` it is a dead letter at once, with any status but 2xx.",
+        "headers": {
+            "webhook-delivery": {
+                "description": "`abort`: this delivery is not attempted again.",
+                "schema": {"type": "string", "enum": ["abort"]},
+            }
+        },
+    },
 }
 
 

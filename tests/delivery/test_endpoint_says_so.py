@@ -1,4 +1,4 @@
-"""Promise: workers obey answers: a 410 disables the hook, a Retry-After is waited for, and neither loses anything."""
+"""Promise: workers obey answers: 410, Retry-After and `webhook-delivery: abort`, and nothing is lost by them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.hook import HookState, NoticeKind, Revision
 from tests.support.targets import OK, Reply
 from tests.support.wait import eventually
@@ -82,6 +83,26 @@ def test_retry_after_is_respected(world: DeliveryWorld, status: int, form: str) 
     first_again = min(seen.at for seen in world.accepted())
     assert 2.9 <= first_again - asked_at[0] < 6, "what it asked for, and not several times as much"
     assert len(world.targets.requests) - len(world.accepted()) <= 8
+
+
+def test_what_a_receiver_refuses_is_a_dead_letter_and_holds_up_nothing(world: DeliveryWorld) -> None:
+    """An answer with `webhook-delivery: abort` dead-letters its delivery at once, and the next of its resource goes."""
+    one, other = world.hooks("one", "other")
+    refused = {delivery.id for delivery in world.send(one, [7, 7], partition=0)}
+    after = world.send(one, [7, 8], partition=0)
+    world.targets.answer = lambda seen: (
+        Reply(500, {"Webhook-Delivery": "retry-later, ABORT"}) if seen.id in refused else OK
+    )
+    world.start()
+    ours = world.send(other, [7], partition=0)
+    world.wait_all(20, of=[*after, *ours])
+    eventually(lambda: world.commit_of()[0] == 5, 20, describe="nothing is pending")
+    dead = world.dead_letters()
+    assert {(letter.delivery_id, letter.reason, letter.last_status) for letter in dead} == {
+        (delivery, DeadLetterReason.REFUSED, 500) for delivery in refused
+    }
+    assert len(world.targets.requests) == 5, "each was asked once"
+    assert {seen.headers["hookstream-hook"] for seen in world.targets.to("one")} == {str(one.id)}
 
 
 def test_429_without_a_time_doubles(world: DeliveryWorld) -> None:

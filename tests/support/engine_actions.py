@@ -10,9 +10,8 @@ from tests.support.engine_history import busy_wait
 from tests.support.engine_model import BUSY, FAIL, GONE, LIVE, OK, REPLAY, TIMEOUT, WINDOW, ViolationError
 
 if TYPE_CHECKING:
-    from hookstream.processors.delivery.engine.model import Pending
     from hookstream.schemas.hook import Hook
-    from tests.support.engine_model import Owner
+    from tests.support.engine_model import Flight, Owner
     from tests.support.engine_world import World
 
 
@@ -139,7 +138,8 @@ class Actions:
                 flight.outcome = FAIL
             return
         poisoned = (flight.endpoint, flight.post.pending.resource) in world.poison
-        flight.outcome = FAIL if mode == OK and poisoned else mode
+        flight.refuses = (flight.endpoint, flight.post.pending.resource) in world.refused
+        flight.outcome = FAIL if mode == OK and (poisoned or flight.refuses) else mode
         if flight.outcome == OK:
             world.judge.judge_receipt(flight)
         if flight.owner not in world.owners:
@@ -158,13 +158,18 @@ class Actions:
             return  # its owner died: no process hears it
         pending = post.pending
         world.say("answer", pending.stream, pending.offset, flight.endpoint, result, "probe" if post.probe else "")
+        if flight.refuses:
+            world.say("refusal", pending.stream, pending.offset, flight.endpoint)
         world.judge.answer_heard(flight, result)
         quarantined = {e for e in owner.ledger.tracked.endpoints.values() if e.health.breaker_open}
-        owner.engine.answer(post, self._outcome(result, pending), float(world.now - post.sent_at))
+        owner.engine.answer(post, self._outcome(flight, result), float(world.now - post.sent_at))
         world.judge.judge_quarantines(owner, quarantined)
+        world.judge.judge_refusal(flight)
 
-    def _outcome(self, result: str, pending: Pending) -> Any:
+    def _outcome(self, flight: Flight, result: str) -> Any:
         kinds = self.world.kit.outcome
         if result == BUSY:
-            return kinds.Outcome(kinds.Verdict.BUSY, float(busy_wait(pending)))
+            return kinds.Outcome(kinds.Verdict.BUSY, float(busy_wait(flight.post.pending)), refused=flight.refuses)
+        if flight.refuses:
+            return kinds.Outcome(kinds.Verdict.GONE, refused=True) if result == GONE else kinds.REFUSED
         return {OK: kinds.DELIVERED, GONE: kinds.GONE, FAIL: kinds.FAILED}.get(result, kinds.REJECTED)

@@ -24,10 +24,12 @@ class Faults:
         self.world, self.actions = world, actions
 
     def change_target(self) -> None:
-        """An endpoint begins to answer in another way, or a resource becomes poison to it, or stops being so."""
+        """An endpoint begins to answer in another way, or a resource becomes poison to it or is refused, or not."""
         world, chance = self.world, self.world.random
         endpoint = (chance.choice(("1", "2")), chance.choice("xy"))
-        if chance.random() < 0.4:
+        if world.traits.refusals and chance.random() < 0.5:
+            world.refused ^= {(endpoint, f"r:{chance.randrange(5)}")}
+        elif chance.random() < 0.4:
             world.poison ^= {(endpoint, f"r:{chance.randrange(5)}")}
         else:
             world.modes[endpoint] = chance.choice((OK, OK, OK, FAIL, FAIL, "hang", GONE, BUSY, REJECT))

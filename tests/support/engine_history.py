@@ -72,6 +72,9 @@ class History:
         self.only_failure_since: dict[tuple[str, str], int] = {}
         self.first_failure: dict[tuple[str, str], int] = {}
         self.answered: tuple[set[int], set[int]] = (set(), set())  # 2xx, to owners since the last that died
+        # refusals to requests under the target of today, and those that the owner of the time has heard
+        self.refusals: tuple[set[int], set[int]] = (set(), set())
+        self.refusals_heard: set[tuple[int, int, int]] = set()
         self.good_since: dict[Any, dict[int, int]] = defaultdict(dict)
         # what excuses a record from being delivered, or from its order
         self.disturbed: set[int] = set()
@@ -101,6 +104,9 @@ class History:
         post, owner, now = flight.post, flight.owner, self.world.now
         pending = post.pending
         lane, key = (pending.delivery.hook_id, pending.resource), (owner.serial, flight.endpoint)
+        answered = result == OK or (flight.refuses and result not in {GONE, BUSY})  # as one that is up answers
+        if flight.refuses:
+            self._refused(flight)
         if result == OK:
             self.failing[key] = Failures()
             if owner is self.world.owner:
@@ -111,17 +117,32 @@ class History:
             self.quiet[key] = max(self.quiet.get(key, 0), now + busy_wait(pending))
         elif result == GONE:
             self._gone(owner, post)
+        elif answered:
+            self.failing[key] = Failures()
         else:
             self.failing[key].fail(pending.resource, now)
             if pending.stream == LIVE:
                 self.lane_failures[lane] += not post.probe
-        if owner is self.world.owner and result == OK:
-            self.only_failure_since.pop(flight.endpoint, None)
-            self.first_failure.pop(flight.endpoint, None)
-        elif owner is self.world.owner and result != GONE:
-            self.first_failure.setdefault(flight.endpoint, now)
-            self.only_failure_since.setdefault(flight.endpoint, now)
+        if owner is self.world.owner and result != GONE:
+            self._clock(flight.endpoint, answered=answered)
         self.failing[key].answered(now, probe=post.probe, pauses=self.world.probe_pauses)
+
+    def _clock(self, endpoint: tuple[str, str], *, answered: bool) -> None:
+        """Let the five days of an endpoint run, or stop them."""
+        for clock in (self.first_failure, self.only_failure_since):
+            if answered:
+                clock.pop(endpoint, None)
+            else:
+                clock.setdefault(endpoint, self.world.now)
+
+    def _refused(self, flight: Flight) -> None:
+        """Note a refusal, but for one of a target that the hook does not have any more: another may take it."""
+        pending, owner = flight.post.pending, flight.owner
+        record = pending.delivery
+        row = owner.table.get(record.client, record.event)
+        if row is not None and (row.id, row.target) == (record.hook_id, flight.endpoint[1]):
+            self.refusals[pending.stream].add(pending.offset)
+            self.refusals_heard.add((owner.serial, pending.stream, pending.offset))
 
     def _gone(self, owner: Owner, post: Post) -> None:
         record = post.pending.delivery

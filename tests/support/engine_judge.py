@@ -13,6 +13,7 @@ from tests.support.engine_model import (
     LIVE,
     MAX_RESOURCE_CURSORS,
     PROBE_FIRST,
+    REFUSED,
     REPLAY,
     SCHEDULE,
     WINDOW,
@@ -49,6 +50,8 @@ class Judge(History):
         if wanted is not None and (wanted.paused or skips(wanted, record)):
             raise ViolationError(f"I13 {pending.offset} to {endpoint}, against {wanted}")
         self._judge_dead_letters(owner, pending)
+        if (owner.serial, pending.stream, pending.offset) in self.refusals_heard:
+            raise ViolationError(f"I17 {pending.offset} to {endpoint}, which has refused it")
         if len([f for f in mine if f.endpoint == endpoint]) >= post.endpoint.health.limit and not post.probe:
             raise ViolationError(f"I10 {endpoint} has more in flight than its limit {post.endpoint.health.limit}")
         if not post.probe:
@@ -190,11 +193,25 @@ class Judge(History):
 
     def judge_dead_letter(self, stream: int, pending: Pending, reason: str) -> None:
         """Check the reason of a dead letter that Kafka acknowledges."""
+        if reason == REFUSED and pending.offset not in self.refusals[stream]:
+            raise ViolationError(f"I17 {stream}:{pending.offset} dead-lettered as refused by its present target")
         if stream != LIVE:
             return
         failures = self.lane_failures[pending.delivery.hook_id, pending.resource]
         if reason == "schedule" and not self.world.traits.crashes and failures <= len(SCHEDULE[:2]):
             raise ViolationError(f"I9 {pending.offset} dead-lettered after {failures} attempts of its lane")
+
+    def judge_refusal(self, flight: Flight) -> None:
+        """Check that what was refused just now is to be a dead letter, or needs no delivery."""
+        owner, pending = flight.owner, flight.post.pending
+        where = (pending.stream, pending.offset)
+        if (owner.serial, *where) not in self.refusals_heard:
+            return
+        standing = owner.ledger.standing(pending.delivery, pending.hook, pending.stream)
+        if standing.value not in {"cancelled", "skipped"} and where not in {
+            (s, p.offset) for s, p, _ in owner.dead_letters
+        }:
+            raise ViolationError(f"I17 {where} was refused, and is no dead letter")
 
     def owed_below(self, stream: int, low: int) -> int:
         """Return how many records below an offset are owed."""

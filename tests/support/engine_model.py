@@ -36,6 +36,7 @@ BREAKER_AFTER, BREAKER_IN_A_ROW = 60, 4
 TIMEOUT, EXPIRE_AFTER = 150, 1500
 WALL_MS = 1_700_000_000_000
 OK, FAIL, GONE, BUSY, REJECT = "2xx", "failure", "410", "retry-after", "422"
+REFUSED = "refused"  # reason of a dead letter whose receiver asked for it
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ class Flight:
     owner: Owner
     endpoint: tuple[str, str]
     outcome: str | None = None
+    refuses: bool = False  # the answer asks for a dead letter
 
 
 def skips(wanted: EndpointSettings, record: Delivery) -> bool:

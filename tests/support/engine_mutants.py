@@ -397,8 +397,40 @@ MUTANTS = {
         "Retry-After is an ordinary failure",
         (
             "answers",
-            "            elif verdict is Verdict.BUSY:\n",
-            "            elif False:\n",
+            "        elif verdict is Verdict.BUSY:\n",
+            "        elif False:\n",
+        ),
+    ),
+    "refused_is_tried_again": _mutant(
+        "a refusal is an ordinary failure",
+        (
+            "answers",
+            "refused=outcome.refused and present)",
+            "refused=False)",
+        ),
+        (
+            "answers",
+            "        elif verdict is Verdict.REFUSED:  # by an endpoint that is up\n",
+            "        elif False:\n",
+        ),
+    ),
+    "refusal_forgets_the_lane": _mutant(
+        "what was refused is settled before Kafka has its dead letter",
+        (
+            "isolation",
+            "            self.dead_letter(stream, pending, DeadLetterReason.REFUSED)\n",
+            (
+                "            self.dead_letter(stream, pending, DeadLetterReason.REFUSED)\n"
+                "            self._ledger.settle(stream, pending.offset, pending.hook, pending.resource)\n"
+            ),
+        ),
+    ),
+    "old_target_refuses_for_the_new": _mutant(
+        "a refusal of a target that the hook does not have any more is a dead letter",
+        (
+            "answers",
+            "refused=outcome.refused and present)",
+            "refused=outcome.refused)",
         ),
     ),
     "gone_counts_for_present_row": _mutant(

@@ -97,6 +97,7 @@ class Simulation:
         self.users.resume_all()
         if not poison_stays:
             world.poison.clear()
+            world.refused.clear()
 
     def drain(self, steps: int) -> None:
         """All targets are well from here on: everything is settled before so many steps are over."""

@@ -22,6 +22,7 @@ Every run is a function of its seed; the engine under test is the real one, only
 - I14 a start is refused where offsets were tampered with while something is owed, and nowhere else.
 - I15 a crowd of clients whose endpoints hang holds up no other client (`engine_crowd.py`).
 - I16 a commit waits for a state only while another was written within the last second.
+- I17 what a receiver refuses is a dead letter at once and is not sent again, and nothing else is one for that reason.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Traits:
     limits: bool  # some hooks have a rate limit, and endpoints start with one request at a time
     early_disable: bool  # hooks are disabled after a thousand seconds of failure
     offset_resets: bool  # operators reset offsets, and starts are refused
+    refusals: bool  # receivers ask for dead letters
 
     @classmethod
     def of(cls, seed: int) -> Traits:
@@ -84,6 +86,7 @@ class Traits:
             limits=seed % 4 == 3,
             early_disable=seed % 5 == 4,
             offset_resets=seed % 9 in {1, 5},
+            refusals=seed % 9 in {3, 7},
         )
 
 
@@ -115,6 +118,7 @@ class World:
         self.zombies: list[Owner] = []
         self.modes: dict[tuple[str, str], str] = defaultdict(lambda: OK)
         self.poison: set[tuple[tuple[str, str], str]] = set()
+        self.refused: set[tuple[tuple[str, str], str]] = set()  # as poison, and the answer asks for a dead letter
         self.policy = self._policy()
         self.judge = self._judge()
         for client in ("1", "2"):

@@ -34,7 +34,7 @@ Hook: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Only those of 
 Event: TypeAlias = Annotated[str | None, typer.Option(help="Only those of this event.")]
 Reason: TypeAlias = Annotated[
     str | None,
-    typer.Option(help="Of this reason: schedule, expired, skipped, undecodable, unroutable or too-large."),
+    typer.Option(help="Of this reason: schedule, expired, skipped, refused, undecodable, unroutable or too-large."),
 ]
 Since: TypeAlias = Annotated[str | None, typer.Option(metavar="TIME", help=f"Only those kept at or after {TIME}.")]
 Until: TypeAlias = Annotated[str | None, typer.Option(metavar="TIME", help="Only those kept before this time.")]

@@ -69,11 +69,10 @@ class AttemptLines:
         """Log the failure that put an endpoint into quarantine."""
         self._tell_attempt(post, result, answer, "attempt failed; its endpoint is quarantined", bounded=False)
 
-    def recovered(self, post: Post, answer: Answer) -> None:
-        """Log the delivery that ended a quarantine."""
-        self._tell_attempt(
-            post, AttemptResult.DELIVERED, answer, "delivered; its endpoint has recovered", bounded=False
-        )
+    def recovered(self, post: Post, result: AttemptResult, answer: Answer) -> None:
+        """Log the answer that ended a quarantine: a 2xx, or one that refused a delivery."""
+        what = "delivered" if result is AttemptResult.DELIVERED else "refused"
+        self._tell_attempt(post, result, answer, f"{what}; its endpoint has recovered", bounded=False)
 
     def dead_lettered(self, delivery: Delivery, reason: DeadLetterReason, status: int | None) -> None:
         """Log a delivery that Kafka has among the dead letters now."""

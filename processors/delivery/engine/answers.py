@@ -52,20 +52,32 @@ class Answers:
             if ended:
                 self._end_quarantine(endpoint)
         else:
-            ledger.changes += 1
-            if post.probe:
-                endpoint.health.probe_times.note_failure(ledger.now)
-            self._count_request(post)
-            if verdict is Verdict.GONE:
-                self._gone(post)
-            elif verdict is Verdict.BUSY:
-                self._busy(endpoint, outcome.retry_after_s)
-            else:
-                self._fail(post, rejected=verdict is Verdict.REJECTED)
-            if endpoint.health.breaker_open:
-                self._probes.wait_for_next(endpoint)
-            self._isolation.resettle(stream, pending)
+            self._not_delivered(post, outcome, duration_s)
         self._offer_after(post)
+
+    def _not_delivered(self, post: Post, outcome: Outcome, duration_s: float) -> None:
+        """Take an answer that is no 2xx."""
+        pending, endpoint, ledger, verdict = post.pending, post.endpoint, self._ledger, outcome.verdict
+        ledger.changes += 1
+        ended = False
+        if post.probe and verdict is not Verdict.REFUSED:
+            endpoint.health.probe_times.note_failure(ledger.now)
+        self._count_request(post)
+        if verdict is Verdict.GONE:
+            self._gone(post)
+        elif verdict is Verdict.BUSY:
+            self._busy(endpoint, outcome.retry_after_s)
+        elif verdict is Verdict.REFUSED:  # by an endpoint that is up
+            ended = endpoint.health.succeed(pending.resource, duration_s, endpoint.in_flight)
+        else:
+            self._fail(post, rejected=verdict is Verdict.REJECTED)
+        if endpoint.health.breaker_open:
+            self._probes.wait_for_next(endpoint)
+        # A target that the hook does not have any more cannot refuse for the present one.
+        present = post.hook.endpoint is endpoint
+        self._isolation.resettle(ledger.streams[pending.stream], pending, refused=outcome.refused and present)
+        if ended:
+            self._end_quarantine(endpoint)
 
     def abandon(self, post: Post) -> None:
         """Forget a request whose answer is not waited for: its partition was revoked."""

@@ -139,8 +139,11 @@ class Isolation:
             stream.dead_letters_pending[pending.offset] = reason
             self._effects.dead_letter(stream.index, pending, reason)
 
-    def resettle(self, stream: Stream, pending: Pending) -> None:
-        """Settle a record that was cancelled while it was in flight; write a dead letter if it was skipped."""
+    def resettle(self, stream: Stream, pending: Pending, *, refused: bool = False) -> None:
+        """Settle a record that was cancelled while it was in flight; write a dead letter if it was skipped.
+
+        `refused`: its receiver asked for a dead letter.
+        """
         standing = self._ledger.standing(pending.delivery, pending.hook, stream.index)
         if standing in (Standing.CANCELLED, Standing.SKIPPED):
             self.settle_unsent(stream, pending, standing)
@@ -148,6 +151,8 @@ class Isolation:
         endpoint = pending.hook.endpoint
         if endpoint is not None and endpoint.skips.covers(pending.delivery) and pending.offset not in stream.in_flight:
             self.dead_letter(stream, pending, DeadLetterReason.SKIPPED)
+        elif refused:
+            self.dead_letter(stream, pending, DeadLetterReason.REFUSED)
 
     def settle_unsent(self, stream: Stream, pending: Pending, standing: Standing) -> None:
         """Settle a record that the table cancels or skips, unless it is in flight: its answer settles it then."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -28,20 +28,26 @@ class Verdict(Enum):
     BUSY = "busy"  # the whole endpoint waits
     REJECTED = "rejected"  # a failure that may concern the record alone
     FAILED = "failed"
+    REFUSED = "refused"  # no failure: the receiver takes this record for done
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One answer, judged. `retry_after_s` is what a busy endpoint asked for, None where it named no time."""
+    """One answer, judged. `retry_after_s` is what a busy endpoint asked for, None where it named no time.
+
+    `refused`: the record becomes a dead letter, whatever the verdict says of endpoint and hook.
+    """
 
     verdict: Verdict
     retry_after_s: float | None = None
+    refused: bool = False
 
 
 DELIVERED = Outcome(Verdict.DELIVERED)
 GONE = Outcome(Verdict.GONE)
 REJECTED = Outcome(Verdict.REJECTED)
 FAILED = Outcome(Verdict.FAILED)
+REFUSED = Outcome(Verdict.REFUSED, refused=True)
 
 
 def result_of(status: int, *, retry_after: bool) -> AttemptResult:
@@ -60,17 +66,24 @@ def result_of(status: int, *, retry_after: bool) -> AttemptResult:
 
 
 def judge(
-    status: int | None, error: AttemptResult | None, retry_after: str | None, *, wall_s: float
+    status: int | None, error: AttemptResult | None, retry_after: str | None, *, wall_s: float, refused: bool = False
 ) -> tuple[AttemptResult, Outcome]:
     """Classify how a request ended, with a status or an error, and decide what the engine does about it.
 
-    `retry_after` is the header as it came; `wall_s` is Unix time.
+    `retry_after` is the header as it came; `wall_s` is Unix time. `refused`: the answer has `webhook-delivery: abort`,
+    which counts for this delivery with any status but 2xx. Of the endpoint and the hook the status speaks: 410 and a
+    Retry-After mean what they mean without it; any other comes from an endpoint that is up, and is no failure.
     """
     if status is None:
         result = error or AttemptResult.BROKEN_ANSWER
-    else:
-        result = result_of(status, retry_after=retry_after is not None)
-    return result, outcome_of(result, retry_after, wall_s=wall_s)
+        return result, outcome_of(result, retry_after, wall_s=wall_s)
+    result = result_of(status, retry_after=retry_after is not None)
+    outcome = outcome_of(result, retry_after, wall_s=wall_s)
+    if not refused or result is AttemptResult.DELIVERED:
+        return result, outcome
+    if outcome.verdict in (Verdict.GONE, Verdict.BUSY):
+        return result, replace(outcome, refused=True)
+    return result, REFUSED
 
 
 def outcome_of(result: AttemptResult, retry_after: str | None, *, wall_s: float) -> Outcome:

@@ -141,6 +141,17 @@ class AnswerReader:
                 return value.decode("latin-1")
         return None
 
+    def refuses(self) -> bool:
+        """Whether a header `webhook-delivery` says `abort`: in any case, alone or in a list, in one header or several.
+
+        Source: RFC 9110 section 5.6.1 (lists), 5.3 (a header that is repeated is a list).
+        """
+        return any(
+            name.lower() == b"webhook-delivery"
+            and any(word.strip(b" \t").lower() == b"abort" for word in value.split(b","))
+            for name, value in self._headers
+        )
+
     # httptools' callbacks
 
     def on_message_begin(self) -> None:

@@ -211,12 +211,13 @@ class HttpConnection(asyncio.BufferedProtocol):
         now = self._clock()
         answer = self._answer
         status, body = answer.status, answer.body
-        retry_after = answer.retry_after() if status >= _FIRST_FAILURE_STATUS else None
+        failed = status >= _FIRST_FAILURE_STATUS
+        retry_after, refused = (answer.retry_after(), answer.refuses()) if failed else (None, False)
         if answer.reusable and not transport.is_closing() and not transport.get_write_buffer_size():
             self._owner.release(self, now)
         else:
             self._abort()
-        exchange.finish(Answer(status, None, body, retry_after, now - exchange.started_at))
+        exchange.finish(Answer(status, None, body, retry_after, now - exchange.started_at, refused))
 
     def _begins_an_answer(self, nbytes: int) -> bool:
         """Whether the first bytes that came can be the start of a status line; empty lines may precede it."""

@@ -18,7 +18,7 @@ class Answer:
 
     A status that was read but whose answer then broke (reset, bad framing) is no status: `error` says so. `body` is
     the first 20,000 bytes as they came; a longer one still counts by its status. `retry_after` is the raw header.
-    `duration_s` is monotonic, from the call of `post`.
+    `duration_s` is monotonic, from the call of `post`. `refused`: the answer has a header `webhook-delivery: abort`.
     """
 
     status: int | None
@@ -26,6 +26,7 @@ class Answer:
     body: bytes
     retry_after: str | None
     duration_s: float
+    refused: bool = False
 
 
 ReportError: TypeAlias = Callable[[str, BaseException], None]

@@ -110,4 +110,5 @@ _DETAILS = {
     DeadLetterReason.SCHEDULE: "every attempt of the schedule failed",
     DeadLetterReason.EXPIRED: "pending for longer than it may be",
     DeadLetterReason.SKIPPED: "skipped by an operator",
+    DeadLetterReason.REFUSED: "its receiver answered `webhook-delivery: abort`",
 }

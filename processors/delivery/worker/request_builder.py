@@ -37,6 +37,7 @@ class _Prepared:
     row: Hook
     target: Target | None
     signer: Signer | None
+    head: bytes
 
 
 class Request(NamedTuple):
@@ -56,9 +57,7 @@ class RequestBuilder:
         self._targets = targets
         self._prepared: dict[int, _Prepared] = {}
         self._topics: dict[str, bytes] = {}
-        self._static = (
-            f"content-type: application/json\r\nuser-agent: hookstream/{_version()}\r\nhookstream-attempt: ".encode()
-        )
+        self._static = f"content-type: application/json\r\nuser-agent: hookstream/{_version()}\r\n".encode()
 
     def build(self, post: Post, wall_s: int) -> Request | None:
         """Build the request; None where no request can be made for this row: it is logged once, and counts as failure.
@@ -79,7 +78,7 @@ class RequestBuilder:
         if topic is None:
             topic = self._topics[delivery.source_topic] = _header_value(delivery.source_topic)
         headers = b"%b%d\r\nhookstream-sequence: %b:%d:%d\r\nhookstream-occurred-at: %d\r\n%b" % (
-            self._static,
+            prepared.head,
             post.number,
             topic,
             delivery.source_partition,
@@ -92,7 +91,9 @@ class RequestBuilder:
         return Request(target, headers, body)
 
     def _prepare(self, row: Hook) -> _Prepared:
-        prepared = _Prepared(row, None, None)
+        # It ends where the number of the attempt follows.
+        head = b"%bhookstream-hook: %d\r\nhookstream-attempt: " % (self._static, row.id)
+        prepared = _Prepared(row, None, None, head)
         try:
             url = parse_target_url(row.target)
             self._targets.check(url)

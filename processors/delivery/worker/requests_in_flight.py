@@ -151,7 +151,9 @@ class Requesting:
     def _take(self, partition: OwnedPartition, post: Post, answer: Answer, wall_ms: int) -> None:
         metrics = self._deps.metrics
         try:
-            result, outcome = judge(answer.status, answer.error, answer.retry_after, wall_s=wall_ms / 1000)
+            result, outcome = judge(
+                answer.status, answer.error, answer.retry_after, wall_s=wall_ms / 1000, refused=answer.refused
+            )
         except Exception as exc:  # noqa: BLE001 - this attempt is given up, not the loop
             self._report("judge", exc, post)
             result, outcome = AttemptResult.INTERNAL_ERROR, FAILED
@@ -194,8 +196,8 @@ class Requesting:
         """Write a line of log; an exception of that is no failure of the attempt."""
         lines = self._deps.lines
         try:
-            if result is AttemptResult.DELIVERED:
-                lines.recovered(post, answer)
+            if was_open and not post.endpoint.health.breaker_open:
+                lines.recovered(post, result, answer)
             elif post.endpoint.health.breaker_open and not was_open:
                 lines.quarantined(post, result, answer)
             else:

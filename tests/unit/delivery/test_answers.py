@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hookstream.processors.delivery.engine.outcome import FAILED, GONE, REJECTED, Outcome, Verdict
+from hookstream.processors.delivery.engine.outcome import FAILED, GONE, REFUSED, REJECTED, Outcome, Verdict
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.hook import Hook, HookState, NoticeKind, Revision
 from tests.support.small_engine import SmallEngine, name, offsets
@@ -207,6 +207,73 @@ def test_the_failure_of_a_request_to_the_old_target_spends_no_attempt_at_the_new
     small.answer(post, FAILED)
     assert small.backlog(row).clocks[name(1)].attempts == 0
     assert offsets(small.send()) == [0]
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [REFUSED, replace(busy(30.0), refused=True), replace(GONE, refused=True)],
+    ids=lambda outcome: outcome.verdict.value,
+)
+def test_what_its_receiver_refuses_is_a_dead_letter_at_once_whatever_the_status_says_of_the_endpoint(
+    outcome: Outcome,
+) -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1, 1)
+    small.answer(small.send_one(), outcome)
+    assert [(pending.offset, reason) for _, pending, reason in small.dead_letters] == [(0, DeadLetterReason.REFUSED)]
+    assert small.send() == [], "the next of its resource waits for the acknowledgement"
+    small.acknowledge()
+    assert small.hook(row).disabled_under == (row.revision if outcome.verdict is Verdict.GONE else None)
+    assert offsets(small.send()) == ([1] if outcome is REFUSED else []), "a disabled hook and a busy endpoint wait"
+
+
+def test_a_refusal_is_the_answer_of_an_endpoint_that_is_up() -> None:
+    """No number of them quarantines it, one ends a quarantine, and the five days begin anew."""
+    small = SmallEngine(breaker_in_a_row=3)
+    row = small.row()
+    small.read(row, *range(6))
+    for post in small.send():
+        small.answer(post, REFUSED)
+    health = small.endpoint(row).health
+    assert (health.breaker_open, health.failures, health.failing_since_ms) == (False, None, 0)
+    small.quarantine(row)
+    assert health.breaker_open
+    small.answer(small.probe(row), REFUSED)
+    assert (health.breaker_open, health.failing_since_ms) == (False, 0)
+
+
+def test_a_refusal_spends_no_attempt_of_what_comes_next() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1, 1)
+    small.answer(small.send_one(), FAILED)
+    small.wait(1.0)
+    small.answer(small.send_one(), REFUSED)
+    small.acknowledge()
+    assert small.backlog(row).clocks == {}
+    assert small.send_one().number == 1
+
+
+def test_what_the_old_target_refuses_goes_to_the_new_one() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1)
+    post = small.send_one()
+    small.change(row, target="https://two.example/")
+    small.answer(post, REFUSED)
+    assert small.dead_letters == []
+    assert offsets(small.send()) == [0]
+
+
+def test_a_refused_delivery_of_a_hook_that_was_deleted_meanwhile_is_cancelled() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1)
+    post = small.send_one()
+    small.change(row, state=HookState.DELETED)
+    small.answer(post, REFUSED)
+    assert (small.dead_letters, small.window()) == ([], [])
 
 
 def test_an_abandoned_request_settles_nothing_and_gives_its_place_back() -> None:

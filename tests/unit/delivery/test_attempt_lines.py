@@ -114,7 +114,7 @@ def test_a_change_of_state_is_told_although_the_endpoint_has_told_enough(
     for _ in range(100):
         lines.failed(a_post(), AttemptResult.ERROR_STATUS, FAILED)
     lines.quarantined(a_post(), AttemptResult.ERROR_STATUS, FAILED)
-    lines.recovered(a_post(), Answer(204, None, b"", None, 0.01))
+    lines.recovered(a_post(), AttemptResult.DELIVERED, Answer(204, None, b"", None, 0.01))
     assert [line["event"] for line in written[-2:]] == [
         "attempt failed; its endpoint is quarantined",
         "delivered; its endpoint has recovered",
@@ -134,7 +134,7 @@ def test_no_line_holds_more_of_a_target_than_its_host(
 ) -> None:
     lines.failed(a_post(), AttemptResult.ERROR_STATUS, FAILED)
     lines.quarantined(a_post(), AttemptResult.ERROR_STATUS, FAILED)
-    lines.recovered(a_post(), FAILED)
+    lines.recovered(a_post(), AttemptResult.ERROR_STATUS, FAILED)
     lines.dead_lettered(DELIVERY, DeadLetterReason.SCHEDULE, 422)
     assert len(written) == 4
     assert "SENTINEL" not in repr(written)

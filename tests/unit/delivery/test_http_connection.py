@@ -52,6 +52,39 @@ class BadOwner(Owner):
         raise KeyError("SENTINEL")
 
 
+@pytest.mark.parametrize(
+    ("status", "headers", "refused"),
+    [
+        (500, b"webhook-delivery: abort", True),
+        (422, b"Webhook-Delivery:ABORT  ", True),
+        (404, b"WEBHOOK-DELIVERY: other, \tAbort ,", True),
+        (302, b"webhook-delivery: other\r\nx: y\r\nwebhook-delivery: abort", True),
+        (204, b"webhook-delivery: abort", False),
+        (500, b"webhook-delivery: aborted", False),
+        (500, b"webhook-delivery: abort;now", False),
+        (500, b'webhook-delivery: "abort"', False),
+        (500, b"webhook-delivery:", False),
+        (500, b"x-webhook-delivery: abort", False),
+        (500, b"webhook-delivery: \xff\x80,ab ort", False),
+    ],
+)
+def test_an_answer_asks_for_a_dead_letter_in_any_form_of_the_header(status: int, headers: bytes, refused: bool) -> None:
+    answers = list[Answer]()
+    connection, _ = connected(Owner(), report_error=Reported())
+    connection.send(exchange(answers))
+    feed(connection, b"HTTP/1.1 %d X\r\n%b\r\ncontent-length: 0\r\n\r\n" % (status, headers))
+    assert [(answer.status, answer.refused) for answer in answers] == [(status, refused)]
+
+
+def test_neither_an_interim_answer_nor_a_trailer_asks_for_a_dead_letter() -> None:
+    answers = list[Answer]()
+    connection, _ = connected(Owner(), report_error=Reported())
+    connection.send(exchange(answers))
+    feed(connection, b"HTTP/1.1 103 Early\r\nwebhook-delivery: abort\r\n\r\n")
+    feed(connection, b"HTTP/1.1 500 X\r\ntransfer-encoding: chunked\r\n\r\n0\r\nwebhook-delivery: abort\r\n\r\n")
+    assert [(answer.status, answer.refused) for answer in answers] == [(500, False)]
+
+
 def test_a_bug_while_an_answer_is_taken_fails_its_exchange_once_and_closes_the_connection() -> None:
     reported, answers = Reported(), list[Answer]()
     connection, transport = connected(BadOwner(), report_error=reported)

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookstream.processors.delivery.engine.outcome import Verdict, judge, outcome_of, parse_retry_after
+from hookstream.processors.delivery.engine.outcome import (
+    DELIVERED,
+    REFUSED,
+    Verdict,
+    judge,
+    outcome_of,
+    parse_retry_after,
+)
 from hookstream.schemas.attempt import AttemptResult
 
 NOW_S = 1_790_000_000.0
@@ -69,6 +77,30 @@ def test_any_text_is_a_bounded_time_or_none(header: str, status: int) -> None:
 def test_an_error_of_our_own_is_a_failure_like_any_other() -> None:
     result, outcome = judge(None, AttemptResult.INTERNAL_ERROR, None, wall_s=NOW_S)
     assert (result, outcome.verdict) == (AttemptResult.INTERNAL_ERROR, Verdict.FAILED)
+
+
+@pytest.mark.parametrize("status", [*range(200, 210), 226, 299])
+def test_a_2xx_is_delivered_whatever_else_it_says(status: int) -> None:
+    assert judge(status, None, None, wall_s=NOW_S, refused=True) == (AttemptResult.DELIVERED, DELIVERED)
+
+
+@pytest.mark.parametrize("status", [300, 301, 400, 401, 404, 409, 422, 499, 500, 502, 503, 599, 999])
+def test_with_abort_any_other_status_is_a_refusal_and_no_failure(status: int) -> None:
+    result, outcome = judge(status, None, None, wall_s=NOW_S, refused=True)
+    assert result is judge(status, None, None, wall_s=NOW_S)[0], "the attempt shows what the status was"
+    assert outcome == REFUSED
+
+
+@pytest.mark.parametrize(("status", "retry_after"), [(410, None), (429, None), (429, "7"), (503, "7")])
+def test_410_and_a_retry_after_mean_with_abort_what_they_mean_without_it(status: int, retry_after: str | None) -> None:
+    result, outcome = judge(status, None, retry_after, wall_s=NOW_S, refused=True)
+    assert (result, replace(outcome, refused=False)) == judge(status, None, retry_after, wall_s=NOW_S)
+    assert outcome.refused
+
+
+@pytest.mark.parametrize("error", [None, AttemptResult.TIMEOUT, AttemptResult.BROKEN_ANSWER])
+def test_a_request_without_a_whole_answer_refuses_nothing(error: AttemptResult | None) -> None:
+    assert not judge(None, error, None, wall_s=NOW_S, refused=True)[1].refused
 
 
 @pytest.mark.parametrize("result", AttemptResult)

@@ -37,6 +37,7 @@ def test_every_header_of_a_request_is_described_and_valid(replay: str | None) ->
     sent = headers_of(replace(DELIVERY, replay=replay))
     described = {header.name: header for header in DELIVERY_HEADERS if header.required or replay is not None}
     assert sent.keys() - PROTOCOL == described.keys()
+    assert sent["hookstream-hook"] == str(HOOK.id)
     for name, header in described.items():
         value = int(sent[name]) if header.schema["type"] == "integer" else sent[name]
         jsonschema_rs.validator_for(header.schema).validate(value)
