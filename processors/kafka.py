@@ -288,6 +288,37 @@ def watermarks(
     return found
 
 
+def partition_count(consumer: Consumer, topic: str, *, timeout_s: float = REQUEST_TIMEOUT_S) -> int:
+    """Ask how many partitions a topic has; 0 where there is no such topic.
+
+    Raises:
+        KafkaUnavailableError: no answer.
+        KafkaRefusedError: no right to see it.
+    """
+    doing = f"cannot look {topic} up"
+    with translated(doing):
+        found = consumer.list_topics(topic, timeout=timeout_s).topics.get(topic)
+    if found is None or (found.error is not None and found.error.code() in _UNKNOWN):
+        return 0
+    if found.error is not None:
+        raise kafka_error(found.error, doing)
+    return len(found.partitions)
+
+
+def partitions_of(consumer: Consumer, topic: str, *, timeout_s: float = REQUEST_TIMEOUT_S) -> range:
+    """Ask for the numbers of a topic's partitions.
+
+    Raises:
+        KafkaUnavailableError: no answer, or there is no such topic (yet).
+        KafkaRefusedError: no right to see it.
+    """
+    count = partition_count(consumer, topic, timeout_s=timeout_s)
+    if not count:
+        message = f"there is no topic {topic}"
+        raise KafkaUnavailableError(message)
+    return range(count)
+
+
 def _ask_watermarks(consumer: Consumer, asked: TopicPartition, timeout_s: float) -> tuple[int, int] | None:
     """Ask once; None where there is no answer in time, which the client's types do not know of."""
     answer: tuple[int, int] | None = consumer.get_watermark_offsets(asked, timeout=timeout_s, cached=False)

@@ -37,6 +37,7 @@ from hookstream.processors.kafka import (
     kafka_error,
     make_admin,
     make_consumer,
+    partitions_of,
     result_of,
     translated,
 )
@@ -153,12 +154,8 @@ class GroupRecovery:
     def _committed(self, topic: str, partitions: Collection[int] | None) -> list[FoundCommit]:
         doing = "cannot read the committed offsets"
         with translated(doing):
-            known = self._consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic]
-            if known.error is not None:
-                raise kafka_error(known.error, doing)
-            wanted = [
-                TopicPartition(topic, p) for p in sorted(known.partitions) if partitions is None or p in partitions
-            ]
+            known = partitions_of(self._consumer, topic)
+            wanted = [TopicPartition(topic, p) for p in known if partitions is None or p in partitions]
             if not wanted:
                 return []
             answers = self._consumer.committed(wanted, timeout=REQUEST_TIMEOUT_S)

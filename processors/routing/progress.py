@@ -10,7 +10,14 @@ import structlog
 from confluent_kafka import Consumer, TopicPartition
 
 from hookstream.processors.errors import ProcessorError
-from hookstream.processors.kafka import REQUEST_TIMEOUT_S, KafkaConfig, group_consumer_config, make_consumer, translated
+from hookstream.processors.kafka import (
+    REQUEST_TIMEOUT_S,
+    KafkaConfig,
+    group_consumer_config,
+    make_consumer,
+    partition_count,
+    translated,
+)
 from hookstream.processors.topics import topic_ids
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.topics import TopicNames
@@ -71,14 +78,13 @@ class CommittedProgress:
         table = self._topics.subscriptions
         table_id = topic_ids(self._kafka, [table])[table]
         with translated("cannot read the routers' offsets"):
-            partitions = [tp for topic in self._sources for tp in _partitions(self._consumer, topic)]
+            partitions = [
+                TopicPartition(topic, number)
+                for topic in self._sources
+                for number in range(partition_count(self._consumer, topic))
+            ]
             committed = self._consumer.committed(partitions, timeout=REQUEST_TIMEOUT_S)
         return _lowest(committed, table_id)
-
-
-def _partitions(consumer: Consumer, topic: str) -> Iterable[TopicPartition]:
-    metadata = consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic]
-    return [TopicPartition(topic, partition) for partition in metadata.partitions]
 
 
 def _lowest(committed: Iterable[TopicPartition], table_id: str | None) -> int | None:

@@ -16,13 +16,13 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import ExpiredRecordsError, ProcessorError
 from hookstream.processors.kafka import (
-    REQUEST_TIMEOUT_S,
     KafkaConfig,
     consume_batch,
     end_offset,
     is_retriable,
     kafka_error,
     make_consumer,
+    partitions_of,
     reader_config,
     translated,
     watermarks,
@@ -99,7 +99,7 @@ class CompactedTopicReader(Generic[_T]):
         self.topic_id = topic_ids(self._kafka, [self._topic])[self._topic]
         consumer = make_consumer(reader_config(self._kafka))
         try:
-            partitions = self._partitions if self._partitions is not None else self._all_partitions(consumer)
+            partitions = self._partitions if self._partitions is not None else partitions_of(consumer, self._topic)
             bounds = {partition: watermarks(consumer, self._topic, partition) for partition in partitions}
             with translated(f"cannot read {self._topic}"):
                 consumer.assign([TopicPartition(self._topic, partition, low) for partition, (low, _) in bounds.items()])
@@ -152,14 +152,6 @@ class CompactedTopicReader(Generic[_T]):
             message = f"the reader of {self._topic} is not open"
             raise RuntimeError(message)
         return self._consumer
-
-    def _all_partitions(self, consumer: Consumer) -> Sequence[int]:
-        doing = f"cannot read {self._topic}"
-        with translated(doing):
-            found = consumer.list_topics(self._topic, timeout=REQUEST_TIMEOUT_S).topics[self._topic]
-        if found.error is not None:
-            raise kafka_error(found.error, doing)
-        return tuple(found.partitions)
 
     def _take(self, messages: list[Message]) -> int:
         records: list[TopicRecord[_T]] = []

@@ -26,7 +26,7 @@ from hookstream.processors.delivery.checkpoints.partition_start import (
 )
 from hookstream.processors.delivery.checkpoints.state_store import StateReader
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE, PartitionState
-from hookstream.processors.errors import KafkaUnavailableError, ProcessorError, StartRefusedError, StoredFormatError
+from hookstream.processors.errors import ProcessorError, StartRefusedError, StoredFormatError
 from hookstream.processors.kafka import (
     REQUEST_TIMEOUT_S,
     KafkaConfig,
@@ -36,6 +36,7 @@ from hookstream.processors.kafka import (
     make_consumer,
     translated,
 )
+from hookstream.processors.operations.log_ranges import LogScanner, OffsetRange
 from hookstream.processors.topics import cluster_id, topic_ids
 from hookstream.producers.errors import RegistryError
 from hookstream.producers.murmur2 import partition_of
@@ -49,7 +50,6 @@ from hookstream.subscriptions.errors import BacklogUnknownError
 from hookstream.subscriptions.models import DisabledReason
 
 from .backlog_records import CommitView, LogRecords, Sample, sample_of
-from .scan import LogScanner, Stretch
 
 Decode: TypeAlias = Callable[[bytes | None], Delivery]
 
@@ -154,10 +154,8 @@ class KafkaBacklogs:
         if self._clients is None:
             self._clients = _Clients(self._kafka, self._topics)
         topics = (self._topics.deliveries, self._topics.replays)
-        count = self._clients.scanner.partitions(topics[0], deadline)
-        if not count:
-            raise KafkaUnavailableError(f"there is no topic {topics[0]}")
-        found = range(count) if client is None else [partition_of(client.encode(), count)]
+        numbers = self._clients.scanner.partitions(topics[0], deadline)
+        found = numbers if client is None else [partition_of(client.encode(), len(numbers))]
         return [(topic, partition) for topic in topics for partition in found]
 
     def _look(self, sides: Iterable[TopicPartitionKey], deadline: Deadline) -> None:
@@ -233,10 +231,10 @@ class KafkaBacklogs:
 
     def _scan(self, sides: Iterable[TopicPartitionKey], deadline: Deadline) -> None:
         """Read what came since, for as long as a look may take, and as far as there is room for it."""
-        wanted: dict[TopicPartitionKey, Stretch] = {}
+        wanted: dict[TopicPartitionKey, OffsetRange] = {}
         for side in sides:
             held = self._logs[side]
-            wanted[side] = Stretch(held.records.follow(held.view, low=held.low), held.end)
+            wanted[side] = OffsetRange(held.records.follow(held.view, low=held.low), held.end)
         room = self._limits.kept_records - sum(held.records.size for held in self._logs.values())
 
         def take(side: TopicPartitionKey, message: Message) -> bool:
@@ -253,8 +251,8 @@ class KafkaBacklogs:
                     room -= held.records.size - before
             return True
 
-        reached = self._connected().scanner.scan(wanted, take, deadline=deadline)
-        for side, offset in reached.items():
+        scanned = self._connected().scanner.scan(wanted, take, deadline=deadline)
+        for side, offset in scanned.reached.items():
             self._logs[side].records.scanned_to = offset
 
     def _sample(self, sides: Collection[TopicPartitionKey], deadline: Deadline) -> None:
@@ -279,8 +277,9 @@ class KafkaBacklogs:
                 at = start + (end - start) * number // limits.sample_stretches
                 # In a short rest stretches would overlap, and what is read twice would make the estimate too low.
                 next_at = start + (end - start) * (number + 1) // limits.sample_stretches
-                wanted[side] = Stretch(at, min(at + limits.sample_records, next_at))
-            for side, offset in self._connected().scanner.scan(wanted, take, deadline=enough).items():
+                wanted[side] = OffsetRange(at, min(at + limits.sample_records, next_at))
+            scanned = self._connected().scanner.scan(wanted, take, deadline=enough)
+            for side, offset in scanned.reached.items():
                 covered[side] += offset - wanted[side].start
         for side in sides:
             held = self._logs[side]

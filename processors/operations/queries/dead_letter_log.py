@@ -7,25 +7,17 @@ other. What is kept is 30 days of what went wrong: a scan is bounded by time, an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from itertools import groupby
 from time import monotonic
 from typing import TypedDict
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Message
 
 from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import KafkaUnavailableError, ProcessorError
-from hookstream.processors.kafka import (
-    REQUEST_TIMEOUT_S,
-    KafkaConfig,
-    consume_batch,
-    is_retriable,
-    kafka_error,
-    make_consumer,
-    reader_config,
-    translated,
-    watermarks,
-)
+from hookstream.processors.kafka import KafkaConfig, TopicPartitionKey
+from hookstream.processors.operations.log_ranges import LogScanner, OffsetRange, Take
 from hookstream.processors.operations.replays.event_writer import EventRecord, EventWriter
 from hookstream.processors.operations.replays.writer import ReplayWriter
 from hookstream.producers.errors import ProducerError
@@ -44,11 +36,8 @@ from hookstream.subscriptions.errors import DeadLettersUnavailableError, NotPubl
 _SCAN_WITHIN_S = 4.0
 # Everything together, Kafka's silence too: less than the command line waits for an answer of the API.
 _WITHIN_S = 10.0
-_STEP_S = 0.2
 # Reading so many costs less than to begin at another place.
 _GAP_RECORDS = 2000
-# A place that moves waits for the fetch that is under way: 500 ms by default, at the end of the log.
-_FETCH_WAIT_MS = 10
 _MAX_LONG = 2**63 - 1
 
 
@@ -88,22 +77,31 @@ class KafkaDeadLetters:
         """
         deadline = Deadline.after(_WITHIN_S, self._monotonic_s)
         enough = deadline.sooner(_SCAN_WITHIN_S)
-        letters: list[FoundDeadLetter] = []
-        reached = query.after
-        with self._consumer() as consumer:
+        found: list[FoundDeadLetter] = []
+        reached, full = query.after, False
+
+        def take(_log: TopicPartitionKey, message: Message) -> bool:
+            nonlocal reached, full
+            if query.until_ms is not None and message.timestamp()[1] >= query.until_ms:
+                return False
+            reached = DeadLetterPlace(message.partition() or 0, message.offset() or 0)
+            each = self._found(message)
+            if each is not None and each.kept_at_ms >= (query.since_ms or 0) and query.wants(each):
+                found.append(each)
+            full = len(found) >= query.limit or enough.over
+            return not full
+
+        with self._scanner() as scanner:
             try:
-                for message in self._all(consumer, query, deadline):
-                    reached = DeadLetterPlace(message.partition() or 0, message.offset() or 0)
-                    found = self._found(message)
-                    if found is not None and found.kept_at_ms >= (query.since_ms or 0) and query.wants(found):
-                        letters.append(found)
-                    if len(letters) >= query.limit or enough.over:
-                        return DeadLetterPage(letters, reached)
+                for partition, start in self._starts(scanner, query, deadline).items():
+                    self._scan(scanner, partition, OffsetRange(start, _MAX_LONG), take, deadline)
+                    if full:
+                        return DeadLetterPage(found, reached)
             except KafkaUnavailableError:
                 if not deadline.over or reached == query.after:
                     raise
-                return DeadLetterPage(letters, reached)
-        return DeadLetterPage(letters, None)
+                return DeadLetterPage(found, reached)
+        return DeadLetterPage(found, None)
 
     def get(self, places: Sequence[DeadLetterPlace]) -> Mapping[DeadLetterPlace, FoundDeadLetter]:
         """Read some; those that do not exist (any more) are left out.
@@ -111,19 +109,21 @@ class KafkaDeadLetters:
         Raises:
             DeadLettersUnavailableError: Kafka or the registry does not answer, or they are too many for the time.
         """
-        letters: dict[DeadLetterPlace, FoundDeadLetter] = {}
-        with self._consumer() as consumer:
+        found: dict[DeadLetterPlace, FoundDeadLetter] = {}
+        asked = set(places)
+
+        def take(_log: TopicPartitionKey, message: Message) -> bool:
+            place = DeadLetterPlace(message.partition() or 0, message.offset() or 0)
+            if place in asked and (each := self._found(message)) is not None:
+                found[place] = each
+            return True
+
+        with self._scanner() as scanner:
             deadline = Deadline.after(_WITHIN_S, self._monotonic_s)
-            partitions = set(self._partition_numbers(consumer, deadline))
-            for stretch in _stretches(place for place in places if place.partition in partitions):
-                first, last, wanted = stretch[0], stretch[-1], set(stretch)
-                for message in self._scan(consumer, first, DeadLetterQuery(), deadline):
-                    place = DeadLetterPlace(first.partition, message.offset() or 0)
-                    if place in wanted and (found := self._found(message)) is not None:
-                        letters[place] = found
-                    if place.offset >= last.offset:
-                        break
-        return letters
+            partitions = scanner.partitions(self._topic, deadline)
+            for partition, offsets in _ranges(place for place in asked if place.partition in partitions):
+                self._scan(scanner, partition, offsets, take, deadline)
+        return found
 
     def resend(self, letters: Sequence[FoundDeadLetter], *, job: str) -> None:
         """Write deliveries to `deliveries.replay` in their order, and events to the topic that they came from.
@@ -146,89 +146,42 @@ class KafkaDeadLetters:
             raise NotPublishedError(str(exc)) from exc
 
     @contextmanager
-    def _consumer(self) -> Iterator[Consumer]:
-        """A consumer, and the errors of everything that is done with it translated."""
+    def _scanner(self) -> Iterator[LogScanner]:
+        """A scanner, and the errors of everything that is done with it translated."""
         try:
-            consumer = make_consumer(reader_config(self._kafka, own={"fetch.wait.max.ms": _FETCH_WAIT_MS}))
-            try:
-                yield consumer
-            finally:
-                consumer.close()
+            with closing(LogScanner(self._kafka)) as scanner:
+                yield scanner
         except (ProcessorError, ProducerError) as exc:
             message = f"the dead letters cannot be read: {exc}"
             raise DeadLettersUnavailableError(message) from exc
 
-    def _partition_numbers(self, consumer: Consumer, deadline: Deadline) -> list[int]:
-        timeout_s = deadline.left_s(REQUEST_TIMEOUT_S, self._doing)
-        with translated(self._doing):
-            found = consumer.list_topics(self._topic, timeout=timeout_s).topics[self._topic]
-        if found.error is not None:
-            raise kafka_error(found.error, self._doing)
-        return sorted(found.partitions)
+    def _starts(self, scanner: LogScanner, query: DeadLetterQuery, deadline: Deadline) -> dict[int, int]:
+        """Where to begin in each partition that may hold what is asked for; those of the pages before are left out."""
+        numbers = scanner.partitions(self._topic, deadline)
+        known = None if query.client is None else partition_of(query.client.encode(), len(numbers))
+        after = query.after
+        partitions = [
+            number for number in (numbers if known is None else (known,)) if after is None or number >= after.partition
+        ]
+        starts: dict[int, int | None] = dict.fromkeys(partitions, 0)
+        if query.since_ms is not None:
+            starts |= scanner.offsets_at(self._topic, partitions, query.since_ms, deadline)
+        if after is not None and after.partition in starts:
+            starts[after.partition] = after.offset + 1
+        return {number: start for number, start in starts.items() if start is not None}
 
-    def _all(self, consumer: Consumer, query: DeadLetterQuery, deadline: Deadline) -> Iterator[Message]:
-        """The records of every partition that may hold what is asked for, from where the query goes on."""
-        partitions = self._partitions(consumer, query, deadline)
-        starts = self._offsets_at(consumer, partitions, query.since_ms, deadline)
-        if query.after is not None:
-            starts[query.after.partition] = query.after.offset + 1
-        for partition in partitions:
-            yield from self._scan(consumer, DeadLetterPlace(partition, starts.get(partition, 0)), query, deadline)
+    def _scan(self, scanner: LogScanner, partition: int, offsets: OffsetRange, take: Take, deadline: Deadline) -> None:
+        """Take those of these records of a partition that it has now.
 
-    def _partitions(self, consumer: Consumer, query: DeadLetterQuery, deadline: Deadline) -> list[int]:
-        """Where to look, in order; those that the pages before have read are left out."""
-        partitions = self._partition_numbers(consumer, deadline)
-        if query.client is not None:
-            partitions = [partition_of(query.client.encode(), len(partitions))]
-        return [p for p in partitions if query.after is None or p >= query.after.partition]
-
-    def _scan(
-        self, consumer: Consumer, start: DeadLetterPlace, query: DeadLetterQuery, deadline: Deadline
-    ) -> Iterator[Message]:
-        """The records of a partition before the query's last time, in order, up to the end that it has now."""
-        timeout_s = deadline.left_s(REQUEST_TIMEOUT_S, self._doing)
-        low, end = watermarks(consumer, self._topic, start.partition, timeout_s=timeout_s)
-        offset = max(low, start.offset)
-        if offset >= end:
-            return
-        with translated(self._doing):
-            consumer.assign([TopicPartition(self._topic, start.partition, offset)])
-        for message in self._records(consumer, start.partition, deadline):
-            if (message.offset() or 0) >= end:
-                return
-            kept_at_ms = message.timestamp()[1]
-            if query.until_ms is not None and kept_at_ms >= query.until_ms:
-                return
-            yield message
-
-    def _records(self, consumer: Consumer, partition: int, deadline: Deadline) -> Iterator[Message]:
-        """What is read, to the end of the partition."""
-        while True:
-            timeout_s = deadline.left_s(_STEP_S, self._doing)
-            with translated(self._doing):
-                messages = consume_batch(consumer, timeout_s)
-            for message in messages:
-                error = message.error()
-                if message.partition() != partition:
-                    continue  # of the partition before
-                if error is None:
-                    yield message
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    return
-                elif not is_retriable(error):
-                    raise kafka_error(error, self._doing)
-
-    def _offsets_at(
-        self, consumer: Consumer, partitions: Iterable[int], since_ms: int | None, deadline: Deadline
-    ) -> dict[int, int]:
-        """Where each partition's records from then on begin; asked before anything is fetched, for then it is slow."""
-        if since_ms is None or self._kafka.embedded:  # which has no look-up by time
-            return {}
-        asked = [TopicPartition(self._topic, partition, since_ms) for partition in partitions]
-        with translated(f"cannot look times of {self._topic} up"):
-            found = consumer.offsets_for_times(asked, timeout=deadline.left_s(REQUEST_TIMEOUT_S, self._doing))
-        # A partition that has nothing of then is read from nowhere: its end is below every such offset.
-        return {place.partition: place.offset if place.offset >= 0 else _MAX_LONG for place in found}
+        Raises:
+            KafkaUnavailableError: there was no time for all of them.
+        """
+        low, high = scanner.watermarks(self._topic, partition, deadline)
+        wanted = OffsetRange(max(low, offsets.start), min(high, offsets.end))
+        scanned = scanner.scan({(self._topic, partition): wanted}, take, deadline=deadline)
+        if scanned.unread and deadline.over:
+            message = f"{self._doing}: not done in time"
+            raise KafkaUnavailableError(message)
 
     def _found(self, message: Message) -> FoundDeadLetter | None:
         """The letter of a record; None where it is none of ours."""
@@ -270,13 +223,13 @@ class _Contents(TypedDict, total=False):
     unfit: str
 
 
-def _stretches(places: Iterable[DeadLetterPlace]) -> Iterator[list[DeadLetterPlace]]:
-    """The places in order, together what is read in one go."""
-    stretch: list[DeadLetterPlace] = []
-    for place in sorted(set(places)):
-        if stretch and (place.partition != stretch[-1].partition or place.offset - stretch[-1].offset > _GAP_RECORDS):
-            yield stretch
-            stretch = []
-        stretch.append(place)
-    if stretch:
-        yield stretch
+def _ranges(places: Iterable[DeadLetterPlace]) -> Iterator[tuple[int, OffsetRange]]:
+    """Partitions and offsets in order, together what is read in one go."""
+    by_partition = groupby(sorted(places), key=lambda place: place.partition)
+    for partition, of_partition in by_partition:
+        offsets = [place.offset for place in of_partition]
+        start = offsets[0]
+        for offset, next_offset in zip(offsets, [*offsets[1:], _MAX_LONG], strict=True):
+            if next_offset - offset > _GAP_RECORDS:
+                yield partition, OffsetRange(start, offset + 1)
+                start = next_offset

@@ -2,33 +2,24 @@
 
 The id is searched as bytes in the records' values, and only what holds it is decoded: a record costs a microsecond or
 two, most of which is Kafka's client. Of a client whose number is known one partition of each topic is read, and where
-an attempt was made, of `deliveries` that one record. The newest stretch is read first, then ever longer ones before
+an attempt was made, of `deliveries` that one record. The newest records are read first, then ever longer ones before
 it: what is asked for is mostly of today. Time is bounded, for a request waits for the answer.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Message
 
 from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import ProcessorError
-from hookstream.processors.kafka import (
-    REQUEST_TIMEOUT_S,
-    KafkaConfig,
-    TopicPartitionKey,
-    consume_batch,
-    is_retriable,
-    kafka_error,
-    make_consumer,
-    reader_config,
-    translated,
-    watermarks,
-)
+from hookstream.processors.kafka import KafkaConfig, TopicPartitionKey
+from hookstream.processors.operations.log_ranges import LogScanner, OffsetRange
 from hookstream.producers.errors import RegistryError
 from hookstream.producers.murmur2 import partition_of
 from hookstream.schemas.delivery import DeadLetter, Delivery
@@ -44,9 +35,6 @@ WITHIN_S = 8.0
 _AT_ONCE = 2
 _FIRST_RECORDS = 20_000
 _LONGER = 4
-_BATCH_RECORDS = 5_000
-_WAIT_S = 0.1
-_FETCH_WAIT_MS = 10
 
 
 class KafkaDeliveryLog:
@@ -81,47 +69,43 @@ class KafkaDeliveryLog:
         if not self._turns.acquire(timeout=self._within_s / 2):
             raise LogSearchError("the logs of deliveries cannot be searched now: others search already")
         try:
-            consumer = make_consumer(reader_config(self._kafka, own={"fetch.wait.max.ms": _FETCH_WAIT_MS}))
-            try:
-                return self._search(consumer, wanted, deadline)
-            finally:
-                consumer.close()
+            with closing(LogScanner(self._kafka)) as scanner:
+                return self._search(scanner, wanted, deadline)
         except (ProcessorError, RegistryError) as exc:
             raise LogSearchError(f"the logs of deliveries cannot be searched now: {exc}") from exc
         finally:
             self._turns.release()
 
-    def _search(self, consumer: Consumer, wanted: WantedDelivery, deadline: Deadline) -> FoundDelivery:
-        left = self._bounds(consumer, wanted, deadline)
+    def _search(self, scanner: LogScanner, wanted: WantedDelivery, deadline: Deadline) -> FoundDelivery:
+        left = self._bounds(scanner, wanted, deadline)
         finds = _Finds(wanted, self._topics, self._decode, self._decode_dead_letter)
         records = _FIRST_RECORDS
         while left and not deadline.over:
-            stretch = {side: (max(low, high - records), high) for side, (low, high) in left.items()}
-            if not _read(consumer, stretch, finds.take, deadline):
+            newest = {key: OffsetRange(max(low, high - records), high) for key, (low, high) in left.items()}
+            if scanner.scan(newest, finds.take, deadline=deadline).unread:
                 break
             records *= _LONGER
-            left = {side: (low, stretch[side][0]) for side, (low, _) in left.items() if stretch[side][0] > low}
-            left = {side: bounds for side, bounds in left.items() if finds.may_be_in(side[0])}
+            older = {key: OffsetRange(low, newest[key].start) for key, (low, _) in left.items()}
+            left = {key: each for key, each in older.items() if each.size and finds.may_be_in(key[0])}
         return finds.result(complete=not left)
 
     def _bounds(
-        self, consumer: Consumer, wanted: WantedDelivery, deadline: Deadline
-    ) -> dict[TopicPartitionKey, tuple[int, int]]:
-        """Where it may be: offsets from the first on and before the second."""
+        self, scanner: LogScanner, wanted: WantedDelivery, deadline: Deadline
+    ) -> dict[TopicPartitionKey, OffsetRange]:
+        """Where it may be."""
         topics = self._topics
-        bounds: dict[TopicPartitionKey, tuple[int, int]] = {}
+        bounds: dict[TopicPartitionKey, OffsetRange] = {}
         for topic in (topics.deliveries, topics.replays, topics.dead_letters):
-            count = _partitions(consumer, topic, deadline)
-            known = None if wanted.client is None else partition_of(wanted.client.encode(), count)
-            for partition in range(count) if known is None else (known,):
-                timeout_s = deadline.left_s(REQUEST_TIMEOUT_S, f"cannot look {topic} up")
-                bounds[topic, partition] = watermarks(consumer, topic, partition, timeout_s=timeout_s)
+            numbers = scanner.partitions(topic, deadline)
+            known = None if wanted.client is None else partition_of(wanted.client.encode(), len(numbers))
+            for partition in numbers if known is None else (known,):
+                bounds[topic, partition] = scanner.watermarks(topic, partition, deadline)
         if wanted.position is not None:
-            side, offset = (topics.deliveries, wanted.position.partition), wanted.position.offset
-            low, high = bounds.get(side, (0, 0))
-            bounds = {key: value for key, value in bounds.items() if key[0] == topics.dead_letters}
-            bounds[side] = (max(low, offset), min(high, offset + 1))
-        return {side: (low, high) for side, (low, high) in bounds.items() if low < high}
+            live, offset = (topics.deliveries, wanted.position.partition), wanted.position.offset
+            low, high = bounds.get(live, (0, 0))
+            bounds = {key: each for key, each in bounds.items() if key[0] == topics.dead_letters}
+            bounds[live] = OffsetRange(max(low, offset), min(high, offset + 1))
+        return {key: each for key, each in bounds.items() if each.size}
 
 
 @dataclass(slots=True)
@@ -141,21 +125,19 @@ class _Finds:
         """Search for the id as bytes."""
         self._needle = self.wanted.id.encode()
 
-    def take(self, message: Message) -> None:
-        """Look at one record; what holds the id and cannot be decoded is none of ours."""
+    def take(self, log: TopicPartitionKey, message: Message) -> bool:
+        """Look at one record, and always ask for more; what holds the id and cannot be decoded is none of ours."""
         value = message.value()
-        if value is None or self._needle not in value:
-            return
-        try:
-            if message.topic() == self.topics.dead_letters:
-                self._take_dead_letter(self.decode_dead_letter(value))
-            else:
-                self._take_delivery(self.decode(value), live=message.topic() == self.topics.deliveries)
-        except UndecodableError:
-            return
+        if value is not None and self._needle in value:
+            with suppress(UndecodableError):
+                if log[0] == self.topics.dead_letters:
+                    self._take_dead_letter(self.decode_dead_letter(value))
+                else:
+                    self._take_delivery(self.decode(value), live=log[0] == self.topics.deliveries)
+        return True
 
     def may_be_in(self, topic: str) -> bool:
-        """Whether reading on there can still change the result: stretches come the newest first."""
+        """Whether reading on there can still change the result: the newest come first."""
         if topic == self.topics.dead_letters:
             return self.dead_letter is None
         return self.live is None and self.replayed is None
@@ -178,55 +160,3 @@ class _Finds:
         self.dead_letter = letter
         if letter.record_value is not None and self.replayed is None:
             self._take_delivery(self.decode(letter.record_value), live=False)
-
-
-def _read(
-    consumer: Consumer,
-    stretch: Mapping[TopicPartitionKey, tuple[int, int]],
-    take: Callable[[Message], None],
-    deadline: Deadline,
-) -> bool:
-    """Read a stretch of each partition, each in its order; False if time is over first."""
-    left = {side: high for side, (_, high) in stretch.items()}
-    with translated("cannot read the logs of deliveries"):
-        consumer.incremental_assign([TopicPartition(*side, start) for side, (start, _) in stretch.items()])
-        while left and not deadline.over:
-            messages = consume_batch(consumer, _WAIT_S, limit=_BATCH_RECORDS)
-            passed = list(_taken(messages, left, take))
-            if passed:
-                consumer.incremental_unassign([TopicPartition(*side) for side in passed])
-    return not left
-
-
-def _taken(
-    messages: Iterable[Message], left: dict[TopicPartitionKey, int], take: Callable[[Message], None]
-) -> Iterable[TopicPartitionKey]:
-    """Take records of stretches that are not passed yet, and give those that are now."""
-    for message in messages:
-        side = (message.topic() or "", message.partition() or 0)
-        high = left.get(side)
-        if high is None:
-            continue
-        error, offset = message.error(), message.offset() or 0
-        if error is None:
-            if offset < high:
-                take(message)
-            ended = offset >= high - 1
-        elif error.code() in (KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET):
-            ended = True  # what was asked for there is gone, or never was
-        elif is_retriable(error):
-            continue
-        else:
-            raise kafka_error(error, "cannot read the logs of deliveries")
-        if ended:
-            del left[side]
-            yield side
-
-
-def _partitions(consumer: Consumer, topic: str, deadline: Deadline) -> int:
-    doing = f"cannot look {topic} up"
-    with translated(doing):
-        found = consumer.list_topics(topic, timeout=deadline.left_s(REQUEST_TIMEOUT_S, doing)).topics[topic]
-    if found.error is not None:
-        raise kafka_error(found.error, doing)
-    return len(found.partitions)

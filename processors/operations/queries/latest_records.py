@@ -7,12 +7,10 @@ from contextlib import closing
 from confluent_kafka import Message
 
 from hookstream.processors.deadline import Deadline
-from hookstream.processors.errors import KafkaRefusedError
 from hookstream.processors.kafka import KafkaConfig, TopicPartitionKey
+from hookstream.processors.operations.log_ranges import LogScanner, OffsetRange
 from hookstream.processors.source_record import source_record
 from hookstream.schemas.sources.record import SourceRecord
-
-from .scan import LogScanner, Stretch
 
 _WITHIN_S = 20.0
 
@@ -21,8 +19,8 @@ def latest_records(kafka: KafkaConfig, topic: str, count: int) -> list[SourceRec
     """The newest `count` records by their time, the newest last; fewer where the ends of the logs hold fewer.
 
     Raises:
-        KafkaUnavailableError: no answer.
-        KafkaRefusedError: no such topic, or no right to read it.
+        KafkaUnavailableError: no answer, or there is no such topic.
+        KafkaRefusedError: no right to read it.
     """
     deadline = Deadline.after(_WITHIN_S)
     found: list[SourceRecord] = []
@@ -32,13 +30,10 @@ def latest_records(kafka: KafkaConfig, topic: str, count: int) -> list[SourceRec
         return True
 
     with closing(LogScanner(kafka)) as scanner:
-        partitions = scanner.partitions(topic, deadline)
-        if not partitions:
-            raise KafkaRefusedError(f"there is no topic {topic}")
-        stretches: dict[TopicPartitionKey, Stretch] = {}
-        for number in range(partitions):
+        wanted: dict[TopicPartitionKey, OffsetRange] = {}
+        for number in scanner.partitions(topic, deadline):
             low, high = scanner.watermarks(topic, number, deadline)
-            stretches[topic, number] = Stretch(max(low, high - count), high)
-        scanner.scan(stretches, take, deadline=deadline)
+            wanted[topic, number] = OffsetRange(max(low, high - count), high)
+        scanner.scan(wanted, take, deadline=deadline)
     found.sort(key=lambda record: (record.timestamp_ms, record.partition, record.offset))
     return found[-count:]

@@ -9,15 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from confluent_kafka import TopicPartition
-
 from hookstream.processors.kafka import (
-    REQUEST_TIMEOUT_S,
     KafkaConfig,
-    kafka_error,
     make_consumer,
+    partitions_of,
     reader_config,
-    translated,
     watermarks,
 )
 from hookstream.processors.topics import topic_ids
@@ -76,16 +72,10 @@ class AttemptJudge:
         return [each for each in selected if not delivered.get(each.delivery.id, False)]
 
     def _look_up(self) -> dict[int, tuple[int, int]]:
-        doing = f"cannot look {self._topic} up"
         self._topic_id = topic_ids(self._kafka, [self._topic])[self._topic]
         consumer = make_consumer(reader_config(self._kafka))
         try:
-            with translated(doing):
-                found = consumer.list_topics(self._topic, timeout=REQUEST_TIMEOUT_S).topics[self._topic]
-            if found.error is not None:
-                raise kafka_error(found.error, doing)
-            places = [TopicPartition(self._topic, partition) for partition in found.partitions]
-            return {tp.partition: watermarks(consumer, tp.topic, tp.partition) for tp in places}
+            return {each: watermarks(consumer, self._topic, each) for each in partitions_of(consumer, self._topic)}
         finally:
             consumer.close()
 

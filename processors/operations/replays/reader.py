@@ -12,22 +12,20 @@ from itertools import accumulate
 
 import orjson
 import structlog
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from hookstream.processors.errors import ProcessorError
 from hookstream.processors.kafka import (
     REQUEST_TIMEOUT_S,
     KafkaConfig,
-    consume_batch,
-    is_retriable,
     kafka_error,
     make_admin,
     make_consumer,
     reader_config,
     result_of,
     translated,
-    watermarks,
 )
+from hookstream.processors.operations.log_ranges import OffsetRange, RangeReader
 from hookstream.processors.source_record import source_record
 from hookstream.schemas.bounded import checked_long
 from hookstream.schemas.sources.record import SourceRecord
@@ -55,13 +53,10 @@ class WindowReader:
         self._group = group
         self._ends = {(each.topic, each.partition): each.end for each in window.stretches}
         self._starts = {(each.topic, each.partition): each.start for each in window.stretches}
-        self._positions: dict[SourcePlace, int] = {}
+        self._ranges = RangeReader({}, doing=_DOING)
         self._committed: dict[SourcePlace, Done] = {}
         self._consumer: Consumer | None = None
         self._open = False
-        self._reading = False
-        self.expired = 0
-        """Offsets that retention took before they were read."""
 
     def open(self, *, go_on: bool) -> dict[SourcePlace, Done]:
         """Begin at the window's start, or where the group says that a predecessor stopped, and say where that is.
@@ -75,8 +70,8 @@ class WindowReader:
         if go_on and starts:
             self._committed = self._found(consumer)
             starts |= self._committed
-        unread = {place: done.next_offset for place, done in starts.items() if done.next_offset < self._ends[place]}
-        self._positions = unread
+        unread = {place: OffsetRange(done.next_offset, self._ends[place]) for place, done in starts.items()}
+        self._ranges = RangeReader(unread, doing=_DOING)
         self._open = True
         return starts
 
@@ -85,7 +80,7 @@ class WindowReader:
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
-            self._reading = False
+            self._ranges.detach()
 
     def close(self, *, for_good: bool = False) -> None:
         """Disconnect; `for_good` forgets how far it was, for the replay has ended. Calling it twice is harmless."""
@@ -97,16 +92,21 @@ class WindowReader:
     @property
     def done(self) -> bool:
         """Whether everything was read."""
-        return not self._positions
+        return self._ranges.done
+
+    @property
+    def expired(self) -> int:
+        """How many offsets were deleted before they were read."""
+        return sum(offsets.size for _, offsets in self._ranges.lost)
 
     @property
     def scanned(self) -> int:
         """How many offsets of the window were passed."""
-        return sum(self._positions.get(place, end) - self._starts[place] for place, end in self._ends.items())
+        return sum(self.position(place) - start for place, start in self._starts.items())
 
     def position(self, place: SourcePlace) -> int:
         """The next offset to read."""
-        return self._positions.get(place, self._ends[place])
+        return self._ranges.reached.get(place, self._ends[place])
 
     def read(self, timeout_s: float = 0.0) -> tuple[list[SourceRecord], set[SourcePlace]]:
         """Read what is there, in the order of each partition; and which partitions are further than they were.
@@ -114,32 +114,18 @@ class WindowReader:
         Raises:
             KafkaRefusedError: no right to read it (any more).
         """
-        records: list[SourceRecord] = []
-        moved: set[SourcePlace] = set()
         if self.done:
-            return records, moved
-        consumer = self._opened()
-        with translated(_DOING):
-            if not self._reading:
-                consumer.assign([TopicPartition(*place, offset) for place, offset in self._positions.items()])
-                self._reading = True
-            messages = consume_batch(consumer, timeout_s)
-        for message in messages:
-            place = (message.topic() or "", message.partition() or 0)
-            if place not in self._positions:
-                continue
-            error = message.error()
-            offset = message.offset() or 0
-            if error is not None:
-                self._take_error(error, place, offset)
-            elif offset < self._ends[place]:
-                records.append(source_record(message, *place))
-                self._positions[place] = offset + 1
-            else:
-                self._positions[place] = self._ends[place]
-            moved.add(place)
-        self._leave([place for place in moved if self._positions[place] >= self._ends[place]])
-        return records, moved
+            return [], set()
+        consumer, ranges = self._opened(), self._ranges
+        if not ranges.attached:
+            ranges.attach(consumer)
+        before, known_lost = dict(ranges.reached), len(ranges.lost)
+        records = [source_record(message, *place) for place, message in ranges.read(timeout_s)]
+        for (topic, partition), lost in ranges.lost[known_lost:]:
+            log.error(
+                "records were deleted before they were replayed", topic=topic, partition=partition, records=lost.size
+            )
+        return records, {place for place, position in ranges.reached.items() if position != before[place]}
 
     def commit(self, progress: Mapping[SourcePlace, Done]) -> None:
         """Keep how far the replay is, once everything below was acknowledged; waits for the answer.
@@ -172,37 +158,6 @@ class WindowReader:
             if done is not None:
                 found[tp.topic, tp.partition] = done
         return found
-
-    def _take_error(self, error: KafkaError, place: SourcePlace, offset: int) -> None:
-        if error.code() == KafkaError._PARTITION_EOF:
-            # Offsets at the end may hold no record; what lies behind the window's end does not matter.
-            self._positions[place] = max(self._positions[place], min(offset, self._ends[place]))
-        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-            self._pass_expired(place)
-        elif not is_retriable(error):
-            raise kafka_error(error, _DOING)
-
-    def _pass_expired(self, place: SourcePlace) -> None:
-        """Retention was faster: go on at what is left, and count what is not."""
-        consumer = self._opened()
-        before = self._positions[place]
-        there = min(max(watermarks(consumer, *place)[0], before), self._ends[place])
-        self.expired += there - before
-        self._positions[place] = there
-        log.error(
-            "records were deleted before they were replayed", topic=place[0], partition=place[1], records=there - before
-        )
-        if there < self._ends[place]:
-            with translated(_DOING):
-                consumer.incremental_unassign([TopicPartition(*place)])
-                consumer.incremental_assign([TopicPartition(*place, there)])
-
-    def _leave(self, places: list[SourcePlace]) -> None:
-        for place in places:
-            del self._positions[place]
-        if places:
-            with translated(_DOING):
-                self._opened().incremental_unassign([TopicPartition(*place) for place in places])
 
     def _opened(self) -> Consumer:
         if not self._open:

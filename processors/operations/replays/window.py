@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import ConfigResource, ResourceType
 
 from hookstream.processors.deadline import Deadline
@@ -22,15 +23,19 @@ from hookstream.processors.errors import KafkaUnavailableError
 from hookstream.processors.kafka import (
     REQUEST_TIMEOUT_S,
     KafkaConfig,
+    TopicPartitionKey,
     group_consumer_config,
     kafka_error,
     make_admin,
     make_consumer,
+    partition_count,
+    partitions_of,
     reader_config,
     result_of,
     translated,
     watermarks,
 )
+from hookstream.processors.operations.log_ranges import LogScanner, OffsetRange
 from hookstream.processors.routing.commit_note import CommitNote
 from hookstream.producers.murmur2 import partition_of
 from hookstream.schemas.catalogue import Catalogue
@@ -39,7 +44,6 @@ from hookstream.subscriptions.replays import NewReplay, ReplayFilter, ReplaySour
 
 _DOING = "cannot look the window up"
 _FIRST_RECORDS_WITHIN_S = 30.0
-_TURN_S = 0.2
 
 
 class TableSeen(NamedTuple):
@@ -124,17 +128,13 @@ class WindowLookup:
         return [self._catalogue.topic(each, self._topics) for each in wanted]
 
     def _partitions(self, consumer: Consumer, topic: str, asked: NewReplay) -> Sequence[int]:
-        with translated(_DOING):
-            found = consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic]
-        if found.error is not None:
-            if topic in self._foreign and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                return ()  # whoever writes it has not made it yet
-            raise kafka_error(found.error, f"{_DOING}: {topic}")
-        count = len(found.partitions)
+        if topic in self._foreign:
+            return range(partition_count(consumer, topic))  # none where whoever writes it has not made it yet
+        numbers = partitions_of(consumer, topic)
         client = asked.wanted.client
         if asked.source is ReplaySource.DELIVERIES and client is not None:
-            return [partition_of(client.encode(), count)]
-        return range(count)
+            return [partition_of(client.encode(), len(numbers))]
+        return numbers
 
     def _routed(self, partitions: Sequence[TopicPartition]) -> _Routed:
         consumer = make_consumer(group_consumer_config(self._kafka, group=self._topics.router_group))
@@ -180,7 +180,7 @@ class WindowLookup:
                 stretches.append(Stretch(topic=place[0], partition=place[1], start=start, end=end))
             if 0 < low == start:
                 cut.append(TopicPartition(*place, low))
-        return Window(stretches=stretches, left_from_ms=self._left_from(consumer, cut, bounds, wanted, now_ms))
+        return Window(stretches=stretches, left_from_ms=self._left_from(cut, bounds, wanted, now_ms))
 
     def _offsets_at(
         self, consumer: Consumer, partitions: Sequence[TopicPartition], at_ms: int
@@ -214,7 +214,6 @@ class WindowLookup:
 
     def _left_from(
         self,
-        consumer: Consumer,
         cut: Sequence[TopicPartition],
         bounds: dict[tuple[str, int], tuple[int, int]],
         wanted: ReplayFilter,
@@ -229,29 +228,22 @@ class WindowLookup:
         if not cut:
             return None
         firsts = {(tp.topic, tp.partition): wanted.to_ms for tp in cut}  # where nothing is left at all
-        firsts |= self._first_times(consumer, [tp for tp in cut if tp.offset < bounds[tp.topic, tp.partition][1]])
+        left = {(tp.topic, tp.partition): OffsetRange(*bounds[tp.topic, tp.partition]) for tp in cut}
+        firsts |= self._first_times({place: offsets for place, offsets in left.items() if offsets.size})
         latest = max(retention[topic].whole_from(now_ms, first) for (topic, _), first in firsts.items())
         return None if latest <= wanted.from_ms else min(latest, wanted.to_ms)
 
-    def _first_times(self, consumer: Consumer, places: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
-        """When the first record arrived that each of these partitions still has."""
+    def _first_times(self, bounds: dict[tuple[str, int], OffsetRange]) -> dict[tuple[str, int], int]:
+        """When the first record arrived that each of these partitions still has; now, where all went meanwhile."""
         found: dict[tuple[str, int], int] = {}
-        deadline = Deadline.after(_FIRST_RECORDS_WITHIN_S)
-        with translated(_DOING):
-            consumer.assign(list(places))
-            while len(found) < len(places):
-                if deadline.over:
-                    message = f"{_DOING}: its first records cannot be read"
-                    raise KafkaUnavailableError(message)
-                for message_ in consumer.consume(100, _TURN_S):
-                    place = (message_.topic() or "", message_.partition() or 0)
-                    error = message_.error()
-                    if error is None:
-                        found.setdefault(place, message_.timestamp()[1])
-                    elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-                        low = watermarks(consumer, *place)[0]  # it went meanwhile
-                        consumer.incremental_unassign([TopicPartition(*place)])
-                        consumer.incremental_assign([TopicPartition(*place, low)])
-                    elif error.code() == KafkaError._PARTITION_EOF:
-                        found.setdefault(place, time.time_ns() // 1_000_000)
-        return found
+
+        def take(place: TopicPartitionKey, message: Message) -> bool:
+            found[place] = message.timestamp()[1]
+            return False
+
+        with closing(LogScanner(self._kafka)) as scanner:
+            unread = scanner.scan(bounds, take, deadline=Deadline.after(_FIRST_RECORDS_WITHIN_S)).unread
+        if unread.keys() - found.keys():
+            message = f"{_DOING}: its first records cannot be read"
+            raise KafkaUnavailableError(message)
+        return dict.fromkeys(bounds, time.time_ns() // 1_000_000) | found

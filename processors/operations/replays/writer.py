@@ -19,16 +19,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import KafkaUnavailableError, ProduceFailedError, StoppedError
 from hookstream.processors.kafka import (
-    REQUEST_TIMEOUT_S,
     ClientConfig,
     KafkaConfig,
     end_offset,
-    kafka_error,
     make_consumer,
     make_producer,
+    partitions_of,
     producer_config,
     reader_config,
-    translated,
 )
 from hookstream.processors.lifecycle import StopSignal
 from hookstream.producers.murmur2 import partition_of
@@ -124,12 +122,7 @@ class ReplayWriter:
         """The end of every partition of `deliveries` that these keys are in."""
         consumer = self._lookup = self._lookup or make_consumer(reader_config(self._kafka))
         if not self._partitions:
-            doing = f"cannot look {self._live} up"
-            with translated(doing):
-                found = consumer.list_topics(self._live, timeout=REQUEST_TIMEOUT_S).topics[self._live]
-            if found.error is not None:
-                raise kafka_error(found.error, doing)
-            self._partitions = len(found.partitions)
+            self._partitions = len(partitions_of(consumer, self._live))
         partitions = {partition_of(key, self._partitions) for key in set(keys)}
         return {partition: end_offset(consumer, self._live, partition) for partition in partitions}
 

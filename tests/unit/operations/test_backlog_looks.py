@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hookstream.processors.kafka import KafkaConfig
+from hookstream.processors.operations.log_ranges import Scanned
 from hookstream.processors.operations.queries import backlog
 from hookstream.processors.operations.queries.backlog import KafkaBacklogs, LookLimits
 from hookstream.schemas.event import ClientId
@@ -44,9 +45,9 @@ class Log:
         """The one that looks for states."""
         return self
 
-    def partitions(self, _topic: str, _deadline: object) -> int:
-        """Count partitions."""
-        return 1
+    def partitions(self, _topic: str, _deadline: object) -> range:
+        """Number partitions."""
+        return range(1)
 
     def watermarks(self, topic: str, _partition: int, _deadline: object) -> tuple[int, int]:
         """Tell the ends."""
@@ -69,7 +70,7 @@ class Log:
         take: Callable[[tuple[str, int], Message], bool],
         *,
         deadline: object,
-    ) -> dict[tuple[str, int], int]:
+    ) -> Scanned:
         """Give records until one is not taken."""
         del deadline
         reached = {}
@@ -78,7 +79,7 @@ class Log:
             while offset < end and take(side, record(b"%d" % offset, topic=side[0], offset=offset, key=b"9999")):
                 offset += 1
             reached[side] = offset
-        return reached
+        return Scanned(reached, {}, [])
 
     def close(self) -> None:
         """Nothing to close."""

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import KafkaError
 
 from hookstream.processors.delivery.checkpoints import state_store
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE, StoredHealth
 from hookstream.processors.kafka import KafkaConfig
-from hookstream.processors.operations.queries import backlog, scan
+from hookstream.processors.operations import log_ranges
+from hookstream.processors.operations.queries import backlog
 from hookstream.processors.operations.queries.backlog import KafkaBacklogs, LookLimits
 from hookstream.processors.operations.queries.backlog_records import CommitView
 from hookstream.producers.murmur2 import partition_of
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
 from hookstream.schemas.topics import TopicNames
+from tests.support.logs import Logs
 from tests.support.values import DELIVERY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
-
-    from confluent_kafka import Message, TopicPartition
+    from collections.abc import Callable, Collection
 
     from hookstream.schemas.delivery import Delivery
 
@@ -35,89 +33,32 @@ ONE, TWO = [client for client in range(1, 100) if partition_of(b"%d" % client, P
 ELSEWHERE = next(client for client in range(1, 100) if partition_of(b"%d" % client, PARTITIONS) != 0)
 
 
-@dataclass
-class Log:
-    """Kafka with one log of deliveries a partition, of which nothing was ever committed."""
+class Log(Logs):
+    """Logs of deliveries, of which nothing was ever committed."""
 
-    records: dict[int, list[Delivery]] = field(default_factory=dict)
-    at: dict[tuple[str, int], int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        super().__init__(partitions=PARTITIONS)
+        self.sent: list[Delivery] = []
 
     def send(self, client: int, count: int) -> None:
         """Append deliveries of a client, whose hook has its number."""
-        log = self.records.setdefault(partition_of(b"%d" % client, PARTITIONS), [])
         made = replace(DELIVERY, client=ClientId(str(client)), hook_id=HookId(client), replay=None, live_end=0)
-        log += [made] * count
+        self.write(
+            TOPICS.deliveries, *[b"%d" % len(self.sent)] * count, partition=partition_of(b"%d" % client, PARTITIONS)
+        )
+        self.sent.append(made)
 
     def decode(self, value: bytes | None) -> Delivery:
-        """Find the record that a message stands for."""
-        partition, offset = map(int, (value or b"").split(b":"))
-        return self.records[partition][offset]
-
-    def _of(self, topic: str, partition: int) -> list[Delivery]:
-        return self.records.get(partition, []) if topic == TOPICS.deliveries else []
-
-    def list_topics(self, topic: str, timeout: float) -> Any:  # noqa: ARG002
-        return SimpleNamespace(topics={topic: SimpleNamespace(partitions=dict.fromkeys(range(PARTITIONS)))})
-
-    def get_watermark_offsets(
-        self,
-        asked: TopicPartition,
-        timeout: float,  # noqa: ARG002
-        *,
-        cached: bool,  # noqa: ARG002
-    ) -> tuple[int, int]:
-        return 0, len(self._of(asked.topic, asked.partition))
-
-    def committed(self, partitions: Sequence[TopicPartition], timeout: float) -> Sequence[TopicPartition]:  # noqa: ARG002
-        return partitions
-
-    def assign(self, places: Iterable[TopicPartition]) -> None:
-        self.at = {(place.topic, place.partition): place.offset for place in places}
-
-    def incremental_unassign(self, places: Iterable[TopicPartition]) -> None:
-        for place in places:
-            self.at.pop((place.topic, place.partition), None)
-
-    def unassign(self) -> None:
-        self.at.clear()
-
-    def close(self) -> None:
-        pass
-
-    def consume(self, count: int, timeout: float) -> list[Message]:  # noqa: ARG002
-        found: list[Any] = []
-        for (topic, partition), offset in list(self.at.items()):
-            log = self._of(topic, partition)
-            end = min(len(log), offset + count)
-            found += [_message(topic, partition, at, log[at]) for at in range(offset, end)]
-            if end == len(log):
-                found.append(_end(topic, partition, end))
-            self.at[topic, partition] = end
-        return found
-
-
-def _message(topic: str, partition: int, offset: int, delivery: Delivery) -> Any:
-    return SimpleNamespace(
-        error=lambda: None,
-        topic=lambda: topic,
-        partition=lambda: partition,
-        offset=lambda: offset,
-        key=delivery.client.encode,
-        value=lambda: b"%d:%d" % (partition, offset),
-    )
-
-
-def _end(topic: str, partition: int, offset: int) -> Any:
-    error = SimpleNamespace(code=lambda: KafkaError._PARTITION_EOF)
-    return SimpleNamespace(error=lambda: error, topic=lambda: topic, partition=lambda: partition, offset=lambda: offset)
+        """Find the delivery that a record stands for."""
+        return self.sent[int(value or b"")]
 
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     """Put that Kafka in place of the real one."""
     made = Log()
-    for module in (backlog, scan, state_store):
-        monkeypatch.setattr(module, "make_consumer", lambda _config: made)
+    for module in (backlog, log_ranges, state_store):
+        monkeypatch.setattr(module, "make_consumer", made.made)
     monkeypatch.setattr(backlog, "cluster_id", lambda *_: "cluster")
     monkeypatch.setattr(backlog, "topic_ids", lambda _kafka, names: dict.fromkeys(names, "id"))
     return made

@@ -10,7 +10,8 @@ import pytest
 
 from hookstream.processors.delivery.checkpoints import state_store
 from hookstream.processors.kafka import KafkaConfig
-from hookstream.processors.operations.queries import backlog, dead_letter_log, delivery_search, scan
+from hookstream.processors.operations import log_ranges
+from hookstream.processors.operations.queries import backlog
 from hookstream.processors.operations.queries.backlog import KafkaBacklogs
 from hookstream.processors.operations.queries.dead_letter_log import KafkaDeadLetters
 from hookstream.processors.operations.queries.delivery_search import KafkaDeliveryLog
@@ -104,7 +105,7 @@ class SlowKafka:
 def kafka(monkeypatch: pytest.MonkeyPatch) -> SlowKafka:
     """Put a Kafka in place whose every answer takes a second."""
     slow = SlowKafka(answer_s=1.0)
-    for module in (delivery_search, dead_letter_log, backlog, scan, state_store):
+    for module in (backlog, log_ranges, state_store):
         monkeypatch.setattr(module, "make_consumer", lambda _config: slow)
     return slow
 

@@ -23,7 +23,7 @@ from hookstream.processors.kafka import (
     reader_config,
     translated,
 )
-from hookstream.processors.operations.queries import delivery_search
+from hookstream.processors.operations import log_ranges
 from hookstream.processors.operations.queries.delivery_search import KafkaDeliveryLog
 from hookstream.schemas.delivery import DeliveryId
 from hookstream.schemas.topics import TopicNames
@@ -77,7 +77,7 @@ def _search(kafka: KafkaConfig) -> None:
     search.find(WantedDelivery(id=DeliveryId("d"), client=None))
 
 
-@pytest.mark.parametrize(("module", "use"), [(state_store, _state_reader), (delivery_search, _search)])
+@pytest.mark.parametrize(("module", "use"), [(state_store, _state_reader), (log_ranges, _search)])
 def test_a_deployment_s_options_win_over_what_one_client_wants_for_itself(
     monkeypatch: pytest.MonkeyPatch, module: object, use: Callable[[KafkaConfig], None]
 ) -> None:
