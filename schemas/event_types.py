@@ -70,6 +70,22 @@ def event_types(catalogue: Catalogue, latest: Mapping[str, str], *, shared: bool
     return tuple(made)
 
 
+def described(namespace: str, name: EventName, bodies: Bodies) -> EventType:
+    """One event with all that there is to say of it.
+
+    Raises:
+        SchemaError: no example of its body can be made, or no schema.
+    """
+    return EventType(
+        name=name,
+        namespace=namespace,
+        description=bodies.description(name),
+        since=bodies.since(name),
+        example=orjson.loads(bodies.example(name)),
+        body=bodies.json_schema(name),
+    )
+
+
 def _bodies(namespace: str, catalogue: Catalogue, source: Source | None, latest: str | None) -> Bodies | None:
     """What says what the bodies look like; None where the schema cannot be rendered, which the registry may hold."""
     try:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 from hookstream.schemas.control import endpoint_id, target_digest
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
 
+from .choices import EndpointState
 from .models import DisabledReason
 
 # Workers commit what is settled within a second, and a look is at most a second old: what is older than this is
@@ -26,17 +26,6 @@ _UNKNOWN_DIGEST = bytes(8)
 
 NotBefore: TypeAlias = Callable[[Collection[ClientId]], Mapping[HookId, int]]
 """Of hooks of these clients: what arrived before then is skipped, and not pending. Others skip nothing."""
-
-
-class EndpointState(StrEnum):
-    """How an endpoint is doing."""
-
-    HEALTHY = "healthy"
-    LAGGING = "lagging"  # has something old pending: slow, rate-limited, asked for silence, or a resource keeps failing
-    QUARANTINED = "quarantined"  # fails; only probes are sent
-    CATCHING_UP = "catching-up"  # served from its backlog
-    DISABLED = "disabled"  # all of its hooks are
-    PAUSED = "paused"  # an operator set it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

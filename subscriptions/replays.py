@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId
 
+from .choices import ReplayOnly, ReplaySource
 from .errors import LeaseLostError, ReplayNotFoundError, ReplayStateError, ReplayUnfinishedError
 from .models import AuditRow, ReplayRow
 
@@ -54,21 +55,6 @@ class WorkKind(NamedTuple):
 ALL_WORK: Final = frozenset(
     WorkKind(own, state) for own in (False, True) for state in (ReplayState.COUNTING, ReplayState.RUNNING)
 )
-
-
-class ReplaySource(StrEnum):
-    """Which log is read."""
-
-    EVENTS = "events"  # routed again, with the hooks of today
-    DELIVERIES = "deliveries"  # what was routed then
-
-
-class ReplayOnly(StrEnum):
-    """Which of the deliveries in the window are sent again, judged by the attempt log."""
-
-    ALL = "all"
-    UNDELIVERED = "undelivered"  # never answered 2xx
-    FAILED = "failed"  # attempted, and never answered 2xx
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,7 @@ from .delivery_of import BodyTooLargeError, check_body, delivery_of
 from .delivery_writer import DeliveryWriter, RecordTooLargeError
 from .pipeline import Batch
 from .resource_partitions import ResourcePartitions
-from .source import Source, Taken
+from .source_reader import SourceReader, Taken
 from .unroutable import client_of_event_key, dead_letter_of
 
 # Reports awaited at most: with that many the broker, not this process, is what is slow.
@@ -64,7 +64,7 @@ class RoutingDeps:
     """What events are routed with. `tracing`: see `RouterConfig`."""
 
     table: SubscriptionTable
-    source: Source
+    source: SourceReader
     writer: DeliveryWriter
     stop: StopSignal
     health: Health

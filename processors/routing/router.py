@@ -25,7 +25,7 @@ from hookstream.schemas.topics import TopicNames
 
 from .delivery_writer import DeliveryWriter
 from .event_routing import EventRouting, RoutingDeps
-from .source import Source
+from .source_reader import SourceReader
 
 log = structlog.get_logger("hookstream.router")
 
@@ -75,7 +75,7 @@ class Router:
         )
         self._writer: DeliveryWriter | None = None
         self._routing: EventRouting | None = None
-        self._source: Source | None = None
+        self._source: SourceReader | None = None
         self.health.down("table", "not read yet")
 
     def open(self) -> None:
@@ -157,7 +157,7 @@ class Router:
         if writer is None:
             message = "the router is not open"
             raise RuntimeError(message)
-        self._source = Source(
+        self._source = SourceReader(
             config.kafka,
             group=topics.router_group,
             events=topic_events(config.catalogue, topics, self._registry.schema_text_by_id),

@@ -13,7 +13,7 @@ from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.bounded import MAX_LONG
 from hookstream.schemas.hook import HIGHEST_RATE_PER_S, LOWEST_RATE_PER_S
 from hookstream.schemas.ids import MAX_ID_CHARS, WHAT_A_TEXT_IS, WHAT_AN_INTEGER_IS, IdKind
-from hookstream.subscriptions.backlogs import EndpointState
+from hookstream.subscriptions.choices import EndpointState
 
 _MAX_EVENT_CHARS = 250  # a topic name has at most 249
 _MAX_SUB_NAMESPACE_CHARS = 255
@@ -60,7 +60,7 @@ AnyId = Annotated[
 """An id of a client or a resource; of which kind it has to be, its namespace or the deployment says."""
 
 
-class _Request(BaseModel):
+class Request(BaseModel):
     """A body that holds what it is said to hold, and nothing else: a misspelt key is an error, not a default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -71,24 +71,26 @@ def _without_default(schema: dict[str, Any]) -> None:
     schema.pop("default", None)
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
+    """What is answered; it does not change once it is made."""
+
     model_config = ConfigDict(frozen=True)
 
 
-class NewHookFields(_Request):
+class NewHookFields(Request):
     """Which event, to where."""
 
     event: EventText
     target: TargetText
 
 
-class NewHookBody(_Request):
+class NewHookBody(Request):
     """`POST /hooks`."""
 
     hook: NewHookFields
 
 
-class HookChangeFields(_Request):
+class HookChangeFields(Request):
     """What shall be another; what is left out stays as it is."""
 
     target: TargetText = Field(default="", json_schema_extra=_without_default)  # empty where it was left out
@@ -97,25 +99,25 @@ class HookChangeFields(_Request):
     )
 
 
-class HookChangeBody(_Request):
+class HookChangeBody(Request):
     """`PATCH /hooks/{id}`."""
 
     hook: HookChangeFields
 
 
-class EnableBody(_Request):
+class EnableBody(Request):
     """`POST /hooks/{id}/enable`: whether what is pending is delivered, or what arrived before now skipped."""
 
     backlog: Literal["resume", "skip"]
 
 
-class ClientFields(_Answer):
+class ClientFields(Answer):
     """The client."""
 
     id: ShownId
 
 
-class CreatedHookFields(_Answer):
+class CreatedHookFields(Answer):
     """A new hook with its secret, which is shown here once."""
 
     id: int
@@ -125,7 +127,7 @@ class CreatedHookFields(_Answer):
     secret: str = Field(examples=["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"])
 
 
-class CreatedHookAnswer(_Answer):
+class CreatedHookAnswer(Answer):
     """201 of `POST /hooks`."""
 
     hook: CreatedHookFields
@@ -137,13 +139,13 @@ class RotatedHookFields(CreatedHookFields):
     old_secrets_until_ms: int
 
 
-class RotatedHookAnswer(_Answer):
+class RotatedHookAnswer(Answer):
     """`POST /hooks/{id}/secret/rotate`."""
 
     hook: RotatedHookFields
 
 
-class HookFields(_Answer):
+class HookFields(Answer):
     """A hook, without its secret."""
 
     id: int
@@ -164,20 +166,20 @@ class EffectiveHookFields(HookFields):
     effective: bool
 
 
-class HookAnswer(_Answer):
+class HookAnswer(Answer):
     """`GET /hooks/{id}`."""
 
     hook: EffectiveHookFields
 
 
-class HooksAnswer(_Answer):
+class HooksAnswer(Answer):
     """`GET /hooks`: a page; `next_cursor` is null on the last one."""
 
     hooks: list[HookFields]
     next_cursor: str | None
 
 
-class EndpointHookFields(_Answer):
+class EndpointHookFields(Answer):
     """A hook's share of its endpoint."""
 
     id: int
@@ -187,7 +189,7 @@ class EndpointHookFields(_Answer):
     behind: int
 
 
-class LastErrorFields(_Answer):
+class LastErrorFields(Answer):
     """How the last request ended that was not answered 2xx."""
 
     at_ms: int
@@ -195,7 +197,7 @@ class LastErrorFields(_Answer):
     status: int | None
 
 
-class EndpointFields(_Answer):
+class EndpointFields(Answer):
     """An endpoint: all hooks of one client that share a target."""
 
     id: str = Field(examples=["434-5bd0a1f3c2e48796"])
@@ -214,14 +216,14 @@ class EndpointFields(_Answer):
     hooks: list[EndpointHookFields]
 
 
-class EndpointAnswer(_Answer):
+class EndpointAnswer(Answer):
     """`GET /endpoints/{id}`."""
 
     endpoint: EndpointFields
     unknown: list[str]
 
 
-class UnrecordedFields(_Answer):
+class UnrecordedFields(Answer):
     """Attempts of a client that the attempt log does not know of."""
 
     client: ClientFields
@@ -230,7 +232,7 @@ class UnrecordedFields(_Answer):
     last_at_ms: int
 
 
-class EndpointsAnswer(_Answer):
+class EndpointsAnswer(Answer):
     """`GET /endpoints`: a page; `next_cursor` is null on the last one."""
 
     endpoints: list[EndpointFields]
@@ -242,7 +244,7 @@ class EndpointsAnswer(_Answer):
     )
 
 
-class ConceptFields(_Request):
+class ConceptFields(Request):
     """The resource an event is about; its namespace is the event's, and may be left out."""
 
     id: AnyId
@@ -266,7 +268,7 @@ def _finite(value: Any) -> Any:  # noqa: ANN401  # whatever was sent
     return value
 
 
-class EventBody(_Request):
+class EventBody(Request):
     """One event. With an `id` of the caller's, publishing it twice gives deliveries with the same `webhook-id`."""
 
     event: EventText
@@ -308,7 +310,7 @@ EventsBody = Annotated[
 ]
 
 
-class ReceiptFields(_Answer):
+class ReceiptFields(Answer):
     """Where Kafka keeps an accepted event."""
 
     id: UUID
@@ -317,19 +319,19 @@ class ReceiptFields(_Answer):
     offset: int
 
 
-class ReceiptAnswer(_Answer):
+class ReceiptAnswer(Answer):
     """202 of `POST /events` with one event."""
 
     receipt: ReceiptFields
 
 
-class ReceiptsAnswer(_Answer):
+class ReceiptsAnswer(Answer):
     """202 of `POST /events` with a list, in its order."""
 
     receipts: list[ReceiptFields]
 
 
-class EventTypeFields(_Answer):
+class EventTypeFields(Answer):
     """One event of the catalogue. `example` is null where none can be made."""
 
     name: str
@@ -340,13 +342,13 @@ class EventTypeFields(_Answer):
     example: Any = Field(description="a body that is valid by the schema")
 
 
-class EventTypesAnswer(_Answer):
+class EventTypesAnswer(Answer):
     """`GET /event-types`."""
 
     event_types: list[EventTypeFields]
 
 
-class HealthAnswer(_Answer):
+class HealthAnswer(Answer):
     """`GET /healthz` and `GET /readyz`; a check is `ok` or says what is wrong."""
 
     status: Literal["ok", "ready", "not ready"]
@@ -359,13 +361,13 @@ ReasonText = Annotated[
 ]
 
 
-class ReasonBody(_Request):
+class ReasonBody(Request):
     """Why an operator wants something of an endpoint; it is kept with who and when."""
 
     reason: ReasonText
 
 
-class SkipBody(_Request):
+class SkipBody(Request):
     """`POST /endpoints/{endpoint}/skip`."""
 
     delivery: Annotated[
@@ -374,7 +376,7 @@ class SkipBody(_Request):
     reason: ReasonText
 
 
-class SkippedFields(_Answer):
+class SkippedFields(Answer):
     """A delivery that goes to the dead letters when its turn comes."""
 
     delivery: str
@@ -383,7 +385,7 @@ class SkippedFields(_Answer):
     reason: str
 
 
-class EndpointSettingsFields(_Answer):
+class EndpointSettingsFields(Answer):
     """What operators want of an endpoint at present, who wanted the last change, and why."""
 
     endpoint: str = Field(description="`<client>-<digest of the target>`", examples=["434-4d1f6f0c2b6a9e11"])
@@ -399,7 +401,7 @@ class EndpointSettingsFields(_Answer):
     updated_at_ms: int | None
 
 
-class EndpointSettingsAnswer(_Answer):
+class EndpointSettingsAnswer(Answer):
     """`GET /endpoints/{endpoint}/settings`, and what every verb answers."""
 
     settings: EndpointSettingsFields

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hookstream.schemas.delivery import DeadLetterReason
 
-from .bodies import ShownId
+from .bodies import Answer, ShownId
 
 MAX_RESENT = 500
 LETTER_ID = r"^(0|[1-9][0-9]{0,5})-(0|[1-9][0-9]{0,17})$"
@@ -23,11 +23,7 @@ class ResendBody(BaseModel):
     ids: Annotated[list[LetterId], Field(min_length=1, max_length=MAX_RESENT)]
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class LetterFields(_Answer):
+class LetterFields(Answer):
     """A dead letter, and whether it can be sent again."""
 
     id: str = Field(description="`<partition>-<offset>`", examples=["3-1204"])
@@ -52,27 +48,27 @@ class WholeLetterFields(LetterFields):
     last_answer: str
 
 
-class LetterAnswer(_Answer):
+class LetterAnswer(Answer):
     """`GET /dead-letters/{id}`."""
 
     dead_letter: WholeLetterFields
 
 
-class LettersAnswer(_Answer):
+class LettersAnswer(Answer):
     """`GET /dead-letters`: a page, which may be short; `next_cursor` is null on the last one."""
 
     dead_letters: list[LetterFields]
     next_cursor: str | None
 
 
-class UnfitFields(_Answer):
+class UnfitFields(Answer):
     """A letter that was not sent again, and why."""
 
     id: str
     detail: str
 
 
-class ResentAnswer(_Answer):
+class ResentAnswer(Answer):
     """202 of `POST /dead-letters/resend`: the job in `hookstream-replay`, and what goes with it."""
 
     job: str

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from .bodies import ClientFields, ShownId
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True)
+from .bodies import Answer, ClientFields, ShownId
 
 
-class HookIdFields(_Answer):
+class HookIdFields(Answer):
     """Which hook."""
 
     id: int
 
 
-class AttemptedConceptFields(_Answer):
+class AttemptedConceptFields(Answer):
     """The resource."""
 
     id: ShownId
     namespace: str
 
 
-class AttemptFields(_Answer):
+class AttemptFields(Answer):
     """One HTTP request."""
 
     delivery_id: str = Field(description="the `webhook-id`")
@@ -43,14 +39,14 @@ class AttemptFields(_Answer):
     answer: str = Field(description="the start of the answer's body, at most 20 kB; of a 2xx 1 kB")
 
 
-class AttemptsAnswer(_Answer):
+class AttemptsAnswer(Answer):
     """`GET /hooks/{id}/attempts`: a page; `next_cursor` is null on the last one."""
 
     attempts: list[AttemptFields]
     next_cursor: str | None
 
 
-class DeadLetterFields(_Answer):
+class DeadLetterFields(Answer):
     """Why and when a delivery was given up."""
 
     reason: str
@@ -59,7 +55,7 @@ class DeadLetterFields(_Answer):
     status: int | None = Field(description="HTTP status of the last answer, if there was one")
 
 
-class DeliveryFields(_Answer):
+class DeliveryFields(Answer):
     """A delivery, and what became of it."""
 
     id: str
@@ -72,7 +68,7 @@ class DeliveryFields(_Answer):
     dead_letter: DeadLetterFields | None
 
 
-class DeliveryAnswer(_Answer):
+class DeliveryAnswer(Answer):
     """`GET /deliveries/{id}`: with a page of its attempts; `next_cursor` is null on the last one."""
 
     delivery: DeliveryFields
@@ -80,7 +76,7 @@ class DeliveryAnswer(_Answer):
     next_cursor: str | None
 
 
-class SentFields(_Answer):
+class SentFields(Answer):
     """What is on its way; `job` is what the receiver sees in `hookstream-replay`."""
 
     id: str
@@ -88,7 +84,7 @@ class SentFields(_Answer):
     job: str
 
 
-class SentAnswer(_Answer):
+class SentAnswer(Answer):
     """202 of `POST /deliveries/{id}/resend` and `POST /hooks/{id}/ping`."""
 
     delivery: SentFields

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Query, Request
@@ -14,7 +13,8 @@ from hookstream.schemas.control import parse_endpoint_id
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
 from hookstream.subscriptions.attempt_gaps import list_gaps
-from hookstream.subscriptions.backlogs import Backlogs, Endpoint, EndpointHook, EndpointState, judge, judge_all
+from hookstream.subscriptions.backlogs import Backlogs, Endpoint, EndpointHook, judge, judge_all
+from hookstream.subscriptions.choices import EndpointSort, EndpointState
 from hookstream.subscriptions.endpoints import (
     EndpointQuery,
     LastOutcomes,
@@ -51,13 +51,6 @@ _MOST_UNRECORDED = 100
 _POSITION = re.compile(r"o:(-?[0-9]{1,19}):([A-Za-z0-9._~-]{1,3060}-[0-9a-f]{16})|r:([0-9]{1,18})", re.ASCII)
 
 
-class Sort(StrEnum):
-    """Which endpoints come first."""
-
-    OLDEST = "oldest"  # whose oldest pending delivery is the oldest
-    BEHIND = "behind"  # whose backlog is the largest
-
-
 class _Key(NamedTuple):
     """Where an endpoint stands among those of which something is known."""
 
@@ -79,7 +72,7 @@ class _Wanted:
     client: ClientId | None
     state: EndpointState | None
     min_age_ms: float | None
-    sort: Sort
+    sort: EndpointSort
     limit: int
 
     def shows(self, endpoint: Endpoint, now_ms: int) -> bool:
@@ -93,7 +86,7 @@ class _Wanted:
     def key(self, endpoint: Endpoint) -> _Key:
         """The endpoint's place."""
         oldest_ms = _MAX_LONG if endpoint.oldest_ms is None else endpoint.oldest_ms
-        number = oldest_ms if self.sort is Sort.OLDEST else -(endpoint.pending + endpoint.replays)
+        number = oldest_ms if self.sort is EndpointSort.OLDEST else -(endpoint.pending + endpoint.replays)
         return _Key(number, endpoint.id)
 
 
@@ -112,7 +105,7 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
         min_age_seconds: Annotated[
             float | None, Query(ge=0, le=_MAX_AGE_S, description="whose oldest pending delivery is at least so old")
         ] = None,
-        sort: Annotated[Sort, Query(description="endpoints without a backlog come last")] = Sort.OLDEST,
+        sort: Annotated[EndpointSort, Query(description="endpoints without a backlog come last")] = EndpointSort.OLDEST,
         limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = _DEFAULT_PAGE,
         cursor: CursorParameter = None,
     ) -> EndpointsAnswer:

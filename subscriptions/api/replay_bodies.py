@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from .bodies import AnyId, EventText, ShownId
+from .bodies import Answer, AnyId, EventText, Request, ShownId
 
 _YEAR_10000_MS = 253_402_300_800_000
 _MAX_NAMESPACE_CHARS = 250
@@ -16,15 +16,7 @@ Rate = Annotated[float, Field(ge=0.01, le=100_000, allow_inf_nan=False)]
 State = Literal["counting", "planned", "running", "paused", "done", "cancelled", "failed"]
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class NewReplayFields(_Request):
+class NewReplayFields(Request):
     """Which part of the log is sent again, and how. What is null is not looked at.
 
     Times are those of arrival in Kafka. `source`: `events` are routed again, with the hooks of today; `deliveries` are
@@ -45,39 +37,39 @@ class NewReplayFields(_Request):
     rate_per_second_per_endpoint: Rate = 100.0
 
 
-class NewReplayBody(_Request):
+class NewReplayBody(Request):
     """`POST /replays`."""
 
     replay: NewReplayFields
 
 
-class ReplayChangeFields(_Request):
+class ReplayChangeFields(Request):
     """Whether it shall send, or pause."""
 
     state: Literal["running", "paused"]
 
 
-class ReplayChangeBody(_Request):
+class ReplayChangeBody(Request):
     """`PATCH /replays/{id}`."""
 
     replay: ReplayChangeFields
 
 
-class WindowFields(_Answer):
+class WindowFields(Answer):
     """The window as it was found. `left_from_ms`: retention has cut it, and it is whole from then on only."""
 
     records: int
     left_from_ms: int | None
 
 
-class HookCountFields(_Answer):
+class HookCountFields(Answer):
     """How many deliveries a hook would get."""
 
     id: int
     deliveries: int
 
 
-class CountFields(_Answer):
+class CountFields(Answer):
     """What the dry run found. `hooks`: the thousand with the most deliveries. `estimate_s`: what the rates allow."""
 
     deliveries: int
@@ -86,7 +78,7 @@ class CountFields(_Answer):
     hooks: list[HookCountFields]
 
 
-class ProgressFields(_Answer):
+class ProgressFields(Answer):
     """How far it is: records read, deliveries sent; records that retention took first, and that could not be read."""
 
     scanned: int
@@ -95,7 +87,7 @@ class ProgressFields(_Answer):
     unreadable: int
 
 
-class ReplayFields(_Answer):
+class ReplayFields(Answer):
     """A replay. `job` is what its deliveries carry as `hookstream-replay`. `worked_on`: a replayer has it now."""
 
     id: int
@@ -124,13 +116,13 @@ class ReplayFields(_Answer):
     updated_at_ms: int
 
 
-class ReplayAnswer(_Answer):
+class ReplayAnswer(Answer):
     """One replay."""
 
     replay: ReplayFields
 
 
-class ReplaysAnswer(_Answer):
+class ReplaysAnswer(Answer):
     """`GET /replays`: a page, the newest first; `next_cursor` is null on the last one."""
 
     replays: list[ReplayFields]

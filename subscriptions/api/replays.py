@@ -15,15 +15,14 @@ from hookstream.schemas.bounded import long_of
 from hookstream.schemas.errors import UnknownEventError
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId
+from hookstream.subscriptions.choices import ReplayOnly, ReplaySource
 from hookstream.subscriptions.database import transact
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.replays import (
     NewReplay,
     ReplayFilter,
-    ReplayOnly,
     ReplayQuery,
     ReplayRepository,
-    ReplaySource,
     ReplayState,
     StoredReplay,
 )

@@ -12,7 +12,8 @@ from confluent_kafka import TopicPartition
 from hookstream.processors.operations.queries.backlog import KafkaBacklogs, LookLimits
 from hookstream.schemas.codec import delivery_decoder
 from hookstream.schemas.hook import HookState
-from hookstream.subscriptions.backlogs import Endpoint, EndpointHook, EndpointState, judge_all
+from hookstream.subscriptions.backlogs import Endpoint, EndpointHook, judge_all
+from hookstream.subscriptions.choices import EndpointState
 from tests.support.targets import HANG, OK, Reply
 from tests.support.wait import eventually
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hookstream.processors.kafka import KafkaConfig, make_producer, producer_config
+from hookstream.processors.operations import log_ranges
 from hookstream.processors.operations.embedded import EmbeddedKafka
 from hookstream.processors.operations.queries import delivery_search
 from hookstream.processors.operations.queries.delivery_search import KafkaDeliveryLog
@@ -141,7 +142,7 @@ def test_a_search_ends_in_time_and_says_so(logs: Logs) -> None:
 def test_a_broker_that_is_unavailable_is_no_proof_of_absence(
     topics: TopicNames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery_search, "REQUEST_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(log_ranges, "REQUEST_TIMEOUT_S", 0.5)
     nowhere = KafkaDeliveryLog(
         KafkaConfig(bootstrap_servers="127.0.0.1:1"),
         topics,

@@ -17,8 +17,9 @@ from hookstream.processors.topics import topic_ids
 from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.hook import HookId, HookState
 from hookstream.subscriptions.attempt_log import LoggedAttempt, LogProgress, write_attempts
+from hookstream.subscriptions.choices import ReplayOnly, ReplaySource
 from hookstream.subscriptions.database import transact
-from hookstream.subscriptions.replays import ReplayOnly, ReplaySource, ReplayState, WorkKind
+from hookstream.subscriptions.replays import ReplayState, WorkKind
 from tests.support.replaying import ReplayStage, now_ms
 from tests.support.routing import RoutingWorld
 from tests.support.values import ATTEMPT

@@ -19,7 +19,8 @@ from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.event import EventName
 from hookstream.schemas.wire import record_writer
-from hookstream.subscriptions.replays import NewReplay, ReplayFilter, ReplaySource
+from hookstream.subscriptions.choices import ReplaySource
+from hookstream.subscriptions.replays import NewReplay, ReplayFilter
 from tests.support.foreign_topics import catalogue_with
 from tests.support.kafka_broker import create_plain_topics
 from tests.support.routing import RoutingWorld, turn

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.operations.replays.replayer import Replayer, ReplayerConfig
+from hookstream.subscriptions.choices import ReplayOnly, ReplaySource
 from hookstream.subscriptions.database import open_database, open_sessions, transact
 from hookstream.subscriptions.migrations import migrate
 from hookstream.subscriptions.replays import (
     NewReplay,
     ReplayFilter,
     ReplayId,
-    ReplayOnly,
     ReplayRepository,
-    ReplaySource,
     ReplayState,
     StoredReplay,
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +15,7 @@ from hookstream.processors.cli.console import CommandError, Json, note, say, say
 
 if TYPE_CHECKING:
     from hookstream.processors.settings import Settings
+    from hookstream.schemas.event_types import EventType
 
 app = typer.Typer(help="Write and check the schemas of your own domain.")
 
@@ -88,16 +90,27 @@ def check(
     files = _files(folder, settings)
     checked = check_folder(files, settings, note)
     if as_json and sample is None:
-        say_json({"events": [asdict(event) for event in checked.events], "faults": list(checked.faults)})
+        say_json({"events": [_shown(*each) for each in checked.events], "faults": list(checked.faults)})
     elif not as_json:
-        for event in checked.events:
-            say(f"{event.name}  {event.example}")
+        for topic, event in checked.events:
+            say(f"{event.name}  {_shown(topic, event)['example']}")
         for fault in checked.faults:
             say(fault)
     if checked.faults:
         raise CommandError(f"{_faults(len(checked.faults))}; events that are described: {len(checked.events)}")
     if sample is not None:
         _sample(sample, count, settings, files, as_json=as_json)
+
+
+def _shown(topic: str, event: EventType) -> dict[str, Any]:
+    return {
+        "name": event.name,
+        "topic": topic,
+        "description": event.description,
+        "since": event.since,
+        "example": json.dumps(event.example, ensure_ascii=False, separators=(",", ":")),
+        "json_schema": event.body.whole(),
+    }
 
 
 def _faults(count: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hookstream.processors.errors import KafkaUnavailableError
 from hookstream.processors.settings import Settings
@@ -18,6 +18,7 @@ from hookstream.schemas.avro_schema import compact_json
 from hookstream.schemas.catalogue import subject
 from hookstream.schemas.errors import SchemaError
 from hookstream.schemas.event import EventName
+from hookstream.schemas.event_types import EventType, described
 from hookstream.schemas.folder import JudgedFolder, judge_folder
 from hookstream.schemas.rendering.body_schema import EnvelopeBodies
 from hookstream.schemas.sources.source import Source
@@ -25,22 +26,10 @@ from hookstream.schemas.sources.source_bodies import SourceBodies
 from hookstream.schemas.topics import TopicNames
 
 
-@dataclass(frozen=True, slots=True)
-class DescribedEvent:
-    """One event, as integrators see it."""
-
-    name: str
-    topic: str
-    description: str | None
-    since: str | None
-    example: str
-    json_schema: dict[str, Any]
-
-
 class Checked(NamedTuple):
-    """What a folder describes, and everything that is wrong with it."""
+    """What a folder describes, each event with its topic, and everything that is wrong with it."""
 
-    events: tuple[DescribedEvent, ...]
+    events: tuple[tuple[str, EventType], ...]
     faults: tuple[str, ...]
 
 
@@ -67,14 +56,14 @@ def check_folder(files: dict[str, bytes], settings: Settings, note: Callable[[st
             faults += _different_topics(folder.envelopes, settings)
         except KafkaUnavailableError as exc:
             note(f"not compared with the topics: {exc}")
-    described = _Described(faults)
+    found = _Described(faults)
     for namespace, text in folder.envelopes.items():
         names = [name for name in folder.event_names if name.partition(".")[0] == namespace]
-        described.add(names, topics.events(namespace), partial(EnvelopeBodies, namespace, text))
+        found.add(namespace, names, topics.events(namespace), partial(EnvelopeBodies, namespace, text))
     for source in folder.sources:
         bodies = partial(SourceBodies, source, texts.get(source.namespace))
-        described.add(source.event_names, source.topic_in(topics), bodies)
-    return Checked(tuple(described.events), tuple(faults))
+        found.add(source.namespace, source.event_names, source.topic_in(topics), bodies)
+    return Checked(tuple(found.events), tuple(faults))
 
 
 @dataclass(slots=True)
@@ -82,27 +71,21 @@ class _Described:
     """Events that can be described, and the faults of the others."""
 
     faults: list[str]
-    events: list[DescribedEvent] = field(default_factory=list)
+    events: list[tuple[str, EventType]] = field(default_factory=list)
 
     def add(
-        self, names: Iterable[EventName], topic: str, open_bodies: Callable[[], EnvelopeBodies | SourceBodies]
+        self,
+        namespace: str,
+        names: Iterable[EventName],
+        topic: str,
+        open_bodies: Callable[[], EnvelopeBodies | SourceBodies],
     ) -> None:
         """Add the events of one namespace."""
         try:
             bodies = open_bodies()
             if isinstance(bodies, SourceBodies):
                 self.faults += bodies.faults()
-            self.events += [
-                DescribedEvent(
-                    name,
-                    topic,
-                    bodies.description(name),
-                    bodies.since(name),
-                    bodies.example(name).decode(),
-                    bodies.json_schema(name).whole(),
-                )
-                for name in names
-            ]
+            self.events += [(topic, described(namespace, name, bodies)) for name in names]
         except SchemaError as exc:
             self.faults.append(f"{topic}: {exc}")
 

@@ -6,7 +6,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +14,7 @@ from hookstream.processors.cli.console import Json, as_cell, note, say, say_json
 from hookstream.processors.cli.listing import list_pages
 from hookstream.processors.cli.open_api import open_api
 from hookstream.processors.cli.times import DURATION, parse_duration_s, short_duration
+from hookstream.subscriptions.choices import EndpointSort, EndpointState
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -26,28 +26,10 @@ _LOOK_EVERY_S = 2.0
 _HEAD = ("endpoint", "state", "behind", "oldest", "next attempt", "last success", "last error", "target")
 
 
-class State(StrEnum):
-    """The state of an endpoint."""
-
-    HEALTHY = "healthy"
-    LAGGING = "lagging"
-    QUARANTINED = "quarantined"
-    CATCHING_UP = "catching-up"
-    DISABLED = "disabled"
-    PAUSED = "paused"
-
-
-class Sort(StrEnum):
-    """Which endpoints come first."""
-
-    OLDEST = "oldest"
-    BEHIND = "behind"
-
-
 def lag(
     *,
     client: Annotated[str | None, typer.Option(help="Only those of this client; operators see every client.")] = None,
-    state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None,
+    state: Annotated[EndpointState | None, typer.Option(help="Only those in this state.")] = None,
     older_than: Annotated[
         str | None,
         typer.Option(
@@ -55,8 +37,8 @@ def lag(
         ),
     ] = None,
     sort: Annotated[
-        Sort, typer.Option(help="What is first: the oldest pending delivery, or the largest backlog.")
-    ] = Sort.OLDEST,
+        EndpointSort, typer.Option(help="What is first: the oldest pending delivery, or the largest backlog.")
+    ] = EndpointSort.OLDEST,
     limit: Annotated[int, typer.Option(min=1, help="How many endpoints to show.")] = _DEFAULT_LIMIT,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
     as_json: Json = False,

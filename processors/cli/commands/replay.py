@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +16,7 @@ from hookstream.processors.cli.listing import list_items
 from hookstream.processors.cli.open_api import open_api
 from hookstream.processors.cli.times import TIME, clock_duration, parse_time
 from hookstream.schemas.ids import is_id
+from hookstream.subscriptions.choices import ReplayOnly, ReplaySource
 
 if TYPE_CHECKING:
     from hookstream.processors.cli.api_client import ApiClient
@@ -33,21 +33,6 @@ app = typer.Typer(
 ReplayId = Annotated[int, typer.Argument(metavar="ID", min=1)]
 
 
-class Source(StrEnum):
-    """Which log is read."""
-
-    EVENTS = "events"
-    DELIVERIES = "deliveries"
-
-
-class Only(StrEnum):
-    """Which deliveries are sent again."""
-
-    ALL = "all"
-    UNDELIVERED = "undelivered"
-    FAILED = "failed"
-
-
 @app.callback()
 def replay(  # noqa: PLR0913  # what a command line may say
     ctx: typer.Context,
@@ -62,14 +47,15 @@ def replay(  # noqa: PLR0913  # what a command line may say
     namespace: Annotated[str | None, typer.Option(help="Only events of this namespace.")] = None,
     resource: Annotated[str | None, typer.Option(metavar="NAMESPACE:ID", help="Only this resource.")] = None,
     source: Annotated[
-        Source, typer.Option(help="events: routed again, to the hooks of today; deliveries: what was routed then.")
-    ] = Source.EVENTS,
+        ReplaySource,
+        typer.Option(help="events: routed again, to the hooks of today; deliveries: what was routed then."),
+    ] = ReplaySource.EVENTS,
     only: Annotated[
-        Only,
+        ReplayOnly,
         typer.Option(
             help="undelivered: never answered 2xx; failed: tried, and never answered 2xx; by the attempt log."
         ),
-    ] = Only.ALL,
+    ] = ReplayOnly.ALL,
     rate: Annotated[float, typer.Option(min=0.01, help="Deliveries a second, in total.")] = 1000.0,
     rate_per_endpoint: Annotated[float, typer.Option(min=0.01, help="Deliveries a second for each endpoint.")] = 100.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and send nothing.")] = False,

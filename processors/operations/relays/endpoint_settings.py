@@ -41,12 +41,14 @@ class EndpointSettingsStep:
         open_reader: Callable[[Callable[[SettingsBatch], None]], TopicReader],
         *,
         now_ms: NowMs,
+        batch_rows: int = _BATCH_ROWS,
     ) -> None:
         """Prepare; `open_reader` makes a reader that is not open yet, with the callback that takes what it reads."""
         self._sessions = sessions
         self._publisher = publisher
         self._open_reader = open_reader
         self._now_ms = now_ms
+        self._batch_rows = batch_rows
         self._read: list[PublishedSettings] = []
         self._past: list[PublishedSettings] | None = []
         """All that the topic holds, until it was compared with what was published."""
@@ -78,7 +80,7 @@ class EndpointSettingsStep:
             if missing:
                 log.warning("the control topic lacks what was published: it is written again", endpoints=missing)
             self._past = None
-        return Turn(published=publish_pending_settings(self._sessions, self._publisher, limit=_BATCH_ROWS))
+        return Turn(published=publish_pending_settings(self._sessions, self._publisher, limit=self._batch_rows))
 
     def forget(self) -> None:
         """Forget what was read."""

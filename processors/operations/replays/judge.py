@@ -19,8 +19,9 @@ from hookstream.processors.kafka import (
 from hookstream.processors.topics import topic_ids
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.attempt_log import LogProgress, log_progress, were_delivered
+from hookstream.subscriptions.choices import ReplayOnly
 from hookstream.subscriptions.database import Sessions, reading
-from hookstream.subscriptions.replays import NewReplay, ReplayOnly
+from hookstream.subscriptions.replays import NewReplay
 
 from .selection import Selected
 

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from hookstream.processors.errors import ForeignTableError, ProcessorError
-from hookstream.subscriptions.replays import ReplaySource, StoredReplay
+from hookstream.subscriptions.choices import ReplaySource
+from hookstream.subscriptions.replays import StoredReplay
 
 from .judge import CATCH_UP_WITHIN_S, AttemptJudge
 from .leased_row import LeasedRow

@@ -40,7 +40,8 @@ from hookstream.processors.routing.commit_note import CommitNote
 from hookstream.producers.murmur2 import partition_of
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.topics import TopicNames
-from hookstream.subscriptions.replays import NewReplay, ReplayFilter, ReplaySource, Stretch, Window
+from hookstream.subscriptions.choices import ReplaySource
+from hookstream.subscriptions.replays import NewReplay, ReplayFilter, Stretch, Window
 
 _DOING = "cannot look the window up"
 _FIRST_RECORDS_WITHIN_S = 30.0

@@ -15,12 +15,12 @@ from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
 from hookstream.processors.routing import event_routing
 from hookstream.processors.routing import router as module
-from hookstream.processors.routing import source as source_module
+from hookstream.processors.routing import source_reader as source_module
 from hookstream.processors.routing.commit_note import CommitNote
 from hookstream.processors.routing.delivery_writer import RecordTooLargeError
 from hookstream.processors.routing.pipeline import Batch, Pipeline
 from hookstream.processors.routing.router import Router, RouterConfig
-from hookstream.processors.routing.source import Source
+from hookstream.processors.routing.source_reader import SourceReader
 from hookstream.processors.tables import compacted_topic_reader
 from hookstream.producers.errors import (
     NotRegisteredError,
@@ -193,7 +193,7 @@ class World:
         ]
 
     @property
-    def source(self) -> Source:
+    def source(self) -> SourceReader:
         """What the router owns."""
         assert self.router._source is not None
         return self.router._source

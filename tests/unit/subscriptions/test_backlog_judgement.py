@@ -9,15 +9,8 @@ import pytest
 from hookstream.schemas.control import endpoint_id, parse_endpoint_id, target_digest
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
-from hookstream.subscriptions.backlogs import (
-    Backlogs,
-    EndpointHook,
-    EndpointState,
-    HookBacklog,
-    SeenHealth,
-    judge,
-    judge_all,
-)
+from hookstream.subscriptions.backlogs import Backlogs, EndpointHook, HookBacklog, SeenHealth, judge, judge_all
+from hookstream.subscriptions.choices import EndpointState
 from hookstream.subscriptions.models import DisabledReason
 
 NOW_MS = 1_700_000_000_000

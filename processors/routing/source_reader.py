@@ -41,7 +41,7 @@ _ASSIGN_WITHIN_S = 120.0
 log = structlog.get_logger("hookstream.router")
 
 
-class Source:
+class SourceReader:
     """The partitions of events that this router owns."""
 
     def __init__(  # noqa: PLR0913 - all of it is needed from the first callback on

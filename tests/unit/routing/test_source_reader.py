@@ -10,10 +10,10 @@ from confluent_kafka import KafkaError
 from hookstream.processors.errors import ExpiredRecordsError, KafkaRefusedError, KafkaUnavailableError, StoppedError
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import StopSignal
-from hookstream.processors.routing import source as module
+from hookstream.processors.routing import source_reader as module
 from hookstream.processors.routing import source_start
 from hookstream.processors.routing.commit_note import CommitNote
-from hookstream.processors.routing.source import Source
+from hookstream.processors.routing.source_reader import SourceReader
 from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.schemas.sources.readers import TopicEvents
 from hookstream.schemas.sources.record import Refused, SourceRecord
@@ -56,7 +56,7 @@ class Clock:
 class World:
     """A source with everything around it."""
 
-    source: Source
+    source: SourceReader
     group: GroupConsumer
     table: SubscriptionTable
     reader: Reader
@@ -90,7 +90,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         for part in made[0].source.partitions.values():
             part.done_offset = part.next_offset
 
-    source = Source(
+    source = SourceReader(
         KafkaConfig(bootstrap_servers="k:9092"),
         group="g",
         events={TOPIC: TopicEvents(refuse, foreign=False)},
