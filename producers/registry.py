@@ -66,7 +66,7 @@ class SchemaRegistry:
         self.is_mock = url.startswith(_MOCK)
         self._texts: dict[int, str] = {}
         self._unknown_ids = unknown_ids or UnknownIds(wait_s=0.0 if self.is_mock else WAIT_S)  # a mock has no replicas
-        self._client = _mock_client(url) if self.is_mock else _client(url, options or {})
+        self._client = mock_client(url) if self.is_mock else _client(url, options or {})
 
     def schema_text_by_id(self, schema_id: int, /) -> str:
         """Give the text of a schema with all that it refers to; asked once, a schema never changes under its id.
@@ -238,7 +238,7 @@ class SchemaRegistry:
 
 
 @cache
-def _mock_client(url: str) -> SchemaRegistryClient:
+def mock_client(url: str) -> SchemaRegistryClient:
     """One store per URL and process: each mock client has its own, and the parts of a process have to meet in one."""
     return SchemaRegistryClient.new_client({"url": url})
 

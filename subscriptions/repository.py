@@ -267,11 +267,6 @@ def next_hook_id(session: Session) -> HookId:
     return HookId(session.scalars(taken.returning(CounterRow.value)).one())
 
 
-def last_hook_id(session: Session) -> int:
-    """The highest number that was taken; 0 for none."""
-    return session.scalar(select(CounterRow.value).where(CounterRow.name == HOOK_ID_COUNTER)) or 0
-
-
 def lift_hook_ids(session: Session, highest: int) -> None:
     """Let no hook get an id up to `highest`."""
     lifted = update(CounterRow).where(CounterRow.name == HOOK_ID_COUNTER, CounterRow.value < highest)

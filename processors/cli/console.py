@@ -52,11 +52,11 @@ def complain(text: str, code: int) -> int:
     return code
 
 
-def as_cell(value: object) -> Text:
-    """Text for a part of rich's, which would take a plain string for its own markup."""
+def as_cell(value: object, style: str = "") -> Text:
+    """Text for a part of rich's, which would take a plain string for its own markup; `style` is our own."""
     from rich.text import Text
 
-    return Text(printable(str(value)))
+    return Text(printable(str(value)), style)
 
 
 def escape_unencodable() -> None:

@@ -38,7 +38,7 @@ from .commands import (
 )
 from .console import CommandError, complain, escape_unencodable, say
 from .roles import commands as roles
-from .trial import demo, up
+from .trial import demo, listen, up
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -72,6 +72,7 @@ def _options(
 
 app.command("demo", short_help="Send every event to an endpoint, and check each delivery.")(demo.demo)
 app.command("up", short_help="Run everything in one process, to try hookstream out.")(up.up)
+app.command("listen", short_help="Receive deliveries, verify and print them, misbehave on request.")(listen.listen)
 app.add_typer(topics.app, name="topics", short_help="Create and check topics and schemas.")
 app.add_typer(events.app, name="events", short_help="Write and check the schemas of your own domain.")
 app.command("migrate", short_help="Migrate the database to this release's schema.")(migrate.migrate)

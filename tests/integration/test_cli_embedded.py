@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hookstream.processors.cli.trial.up_run import Example, commands
+from hookstream.processors.cli.trial.up_example import Example, commands
+from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.event import EventName
-from hookstream.schemas.hook import HookId
 from tests.support.deployment import HOOKSTREAM, START_S, Caller, hookstream
-from tests.support.processes import Process, accepts_connections, clean_environment, free_port
+from tests.support.processes import Process, clean_environment, free_port
 from tests.support.receiver import Receiver
 from tests.support.repository import ROOT
 from tests.support.wait import eventually
@@ -117,13 +118,14 @@ def test_the_demo_fails_when_a_promise_is_broken(says: str) -> None:
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[Callable[[int], Process]]:
+def up(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     """Start `hookstream up` in a folder of the test's own, on that port."""
     started: list[Process] = []
 
-    def start(port: int) -> Process:
+    def start(port: int, *options: str) -> Process:
         log = tmp_path / f"up-{len(started)}.log"
-        process = Process([HOOKSTREAM, "up", "--port", str(port)], log=log, env=clean_environment(), cwd=tmp_path)
+        args = [str(HOOKSTREAM), "up", "--port", str(port), *options]
+        process = Process(args, log=log, env=clean_environment(), cwd=tmp_path)
         started.append(process)
         process.wait_until(lambda: "Ctrl-C stops it." in process.log_text(), START_S, what="up")
         return process
@@ -134,36 +136,49 @@ def up(tmp_path: Path) -> Iterator[Callable[[int], Process]]:
 
 
 def test_the_readme_is_what_up_prints() -> None:
-    assert block("client").strip() == "\n".join(
-        commands(".hookstream/tokens", "http://127.0.0.1:8080", Example(EventName("lead.new"), HookId(1)))
-    )
+    typed = block("receive") + block("publish")
+    assert typed.splitlines() == commands(".hookstream/tokens", Example(EventName("lead.new")))
 
 
-def test_the_commands_of_the_readme_deliver_an_event(up: Callable[[int], Process], tmp_path: Path) -> None:
-    port, endpoint_port = free_port(), free_port()
-
-    def shell(name: str) -> list[str]:
-        script = block(name).replace(":8080", f":{port}").replace(":9000", f":{endpoint_port}")
-        return ["bash", "-euc", script.replace("9000)", f"{endpoint_port})")]
-
-    up(port)
-    endpoint = Process(shell("endpoint"), log=tmp_path / "endpoint.log", env=clean_environment(), cwd=tmp_path)
+def test_the_commands_of_the_readme_deliver_an_event_from_another_process(
+    up: Callable[..., Process], tmp_path: Path
+) -> None:
+    kafka_port, registry_port = free_port(), free_port()
+    running = up(free_port(), "--kafka-port", str(kafka_port), "--registry-port", str(registry_port))
+    args = [str(HOOKSTREAM), *block("receive").split()[1:], "--port", "0"]
+    listening = Process(args, log=tmp_path / "listen.log", env=clean_environment(), cwd=tmp_path)
     try:
-        endpoint.wait_until(lambda: accepts_connections(endpoint_port), START_S, what="the endpoint")
-        done = run_shell(shell("client"), tmp_path)
-        assert '"secret":"whsec_' in done
-        line = eventually(endpoint.log_text, START_S)
+        listening.wait_until(lambda: "registered hook 1: " in listening.log_text(), START_S, what="listen")
+        published = run_shell(["bash", "-euc", block("publish")], tmp_path)
+        assert published.startswith("accepted lead.new ")
+        listening.wait_until(lambda: "msg_" in listening.log_text(), START_S, what="the delivery")
+        first, body = re.search(r"^.* (lead\.new .*)\n +({.*)$", listening.log_text(), re.MULTILINE).groups()  # type: ignore[union-attr]
+        assert listening.terminate() == 0
     finally:
-        endpoint.kill()
-    printed = re.search(r"^msg_… (.*)$", README, re.MULTILINE)
+        listening.kill()
+    printed = re.search(r"^12:00:00.000  204  (.*)msg_…\n +(.*)$", README, re.MULTILINE)
     assert printed
-    assert re.fullmatch(rf"msg_[0-9a-f]+ {re.escape(printed[1])}", line.strip())
+    assert re.fullmatch(re.escape(printed[1]) + r"msg_[0-9a-f]+", first)
+    assert body == printed[2]
+
+    tokens = (tmp_path / ".hookstream" / "tokens").read_text()
+    assert f"export HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:{kafka_port}\n" in tokens
+    assert f"export HOOKSTREAM_SCHEMA_REGISTRY_URL=http://127.0.0.1:{registry_port}\n" in tokens
+    with SchemaRegistry(f"http://127.0.0.1:{registry_port}") as registry:
+        text = json.dumps({"type": "record", "name": "Order", "fields": []})
+        schema_id = registry.register("orders-value", text)
+        assert registry.id_for("orders-value", text) == schema_id
+        assert registry.latest_text("orders-value") == registry.schema_text_by_id(schema_id) == text
+        assert registry.latest_text("none-value") is None
+        registry.prove_answering()
+    assert running.terminate(30) == 0, running.log_tail()
 
 
 def run_shell(command: list[str], folder: Path) -> str:
     """What a shell's commands print; all of them succeed."""
+    env = clean_environment({"PATH": f"{HOOKSTREAM.parent}{os.pathsep}{os.environ['PATH']}"})
     return subprocess.run(  # noqa: S603
-        command, cwd=folder, env=clean_environment(), capture_output=True, text=True, check=True, timeout=99
+        command, cwd=folder, env=env, capture_output=True, text=True, check=True, timeout=99
     ).stdout
 
 
@@ -177,10 +192,12 @@ def test_up_keeps_hooks_and_tokens_in_a_folder_that_no_other_user_may_read(
     for file in home.iterdir():
         assert file.stat().st_mode & 0o777 == 0o600, file.name
     tokens = dict(line.removeprefix("export ").split("=", 1) for line in (home / "tokens").read_text().splitlines())
-    assert set(tokens) == {"INTEGRATOR_TOKEN", "PLATFORM_TOKEN", "OPERATOR_TOKEN"}
-    assert not any(token in first.log_text() for token in tokens.values())
-    assert "A token of each role is in .hookstream/tokens, which only you may read." in first.log_text()
-    assert '"event": "lead.new"' in first.log_text()
+    of_roles = {name for name in tokens if not name.startswith("HOOKSTREAM_")}
+    assert of_roles == {"INTEGRATOR_TOKEN", "PLATFORM_TOKEN", "OPERATOR_TOKEN"}
+    assert tokens["HOOKSTREAM_API_TOKEN"] == tokens["OPERATOR_TOKEN"]
+    assert tokens["HOOKSTREAM_API_URL"] == f"http://127.0.0.1:{port}"
+    assert not any(tokens[name] in first.log_text() for name in of_roles)
+    assert "  tokens           .hookstream/tokens, which only you may read" in first.log_text()
     assert "do not outlive this process" in first.log_text()
 
     second = hookstream("up", "--port", "0", "--folder", str(home))
@@ -192,9 +209,8 @@ def test_up_keeps_hooks_and_tokens_in_a_folder_that_no_other_user_may_read(
         made = caller.register("lead.new", receiver.url("leads"))
         assert first.terminate(30) == 0, first.log_tail()
         again = up(port)
-        assert '"level":"error"' not in again.log_text()
-        assert '"event": "lead.new"' not in again.log_text(), "the example is of an event that has a hook"
-        assert f"{url}/hooks/2 " in again.log_text()
+        assert '"level"' not in again.log_text(), "what people type next stays in sight"
+        assert "INTEGRATOR_TOKEN=" + tokens["INTEGRATOR_TOKEN"] in (home / "tokens").read_text()
         caller.wait_effective(made["id"])
         event = {"event": "lead.new", "client": 434, "concept": {"id": 17}}
         assert platform("POST", "/events", event).status_code == 202

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from hookstream.processors.cli.roles.process import listen
-from hookstream.processors.cli.trial.embedded_roles import embedded_roles
+from hookstream.processors.cli.trial.embedded_roles import Listeners, embedded_roles
 from hookstream.processors.lifecycle import StopSignal
 from hookstream.processors.operations.queries import source_schemas
 from hookstream.processors.settings import KEY_BYTES, Settings
@@ -41,7 +41,7 @@ def test_an_event_of_another_service_s_topic_is_described_by_the_registry(
     with (
         listen("127.0.0.1", 0) as listener,
         embedded_roles(
-            settings, database_url=url, secret_key=bytes(KEY_BYTES), listener=listener, stop=stop
+            settings, database_url=url, secret_key=bytes(KEY_BYTES), listeners=Listeners(api=listener), stop=stop
         ) as embedded,
         httpx.Client(base_url=embedded.api_url, trust_env=False) as http,
     ):

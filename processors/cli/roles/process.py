@@ -90,8 +90,8 @@ def _health_server(role: str, settings: Settings, running: Running) -> HealthSer
     return server
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one.
+def listen(host: str, port: int, *, chosen_by: str | None = None) -> socket.socket:
+    """A listening socket; port 0 takes a free one. `chosen_by` is the option that has the port, if no setting has.
 
     Raises:
         CommandError: the port is taken, or the host is none of ours.
@@ -100,7 +100,7 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as exc:
-        raise _cannot_listen(host, port, exc, "api_port") from exc
+        raise _cannot_listen(host, port, exc, "api_port", chosen_by) from exc
 
 
 def url_of(listener: socket.socket) -> str:
@@ -112,9 +112,11 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _cannot_listen(host: str, port: int, exc: OSError, setting: str) -> CommandError:
+def _cannot_listen(host: str, port: int, exc: OSError, setting: str, option: str | None = None) -> CommandError:
     reason = (exc.strerror or str(exc)).partition(" (while attempting")[0]  # Python's own addition repeats us
     chosen_by = f"{variable(setting)} chooses another port, {variable('api_host')} another host"
+    if option is not None:
+        chosen_by = f"{option} chooses another port"
     return CommandError(f"cannot listen on {host}:{port}: {reason}; {chosen_by}")
 
 

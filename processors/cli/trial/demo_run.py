@@ -31,7 +31,7 @@ from hookstream.subscriptions.tokens import TokenRequest, issue_token
 from .demo_plan import CLIENT, EVENTS_OF_EACH, RESOURCES, Judge, event_without_hooks, events_to_send, path_of
 from .demo_receiver import Arrival, DemoReceiver
 from .demo_view import view_for
-from .embedded_roles import Embedded, embedded_roles
+from .embedded_roles import Embedded, Listeners, embedded_roles
 
 _EFFECTIVE_WITHIN_S = 10.0
 _ARRIVED_WITHIN_S = 15.0
@@ -87,7 +87,11 @@ def run_demo(console: Console, started: float) -> Report:
     with tempfile.TemporaryDirectory(prefix="hookstream-demo-") as directory, listen("127.0.0.1", 0) as listener:
         url = f"sqlite:///{Path(directory) / 'hookstream.sqlite3'}"
         with embedded_roles(
-            Settings.read(), database_url=url, secret_key=os.urandom(KEY_BYTES), listener=listener, stop=stop
+            Settings.read(),
+            database_url=url,
+            secret_key=os.urandom(KEY_BYTES),
+            listeners=Listeners(api=listener),
+            stop=stop,
         ) as embedded:
             embedded.wait_ready()
             return _scenario(embedded, console, started)

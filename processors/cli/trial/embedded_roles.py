@@ -28,11 +28,17 @@ from hookstream.processors.metrics import Metrics
 from hookstream.processors.operations.embedded import EmbeddedKafka, embedded_registry
 from hookstream.processors.operations.relays.resync import resync
 from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
+from hookstream.processors.serving.connections import ConnectionLimits
+from hookstream.processors.serving.server import HttpServer
 from hookstream.processors.settings import Settings
 from hookstream.processors.topics import create_topics
+from hookstream.producers.registry import mock_client
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.database import open_sessions
 from hookstream.subscriptions.migrations import migrate
+
+from .port_forward import forward
+from .registry_app import registry_app
 
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 _READY_WITHIN_S = 30.0
@@ -42,11 +48,17 @@ _JOIN_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """What runs. `engine` is the database's; `api_url` is where the API listens."""
+    """What runs. `engine` is the database's; `api_url` is where the API listens.
+
+    `bootstrap_servers` and `registry_url` are for other processes of this machine; no registry is served without a
+    listener for it.
+    """
 
     deps: Deps
     engine: Engine
     api_url: str
+    bootstrap_servers: str
+    registry_url: str | None
     stop: StopSignal
 
     def wait_ready(self) -> None:
@@ -66,11 +78,23 @@ class Embedded:
                     raise CommandError(message)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listeners:
+    """Where the API listens, and where other processes find the registry and Kafka.
+
+    Without one of its own the registry is for this process alone, and Kafka has the port that it chose itself.
+    """
+
+    api: socket.socket
+    registry: socket.socket | None = None
+    kafka: socket.socket | None = None
+
+
 @contextmanager
 def embedded_roles(
-    settings: Settings, *, database_url: str, secret_key: bytes, listener: socket.socket, stop: StopSignal
+    settings: Settings, *, database_url: str, secret_key: bytes, listeners: Listeners, stop: StopSignal
 ) -> Iterator[Embedded]:
-    """Start the parts and the roles, and stop them at the end. The API serves `listener`.
+    """Start the parts and the roles, and stop them at the end.
 
     Loopback targets are allowed, and nothing else of a deployment's own is looked at but its catalogue and its limits.
 
@@ -106,9 +130,16 @@ def embedded_roles(
     threads.start("deliver", lambda: run_deliver(deps, box, deliver))
     threads.start("attempt-log", lambda: run_attempt_log(deps, engine, attempt_log))
     threads.start("replayer", lambda: run_replayer(deps, engine, replayer))
-    threads.start("api", lambda: run_api(deps, engine, box, listener, api, more_checks=checks))
+    threads.start("api", lambda: run_api(deps, engine, box, listeners.api, api, more_checks=checks))
     try:
-        yield Embedded(deps=deps, engine=engine, api_url=url_of(listener), stop=stop)
+        yield Embedded(
+            deps=deps,
+            engine=engine,
+            api_url=url_of(listeners.api),
+            bootstrap_servers=_offer_kafka(kafka, listeners.kafka, threads, stop),
+            registry_url=_serve_registry(deps.registry.url, listeners.registry, threads, stop),
+            stop=stop,
+        )
     finally:
         stop.ask()
         try:
@@ -116,6 +147,31 @@ def embedded_roles(
         finally:
             engine.dispose()
             kafka.stop()
+
+
+def _offer_kafka(kafka: EmbeddedKafka, listener: socket.socket | None, threads: ThreadGroup, stop: StopSignal) -> str:
+    """Where other processes of this machine find it."""
+    if listener is None:
+        return kafka.bootstrap_servers
+    host, _, port = kafka.bootstrap_servers.rpartition(":")
+    threads.start("kafka port", lambda: forward(listener, host, int(port), stop))
+    return "{}:{}".format(*listener.getsockname()[:2])
+
+
+def _serve_registry(url: str, listener: socket.socket | None, threads: ThreadGroup, stop: StopSignal) -> str | None:
+    """Its URL for other processes; None without a listener."""
+    if listener is None:
+        return None
+    server = HttpServer(registry_app(mock_client(url)), limits=ConnectionLimits(), stop_timeout_s=1)
+    threads.start("registry", lambda: server.run(listener))
+    threads.start("registry's end", lambda: _stop_with(stop, server))
+    return url_of(listener)
+
+
+def _stop_with(stop: StopSignal, server: HttpServer) -> None:
+    while not stop.wait(_LOOK_S):
+        pass
+    server.stop()
 
 
 def _missing(http: httpx.Client) -> str | None:

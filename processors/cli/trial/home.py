@@ -1,13 +1,20 @@
-"""The folder that `hookstream up` keeps: hooks in SQLite, the key that their secrets are sealed with, tokens."""
+"""The folder that `hookstream up` keeps: hooks in SQLite, the key that their secrets are sealed with, tokens.
+
+`hookstream listen` finds there what it needs, and keeps the secrets of the hooks that it registers.
+"""
 
 from __future__ import annotations
 
 import base64
 import fcntl
+import json
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import orjson
 
 from hookstream.processors.cli.console import CommandError
 from hookstream.processors.settings import KEY_BYTES, parse_key
@@ -15,6 +22,7 @@ from hookstream.processors.settings import KEY_BYTES, parse_key
 _PRIVATE_FOLDER = 0o700
 _PRIVATE_FILE = 0o600
 _DATABASE = "hookstream.sqlite3"
+_HOOK_SECRETS = "listen.json"
 
 
 class Home:
@@ -75,9 +83,46 @@ class Home:
             message = f"cannot read the key in {path}: {exc}"
             raise CommandError(message) from exc
 
-    def write_tokens(self, tokens: Mapping[str, str]) -> None:
-        """Keep tokens where a shell reads them: `. .hookstream/tokens`."""
-        _write_private(self.tokens_file, "".join(f"export {name}={token}\n" for name, token in tokens.items()))
+    def variables(self) -> dict[str, str]:
+        """What the tokens' file holds, by name; nothing where there is no file, or one that cannot be read."""
+        try:
+            lines = self.tokens_file.read_text().splitlines()
+        except (OSError, ValueError):
+            return {}
+        parted = (line.removeprefix("export ").partition("=") for line in lines if line.startswith("export "))
+        return {name: "".join(_unquoted(value)) for name, _, value in parted}
+
+    def write_variables(self, variables: Mapping[str, str]) -> None:
+        """Keep tokens and addresses where a shell reads them: `. .hookstream/tokens`."""
+        lines = (f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+        _write_private(self.tokens_file, "".join(lines))
+
+    def hook_secrets(self) -> dict[int, str]:
+        """Secrets of the hooks that `listen` registered, by hook id; what cannot be read counts as none."""
+        try:
+            kept = orjson.loads((self._folder / _HOOK_SECRETS).read_bytes())
+            return {int(hook_id): str(secret) for hook_id, secret in kept.items()}
+        except (OSError, ValueError, AttributeError):
+            return {}
+
+    def write_hook_secrets(self, secrets: Mapping[int, str]) -> None:
+        """Keep secrets, for the next `listen`.
+
+        Raises:
+            CommandError: the folder cannot be written.
+        """
+        try:
+            _write_private(self._folder / _HOOK_SECRETS, json.dumps(secrets) + "\n")
+        except OSError as exc:
+            message = f"cannot write in the folder {self._folder}: {exc.strerror}"
+            raise CommandError(message) from exc
+
+
+def _unquoted(value: str) -> list[str]:
+    try:
+        return shlex.split(value)
+    except ValueError:
+        return []
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-
-import orjson
+from contextlib import ExitStack
 
 from hookstream.processors import logs
 from hookstream.processors.cli.console import say
@@ -13,47 +10,46 @@ from hookstream.processors.cli.roles.api import now_ms
 from hookstream.processors.cli.roles.process import listen
 from hookstream.processors.errors import StoppedError
 from hookstream.processors.lifecycle import StopSignal
-from hookstream.processors.settings import Settings
-from hookstream.schemas.event import ClientId, EventName
-from hookstream.schemas.hook import HookId
-from hookstream.schemas.ids import INTEGERS, IdKinds
-from hookstream.subscriptions.database import open_sessions, reading, transact
+from hookstream.processors.settings import Settings, variable
+from hookstream.subscriptions.database import Sessions, open_sessions, reading, transact
+from hookstream.subscriptions.errors import TokenError
 from hookstream.subscriptions.models import Role
-from hookstream.subscriptions.repository import HookQuery, HookRepository, last_hook_id
-from hookstream.subscriptions.tokens import TokenRequest, issue_token
+from hookstream.subscriptions.tokens import TokenRequest, authenticate, issue_token
 
-from .embedded_roles import Embedded, embedded_roles
+from .embedded_roles import Embedded, Listeners, embedded_roles
 from .home import Home
+from .up_example import CLIENT, commands, example_of
 
-_CLIENT = ClientId("434")
-_IDS = (_CLIENT, "17")
-# What the README begins with, where the catalogue has it.
-_FIRST = EventName("lead.new")
-_PORT = 9000
-# One an event; a folder may hold hooks of other catalogues, too.
-_MOST_HOOKS = 10_000
 _LOOK_S = 0.2
 
 
-def run_up(home: Home, settings: Settings) -> None:
+def run_up(home: Home, settings: Settings, *, kafka_port: int | None, registry_port: int) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
-        CommandError: the folder or the port is taken, or a role did not start.
+        CommandError: the folder or a port is taken, or a role did not start.
         Exception: what one of the roles failed with.
     """
-    logs.configure(level=settings.log_level, form=settings.log_format)
+    logs.configure(level=_log_level(settings), form=settings.log_format)
     stop = StopSignal()
     stop.catch_signals()
-    with (
-        home.opened(),
-        listen(settings.api_host, settings.api_port) as listener,
-        embedded_roles(
-            settings, database_url=home.database_url, secret_key=home.secret_key(), listener=listener, stop=stop
-        ) as embedded,
-    ):
-        if not home.tokens_file.exists():
-            _issue_tokens(home, embedded)
+    with ExitStack() as stack:
+        stack.enter_context(home.opened())
+        listeners = Listeners(
+            api=stack.enter_context(listen(settings.api_host, settings.api_port)),
+            registry=stack.enter_context(listen("127.0.0.1", registry_port, chosen_by="--registry-port")),
+            kafka=(
+                None
+                if kafka_port is None
+                else stack.enter_context(listen("127.0.0.1", kafka_port, chosen_by="--kafka-port"))
+            ),
+        )
+        embedded = stack.enter_context(
+            embedded_roles(
+                settings, database_url=home.database_url, secret_key=home.secret_key(), listeners=listeners, stop=stop
+            )
+        )
+        _write_variables(home, embedded)
         try:
             embedded.wait_ready()
         except StoppedError:
@@ -63,82 +59,74 @@ def run_up(home: Home, settings: Settings) -> None:
             pass
 
 
-def _issue_tokens(home: Home, embedded: Embedded) -> None:
-    """Make a token of each role, at the first start, for the folder alone: a terminal is read by others, and logged."""
-    sessions = open_sessions(embedded.engine)
-    tokens = {}
-    for role in Role:
-        whose = _CLIENT if role is Role.INTEGRATOR else None
-        request = TokenRequest(role=role, client=whose, name="hookstream up", expires_at_ms=None)
+def _log_level(settings: Settings) -> str:
+    """As it was set; else nothing but warnings: what people type next is to stay in sight."""
+    return settings.log_level if "log_level" in settings.model_fields_set else "warning"
 
-        def issue(request: TokenRequest = request) -> str:
-            return transact(sessions, lambda session: issue_token(session, request, now_ms=now_ms())).token
 
-        tokens[f"{role.value.upper()}_TOKEN"] = issue()
-    home.write_tokens(tokens)
+def _write_variables(home: Home, embedded: Embedded) -> None:
+    """A token of each role, and where everything is, for the folder alone: a terminal is read by others, and logged.
+
+    Tokens that the database still knows are kept; the others are issued anew.
+    """
+    sessions, settings, kept = open_sessions(embedded.engine), embedded.deps.settings, home.variables()
+    names = {role: f"{role.value.upper()}_TOKEN" for role in Role}
+    valid = {role: kept[name] for role, name in names.items() if _is_valid(sessions, kept.get(name, ""), role)}
+    if not valid:
+        home.write_hook_secrets({})  # of hooks of another database, if of any
+    tokens = {role: valid.get(role) or _issue(sessions, role) for role in Role}
+    home.write_variables(
+        {
+            **{names[role]: token for role, token in tokens.items()},
+            variable("api_url"): embedded.api_url,
+            variable("api_token"): tokens[Role.OPERATOR],
+            variable("kafka_bootstrap_servers"): embedded.bootstrap_servers,
+            variable("schema_registry_url"): embedded.registry_url or "",
+            **({} if settings.schema_dir is None else {variable("schema_dir"): str(settings.schema_dir.resolve())}),
+            **({} if "client_ids" not in settings.model_fields_set else {variable("client_ids"): settings.client_ids}),
+        }
+    )
+
+
+def _is_valid(sessions: Sessions, token: str, role: Role) -> bool:
+    try:
+        with reading(sessions) as session:
+            return authenticate(session, token, now_ms=now_ms()).role is role
+    except TokenError:
+        return False
+
+
+def _issue(sessions: Sessions, role: Role) -> str:
+    whose = CLIENT if role is Role.INTEGRATOR else None
+    request = TokenRequest(role=role, client=whose, name="hookstream up", expires_at_ms=None)
+    return transact(sessions, lambda session: issue_token(session, request, now_ms=now_ms())).token
 
 
 def _print_result(home: Home, embedded: Embedded) -> None:
     """Say where it is and what to type; the commands work as they are printed."""
-    api_url = embedded.api_url
-    say(f"hookstream is up: {api_url} (docs at {api_url}/docs), state in {home.tokens_file.parent}/")
-    say("Kafka is in memory here: hooks are kept, events that are not delivered yet do not outlive this process.")
-    say(f"A token of each role is in {home.tokens_file}, which only you may read.")
-    events = embedded.deps.catalogue.written_names
-    if not events:
+    say(f"hookstream is up: {embedded.api_url} (docs at {embedded.api_url}/docs)")
+    say("")
+    say(f"  Kafka            {embedded.bootstrap_servers}")
+    say(f"  schema registry  {embedded.registry_url}")
+    say(f"  state            {home.tokens_file.parent}/: hooks are kept")
+    say(f"  tokens           {home.tokens_file}, which only you may read: one of each role")
+    say("")
+    say("Kafka is in memory here: events that are not delivered yet do not outlive this process.")
+    example = example_of(embedded.deps.catalogue)
+    if example is None:
         say(
-            "Every event of this catalogue is written by another service, and Kafka is in memory: nothing arrives here."
+            "Every event of this catalogue is written by another service: produce to its topic here, and receive"
+            " deliveries with `hookstream listen --event NAME`."
         )
         return
-    with reading(open_sessions(embedded.engine)) as session:
-        hooks = HookRepository(session, actor="hookstream up", now_ms=now_ms())
-        taken = {stored.hook.event for stored in hooks.list(HookQuery(client=_CLIENT, limit=_MOST_HOOKS))}
-        hook_id = HookId(last_hook_id(session) + 1)
-    example = Example.of(events, taken, hook_id)
+    receive, *publish = commands(str(home.tokens_file), example)
+    say(f"In another terminal, receive the deliveries of {example.event}:")
     say("")
-    example = replace(example, ids=embedded.deps.catalogue.id_kinds(example.event.partition(".")[0]))
-    if example.hook_id is None:
-        say(f"Every event has a hook. In another terminal, publish a {example.event}:")
-    else:
-        say(f"In another terminal, with something that listens on port {_PORT}:")
+    say(f"  {receive}")
     say("")
-    for command in commands(str(home.tokens_file), api_url, example):
-        for line in command.splitlines():
-            say(line)
+    say("In a third one, publish an event:")
+    say("")
+    for command in publish:
+        say(f"  {command}")
     say("")
     say("Ctrl-C stops it.")
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """An event, and the id that its hook will get; None: it has one."""
-
-    event: EventName
-    hook_id: HookId | None
-    ids: IdKinds = INTEGERS
-
-    @classmethod
-    def of(cls, events: Sequence[EventName], taken: Collection[EventName], next_id: HookId) -> Example:
-        """An event of the catalogue that has no hook yet, if there is one: a second hook for one is refused."""
-        free = [event for event in events if event not in taken]
-        if not free:
-            return cls(events[0], None)
-        return cls(_FIRST if _FIRST in free else free[0], next_id)
-
-
-def commands(tokens_file: str, api_url: str, example: Example) -> list[str]:
-    """Register a hook, wait until every router knows it, publish an event: as typed into a shell."""
-    json = "-H 'content-type: application/json'"
-    integrator, platform = '-H "Authorization: Bearer $INTEGRATOR_TOKEN"', '-H "Authorization: Bearer $PLATFORM_TOKEN"'
-    hook = f'{{"hook": {{"event": "{example.event}", "target": "http://127.0.0.1:{_PORT}/{example.event}"}}}}'
-    client, concept = (orjson.dumps(kind.shown(text)).decode() for kind, text in zip(example.ids, _IDS, strict=True))
-    event = f'{{"event": "{example.event}", "client": {client}, "concept": {{"id": {concept}}}}}'
-    waits = (
-        f"until curl -s {api_url}/hooks/{example.hook_id} {integrator} | grep '\"effective\":true'; do sleep 0.1; done"
-    )
-    register = [f"curl -s -X POST {api_url}/hooks {integrator} {json} \\\n  -d '{hook}'", waits]
-    return [
-        f". {tokens_file if '/' in tokens_file else './' + tokens_file}",
-        *([] if example.hook_id is None else register),
-        f"curl -s -X POST {api_url}/events {platform} {json} \\\n  -d '{event}'",
-    ]

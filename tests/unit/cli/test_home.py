@@ -55,6 +55,26 @@ def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
 
 def test_tokens_are_exports_that_only_the_owner_reads(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    home.write_tokens({"A_TOKEN": "x", "B_TOKEN": "y"})
-    assert home.tokens_file.read_text() == "export A_TOKEN=x\nexport B_TOKEN=y\n"
+    assert home.variables() == {}
+    home.write_variables({"A_TOKEN": "x", "SOME_DIR": "a folder's"})
+    assert home.tokens_file.read_text() == "export A_TOKEN=x\nexport SOME_DIR='a folder'\"'\"'s'\n"
     assert home.tokens_file.stat().st_mode & 0o777 == 0o600
+    assert home.variables() == {"A_TOKEN": "x", "SOME_DIR": "a folder's"}
+
+
+def test_a_file_of_tokens_that_a_person_has_changed_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.tokens_file.write_text("# mine\nexport A='open\nB=1\nexport C=2\n")
+    assert home.variables() == {"A": "", "C": "2"}
+    home.tokens_file.write_bytes(b"\xff")
+    assert home.variables() == {}
+
+
+@pytest.mark.parametrize("kept", [b"", b"[]", b'{"x": "y"}', b"\xff"])
+def test_secrets_of_hooks_are_kept_for_their_owner_and_what_is_none_counts_as_none(tmp_path: Path, kept: bytes) -> None:
+    home = Home(tmp_path)
+    (tmp_path / "listen.json").write_bytes(kept)
+    assert home.hook_secrets() == {}
+    home.write_hook_secrets({7: "whsec_x"})
+    assert home.hook_secrets() == {7: "whsec_x"}
+    assert (tmp_path / "listen.json").stat().st_mode & 0o777 == 0o600

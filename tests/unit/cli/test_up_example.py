@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from hookstream.processors.cli.trial.up_run import Example, commands
+import shlex
+from dataclasses import replace
+
+import orjson
+import pytest
+
+from hookstream.processors.cli.trial.up_example import Example, commands, example_of
+from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.event import EventName
-from hookstream.schemas.hook import HookId
-
-LEAD, PARCEL, SENT = EventName("lead.new"), EventName("parcel.packed"), EventName("parcel.sent")
+from tests.support.repository import ROOT
 
 
-def test_the_example_is_an_event_of_the_catalogue_that_has_no_hook() -> None:
-    assert Example.of((PARCEL, LEAD), (), HookId(1)) == Example(LEAD, HookId(1))
-    assert Example.of((LEAD, PARCEL), {LEAD}, HookId(2)) == Example(PARCEL, HookId(2))
-    assert Example.of((PARCEL, SENT), {PARCEL, LEAD}, HookId(9)) == Example(SENT, HookId(9))
+def test_the_example_is_that_of_the_readme_where_the_catalogue_has_it() -> None:
+    assert example_of(Catalogue.shipped()) == Example(EventName("lead.new"))
 
 
-def test_where_every_event_has_a_hook_one_is_published_and_none_registered() -> None:
-    example = Example.of((PARCEL, SENT), {PARCEL, SENT}, HookId(9))
-    assert example == Example(PARCEL, None)
-    typed = "\n".join(commands(".hookstream/tokens", "http://h:1", example))
-    assert "/hooks" not in typed
-    assert '{"event": "parcel.packed", "client": 434' in typed
+def test_an_event_whose_schema_has_data_is_published_with_data() -> None:
+    example = example_of(Catalogue.from_directory(ROOT / "examples" / "orders"))
+    assert example is not None
+    assert example.event == "order.placed"
+    typed = shlex.split(commands("tokens", example)[2])
+    assert orjson.loads(typed[typed.index("--data") + 1]) == example.data
 
 
-def test_the_commands_wait_for_the_hook_that_they_register() -> None:
-    typed = commands("tokens", "http://h:1", Example(PARCEL, HookId(7)))
-    assert typed[0] == ". ./tokens"
-    assert '"target": "http://127.0.0.1:9000/parcel.packed"' in typed[1]
-    assert "http://h:1/hooks/7 " in typed[2]
+def test_a_catalogue_whose_events_others_write_has_no_example() -> None:
+    assert example_of(Catalogue.from_directory(ROOT / "examples" / "foreign-topics")) is None
+
+
+@pytest.mark.parametrize(("file", "typed"), [("tokens", ". ./tokens"), ("a b/tokens", ". 'a b/tokens'")])
+def test_the_commands_read_the_file_wherever_it_is(file: str, typed: str) -> None:
+    example = Example(EventName("lead.new"))
+    assert commands(file, example) == [
+        "hookstream listen --event lead.new", typed, "hookstream publish lead.new --client 434 --id 17",
+    ]  # fmt: skip
+    assert commands(file, replace(example, data={"note": "it's"}))[2].endswith("""'{"note":"it'"'"'s"}'""")
