@@ -23,7 +23,8 @@ from hookstream.processors.delivery.engine.policy import DAY_S, LONGEST_WINDOW, 
 from hookstream.processors.delivery.http.target_rules import TargetRules
 from hookstream.schemas.body import MAX_BODY_BYTES
 from hookstream.schemas.catalogue import Catalogue
-from hookstream.schemas.ids import IdKind
+from hookstream.schemas.event import ClientId
+from hookstream.schemas.ids import WHAT_A_TEXT_IS, IdKind, is_id
 from hookstream.schemas.topics import TopicNames
 
 from .errors import SettingsError
@@ -72,6 +73,13 @@ def _ports(value: object) -> object:
     if not all(_PORT.fullmatch(part) and 1 <= int(part) <= MAX_PORT for part in parts):
         raise ValueError(f"needs ports from 1 to {MAX_PORT}, such as 443,8443, separated by commas")
     return frozenset(map(int, parts))
+
+
+def _client(value: ClientId | None) -> ClientId | None:
+    """The id of a client, as text."""
+    if value is not None and not is_id(value):
+        raise ValueError(f"needs the id of a client, which is {WHAT_A_TEXT_IS}")
+    return value
 
 
 def _key(value: SecretStr | None) -> SecretStr | None:
@@ -144,6 +152,7 @@ class Settings(BaseSettings):
     topic_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,100}$")
     schema_dir: Path | None = None
     client_ids: IdKind = IdKind.INTEGER
+    operator_client: Annotated[ClientId | None, AfterValidator(_client)] = None
 
     # topics
     partitions: int = Field(default=12, ge=1, le=10_000)

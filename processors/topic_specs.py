@@ -69,7 +69,7 @@ def topic_specs(names: TopicNames, catalogue: Catalogue, limits: TopicLimits) ->
     week = limits.event_retention_days
     delivery_bytes = limits.max_event_bytes + DELIVERY_EXTRA_BYTES
     return (
-        *event_topic_specs(names, catalogue.envelopes, limits),
+        *event_topic_specs(names, catalogue.all_envelopes, limits),
         _table(names.subscriptions, 1),
         _log(names.deliveries, limits.partitions, week, delivery_bytes),
         _log(names.replays, limits.partitions, week, delivery_bytes),

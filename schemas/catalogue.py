@@ -12,6 +12,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -19,14 +20,15 @@ from types import MappingProxyType
 from .avro_schema import compact_json
 from .errors import InvalidSchemaError, UnknownEventError
 from .event import EventName
-from .event_schema import check_event_schema, id_kinds
+from .event_schema import NOTICES, check_event_schema, event_name, event_symbols, id_kinds
 from .folder import ENVELOPE_SUFFIX, judge_folder, read_folder
-from .ids import INTEGERS, IdKinds
+from .ids import INTEGERS, IdKind, IdKinds
 from .sources.source import Source
 from .sources.sources_file import FILE_NAME
 from .topics import TopicNames
 
 _AVRO_PACKAGE = f"{__package__}.avro"
+_TEXTS = IdKinds(IdKind.STRING, IdKind.STRING)
 
 
 class InternalSchema(StrEnum):
@@ -38,6 +40,7 @@ class InternalSchema(StrEnum):
     DEAD_LETTER = "dead_letter"
     NOTICE = "notice"
     CONTROL = "control"
+    NOTICES = "hookstream"
 
     @property
     def text(self) -> str:
@@ -48,7 +51,10 @@ class InternalSchema(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Every event of a domain. Immutable; the order is that of the namespaces, then of the enum's symbols."""
+    """Every event of a domain, then the notices. Immutable; in the order of namespaces, then of the enum's symbols.
+
+    The notices are hookstream's own events: every deployment has them, and no service writes them.
+    """
 
     _texts: Mapping[str, str]
     _names: Mapping[EventName, None]
@@ -91,12 +97,17 @@ class Catalogue:
     @property
     def namespaces(self) -> tuple[str, ...]:
         """Every namespace, sorted."""
-        return tuple(sorted((*self._texts, *self._sources)))
+        return (*sorted((*self._texts, *self._sources)), NOTICES)
 
     @property
     def envelopes(self) -> tuple[str, ...]:
-        """The namespaces whose events hookstream's producers write, sorted."""
+        """The namespaces whose events services write with hookstream's producers, sorted."""
         return tuple(self._texts)
+
+    @property
+    def all_envelopes(self) -> tuple[str, ...]:
+        """Every namespace that an envelope describes: those that services write, and the notices."""
+        return (*self._texts, NOTICES)
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -110,17 +121,22 @@ class Catalogue:
 
     @property
     def event_names(self) -> tuple[EventName, ...]:
-        """Every event, by namespace and then in the order of its enum."""
+        """Every event that a hook can be registered for: the domain's, and then the notices."""
+        return (*self._names, *_notices())
+
+    @property
+    def domain_names(self) -> tuple[EventName, ...]:
+        """Every event of the domain, by namespace and then in the order of its enum: all but the notices."""
         return tuple(self._names)
 
     @property
     def written_names(self) -> tuple[EventName, ...]:
         """The events that hookstream's producers write, in the same order."""
-        return tuple(name for name in self._names if _namespace_of(name) in self._texts)
+        return tuple(name for name in self.domain_names if _namespace_of(name) in self._texts)
 
     def __contains__(self, name: object) -> bool:
         """Whether there is an event of that name."""
-        return name in self._names
+        return name in self._names or name in _notices()
 
     def require(self, name: str) -> EventName:
         """Give the name back as the name of an event.
@@ -129,9 +145,9 @@ class Catalogue:
             UnknownEventError: there is none; the message names the nearest ones.
         """
         known = EventName(name)
-        if known in self._names:
+        if known in self:
             return known
-        near = difflib.get_close_matches(name, self._names, n=3)
+        near = difflib.get_close_matches(name, self.event_names, n=3)
         hint = f"did you mean {_one_of(near)}?" if near else f"namespaces are {', '.join(self.namespaces)}"
         msg = f"unknown event {name[:100]!r}; {hint}"
         raise UnknownEventError(msg, hint=hint)
@@ -143,12 +159,15 @@ class Catalogue:
             UnknownEventError: there is none, or another service writes it.
         """
         known = self.require(name)
+        if known in _notices():
+            msg = f"{known} is a notice, which hookstream writes itself"
+            raise UnknownEventError(msg, hint=msg)
         self.schema_text(_namespace_of(known))
         return known
 
     def id_kinds(self, namespace: str) -> IdKinds:
         """What a namespace declares its ids to be; integers where there is no such namespace."""
-        return self._ids.get(namespace, INTEGERS)
+        return _TEXTS if namespace == NOTICES else self._ids.get(namespace, INTEGERS)
 
     def schema_text(self, namespace: str) -> str:
         """The namespace's schema as compact JSON.
@@ -156,7 +175,7 @@ class Catalogue:
         Raises:
             UnknownEventError: no such namespace, or its events are written by another service.
         """
-        text = self._texts.get(namespace)
+        text = InternalSchema.NOTICES.text if namespace == NOTICES else self._texts.get(namespace)
         if text is not None:
             return text
         if namespace in self._sources:
@@ -175,8 +194,16 @@ class Catalogue:
             topics.attempts: InternalSchema.ATTEMPT.text,
             topics.hook_notices: InternalSchema.NOTICE.text,
             topics.control: InternalSchema.CONTROL.text,
+            topics.events(NOTICES): InternalSchema.NOTICES.text,
         }
         return {subject(topic): text for topic, text in by_topic.items()}
+
+
+@cache
+def _notices() -> Mapping[EventName, None]:
+    """The names of the notices, in the order of their enum."""
+    symbols = event_symbols(check_event_schema(NOTICES, InternalSchema.NOTICES.text.encode()))
+    return dict.fromkeys(event_name(NOTICES, symbol) for symbol in symbols)
 
 
 def _namespace_of(name: EventName) -> str:

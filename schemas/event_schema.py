@@ -16,6 +16,10 @@ from .symbol_docs import symbol_docs
 
 NAME_FIELD, TIME_FIELD, DATA_FIELD = "event", "occurred_at", "data"
 
+NOTICES = "hookstream"
+"""The namespace of hookstream's own events; no deployment describes it."""
+RESERVED = f"the namespace {NOTICES} is hookstream's own; choose another name"
+
 # Legal in a topic name, and free of the dot that ends the namespace in an event's name.
 _NAMESPACE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _TEXT = frozenset({"null", "string"})
@@ -56,15 +60,18 @@ def event_meaning(schema: AvroSchema, namespace: str, own: AvroSchema) -> EventM
         InvalidSchemaError: its time is no instant.
     """
     fields = own.fields(own.root)
-    names = tuple(
-        EventName(f"{namespace}.{symbol}") for symbol in _symbols(schema, schema.field_like(fields[NAME_FIELD]))
-    )
+    names = tuple(event_name(namespace, symbol) for symbol in _symbols(schema, schema.field_like(fields[NAME_FIELD])))
     time = schema.field_like(fields[TIME_FIELD])
     logical = None if time is None else _logical_type(schema, time["type"])
     if logical in _NO_INSTANT:
         msg = f"{TIME_FIELD} is a {logical}, which is no instant"
         raise InvalidSchemaError(msg)
     return EventMeaning(names, _PER_MS.get(logical or "", 1))
+
+
+def event_name(namespace: str, symbol: str) -> EventName:
+    """The event that a symbol of a namespace's enum means. A notice has hyphens, which Avro's symbols cannot have."""
+    return EventName(f"{namespace}.{symbol.replace('_', '-') if namespace == NOTICES else symbol}")
 
 
 def is_namespace(text: str) -> bool:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .errors import InvalidSchemaError, InvalidSourcesError
 from .event import EventName
-from .event_schema import check_event_schema, event_symbols
+from .event_schema import NOTICES, RESERVED, check_event_schema, event_symbols
 from .sources.source import Source
 from .sources.sources_file import FILE_NAME, read_sources
 from .topics import TopicNames
@@ -54,6 +54,9 @@ def judge_folder(files: Mapping[str, bytes], topics: TopicNames) -> JudgedFolder
     written = [name for name in sorted(files) if name != FILE_NAME]
     for name in written:
         namespace = name.removesuffix(ENVELOPE_SUFFIX)
+        if namespace == NOTICES:
+            faults.append(f"{name}: {RESERVED}")
+            continue
         try:
             symbols = event_symbols(check_event_schema(namespace, files[name]))
         except InvalidSchemaError as exc:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from .event_schema import check_event_schema, is_namespace
+from .errors import InvalidSchemaError
+from .event_schema import NOTICES, RESERVED, check_event_schema, is_namespace
 
 
 def new_envelope(namespace: str, symbols: Sequence[str], *, text_ids: bool, data: bool) -> str:
@@ -14,6 +15,8 @@ def new_envelope(namespace: str, symbols: Sequence[str], *, text_ids: bool, data
     Raises:
         InvalidSchemaError: the namespace or a symbol cannot be one.
     """
+    if namespace == NOTICES:
+        raise InvalidSchemaError(RESERVED)
     if not is_namespace(namespace):
         check_event_schema(namespace, b"")  # which says what a namespace is
     what = "".join(part[:1].upper() + part[1:] for part in namespace.replace("-", "_").split("_"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hookstream.processors.tables.subscription_table import Route
 from hookstream.schemas.delivery import Delivery, delivery_id
+from hookstream.schemas.event import ClientId
 from hookstream.schemas.sources.readers import ReadEvent, body_of
 from hookstream.schemas.sources.record import SourceRecord
 
@@ -22,8 +23,10 @@ def check_body(delivery: Delivery, max_bytes: int) -> None:
         raise BodyTooLargeError(f"the body has {len(delivery.body)} bytes; it may have {max_bytes}")
 
 
-def delivery_of(event: ReadEvent, route: Route, record: SourceRecord, *, arrived_ms: int) -> Delivery:
-    """Make the delivery of the event that a record is to the hook that wants it.
+def delivery_of(
+    event: ReadEvent, route: Route, record: SourceRecord, *, arrived_ms: int, client: ClientId | None = None
+) -> Delivery:
+    """Make the delivery of the event that a record is to the hook that wants it: the event's client's, or `client`'s.
 
     Raises:
         UnrenderableError: the body cannot be written; with the path.
@@ -31,7 +34,7 @@ def delivery_of(event: ReadEvent, route: Route, record: SourceRecord, *, arrived
     return Delivery(
         id=delivery_id(event.id, route.hook_id),
         event=event.name,
-        client=event.client_id,
+        client=event.client_id if client is None else client,
         concept_id=event.concept_id,
         namespace=event.namespace,
         occurred_at_ms=event.occurred_at_ms,

@@ -35,6 +35,7 @@ from hookstream.producers.errors import RegistryError, RegistryRefusedError, Reg
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.errors import UnrenderableError
 from hookstream.schemas.event import ClientId
+from hookstream.schemas.event_schema import NOTICES
 from hookstream.schemas.sources.readers import ReadEvent
 from hookstream.schemas.sources.record import Ignored, Refused, SourceRecord
 from hookstream.schemas.trace_context import find
@@ -61,7 +62,7 @@ log = structlog.get_logger("hookstream.router")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingDeps:
-    """What events are routed with. `tracing`: see `RouterConfig`."""
+    """What events are routed with. `operator_client`, `tracing`: see `RouterConfig`."""
 
     table: SubscriptionTable
     source: SourceReader
@@ -73,6 +74,7 @@ class RoutingDeps:
     monotonic_s: Callable[[], float]
     drain_timeout_s: float
     max_body_bytes: int
+    operator_client: ClientId | None
     tracing: bool
 
 
@@ -91,6 +93,7 @@ class EventRouting:
         self._monotonic_s = deps.monotonic_s
         self._drain_timeout_s = deps.drain_timeout_s
         self._max_body_bytes = deps.max_body_bytes
+        self._operator_client = deps.operator_client
         self._tracing = deps.tracing
         self._resource_partitions = ResourcePartitions()
         self._topics_out_of_order: set[str] = set()
@@ -144,7 +147,7 @@ class EventRouting:
             source.next_offset = batch.positions[source] = offset + 1
 
     def _judge(self, batch: Batch, source: SourcePartition, record: SourceRecord) -> None:
-        """Write the delivery that a hook wants of the event, or a dead letter, or nothing."""
+        """Write the deliveries that hooks want of the event, or a dead letter, or nothing."""
         event = self._read(source, record)
         if isinstance(event, Refused):
             client = None if source.events.foreign else client_of_event_key(record.key)
@@ -155,22 +158,41 @@ class EventRouting:
             return
         # The name is the record's own: a symbol newer than this process is wanted where a hook wants it.
         route = self._table.route(event.client_id, event.name)
-        if route is None:
+        operators = self._operators_route(event) if event.namespace == NOTICES else None
+        if route is None and operators is None:
             self._metrics.routed["unwanted"] += 1
             return
         try:
-            self._deliver(batch, source, record, event, route)
+            if route is not None:
+                self._deliver(batch, source, record, event, route)
+            if operators is not None:
+                self._deliver(batch, source, record, event, operators, client=self._operator_client)
         except UnrenderableError as exc:
             self._dead_letter(batch, record, event.client_id, DeadLetterReason.UNDECODABLE, str(exc))
         except (RecordTooLargeError, BodyTooLargeError) as exc:
             self._dead_letter(batch, record, event.client_id, DeadLetterReason.TOO_LARGE, str(exc))
 
+    def _operators_route(self, event: ReadEvent) -> Route | None:
+        """The operators' hook, which gets the notices about every client's endpoints; None where it is that client's.
+
+        The event is one record whoever wants it, so both hooks get it once, under the order of its endpoint.
+        """
+        client = self._operator_client
+        return None if client is None or client == event.client_id else self._table.route(client, event.name)
+
     def _deliver(
-        self, batch: Batch, source: SourcePartition, record: SourceRecord, event: ReadEvent, route: Route
+        self,
+        batch: Batch,
+        source: SourcePartition,
+        record: SourceRecord,
+        event: ReadEvent,
+        route: Route,
+        *,
+        client: ClientId | None = None,
     ) -> None:
         # The producer's time is that of its own clock, and of a backfill long past: nothing may expire by it.
         arrived_ms = self._now_ms() if source.events.foreign and not record.by_broker else record.timestamp_ms
-        delivery = delivery_of(event, route, record, arrived_ms=arrived_ms)
+        delivery = delivery_of(event, route, record, arrived_ms=arrived_ms, client=client)
         check_body(delivery, self._max_body_bytes)
         traceparent = find(record.headers) if self._tracing else None
         self._write(lambda: self._writer.write(batch, delivery, traceparent))  # (2)

@@ -20,6 +20,7 @@ from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.body import MAX_BODY_BYTES
 from hookstream.schemas.catalogue import Catalogue, subject
 from hookstream.schemas.codec import subscription_decoder
+from hookstream.schemas.event import ClientId
 from hookstream.schemas.sources.readers import topic_events
 from hookstream.schemas.topics import TopicNames
 
@@ -32,7 +33,10 @@ log = structlog.get_logger("hookstream.router")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterConfig:
-    """What a router has to know. `drain_timeout_s` bounds how long it holds partitions that it has to give away."""
+    """What a router has to know. `drain_timeout_s` bounds how long it holds partitions that it has to give away.
+
+    `operator_client`: the client whose hooks get the notices about every client's endpoints; None where there is none.
+    """
 
     kafka: KafkaConfig
     topics: TopicNames
@@ -40,6 +44,7 @@ class RouterConfig:
     max_event_bytes: int = 1_048_576
     max_body_bytes: int = MAX_BODY_BYTES
     drain_timeout_s: float = 20.0
+    operator_client: ClientId | None = None
     tracing: bool = False
     """Whether a delivery belongs to the trace of its event; headers are not looked at otherwise."""
 
@@ -179,6 +184,7 @@ class Router:
                 monotonic_s=self._monotonic_s,
                 drain_timeout_s=config.drain_timeout_s,
                 max_body_bytes=config.max_body_bytes,
+                operator_client=config.operator_client,
                 tracing=config.tracing,
             )
         )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from hookstream.schemas.avro_schema import Node
 from hookstream.schemas.body import thin_tree
 from hookstream.schemas.event import EventName
-from hookstream.schemas.event_schema import DATA_FIELD
+from hookstream.schemas.event_schema import DATA_FIELD, event_name
 from hookstream.schemas.symbol_docs import SymbolDoc, symbol_docs
 
 from .example import example
@@ -45,7 +45,8 @@ class EnvelopeBodies:
         schema = self._renderer.schema
         self._fields = schema.fields(self._renderer.root)
         self._concept = schema.fields(self._fields["concept"]["type"])
-        self._docs = symbol_docs(schema.resolved(self._fields["event"]["type"]))
+        docs = symbol_docs(schema.resolved(self._fields["event"]["type"]))
+        self._docs = {event_name(namespace, symbol): doc for symbol, doc in docs.items()}
 
     def description(self, name: EventName) -> str | None:
         """What the envelope says of the event, or else of itself (`doc`)."""
@@ -77,7 +78,7 @@ class EnvelopeBodies:
         return BodySchema({**({"description": description} if description else {}), **made}, schemas.definitions)
 
     def _symbol_doc(self, name: EventName) -> SymbolDoc:
-        return self._docs.get(name.partition(".")[2], SymbolDoc())
+        return self._docs.get(name, SymbolDoc())
 
 
 def doc_of(node: Node) -> str | None:

@@ -37,7 +37,7 @@ def topic_events(catalogue: Catalogue, topics: TopicNames, writer_schemas: Write
     """How the events of a catalogue are read, by topic; each is for one thread."""
     readers = {
         topics.events(namespace): TopicEvents(_envelope(catalogue, namespace, writer_schemas), foreign=False)
-        for namespace in catalogue.envelopes
+        for namespace in catalogue.all_envelopes
     }
     return readers | {
         source.topic_in(topics): TopicEvents(SourceMapping(source, writer_schemas).map, foreign=True)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TypeGuard, TypeVar
 
 from hookstream.schemas.errors import InvalidSourcesError
-from hookstream.schemas.event_schema import is_namespace
+from hookstream.schemas.event_schema import NOTICES, RESERVED, is_namespace
 from hookstream.schemas.ids import WHAT_A_TEXT_IS, is_id
 from hookstream.schemas.topics import TopicNames
 
@@ -84,7 +84,7 @@ def _topics(tables: Mapping[str, object], topics: TopicNames) -> Iterator[tuple[
 
 def _shared_topics(sources: Iterable[tuple[str, str]], described: Iterable[str], topics: TopicNames) -> list[str]:
     own = {topics.events(namespace): f"{namespace}.avsc describes it" for namespace in described}
-    own |= dict.fromkeys(topics.internal, "hookstream writes it")
+    own |= dict.fromkeys((*topics.internal, topics.events(NOTICES)), "hookstream writes it")
     first: dict[str, str] = {}
     faults = []
     for namespace, topic in sources:
@@ -106,6 +106,8 @@ class _Table:
         self._table: dict[str, object] = table if isinstance(table, dict) else {}
         if not is_namespace(namespace):
             self._fault("a namespace is letters, digits, _ and -, and starts with a letter or _")
+        if namespace == NOTICES:
+            self._fault(RESERVED)
         if namespace in described:
             self._fault(f"there is {namespace}.avsc too; a namespace is described by one of the two")
         if not isinstance(table, dict):

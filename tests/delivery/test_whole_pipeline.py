@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.support.kafka_broker import Kafka
     from tests.support.processes import Processes
 
-EVENTS = Catalogue.shipped().event_names
+EVENTS = Catalogue.shipped().domain_names
 CLIENTS = (434, 9999)
 RESOURCES = ((888999, None), (17, "villa"))
 ARRIVE_S = 60.0

@@ -149,4 +149,4 @@ def _files(folder: Path | None, settings: Settings) -> dict[str, bytes]:
     if path is not None:
         return read_folder(Path(path))
     shipped = Catalogue.shipped()
-    return {f"{name}{ENVELOPE_SUFFIX}": shipped.schema_text(name).encode() for name in shipped.namespaces}
+    return {f"{name}{ENVELOPE_SUFFIX}": shipped.schema_text(name).encode() for name in shipped.envelopes}

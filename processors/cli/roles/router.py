@@ -30,6 +30,7 @@ def run_router(deps: Deps, running: Running) -> None:
         max_event_bytes=deps.settings.max_event_bytes,
         max_body_bytes=deps.settings.max_body_bytes,
         drain_timeout_s=deps.settings.stop_timeout_s,
+        operator_client=deps.settings.operator_client,
         tracing=deps.settings.tracing,
     )
     router = Router(config, deps.registry, stop=running.stop, health=running.health, metrics=running.metrics)

@@ -63,7 +63,8 @@ class KafkaDeadLetters:
         self._decode = dead_letter_decoder(schemas)
         self._decode_delivery = delivery_decoder(schemas)
         self._decode_event = {
-            topics.events(namespace): event_decoder(catalogue, namespace, schemas) for namespace in catalogue.envelopes
+            topics.events(namespace): event_decoder(catalogue, namespace, schemas)
+            for namespace in catalogue.all_envelopes
         }
         self._foreign = {source.topic_in(topics) for source in catalogue.sources}
         self._writer = writer

@@ -14,7 +14,7 @@ from hookstream.schemas.delivery import delivery_id
 from hookstream.schemas.event import Event
 from tests.support.repository import ROOT
 
-NAMES = Catalogue.shipped().event_names
+NAMES = Catalogue.shipped().written_names
 HOOK_IDS = {str(name): 100 + index for index, name in enumerate(NAMES)}
 
 

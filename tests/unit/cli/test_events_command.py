@@ -172,7 +172,7 @@ def test_records_are_shown_beside_what_they_are() -> None:
     assert (refused.result, refused.value, refused.key) == ("refused", "AXg=", None)
     ignored = sampled(SourceRecord("shop.orders", 0, 6, None, None, {}, 1_000), reader)
     assert (ignored.result, ignored.detail, ignored.value) == ("ignored", "tombstone", None)
-    with pytest.raises(CommandError, match=r"the topics are shop\.orders"):
+    with pytest.raises(CommandError, match=r"the topics are events\.hookstream, shop\.orders"):
         topic_reader("other", catalogue, TopicNames(), schemas)
 
 

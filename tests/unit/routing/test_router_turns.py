@@ -32,8 +32,8 @@ from hookstream.schemas.body import thin_body
 from hookstream.schemas.catalogue import Catalogue, InternalSchema
 from hookstream.schemas.codec import event_encoder, subscription_encoder
 from hookstream.schemas.delivery import DeadLetter, DeadLetterReason, Delivery
-from hookstream.schemas.event import ClientId, Concept
-from hookstream.schemas.hook import HookState
+from hookstream.schemas.event import ClientId, Concept, Event, EventName
+from hookstream.schemas.hook import HookId, HookState
 from hookstream.schemas.topics import TopicNames
 from tests.support import values
 from tests.support.group_consumer import GroupConsumer
@@ -44,10 +44,17 @@ if TYPE_CHECKING:
 
 TOPIC = "events.property"
 P0, P1 = (TOPIC, 0), (TOPIC, 1)
-ROW, EVENT = 1, 2
+ROW, EVENT, NOTICE = 1, 2, 4
 CATALOGUE = Catalogue.shipped()
 HOOK = replace(values.HOOK, client=ClientId("9999"), event=values.EVENT.name, state=HookState.ENABLED)
 VALUE = event_encoder(CATALOGUE, "property", EVENT)(values.EVENT)
+NOTICE_EVENT = Event(
+    name=EventName("hookstream.hook-disabled"),
+    client="acme",
+    concept=Concept(id="acme-0123456789abcdef", namespace="hookstream"),
+    occurred_at_ms=1,
+    data={"at": "2026-11-28T10:00:00Z", "target": "https://acme.example/hook"},
+)
 
 
 @dataclass
@@ -71,7 +78,8 @@ class Registry:
         """Give a text."""
         if schema_id == EVENT and self.errors:
             raise self.errors.popleft()
-        return CATALOGUE.schema_text("property") if schema_id == EVENT else InternalSchema.SUBSCRIPTION.text
+        texts = {EVENT: CATALOGUE.schema_text("property"), NOTICE: InternalSchema.NOTICES.text}
+        return texts.get(schema_id, InternalSchema.SUBSCRIPTION.text)
 
     def id_for(self, _subject: str, _text: str) -> int:
         """Give an id."""
@@ -388,6 +396,40 @@ def test_what_the_producer_does_not_take_is_a_dead_letter_and_the_next_is_routed
         world.put(offset)
         world.router.run_once(0)
     assert [type(each) for each in world.writer.written] == [DeadLetter, Delivery]
+
+
+NOTICE_HOOKS = {
+    client: replace(HOOK, id=HookId(number), client=ClientId(client), event=EventName("hookstream.hook-disabled"))
+    for number, client in enumerate(("acme", "operations"), 1)
+}
+
+
+@pytest.mark.parametrize(
+    ("hooks", "about", "to"),
+    [
+        (["acme", "operations"], "acme", ["acme", "operations"]),
+        (["operations"], "acme", ["operations"]),
+        (["acme"], "acme", ["acme"]),
+        (["acme", "operations"], "operations", ["operations"]),
+        (["acme"], "other", []),
+    ],
+)
+def test_a_notice_goes_to_its_client_and_to_the_operators_once_each(
+    world: World, hooks: list[str], about: str, to: list[str]
+) -> None:
+    world.router._config = replace(world.router._config, operator_client=ClientId("operations"))
+    rows = [record(subscription_encoder(ROW)(NOTICE_HOOKS[client]), offset=n) for n, client in enumerate(hooks)]
+    world.rows.batches, world.rows.end = deque([rows]), len(rows)
+    place = ("events.hookstream", 0)
+    world.start(place)
+    made = event_encoder(CATALOGUE, "hookstream", NOTICE)(replace(NOTICE_EVENT, client=about))
+    world.group.script.append(record(made, topic=place[0], offset=0, key=b"k"))
+    world.router.run_once(0)
+    written = [each for each in world.writer.written if isinstance(each, Delivery)]
+    assert [(each.client, each.hook_id) for each in written] == [(client, NOTICE_HOOKS[client].id) for client in to]
+    assert {each.body for each in written} <= {written[0].body} if written else True
+    assert len({each.id for each in written}) == len(written)
+    assert all(f'"client":"{about}"' in each.body.decode() for each in written), "whose endpoint it is"
 
 
 # --- waiting ----------------------------------------------------------------------------------------------------------

@@ -68,11 +68,11 @@ def order() -> Schema:
 def test_the_shipped_events_are_the_seed_s_and_property_updated() -> None:
     seed = {f"{namespace}.{symbol}" for namespace, symbols in SEED.items() for symbol in symbols.split()}
     assert len(seed) == 22
-    assert set(Catalogue.shipped().event_names) == seed | {"property.updated"}
+    assert set(Catalogue.shipped().domain_names) == seed | {"property.updated"}
 
 
 def test_namespaces_are_sorted() -> None:
-    assert Catalogue.shipped().namespaces == ("landlord", "lead", "property", "transaction", "user")
+    assert Catalogue.shipped().namespaces == ("landlord", "lead", "property", "transaction", "user", "hookstream")
 
 
 def test_a_known_name_is_given_back() -> None:
@@ -109,7 +109,7 @@ def test_an_unknown_namespace_has_no_schema() -> None:
         Catalogue.shipped().schema_text("order")
 
 
-@pytest.mark.parametrize("namespace", Catalogue.shipped().namespaces)
+@pytest.mark.parametrize("namespace", Catalogue.shipped().envelopes)
 def test_shipped_schemas_are_avro_and_documented_to_the_last_field(namespace: str) -> None:
     schema = json.loads(Catalogue.shipped().schema_text(namespace))
     fastavro.parse_schema(schema)
@@ -133,12 +133,13 @@ def test_every_topic_with_records_has_a_subject() -> None:
     assert subjects["eu.deliveries-value"] == subjects["eu.deliveries.replay-value"] == InternalSchema.DELIVERY.text
     internal = {topics.subscriptions, topics.attempts, topics.dead_letters, topics.hook_notices, topics.control}
     assert {subject(topic) for topic in internal} < set(subjects)
-    assert len(subjects) == 5 + 7
+    assert subjects["eu.events.hookstream-value"] == InternalSchema.NOTICES.text
+    assert len(subjects) == 5 + 8
 
 
 def test_another_domain_needs_nothing_but_its_folder(folder: Path) -> None:
     catalogue = Catalogue.from_directory(folder)
-    assert catalogue.event_names == ("order.placed", "order.shipped")
+    assert catalogue.domain_names == ("order.placed", "order.shipped")
     event = Event(
         name=catalogue.require("order.shipped"),
         client=1,
@@ -147,6 +148,37 @@ def test_another_domain_needs_nothing_but_its_folder(folder: Path) -> None:
     )
     decode = event_decoder(catalogue, "order", Schemas({3: catalogue.schema_text("order")}))
     assert decode(event_encoder(catalogue, "order", 3)(event)) == event
+
+
+@pytest.mark.parametrize("deployment", ["shipped", "own"])
+def test_every_deployment_has_the_notices_and_no_service_writes_them(folder: Path, deployment: str) -> None:
+    catalogue = Catalogue.shipped() if deployment == "shipped" else Catalogue.from_directory(folder)
+    names = catalogue.event_names[-6:]
+    assert [name.partition(".")[2] for name in names] == [
+        "hook-disabled",
+        "hook-enabled",
+        "endpoint-quarantined",
+        "endpoint-recovered",
+        "dead-lettered",
+        "backlog-expiring",
+    ]
+    assert all(name in catalogue and catalogue.require(name) == name for name in names)
+    assert not set(names) & {*catalogue.domain_names, *catalogue.written_names}
+    assert catalogue.topic("hookstream", TopicNames("eu.")) == "eu.events.hookstream"
+    with pytest.raises(UnknownEventError, match="a notice, which hookstream writes itself"):
+        catalogue.require_written("hookstream.hook-disabled")
+
+
+def test_the_namespace_of_the_notices_is_refused_in_a_folder(folder: Path) -> None:
+    (folder / "hookstream.avsc").write_text(json.dumps(order()))
+    (folder / "sources.toml").write_text(
+        '[hookstream]\ntopic = "a"\nevent = "x"\nclient = "key"\nresource = "key"\n'
+        '[parcel]\ntopic = "events.hookstream"\nevent = "x"\nclient = "key"\nresource = "key"\n'
+    )
+    with pytest.raises(InvalidSchemaError) as caught:
+        Catalogue.from_directory(folder)
+    assert str(caught.value).count("the namespace hookstream is hookstream's own; choose another name") == 2
+    assert "events.hookstream is none of another service: hookstream writes it" in str(caught.value)
 
 
 def test_the_shipped_folder_can_be_read_as_a_foreign_one() -> None:
@@ -334,11 +366,15 @@ symbols = ["sent", "arrived"]
 
 def test_topics_of_other_services_have_events_that_hooks_can_be_registered_for() -> None:
     catalogue = Catalogue.from_files({"order.avsc": json.dumps(order()).encode(), "sources.toml": SOURCES})
-    assert catalogue.event_names == ("order.placed", "order.shipped", "parcel.sent", "parcel.arrived")
-    assert catalogue.namespaces == ("order", "parcel")
+    assert catalogue.domain_names == ("order.placed", "order.shipped", "parcel.sent", "parcel.arrived")
+    assert catalogue.namespaces == ("order", "parcel", "hookstream")
     assert catalogue.envelopes == ("order",)
     names = TopicNames("p.")
-    assert [catalogue.topic(each, names) for each in catalogue.namespaces] == ["p.events.order", "post.parcels"]
+    assert [catalogue.topic(each, names) for each in catalogue.namespaces] == [
+        "p.events.order",
+        "post.parcels",
+        "p.events.hookstream",
+    ]
     assert "post.parcels-value" not in catalogue.subjects(names), "its schema is its writer's to register"
 
 
