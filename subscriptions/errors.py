@@ -4,6 +4,7 @@ SubscriptionsError
 ├── InvalidTargetError           a URL that no delivery can or may be sent to
 ├── HookExistsError              the client has a hook for the event; names it
 ├── HookNotFoundError            no such hook, or another client's
+├── HookChangedError             it is at another revision than the one that its change was meant for
 ├── TooManySecretsError          as many old secrets are still in use as a hook may have
 ├── ReplayNotFoundError          no such replay, or another client's
 ├── ReplayStateError             it is at another point than the one that this can be done at
@@ -61,6 +62,15 @@ class HookNotFoundError(SubscriptionsError):
     def __init__(self, hook_id: int) -> None:
         super().__init__(f"no hook {hook_id}")
         self.hook_id = hook_id
+
+
+class HookChangedError(SubscriptionsError):
+    """The hook is at another revision than the one that its change was meant for."""
+
+    def __init__(self, hook_id: int, revision: int) -> None:
+        super().__init__(f"hook {hook_id} has changed: it is at revision {revision}")
+        self.hook_id = hook_id
+        self.revision = revision
 
 
 class TooManySecretsError(SubscriptionsError):

@@ -9,7 +9,7 @@ from typing import cast
 from sqlalchemy.orm import Session
 
 from hookstream.schemas.event import ClientId
-from hookstream.schemas.hook import HookId
+from hookstream.schemas.hook import HookId, Revision
 
 from .database import NowMs, Sessions, transact
 from .idempotency import claim_key
@@ -20,12 +20,16 @@ from .target_url import Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registered:
-    """The answer to a creation. `repeated` where an earlier request made the hook."""
+    """The answer to a creation. `repeated` where an earlier request made the hook.
+
+    `revision` is that of the new hook; None where an earlier release made it.
+    """
 
     hook_id: HookId
     client: ClientId
     event: str
     target: Target
+    revision: Revision | None
     secret: str = field(repr=False)
     repeated: bool = False
 
@@ -52,7 +56,7 @@ def register_hook(
         if claim.answer is not None:
             return _repeated(claim.answer)
         made = _create(box, new, HookRepository(session, actor, now))
-        claim.keep(box, made.hook_id, made.client, made.event, made.target, made.secret)
+        claim.keep(box, made.hook_id, made.client, made.event, made.target, made.secret, made.revision)
         return made
 
     return transact(sessions, work)
@@ -66,17 +70,23 @@ def _create(box: SecretBox, new: NewHook, hooks: HookRepository) -> Registered:
 
     hook = hooks.create(new, seal_secret=seal).hook
     return Registered(
-        hook_id=hook.id, client=hook.client, event=hook.event, target=Target(hook.target), secret=secret.reveal()
+        hook_id=hook.id,
+        client=hook.client,
+        event=hook.event,
+        target=Target(hook.target),
+        revision=hook.revision,
+        secret=secret.reveal(),
     )
 
 
 def _repeated(answer: Sequence[object]) -> Registered:
-    hook_id, client, event, target, secret = cast("tuple[int, object, str, str, str]", tuple(answer))
+    hook_id, client, event, target, secret, *revision = cast("tuple[int, object, str, str, str, int]", tuple(answer))
     return Registered(
         hook_id=HookId(hook_id),
         client=ClientId(str(client)),  # answers of 0.1 have it as an integer
         event=event,
         target=Target(target),
+        revision=Revision(revision[0]) if revision else None,
         secret=secret,
         repeated=True,
     )

@@ -17,7 +17,7 @@ from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import Hook, HookId, HookNotice, HookState
 
 from .changes import StoredHook, hook_of, stored_hook
-from .errors import HookExistsError, HookNotFoundError, TooManySecretsError
+from .errors import HookChangedError, HookExistsError, HookNotFoundError, TooManySecretsError
 from .models import AuditRow, CounterRow, DisabledReason, SubscriptionRow
 from .target_url import Target
 
@@ -49,6 +49,13 @@ class HookChange:
 
     target: Target | None = None
     rate_limit: RateLimit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """The revisions at which a hook may be changed."""
+
+    revisions: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,15 +128,18 @@ class HookRepository:
             found = found.where(SubscriptionRow.event == query.event)
         return [stored_hook(row) for row in self.session.scalars(found)]
 
-    def change(self, hook_id: int, change: HookChange, *, client: ClientId | None) -> StoredHook:
+    def change(
+        self, hook_id: int, change: HookChange, *, client: ClientId | None, condition: Condition | None = None
+    ) -> StoredHook:
         """Give the hook another target or rate limit; its id, secrets and state stay.
 
         What is as it was is not written: a request that is sent again changes nothing.
 
         Raises:
             HookNotFoundError: none, deleted, or another client's.
+            HookChangedError: it is at a revision that the condition does not name; so in every method with one.
         """
-        row = self._locked(hook_id, client)
+        row = self._locked(hook_id, client, condition)
         detail: dict[str, object] = {}
         if change.target is not None and change.target != row.target:
             detail["target"] = row.target = change.target
@@ -137,13 +147,13 @@ class HookRepository:
             detail["rate_limit_per_s"] = row.rate_limit_per_s = change.rate_limit.per_s
         return self._written(row, "hook.change", detail) if detail else stored_hook(row)
 
-    def disable(self, hook_id: int, *, client: ClientId | None) -> StoredHook:
+    def disable(self, hook_id: int, *, client: ClientId | None, condition: Condition | None = None) -> StoredHook:
         """Deliver nothing more for the hook; what is pending is kept. One that is disabled stays as it is.
 
         Raises:
             HookNotFoundError: none, deleted, or another client's.
         """
-        row = self._locked(hook_id, client)
+        row = self._locked(hook_id, client, condition)
         if row.state == HookState.DISABLED:
             return stored_hook(row)
         return self._disabled(row, DisabledReason.REQUESTED, {})
@@ -161,7 +171,14 @@ class HookRepository:
         self._disabled(row, reason, {"observed_at_ms": notice.observed_at_ms})
         return True
 
-    def enable(self, hook_id: int, *, client: ClientId | None, not_before_ms: int | None) -> StoredHook:
+    def enable(
+        self,
+        hook_id: int,
+        *,
+        client: ClientId | None,
+        not_before_ms: int | None,
+        condition: Condition | None = None,
+    ) -> StoredHook:
         """Deliver for the hook again: what is pending, or nothing that arrived before then (the broker's time).
 
         The revision rises for an enabled hook too: a worker may have disabled it for itself, under the present one,
@@ -170,7 +187,7 @@ class HookRepository:
         Raises:
             HookNotFoundError: none, deleted, or another client's.
         """
-        row = self._locked(hook_id, client)
+        row = self._locked(hook_id, client, condition)
         row.state = HookState.ENABLED.value
         row.disabled_reason = None
         if not_before_ms is None:
@@ -178,13 +195,13 @@ class HookRepository:
         row.not_before_ms = max(row.not_before_ms, not_before_ms)  # what was skipped once stays so
         return self._written(row, "hook.enable", {"backlog": "skip", "not_before_ms": row.not_before_ms})
 
-    def delete(self, hook_id: int, *, client: ClientId | None) -> StoredHook:
+    def delete(self, hook_id: int, *, client: ClientId | None, condition: Condition | None = None) -> StoredHook:
         """Delete the hook; its row stays. The secrets go at once: no request is signed for a deleted hook.
 
         Raises:
             HookNotFoundError: none, deleted already, replaced, or another client's.
         """
-        row = self._locked(hook_id, client)
+        row = self._locked(hook_id, client, condition)
         row.state = HookState.DELETED.value
         row.disabled_reason = None
         row.secrets = ()
@@ -235,12 +252,14 @@ class HookRepository:
         row.disabled_reason = reason.value
         return self._written(row, "hook.disable", {"reason": reason.value, **detail})
 
-    def _locked(self, hook_id: int, client: ClientId | None) -> SubscriptionRow:
+    def _locked(self, hook_id: int, client: ClientId | None, condition: Condition | None = None) -> SubscriptionRow:
         # PostgreSQL evaluates the condition again after it waited for the lock: a hook that was replaced in the
         # meantime is not found, and its successor stays untouched.
         row = self.session.scalar(_living(hook_id, client).with_for_update())
         if row is None:
             raise HookNotFoundError(hook_id)
+        if condition is not None and row.revision not in condition.revisions:
+            raise HookChangedError(hook_id, row.revision)
         return row
 
     def _written(self, row: SubscriptionRow, action: str, detail: Mapping[str, object]) -> StoredHook:

@@ -36,6 +36,7 @@ from .bodies import (
     RotatedHookFields,
 )
 from .dependencies import ApiDependencies
+from .entity_tags import IfMatch, entity_tag, tag, tagged
 from .ids import ClientQuery, asked_client, client_fields
 from .openapi import BEARER, problems
 from .paging import CursorParameter, decode_cursor, encode_cursor
@@ -54,7 +55,10 @@ def registration_routes(deps: ApiDependencies) -> APIRouter:
     router = APIRouter(tags=["hooks"], route_class=route_for(deps.sessions, deps.now_ms, Role.INTEGRATOR))
 
     @router.post(
-        "/hooks", status_code=HTTPStatus.CREATED, responses=problems(400, 401, 403, 409, 413, 415, 422, 503), **BEARER
+        "/hooks",
+        status_code=HTTPStatus.CREATED,
+        responses=tagged(HTTPStatus.CREATED) | problems(400, 401, 403, 409, 413, 415, 422, 503),
+        **BEARER,
     )
     def create_hook(
         body: NewHookBody, request: Request, response: Response, idempotency_key: IdempotencyKey = None
@@ -79,6 +83,8 @@ def registration_routes(deps: ApiDependencies) -> APIRouter:
         )
         deps.changed()
         response.headers["Location"] = f"/hooks/{registered.hook_id}"
+        if registered.revision is not None:
+            response.headers["ETag"] = entity_tag(registered.revision)
         response.headers["Cache-Control"] = "no-store"
         if registered.repeated:
             response.headers["Idempotent-Replayed"] = "true"
@@ -117,29 +123,48 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
             next_cursor=encode_cursor(str(page[-1].hook.id)) if more else None,
         )
 
-    @router.get("/hooks/{hook_id}", responses=problems(401, 403, 404, 422, 503), **BEARER)
-    def get_hook(hook_id: IdOfHook, request: Request) -> HookAnswer:
-        """Show a hook. `effective` is true once every router works by it: later events will be delivered by it."""
-        return _shown(_read(request, deps, hook_id), deps)
+    @router.get("/hooks/{hook_id}", responses=tagged(HTTPStatus.OK) | problems(401, 403, 404, 422, 503), **BEARER)
+    def get_hook(hook_id: IdOfHook, request: Request, response: Response) -> HookAnswer:
+        """Show a hook. `effective` is true once every router works by it: later events will be delivered by it.
 
-    @router.patch("/hooks/{hook_id}", responses=problems(400, 401, 403, 404, 413, 415, 422, 503), **BEARER)
-    def change_hook(hook_id: IdOfHook, body: HookChangeBody, request: Request) -> HookAnswer:
+        Send its `ETag` as `If-Match` with a change, and nothing is changed that you have not seen.
+        """
+        return _shown(_read(request, deps, hook_id), deps, response)
+
+    @router.patch(
+        "/hooks/{hook_id}",
+        responses=tagged(HTTPStatus.OK) | problems(400, 401, 403, 404, 412, 413, 415, 422, 503),
+        **BEARER,
+    )
+    def change_hook(
+        hook_id: IdOfHook, body: HookChangeBody, request: Request, response: Response, condition: IfMatch
+    ) -> HookAnswer:
         """Give a hook another target or rate limit. Its id, its secret and the order of its deliveries stay.
 
         What is pending goes to the new target, once what is under way to the old one has ended.
         """
         change = _change(body.hook, deps)
-        stored = _write(request, deps, lambda hooks, client: hooks.change(hook_id, change, client=client))
-        return _shown(stored, deps)
+        stored = _write(
+            request, deps, lambda hooks, client: hooks.change(hook_id, change, client=client, condition=condition)
+        )
+        return _shown(stored, deps, response)
 
-    @router.post("/hooks/{hook_id}/disable", responses=problems(401, 403, 404, 422, 503), **BEARER)
-    def disable_hook(hook_id: IdOfHook, request: Request) -> HookAnswer:
+    @router.post(
+        "/hooks/{hook_id}/disable", responses=tagged(HTTPStatus.OK) | problems(401, 403, 404, 412, 422, 503), **BEARER
+    )
+    def disable_hook(hook_id: IdOfHook, request: Request, response: Response, condition: IfMatch) -> HookAnswer:
         """Stop the deliveries of a hook. Events that arrive meanwhile stay pending, for as long as Kafka has them."""
-        stored = _write(request, deps, lambda hooks, client: hooks.disable(hook_id, client=client))
-        return _shown(stored, deps)
+        stored = _write(request, deps, lambda hooks, client: hooks.disable(hook_id, client=client, condition=condition))
+        return _shown(stored, deps, response)
 
-    @router.post("/hooks/{hook_id}/enable", responses=problems(400, 401, 403, 404, 413, 415, 422, 429, 503), **BEARER)
-    def enable_hook(hook_id: IdOfHook, body: EnableBody, request: Request) -> HookAnswer:
+    @router.post(
+        "/hooks/{hook_id}/enable",
+        responses=tagged(HTTPStatus.OK) | problems(400, 401, 403, 404, 412, 413, 415, 422, 429, 503),
+        **BEARER,
+    )
+    def enable_hook(
+        hook_id: IdOfHook, body: EnableBody, request: Request, response: Response, condition: IfMatch
+    ) -> HookAnswer:
         """Deliver again, also where an endpoint was given up (410, or five days of failure).
 
         `resume` delivers everything that is pending, in order; `skip` begins with what arrives from now on.
@@ -150,11 +175,19 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
             with asking(deps, request, Question.ACKNOWLEDGEMENTS):
                 not_before_ms = deps.broker_clock.now_ms()
         stored = _write(
-            request, deps, lambda hooks, client: hooks.enable(hook_id, client=client, not_before_ms=not_before_ms)
+            request,
+            deps,
+            lambda hooks, client: hooks.enable(
+                hook_id, client=client, not_before_ms=not_before_ms, condition=condition
+            ),
         )
-        return _shown(stored, deps)
+        return _shown(stored, deps, response)
 
-    @router.post("/hooks/{hook_id}/secret/rotate", responses=problems(401, 403, 404, 409, 422, 503), **BEARER)
+    @router.post(
+        "/hooks/{hook_id}/secret/rotate",
+        responses=tagged(HTTPStatus.OK) | problems(401, 403, 404, 409, 422, 503),
+        **BEARER,
+    )
     def rotate_hook_secret(
         hook_id: IdOfHook, request: Request, response: Response, idempotency_key: IdempotencyKey = None
     ) -> RotatedHookAnswer:
@@ -174,16 +207,20 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
         )
         deps.changed()
         response.headers["Cache-Control"] = "no-store"
+        tag(response, rotated.stored)
         if rotated.repeated:
             response.headers["Idempotent-Replayed"] = "true"
         return _rotated(rotated, deps)
 
     @router.delete(
-        "/hooks/{hook_id}", status_code=HTTPStatus.NO_CONTENT, responses=problems(401, 403, 404, 422, 503), **BEARER
+        "/hooks/{hook_id}",
+        status_code=HTTPStatus.NO_CONTENT,
+        responses=problems(401, 403, 404, 412, 422, 503),
+        **BEARER,
     )
-    def delete_hook(hook_id: IdOfHook, request: Request) -> Response:
+    def delete_hook(hook_id: IdOfHook, request: Request, condition: IfMatch) -> Response:
         """Delete a hook. Its pending deliveries are cancelled."""
-        _write(request, deps, lambda hooks, client: hooks.delete(hook_id, client=client))
+        _write(request, deps, lambda hooks, client: hooks.delete(hook_id, client=client, condition=condition))
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     return router
@@ -243,7 +280,8 @@ def _created(registered: Registered, deps: ApiDependencies) -> CreatedHookAnswer
     )
 
 
-def _shown(stored: StoredHook, deps: ApiDependencies) -> HookAnswer:
+def _shown(stored: StoredHook, deps: ApiDependencies, response: Response) -> HookAnswer:
+    tag(response, stored)
     effective = stored.effective(deps.router_progress.committed_table_offset())
     return HookAnswer(hook=EffectiveHookFields(**dict(_fields(stored, deps)), effective=effective))
 

@@ -28,6 +28,7 @@ from hookstream.subscriptions.errors import (
     DeliveryExpiredError,
     DeliveryNotFoundError,
     EndpointNotFoundError,
+    HookChangedError,
     HookDeletedError,
     HookDisabledError,
     HookExistsError,
@@ -127,6 +128,13 @@ def problem_of(exc: Exception) -> ProblemError:  # noqa: C901, PLR0911, PLR0912 
             return ProblemError(HTTPStatus.CONFLICT, "hook-exists", detail, extra={"hook": {"id": exc.hook_id}})
         case HookNotFoundError():
             return ProblemError(HTTPStatus.NOT_FOUND, "hook-not-found", f"there is no hook {exc.hook_id}")
+        case HookChangedError():
+            detail = (
+                f"hook {exc.hook_id} has changed since, and nothing was done: GET it, decide again, and send"
+                f' `If-Match: "{exc.revision}"`'
+            )
+            headers = {"ETag": f'"{exc.revision}"'}
+            return ProblemError(HTTPStatus.PRECONDITION_FAILED, "hook-changed", detail, headers=headers)
         case TooManySecretsError():
             detail = f"{exc}; the old ones are dropped when their day is over"
             extra = {"old_secrets_until_ms": exc.until_ms}
@@ -193,6 +201,7 @@ _TRANSLATED: Sequence[type[Exception]] = (
     ReplayUnfinishedError,
     HookExistsError,
     HookNotFoundError,
+    HookChangedError,
     EndpointNotFoundError,
     TooManySkipsError,
     DeadLettersUnavailableError,
