@@ -35,6 +35,8 @@ PREFIX = "HOOKSTREAM_"
 KEY_BYTES = 32
 MAX_PORT = 65_535
 _PORT = re.compile(r"[0-9]{1,5}")
+# As `frame-ancestors` of a content security policy takes them; nothing else may get into that header.
+_ORIGIN = re.compile(r"https?://(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?", re.ASCII)
 
 Network: TypeAlias = IPv4Network | IPv6Network
 _T = TypeVar("_T")
@@ -80,6 +82,16 @@ def _client(value: ClientId | None) -> ClientId | None:
     if value is not None and not is_id(value):
         raise ValueError(f"needs the id of a client, which is {WHAT_A_TEXT_IS}")
     return value
+
+
+def _origins(value: object) -> object:
+    """Origins, separated by commas."""
+    if not isinstance(value, str):
+        return value
+    origins = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not all(_ORIGIN.fullmatch(origin) for origin in origins):
+        raise ValueError("needs origins such as https://app.example.com,https://*.example.com, separated by commas")
+    return origins
 
 
 def _key(value: SecretStr | None) -> SecretStr | None:
@@ -178,6 +190,8 @@ class Settings(BaseSettings):
     api_token: SecretStr | None = None
     api_max_connections: int = Field(default=1000, ge=16, le=100_000)
     api_max_body_bytes: int = Field(default=1_048_576, ge=16_384, le=16_777_216)
+    portal: Literal["on", "off"] = "on"
+    portal_embed: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = ()
     metrics_port: Port | None = None  # each role has its own: `METRICS_PORTS`
 
     # targets

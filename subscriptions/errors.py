@@ -22,6 +22,8 @@ SubscriptionsError
 │   ├── UnknownTokenError        never issued, or not even of our form
 │   ├── ExpiredTokenError
 │   └── RevokedTokenError
+├── SessionEndedError            no session of the portal is open with this key
+├── SpentLinkError               the link into the portal was used, or its time is over
 ├── SecretError
 │   ├── InvalidKeyError          a master key that has not 32 bytes, or no key at all
 │   ├── InvalidSecretError       a signing secret outside Standard Webhooks
@@ -180,6 +182,14 @@ class ExpiredTokenError(TokenError):
 
 class RevokedTokenError(TokenError):
     """Issued, and withdrawn."""
+
+
+class SessionEndedError(SubscriptionsError):
+    """No session of the portal is open with this key: the caller cannot tell whether one ever was."""
+
+
+class SpentLinkError(SubscriptionsError):
+    """The link into the portal was used, or its time is over: the caller cannot tell whether it was ever made."""
 
 
 class SecretError(SubscriptionsError):

@@ -164,6 +164,31 @@ class TokenRow(Base):
     )
 
 
+class PortalLinkRow(Base):
+    """A link into the portal that was not used yet, by the hash of its key. It is of the token that made it."""
+
+    __tablename__ = "portal_links"
+
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    token_id: Mapped[int] = mapped_column(BigInteger)
+    client: Mapped[str] = mapped_column(IdText)
+    created_at_ms: Mapped[int] = mapped_column(BigInteger)
+    expires_at_ms: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class PortalSessionRow(Base):
+    """A session of the portal, by the hash of its key. `client` is set where a link opened it: it sees that one."""
+
+    __tablename__ = "portal_sessions"
+
+    id: Mapped[int] = mapped_column(_RowId, primary_key=True)
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    token_id: Mapped[int] = mapped_column(BigInteger)
+    client: Mapped[str | None] = mapped_column(IdText)
+    created_at_ms: Mapped[int] = mapped_column(BigInteger)
+    expires_at_ms: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
 class IdempotencyRow(Base):
     """The first answer to a creation, sealed, for it holds the secret."""
 

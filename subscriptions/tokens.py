@@ -30,17 +30,28 @@ _TOKEN = re.compile(TOKEN_PREFIX + r"[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who is asking: a token that was issued, has not expired and was not revoked."""
+    """Who is asking: a token that was issued, has not expired and was not revoked.
+
+    `session_id` is set where a link opened a session of the portal: then it is one of a client's people, and the token
+    is that of who made the link.
+    """
 
     token_id: TokenId
     role: Role
     client: ClientId | None
     name: str
+    session_id: int | None = None
 
     @property
     def actor(self) -> str:
         """How the audit calls them."""
-        return f"token:{self.token_id}:{self.name}"
+        token = f"token:{self.token_id}:{self.name}"
+        return token if self.session_id is None else f"portal:{self.session_id}:{token}"
+
+    @property
+    def caller(self) -> str:
+        """Whose questions are counted together: those of a token, or of a session that a link opened."""
+        return f"token:{self.token_id}" if self.session_id is None else f"portal:{self.session_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +129,19 @@ def authenticate(session: Session, token: str, *, now_ms: int) -> Principal:
     """
     if not _TOKEN.fullmatch(token):
         raise UnknownTokenError
-    row = session.scalar(select(TokenRow).where(TokenRow.hash == _hash(token)))
+    return _principal(session.scalar(select(TokenRow).where(TokenRow.hash == _hash(token))), now_ms)
+
+
+def authenticate_id(session: Session, token_id: int, *, now_ms: int) -> Principal:
+    """Say who holds the token of this id, for those who have shown the token before.
+
+    Raises:
+        TokenError: as `authenticate`.
+    """
+    return _principal(session.get(TokenRow, token_id), now_ms)
+
+
+def _principal(row: TokenRow | None, now_ms: int) -> Principal:
     if row is None:
         raise UnknownTokenError
     if row.revoked_at_ms is not None:

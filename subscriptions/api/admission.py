@@ -1,4 +1,4 @@
-"""Slow questions: so many at once, of one token and in all, so that no token's take the threads that others need.
+"""Slow questions: so many at once, of one caller and in all, so that no caller's take the threads that others need.
 
 A question that comes when no place is free is answered at once with 429; it does not keep a thread while it waits.
 """
@@ -36,35 +36,35 @@ class Question(StrEnum):
 class Admission:
     """Counts the slow questions that are being answered. May be used from any thread."""
 
-    def __init__(self, *, of_one_token: int, of_one_kind: int) -> None:
-        self._of_one_token = of_one_token
+    def __init__(self, *, of_one_caller: int, of_one_kind: int) -> None:
+        self._of_one_caller = of_one_caller
         self._of_one_kind = of_one_kind
         self._lock = threading.Lock()
-        self._tokens: Counter[int] = Counter()
+        self._callers: Counter[str] = Counter()
         self._kinds: Counter[Question] = Counter()
 
     @contextmanager
-    def enter(self, question: Question, token_id: int) -> Iterator[None]:
+    def enter(self, question: Question, caller: str) -> Iterator[None]:
         """Count a question while it is answered.
 
         Raises:
             ProblemError: 429, with `Retry-After`.
         """
         with self._lock:
-            if self._tokens[token_id] >= self._of_one_token:
-                raise _too_many(f"of this token {self._of_one_token} slow requests are being answered already")
+            if self._callers[caller] >= self._of_one_caller:
+                raise _too_many(f"of this caller {self._of_one_caller} slow requests are being answered already")
             if self._kinds[question] >= self._of_one_kind:
                 raise _too_many(f"{self._of_one_kind} requests about {question} are being answered already")
-            self._tokens[token_id] += 1
+            self._callers[caller] += 1
             self._kinds[question] += 1
         try:
             yield
         finally:
             with self._lock:
                 self._kinds[question] -= 1
-                self._tokens[token_id] -= 1
-                if not self._tokens[token_id]:
-                    del self._tokens[token_id]
+                self._callers[caller] -= 1
+                if not self._callers[caller]:
+                    del self._callers[caller]
 
 
 class OwnThreads:

@@ -19,6 +19,7 @@ from .event_types import event_type_routes
 from .events import event_routes
 from .health import health_routes
 from .hooks import hook_routes, registration_routes
+from .portal_links import portal_link_routes
 from .replays import replay_routes
 
 
@@ -44,6 +45,7 @@ def create_app(deps: ApiDependencies) -> FastAPI:
             event_routes,
             event_type_routes,
             replay_routes,
+            portal_link_routes,
             health_routes,
         )
     ]

@@ -28,6 +28,8 @@ from .problems import ProblemError
 # be refused is refused at once.
 _THREADS: Final = OwnThreads("authentication", 8)
 _REALM: Final = 'Bearer realm="hookstream"'
+# Key of an ASGI scope under which the portal says who is signed in. No client sets it: a request has no such part.
+SIGNED_IN: Final = "hookstream.signed_in"
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -43,7 +45,11 @@ def route_for(sessions: Sessions, now_ms: NowMs, *roles: Role) -> type[APIRoute]
             takes_body = self.body_field is not None
 
             async def handler(request: Request) -> Response:
-                request.state.principal = await _THREADS.run(_principal, sessions, now_ms, request, roles)
+                principal: Principal | None = request.scope.get(SIGNED_IN)
+                if principal is None:
+                    principal = await _THREADS.run(_principal, sessions, now_ms, request)
+                _check_role(principal, roles)
+                request.state.principal = principal
                 if takes_body:
                     _check_media_type(request)
                 return await inner(request)
@@ -64,7 +70,7 @@ def asking(deps: ApiDependencies, request: Request, question: Question) -> Abstr
     Raises:
         ProblemError: when it is entered: 429, where too many are being answered.
     """
-    return deps.admission.enter(question, principal_of(request).token_id)
+    return deps.admission.enter(question, principal_of(request).caller)
 
 
 def scope_of(request: Request, client: ClientId | None) -> ClientId | None:
@@ -76,18 +82,20 @@ def scope_of(request: Request, client: ClientId | None) -> ClientId | None:
     return own if client is None else client
 
 
-def _principal(sessions: Sessions, now_ms: NowMs, request: Request, roles: tuple[Role, ...]) -> Principal:
+def _principal(sessions: Sessions, now_ms: NowMs, request: Request) -> Principal:
     token = _bearer(request)
     try:
         with reading(sessions) as session:
-            principal = authenticate(session, token, now_ms=now_ms())
+            return authenticate(session, token, now_ms=now_ms())
     except TokenError as exc:
         what = "has expired" if isinstance(exc, ExpiredTokenError) else "is not valid"
         raise _unauthorized(f"the token {what}", f'{_REALM}, error="invalid_token"') from None
+
+
+def _check_role(principal: Principal, roles: tuple[Role, ...]) -> None:
     if principal.role not in roles:
         detail = f"this needs the role {' or '.join(roles)}; the token's is {principal.role}"
         raise ProblemError(HTTPStatus.FORBIDDEN, "wrong-role", detail)
-    return principal
 
 
 def _bearer(request: Request) -> str:

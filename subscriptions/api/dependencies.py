@@ -43,7 +43,7 @@ class ApiLimits:
     max_body_bytes: int = 16 * 1024
     publish_timeout_s: float = 10.0
     # Of some forty threads; each waits for Kafka or for a long query.
-    slow_of_one_token: int = 2
+    slow_of_one_caller: int = 2
     slow_of_one_kind: int = 4
     publishing_at_once: int = 24
     query_within_s: float = 5.0
@@ -65,6 +65,7 @@ class ApiDependencies:
 
     `changed` is called after a hook was committed, `settings_changed` after endpoint settings were. `source_schemas`
     gives what is known of the latest schemas of topics that other services write, by namespace, and waits for nothing.
+    `portal`: whether the portal is served, too.
     """
 
     sessions: Sessions
@@ -86,13 +87,14 @@ class ApiDependencies:
     changed: Callable[[], None] = _ignored
     settings_changed: Callable[[], None] = _ignored
     monotonic_s: Callable[[], float] = monotonic
+    portal: bool = True
     limits: ApiLimits = field(default_factory=ApiLimits)
     admission: Admission = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin to count."""
         limits = self.limits
-        admission = Admission(of_one_token=limits.slow_of_one_token, of_one_kind=limits.slow_of_one_kind)
+        admission = Admission(of_one_caller=limits.slow_of_one_caller, of_one_kind=limits.slow_of_one_kind)
         object.__setattr__(self, "admission", admission)
 
     def reading(self) -> AbstractContextManager[Session]:

@@ -91,7 +91,7 @@ def test_slow_questions_of_many_leave_room_for_others(api: Api, letters: SlowDea
 
 
 def test_a_token_has_two_slow_questions_at_once_of_all_kinds(api: Api, letters: SlowDeadLetters) -> None:
-    """A third slow question of one token is refused, whatever it is about; its quick ones are not, nor others'."""
+    """A third slow question of one caller is refused, whatever it is about; its quick ones are not, nor others'."""
     caller = api.integrator(CLIENT)
     with ThreadPoolExecutor(2) as pool:
         slow = [pool.submit(caller, "GET", "/dead-letters") for _ in range(2)]
@@ -133,7 +133,7 @@ def test_every_question_that_waits_is_counted(
     assert api.integrator(CLIENT).create().json()["hook"]["id"] == 1
     with ExitStack() as stack:
         for token in range(LIMITS.slow_of_one_kind):
-            stack.enter_context(api.deps.admission.enter(question, -token))
+            stack.enter_context(api.deps.admission.enter(question, f"token:-{token}"))
         assert_too_many(caller(method, path, body))
     assert caller(method, path, body).status_code not in (429, 500)
 

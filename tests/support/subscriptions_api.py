@@ -27,6 +27,7 @@ from hookstream.subscriptions.errors import (
 )
 from hookstream.subscriptions.migrations import migrate
 from hookstream.subscriptions.models import Role
+from hookstream.subscriptions.portal import PortalConfig, install_portal
 from hookstream.subscriptions.secrets import MasterKey, SecretBox
 from hookstream.subscriptions.target_policy import TargetPolicy
 from hookstream.subscriptions.target_url import IpAddress
@@ -239,7 +240,7 @@ class FakeBacklogs:
 class Api:
     """The API, callable without a socket, and everything that stands around it."""
 
-    def __init__(self, database_url: str, **changes: object) -> None:
+    def __init__(self, database_url: str, *, embed: Sequence[str] = (), **changes: object) -> None:
         migrate(database_url)
         self.engine: Engine = open_database(database_url)
         self.sessions: Sessions = open_sessions(self.engine)
@@ -273,6 +274,8 @@ class Api:
         )
         self.deps = replace(deps, **changes)  # type: ignore[arg-type]  # fields of the test's choice
         self.app = create_app(self.deps)
+        if self.deps.portal:
+            install_portal(self.app, self.deps, PortalConfig(embed=embed))
         self.http = TestClient(self.app, raise_server_exceptions=False)
 
     def token(self, role: Role, client: int | str | None = None, *, expires_at_ms: int | None = None) -> str:

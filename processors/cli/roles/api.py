@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from functools import cache
 from typing import TypeAlias, TypeVar
 
+from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine
 
@@ -65,6 +66,7 @@ from hookstream.subscriptions.changes import PendingReceipt, Receipt
 from hookstream.subscriptions.database import check_database, open_sessions
 from hookstream.subscriptions.errors import DatabaseError, NotPublishedError
 from hookstream.subscriptions.migrations import check_revision
+from hookstream.subscriptions.portal import PortalConfig, install_portal
 from hookstream.subscriptions.secrets import SecretBox
 
 from .process import Running, ThreadGroup
@@ -138,7 +140,8 @@ def run_api(
         )
         event_writer = EventWriter(deps.kafka)
         stack.callback(event_writer.close)
-        app = create_app(
+        app = _app(
+            deps,
             ApiDependencies(
                 sessions=sessions,
                 secret_box=box,
@@ -177,8 +180,9 @@ def run_api(
                 source_schemas=source_schemas,
                 changed=relay.wake,
                 settings_changed=endpoint_settings_relay.wake,
+                portal=deps.settings.portal == "on",
                 limits=ApiLimits(max_events_body_bytes=deps.settings.api_max_body_bytes),
-            )
+            ),
         )
         limits = ConnectionLimits(most=deps.settings.api_max_connections)
         server = HttpServer(app, limits=limits, stop_timeout_s=_STOP_S)
@@ -196,6 +200,14 @@ def run_api(
         relay.wake()
         endpoint_settings_relay.wake()
         threads.join(deps.settings.stop_timeout_s)
+
+
+def _app(deps: Deps, of_the_api: ApiDependencies) -> FastAPI:
+    """The API, with the portal where it is wanted."""
+    app = create_app(of_the_api)
+    if of_the_api.portal:
+        install_portal(app, of_the_api, PortalConfig(embed=deps.settings.portal_embed))
+    return app
 
 
 def now_ms() -> int:
