@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from hookstream.subscriptions.api.bodies import EndpointsAnswer
-from hookstream.subscriptions.backlogs import EndpointState
+from hookstream.subscriptions.choices import EndpointState
 from hookstream.subscriptions.portal.calls import Call
 from hookstream.subscriptions.portal.navigation import EVERYONE
 from hookstream.subscriptions.portal.visit import Screen, Visit
