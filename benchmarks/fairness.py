@@ -18,7 +18,7 @@ from benchmarks.running import Size, arguments, main
 from benchmarks.scenes import healthy_run, wait_received, warm_load
 from benchmarks.stack import READY_WITHIN_S, Stack, broker
 from hookstream.processors.kafka import make_producer, producer_config
-from hookstream.schemas.codec import delivery_encoder
+from hookstream.schemas.codecs.deliveries import delivery_encoder
 from hookstream.schemas.delivery import Delivery, DeliveryId
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId, Revision

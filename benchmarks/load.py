@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from hookstream.processors.kafka import KafkaConfig, make_producer, producer_config
 from hookstream.schemas.body import thin_body
 from hookstream.schemas.catalogue import Catalogue
-from hookstream.schemas.codec import delivery_encoder, event_encoder
+from hookstream.schemas.codecs.deliveries import delivery_encoder
+from hookstream.schemas.codecs.events import event_encoder
 from hookstream.schemas.delivery import Delivery, DeliveryId
 from hookstream.schemas.event import ClientId, Concept, Event, EventName
 from hookstream.schemas.hook import HookId, Revision

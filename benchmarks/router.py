@@ -24,7 +24,8 @@ from hookstream.processors.routing.router import Router, RouterConfig
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
 from hookstream.schemas.catalogue import Catalogue, subject
-from hookstream.schemas.codec import event_encoder, subscription_encoder
+from hookstream.schemas.codecs.events import event_encoder
+from hookstream.schemas.codecs.hooks import subscription_encoder
 from hookstream.schemas.event import ClientId, Concept, Event, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState, Revision
 from hookstream.schemas.topics import TopicNames

@@ -37,7 +37,7 @@ from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics, register_schemas
 from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.catalogue import Catalogue, subject
-from hookstream.schemas.codec import subscription_encoder
+from hookstream.schemas.codecs.hooks import subscription_encoder
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState, Revision
 from hookstream.schemas.topics import TopicNames

@@ -18,7 +18,7 @@ from benchmarks.figures import Figure
 from benchmarks.running import Size, arguments, main
 from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.schemas.catalogue import Catalogue, InternalSchema
-from hookstream.schemas.codec import subscription_decoder, subscription_encoder
+from hookstream.schemas.codecs.hooks import subscription_decoder, subscription_encoder
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState, Revision
 

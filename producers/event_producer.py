@@ -11,7 +11,7 @@ from typing import Self
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from hookstream.schemas.catalogue import Catalogue, subject
-from hookstream.schemas.codec import WrittenEvent, event_encoder
+from hookstream.schemas.codecs.events import WrittenEvent, event_encoder
 from hookstream.schemas.event import Event
 from hookstream.schemas.trace_context import HEADER
 

@@ -41,7 +41,7 @@ from sqlalchemy.engine import Connection, Row
 from sqlalchemy.orm import Session
 
 from hookstream.schemas.catalogue import Catalogue
-from hookstream.schemas.codec import WrittenEvent, check_event, data_of, data_writer, write_event
+from hookstream.schemas.codecs.events import WrittenEvent, check_event, data_of, data_writer, write_event
 from hookstream.schemas.event import Concept, Event, EventName
 
 from .errors import UnsupportedDatabaseError

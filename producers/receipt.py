@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
-from hookstream.schemas.codec import WrittenEvent
+from hookstream.schemas.codecs.events import WrittenEvent
 from hookstream.schemas.event import Event
 
 

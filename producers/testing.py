@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from hookstream.schemas.catalogue import Catalogue
-from hookstream.schemas.codec import WrittenEvent, event_encoder
+from hookstream.schemas.codecs.events import WrittenEvent, event_encoder
 from hookstream.schemas.event import Event
 from hookstream.schemas.topics import TopicNames
 

@@ -18,12 +18,8 @@ from hookstream.processors.kafka import (
     translated,
 )
 from hookstream.schemas.catalogue import InternalSchema
-from hookstream.schemas.codec import (
-    dead_letter_decoder,
-    dead_letter_encoder,
-    delivery_decoder,
-    delivery_encoder,
-)
+from hookstream.schemas.codecs.dead_letters import dead_letter_decoder, dead_letter_encoder
+from hookstream.schemas.codecs.deliveries import delivery_decoder, delivery_encoder
 from hookstream.schemas.delivery import DeadLetter, Delivery
 from hookstream.schemas.topics import TopicNames
 from hookstream.schemas.trace_context import HEADER

@@ -19,7 +19,7 @@ from hookstream.producers.errors import NotRegisteredError
 from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.body import MAX_BODY_BYTES
 from hookstream.schemas.catalogue import Catalogue, subject
-from hookstream.schemas.codec import subscription_decoder
+from hookstream.schemas.codecs.hooks import subscription_decoder
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.sources.readers import topic_events
 from hookstream.schemas.topics import TopicNames

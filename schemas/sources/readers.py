@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from hookstream.schemas.body import thin_body
 from hookstream.schemas.catalogue import Catalogue
-from hookstream.schemas.codec import NO_DATA, event_reader
+from hookstream.schemas.codecs.events import NO_DATA, event_reader
 from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.event import Event
 from hookstream.schemas.rendering.json_tree import JsonTree

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header
 
-from hookstream.schemas.codec import check_event
+from hookstream.schemas.codecs.events import check_event
 from hookstream.schemas.errors import InvalidValueError, UnknownEventError
 from hookstream.schemas.event import Concept, Event
 from hookstream.schemas.trace_context import decode

@@ -29,7 +29,7 @@ from hookstream.producers.receipt import Receipt
 from hookstream.producers.registry import SchemaRegistry
 from hookstream.producers.testing import FakeEventProducer
 from hookstream.schemas.catalogue import Catalogue
-from hookstream.schemas.codec import event_decoder
+from hookstream.schemas.codecs.events import event_decoder
 from hookstream.schemas.errors import InvalidValueError, UnknownEventError
 from hookstream.schemas.event import Concept, Event, EventName
 from hookstream.schemas.topics import TopicNames

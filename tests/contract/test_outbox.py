@@ -18,7 +18,7 @@ from hookstream.producers.errors import DeliveryFailedError, ProducerClosedError
 from hookstream.producers.outbox import OUTBOX, create_tables, enqueue
 from hookstream.producers.receipt import Receipt
 from hookstream.producers.testing import FakeEventProducer
-from hookstream.schemas.codec import WrittenEvent
+from hookstream.schemas.codecs.events import WrittenEvent
 from hookstream.schemas.errors import InvalidValueError, UnknownEventError
 from hookstream.schemas.event import Event, EventName
 from hookstream.schemas.trace_context import TraceContext

@@ -17,7 +17,7 @@ from hookstream.producers.errors import (
 )
 from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.catalogue import Catalogue, InternalSchema
-from hookstream.schemas.codec import event_decoder, event_encoder
+from hookstream.schemas.codecs.events import event_decoder, event_encoder
 from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.topics import TopicNames
 from tests.support.processes import free_port

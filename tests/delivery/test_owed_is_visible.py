@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from hookstream.processors.operations.queries.backlog import KafkaBacklogs, LookLimits
-from hookstream.schemas.codec import delivery_decoder
+from hookstream.schemas.codecs.deliveries import delivery_decoder
 from hookstream.schemas.hook import HookState
 from hookstream.subscriptions.backlogs import Endpoint, EndpointHook, judge_all
 from hookstream.subscriptions.choices import EndpointState

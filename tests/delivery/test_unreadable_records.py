@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hookstream.producers.errors import RegistryUnavailableError
 from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.catalogue import subject
-from hookstream.schemas.codec import delivery_encoder
+from hookstream.schemas.codecs.deliveries import delivery_encoder
 from hookstream.schemas.delivery import DeadLetterReason
 from tests.support.wait import eventually
 

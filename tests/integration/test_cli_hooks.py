@@ -9,7 +9,7 @@ import pytest
 from hookstream.processors.kafka import KafkaConfig, make_producer, producer_config
 from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.catalogue import InternalSchema, subject
-from hookstream.schemas.codec import notice_encoder
+from hookstream.schemas.codecs.hooks import notice_encoder
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId, HookNotice, NoticeKind, Revision
 from tests.support.deployment import Caller, Command, Deployment

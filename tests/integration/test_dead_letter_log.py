@@ -24,7 +24,9 @@ from hookstream.processors.operations.replays.writer import ReplayWriter
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
 from hookstream.schemas.catalogue import InternalSchema, subject
-from hookstream.schemas.codec import dead_letter_encoder, delivery_decoder, delivery_encoder, event_encoder
+from hookstream.schemas.codecs.dead_letters import dead_letter_encoder
+from hookstream.schemas.codecs.deliveries import delivery_decoder, delivery_encoder
+from hookstream.schemas.codecs.events import event_encoder
 from hookstream.schemas.delivery import DeadLetter, DeadLetterReason, DeliveryId
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId

@@ -16,7 +16,8 @@ from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
 from hookstream.producers.murmur2 import partition_of
 from hookstream.schemas.catalogue import Catalogue, InternalSchema
-from hookstream.schemas.codec import dead_letter_decoder, dead_letter_encoder, delivery_decoder, delivery_encoder
+from hookstream.schemas.codecs.dead_letters import dead_letter_decoder, dead_letter_encoder
+from hookstream.schemas.codecs.deliveries import delivery_decoder, delivery_encoder
 from hookstream.schemas.delivery import DeadLetter, Delivery, DeliveryId
 from hookstream.schemas.event import ClientId
 from hookstream.subscriptions.deliveries import FoundDelivery, LogPosition, WantedDelivery

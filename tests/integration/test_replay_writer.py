@@ -11,7 +11,7 @@ from hookstream.processors.errors import StoppedError
 from hookstream.processors.lifecycle import StopSignal
 from hookstream.processors.operations.replays.writer import ReplayWriter
 from hookstream.producers.murmur2 import partition_of
-from hookstream.schemas.codec import delivery_encoder
+from hookstream.schemas.codecs.deliveries import delivery_encoder
 from hookstream.schemas.delivery import DeliveryId
 from hookstream.schemas.event import ClientId
 from tests.support.routing import RoutingWorld

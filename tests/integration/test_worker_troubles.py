@@ -22,7 +22,7 @@ from hookstream.processors.metrics import Metrics
 from hookstream.processors.operations.embedded import EmbeddedKafka
 from hookstream.producers.errors import RegistryUnavailableError
 from hookstream.schemas.catalogue import InternalSchema, subject
-from hookstream.schemas.codec import delivery_encoder
+from hookstream.schemas.codecs.deliveries import delivery_encoder
 from tests.support.delivery_stage import DeliveryStage, StageConfig, make_worker
 from tests.support.receiver import Receiver
 from tests.support.wait import eventually

@@ -18,7 +18,7 @@ from hookstream.processors.operations.attempt_recorder import AttemptRecorder
 from hookstream.processors.operations.group_reader import GroupReader
 from hookstream.schemas.attempt import GAP_HEADER, AttemptGap
 from hookstream.schemas.catalogue import InternalSchema
-from hookstream.schemas.codec import attempt_decoder, attempt_encoder
+from hookstream.schemas.codecs.attempts import attempt_decoder, attempt_encoder
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions
 from tests.support.relay_topic import now_ms

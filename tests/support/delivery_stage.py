@@ -40,14 +40,11 @@ from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
 from hookstream.schemas.body import thin_body
 from hookstream.schemas.catalogue import Catalogue, subject
-from hookstream.schemas.codec import (
-    attempt_decoder,
-    dead_letter_decoder,
-    delivery_encoder,
-    endpoint_settings_encoder,
-    notice_decoder,
-    subscription_encoder,
-)
+from hookstream.schemas.codecs.attempts import attempt_decoder
+from hookstream.schemas.codecs.dead_letters import dead_letter_decoder
+from hookstream.schemas.codecs.deliveries import delivery_encoder
+from hookstream.schemas.codecs.endpoint_settings import endpoint_settings_encoder
+from hookstream.schemas.codecs.hooks import notice_decoder, subscription_encoder
 from hookstream.schemas.control import EndpointSettings, target_digest
 from hookstream.schemas.delivery import Delivery, DeliveryId
 from hookstream.schemas.event import ClientId, Concept, Event, EventName

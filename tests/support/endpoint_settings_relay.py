@@ -17,7 +17,7 @@ from hookstream.processors.operations.relays.endpoint_settings_writer import End
 from hookstream.processors.operations.relays.relay import Relay
 from hookstream.processors.tables.endpoint_settings import EndpointSettingsReader
 from hookstream.schemas.catalogue import InternalSchema
-from hookstream.schemas.codec import endpoint_settings_decoder, endpoint_settings_encoder
+from hookstream.schemas.codecs.endpoint_settings import endpoint_settings_decoder, endpoint_settings_encoder
 from hookstream.schemas.control import EndpointSettings
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions
 from tests.support.relay_topic import KilledAfter, KilledBefore, make_topic, now_ms, read_to_end

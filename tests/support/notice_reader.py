@@ -16,7 +16,7 @@ from hookstream.processors.lifecycle import StopSignal
 from hookstream.processors.operations.group_reader import GroupReader
 from hookstream.processors.operations.relays.notices import HookNotices
 from hookstream.schemas.catalogue import InternalSchema
-from hookstream.schemas.codec import notice_decoder, notice_encoder
+from hookstream.schemas.codecs.hooks import notice_decoder, notice_encoder
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions
 from tests.support.relay_topic import now_ms

@@ -17,12 +17,10 @@ from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics, register_schemas
 from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.catalogue import Catalogue, subject
-from hookstream.schemas.codec import (
-    dead_letter_decoder,
-    delivery_decoder,
-    event_encoder,
-    subscription_encoder,
-)
+from hookstream.schemas.codecs.dead_letters import dead_letter_decoder
+from hookstream.schemas.codecs.deliveries import delivery_decoder
+from hookstream.schemas.codecs.events import event_encoder
+from hookstream.schemas.codecs.hooks import subscription_encoder
 from hookstream.schemas.event import ClientId, Concept, Event, EventName
 from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook, HookId, HookState, ResyncMark, Revision
 from tests.support.wait import eventually

@@ -21,7 +21,7 @@ from hookstream.processors.operations.relays.subscription_writer import Subscrip
 from hookstream.processors.operations.relays.subscriptions import SubscriptionsStep
 from hookstream.processors.tables.subscription_reader import SubscriptionReader
 from hookstream.schemas.catalogue import InternalSchema
-from hookstream.schemas.codec import subscription_decoder, subscription_encoder
+from hookstream.schemas.codecs.hooks import subscription_decoder, subscription_encoder
 from hookstream.schemas.hook import Hook, ResyncMark
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions
 from tests.support.relay_topic import KilledAfter, KilledBefore, make_topic, now_ms, read_to_end

@@ -20,7 +20,7 @@ from hookstream.processors.cli.console import CommandError
 from hookstream.producers.errors import DeliveryFailedError, RegistryError
 from hookstream.producers.receipt import EventSink, Receipt
 from hookstream.schemas.catalogue import Catalogue
-from hookstream.schemas.codec import check_event
+from hookstream.schemas.codecs.events import check_event
 from hookstream.schemas.errors import InvalidValueError, SchemaError
 from hookstream.schemas.event import Concept, Event
 

@@ -48,16 +48,10 @@ from hookstream.producers.errors import DeliveryFailedError, NotRegisteredError,
 from hookstream.producers.event_producer import EventProducer
 from hookstream.producers.receipt import Receipt as ProducedReceipt
 from hookstream.schemas.catalogue import subject
-from hookstream.schemas.codec import (
-    dead_letter_decoder,
-    delivery_decoder,
-    delivery_encoder,
-    endpoint_settings_decoder,
-    endpoint_settings_encoder,
-    notice_decoder,
-    subscription_decoder,
-    subscription_encoder,
-)
+from hookstream.schemas.codecs.dead_letters import dead_letter_decoder
+from hookstream.schemas.codecs.deliveries import delivery_decoder, delivery_encoder
+from hookstream.schemas.codecs.endpoint_settings import endpoint_settings_decoder, endpoint_settings_encoder
+from hookstream.schemas.codecs.hooks import notice_decoder, subscription_decoder, subscription_encoder
 from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.event import Event
 from hookstream.schemas.hook import Hook, ResyncMark

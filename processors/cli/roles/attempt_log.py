@@ -9,7 +9,7 @@ from hookstream.processors.lifecycle import until_available
 from hookstream.processors.operations.attempt_recorder import AttemptRecorder
 from hookstream.processors.operations.group_reader import GroupReader
 from hookstream.processors.topics import check_topics
-from hookstream.schemas.codec import attempt_decoder
+from hookstream.schemas.codecs.attempts import attempt_decoder
 from hookstream.subscriptions.database import open_sessions
 from hookstream.subscriptions.errors import DatabaseError
 from hookstream.subscriptions.migrations import check_revision

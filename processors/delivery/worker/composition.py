@@ -24,7 +24,9 @@ from hookstream.processors.delivery.partitions.partition_deps import DeliveryCod
 from hookstream.processors.delivery.partitions.record_writer import RecordWriter
 from hookstream.processors.delivery.partitions.schema_fetcher import SchemaFetcher, backlog_decoder
 from hookstream.processors.topic_specs import DEAD_LETTER_EXTRA_BYTES
-from hookstream.schemas.codec import dead_letter_encoder, delivery_decoder, delivery_encoder, notice_encoder
+from hookstream.schemas.codecs.dead_letters import dead_letter_encoder
+from hookstream.schemas.codecs.deliveries import delivery_decoder, delivery_encoder
+from hookstream.schemas.codecs.hooks import notice_encoder
 
 from .catch_up_planner import CatchUpPlanner
 from .committing import CommitDeps, Committing

@@ -11,7 +11,8 @@ from hookstream.processors.tables.endpoint_settings import EndpointSettingsReade
 from hookstream.processors.tables.subscription_reader import SubscriptionReader, TableBatch, apply_rows
 from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.processors.tables.table_thread import TableThread
-from hookstream.schemas.codec import endpoint_settings_decoder, subscription_decoder
+from hookstream.schemas.codecs.endpoint_settings import endpoint_settings_decoder
+from hookstream.schemas.codecs.hooks import subscription_decoder
 from hookstream.schemas.topics import TopicNames
 
 if TYPE_CHECKING:

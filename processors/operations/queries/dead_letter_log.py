@@ -23,7 +23,9 @@ from hookstream.processors.operations.replays.writer import ReplayWriter
 from hookstream.producers.errors import ProducerError
 from hookstream.producers.murmur2 import partition_of
 from hookstream.schemas.catalogue import Catalogue
-from hookstream.schemas.codec import dead_letter_decoder, delivery_decoder, event_decoder
+from hookstream.schemas.codecs.dead_letters import dead_letter_decoder
+from hookstream.schemas.codecs.deliveries import delivery_decoder
+from hookstream.schemas.codecs.events import event_decoder
 from hookstream.schemas.delivery import DeadLetter, Delivery
 from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.event import Event

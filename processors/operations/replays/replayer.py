@@ -21,7 +21,8 @@ from hookstream.producers.errors import NotRegisteredError
 from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.body import MAX_BODY_BYTES
 from hookstream.schemas.catalogue import Catalogue, subject
-from hookstream.schemas.codec import delivery_decoder, delivery_encoder, subscription_decoder
+from hookstream.schemas.codecs.deliveries import delivery_decoder, delivery_encoder
+from hookstream.schemas.codecs.hooks import subscription_decoder
 from hookstream.schemas.sources.readers import topic_events
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.database import NowMs, Sessions

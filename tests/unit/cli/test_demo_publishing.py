@@ -15,7 +15,7 @@ from hookstream.producers.receipt import Receipt
 from hookstream.schemas.catalogue import Catalogue
 
 if TYPE_CHECKING:
-    from hookstream.schemas.codec import WrittenEvent
+    from hookstream.schemas.codecs.events import WrittenEvent
 from hookstream.schemas.event import Event
 
 NAMES = Catalogue.shipped().event_names

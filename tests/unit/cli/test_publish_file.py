@@ -16,7 +16,7 @@ from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.errors import InvalidValueError, UnknownEventError
 
 if TYPE_CHECKING:
-    from hookstream.schemas.codec import WrittenEvent
+    from hookstream.schemas.codecs.events import WrittenEvent
 from hookstream.schemas.event import Event
 
 CATALOGUE = Catalogue.shipped()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hookstream.processors.delivery.attempts.bytes import MAX_ANSWER_BYTES, AttemptBytes, long_bytes
 from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.schemas.attempt import Attempt, AttemptResult
-from hookstream.schemas.codec import attempt_encoder
+from hookstream.schemas.codecs.attempts import attempt_encoder
 from hookstream.schemas.delivery import DeliveryId
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId, Revision

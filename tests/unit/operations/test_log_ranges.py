@@ -20,7 +20,8 @@ from hookstream.processors.operations.queries.delivery_search import KafkaDelive
 from hookstream.processors.operations.replays import reader
 from hookstream.processors.operations.replays.reader import WindowReader
 from hookstream.schemas.catalogue import Catalogue, InternalSchema
-from hookstream.schemas.codec import dead_letter_decoder, dead_letter_encoder, delivery_decoder, delivery_encoder
+from hookstream.schemas.codecs.dead_letters import dead_letter_decoder, dead_letter_encoder
+from hookstream.schemas.codecs.deliveries import delivery_decoder, delivery_encoder
 from hookstream.schemas.delivery import DeliveryId
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.dead_letters import DeadLetterPlace, DeadLetterQuery

@@ -16,7 +16,8 @@ from hookstream.processors.operations.queries.backlog import KafkaBacklogs
 from hookstream.processors.operations.queries.dead_letter_log import KafkaDeadLetters
 from hookstream.processors.operations.queries.delivery_search import KafkaDeliveryLog
 from hookstream.schemas.catalogue import Catalogue
-from hookstream.schemas.codec import dead_letter_decoder, delivery_decoder
+from hookstream.schemas.codecs.dead_letters import dead_letter_decoder
+from hookstream.schemas.codecs.deliveries import delivery_decoder
 from hookstream.schemas.delivery import DeliveryId
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.dead_letters import DeadLetterPlace, DeadLetterQuery

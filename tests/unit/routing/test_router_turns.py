@@ -30,7 +30,8 @@ from hookstream.producers.errors import (
 )
 from hookstream.schemas.body import thin_body
 from hookstream.schemas.catalogue import Catalogue, InternalSchema
-from hookstream.schemas.codec import event_encoder, subscription_encoder
+from hookstream.schemas.codecs.events import event_encoder
+from hookstream.schemas.codecs.hooks import subscription_encoder
 from hookstream.schemas.delivery import DeadLetter, DeadLetterReason, Delivery
 from hookstream.schemas.event import ClientId, Concept, Event, EventName
 from hookstream.schemas.hook import HookId, HookState

@@ -16,10 +16,14 @@ from hookstream.processors.operations.queries.backlog_records import CommitView
 from hookstream.processors.operations.replays.reader import read_note
 from hookstream.processors.routing.commit_note import CommitNote
 from hookstream.processors.tables.subscription_table import SubscriptionTable
-from hookstream.schemas import codec
 from hookstream.schemas.attempt import GAP_HEADER, Attempt, gap_of
 from hookstream.schemas.bounded import MAX_LONG, checked_long, long_of
 from hookstream.schemas.catalogue import InternalSchema
+from hookstream.schemas.codecs.attempts import attempt_decoder, attempt_encoder
+from hookstream.schemas.codecs.dead_letters import dead_letter_decoder, dead_letter_encoder
+from hookstream.schemas.codecs.deliveries import delivery_decoder, delivery_encoder
+from hookstream.schemas.codecs.endpoint_settings import endpoint_settings_decoder, endpoint_settings_encoder
+from hookstream.schemas.codecs.hooks import notice_decoder, notice_encoder, subscription_decoder, subscription_encoder
 from hookstream.schemas.control import parse_endpoint_id
 from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.event import ClientId, EventName, client_of_key
@@ -106,8 +110,8 @@ def test_a_cursor_of_a_resource_owes_its_records() -> None:
 
 # --- rows and deliveries that no process of ours writes ---------------------------------------------------------------
 
-ROW = codec.subscription_decoder(Schemas({1: InternalSchema.SUBSCRIPTION.text}))
-DELIVERY = codec.delivery_decoder(Schemas({1: InternalSchema.DELIVERY.text}))
+ROW = subscription_decoder(Schemas({1: InternalSchema.SUBSCRIPTION.text}))
+DELIVERY = delivery_decoder(Schemas({1: InternalSchema.DELIVERY.text}))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +121,7 @@ DELIVERY = codec.delivery_decoder(Schemas({1: InternalSchema.DELIVERY.text}))
     ids=["id", "client", "revision", "target", "target in bytes", "secret"],
 )  # fmt: skip
 def test_a_row_that_the_table_cannot_hold_is_undecodable(change: dict[str, object]) -> None:
-    data = codec.subscription_encoder(1)(dataclasses.replace(values.HOOK, **change))  # type: ignore[arg-type]
+    data = subscription_encoder(1)(dataclasses.replace(values.HOOK, **change))  # type: ignore[arg-type]
     with pytest.raises(UndecodableError):
         ROW(data)
 
@@ -136,12 +140,12 @@ def test_a_row_that_the_table_cannot_hold_is_undecodable(change: dict[str, objec
     ],
 )
 def test_a_delivery_that_no_router_writes_is_undecodable(change: dict[str, object]) -> None:
-    data = codec.delivery_encoder(1)(dataclasses.replace(values.DELIVERY, **change))  # type: ignore[arg-type]
+    data = delivery_encoder(1)(dataclasses.replace(values.DELIVERY, **change))  # type: ignore[arg-type]
     with pytest.raises(UndecodableError, match="no router"):
         DELIVERY(data)
 
 
-DEAD_LETTER = codec.dead_letter_decoder(Schemas({1: InternalSchema.DEAD_LETTER.text}))
+DEAD_LETTER = dead_letter_decoder(Schemas({1: InternalSchema.DEAD_LETTER.text}))
 
 
 @pytest.mark.parametrize(
@@ -153,23 +157,23 @@ DEAD_LETTER = codec.dead_letter_decoder(Schemas({1: InternalSchema.DEAD_LETTER.t
     ids=lambda change: "-".join(f"{name}-{str(value)[:8]!a}" for name, value in change.items()),
 )
 def test_a_dead_letter_that_no_role_writes_is_undecodable(change: dict[str, object]) -> None:
-    data = codec.dead_letter_encoder(1)(dataclasses.replace(values.DEAD_LETTER, **change))  # type: ignore[arg-type]
+    data = dead_letter_encoder(1)(dataclasses.replace(values.DEAD_LETTER, **change))  # type: ignore[arg-type]
     with pytest.raises(UndecodableError, match="no role"):
         DEAD_LETTER(data)
 
 
 def test_the_texts_of_a_dead_letter_are_cut_to_what_a_worker_keeps() -> None:
     long = dataclasses.replace(values.DEAD_LETTER, detail="d" * 9000, last_answer=b"a" * 1_000_000)
-    found = DEAD_LETTER(codec.dead_letter_encoder(1)(long))
+    found = DEAD_LETTER(dead_letter_encoder(1)(long))
     assert (len(found.detail), len(found.last_answer)) == (4096, 4096)
     assert found == dataclasses.replace(long, detail="d" * 4096, last_answer=b"a" * 4096)
 
 
 # --- what a database would refuse again and again ---------------------------------------------------------------------
 
-ATTEMPT = codec.attempt_decoder(Schemas({1: InternalSchema.ATTEMPT.text}))
-SETTINGS = codec.endpoint_settings_decoder(Schemas({1: InternalSchema.CONTROL.text}))
-NOTICE = codec.notice_decoder(Schemas({1: InternalSchema.NOTICE.text}))
+ATTEMPT = attempt_decoder(Schemas({1: InternalSchema.ATTEMPT.text}))
+SETTINGS = endpoint_settings_decoder(Schemas({1: InternalSchema.CONTROL.text}))
+NOTICE = notice_decoder(Schemas({1: InternalSchema.NOTICE.text}))
 
 
 @pytest.mark.parametrize(
@@ -183,7 +187,7 @@ NOTICE = codec.notice_decoder(Schemas({1: InternalSchema.NOTICE.text}))
 )
 def test_an_attempt_that_no_worker_writes_is_undecodable(change: dict[str, object]) -> None:
     """One that the database refuses would hold everything behind it for ever."""
-    data = codec.attempt_encoder(1)(dataclasses.replace(values.ATTEMPT, **change))  # type: ignore[arg-type]
+    data = attempt_encoder(1)(dataclasses.replace(values.ATTEMPT, **change))  # type: ignore[arg-type]
     if 2**31 - 1 in change.values():
         assert isinstance(ATTEMPT(data), Attempt), "what an int holds is written"
         return
@@ -195,7 +199,7 @@ def test_an_attempt_that_no_worker_writes_is_undecodable(change: dict[str, objec
     "change", [{"event": "lead.\0"}, {"event": "x" * 501}, {"client": "\x7f"}, {"hook_id": -1}, {"revision": -1}]
 )
 def test_a_notice_that_no_worker_writes_is_undecodable(change: dict[str, object]) -> None:
-    data = codec.notice_encoder(1)(dataclasses.replace(values.NOTICE, **change))  # type: ignore[arg-type]
+    data = notice_encoder(1)(dataclasses.replace(values.NOTICE, **change))  # type: ignore[arg-type]
     with pytest.raises(UndecodableError, match="no worker"):
         NOTICE(data)
 
@@ -213,7 +217,7 @@ SKIPS = [dataclasses.replace(ONE, delivery_id="\0"), dataclasses.replace(ONE, re
 )
 def test_endpoint_settings_that_no_operator_can_have_are_undecodable(change: dict[str, object]) -> None:
     """A relay takes over what a restored database lacks, and would be refused it again and again."""
-    data = codec.endpoint_settings_encoder(1)(dataclasses.replace(values.SETTINGS, **change))  # type: ignore[arg-type]
+    data = endpoint_settings_encoder(1)(dataclasses.replace(values.SETTINGS, **change))  # type: ignore[arg-type]
     with pytest.raises(UndecodableError, match="no operator"):
         SETTINGS(data)
 
@@ -239,7 +243,7 @@ def test_a_gap_that_no_worker_tells_is_none(header: bytes) -> None:
 )
 def test_a_rate_that_the_api_refuses_is_the_nearest_that_it_takes(written: float | None, read: float | None) -> None:
     """The engine divides by it. A row that cannot be read would hold every client's events, not one hook's."""
-    data = codec.subscription_encoder(1)(dataclasses.replace(values.HOOK, rate_limit_per_s=written))
+    data = subscription_encoder(1)(dataclasses.replace(values.HOOK, rate_limit_per_s=written))
     row = ROW(data)
     assert isinstance(row, Hook)
     assert row.rate_limit_per_s == read

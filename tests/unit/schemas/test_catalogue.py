@@ -13,7 +13,7 @@ import fastavro
 import pytest
 
 from hookstream.schemas.catalogue import Catalogue, InternalSchema, subject
-from hookstream.schemas.codec import event_decoder, event_encoder
+from hookstream.schemas.codecs.events import event_decoder, event_encoder
 from hookstream.schemas.errors import InvalidSchemaError, UnknownEventError
 from hookstream.schemas.event import Concept, Event
 from hookstream.schemas.topics import TopicNames

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hookstream.schemas.catalogue import Catalogue
-from hookstream.schemas.codec import NO_DATA, event_reader
+from hookstream.schemas.codecs.events import NO_DATA, event_reader
 from hookstream.schemas.errors import UnrenderableError
 from hookstream.schemas.sources.readers import ReadEvent, body_of, topic_events
 from hookstream.schemas.sources.record import Ignored, Refused, SourceRecord

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hookstream.schemas import codec, wire
+from hookstream.schemas import wire
 from hookstream.schemas.avro_schema import AvroSchema
 from hookstream.schemas.catalogue import Catalogue, InternalSchema
+from hookstream.schemas.codecs.deliveries import delivery_decoder
+from hookstream.schemas.codecs.events import event_decoder
 from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.errors import InvalidSchemaError, UndecodableError
 from hookstream.schemas.event import Event
@@ -47,7 +49,7 @@ def written(schema: Schema, **values: object) -> bytes:
 
 
 def decoded(schema: Schema, data: bytes) -> Event:
-    return codec.event_decoder(CATALOGUE, "property", Schemas({1: json.dumps(schema)}))(data)
+    return event_decoder(CATALOGUE, "property", Schemas({1: json.dumps(schema)}))(data)
 
 
 CHANNEL = {"type": "enum", "name": "Channel", "symbols": ["WEB", "SHOP"], "default": "WEB"}
@@ -211,7 +213,7 @@ def test_a_schema_that_claims_to_be_parsed_is_parsed(text: str) -> None:
     with pytest.raises(InvalidSchemaError):
         AvroSchema(text)
     with pytest.raises(UndecodableError):
-        codec.event_decoder(CATALOGUE, "property", Schemas({1: text}))(HEADER + b"\x00")
+        event_decoder(CATALOGUE, "property", Schemas({1: text}))(HEADER + b"\x00")
 
 
 def test_a_schema_that_cannot_be_read_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +223,7 @@ def test_a_schema_that_cannot_be_read_is_looked_at_once(monkeypatch: pytest.Monk
         looked.append(text)
         return AvroSchema(text)
 
-    decode = codec.event_decoder(CATALOGUE, "property", Schemas({1: "[[", 2: json.dumps(PROPERTY)}))
+    decode = event_decoder(CATALOGUE, "property", Schemas({1: "[[", 2: json.dumps(PROPERTY)}))
     monkeypatch.setattr(wire, "AvroSchema", look)
     for _ in range(3):
         with pytest.raises(UndecodableError, match="schema 1 cannot be read"):
@@ -324,7 +326,7 @@ def test_any_schema_and_any_record_give_an_event_or_a_typed_error(
 def test_any_schema_and_any_record_give_a_delivery_or_a_typed_error(kind: object, at: int, body: bytes) -> None:
     schema = json.loads(InternalSchema.DELIVERY.text)
     schema["fields"][at]["type"] = kind
-    decode = codec.delivery_decoder(Schemas({1: json.dumps(schema)}))
+    decode = delivery_decoder(Schemas({1: json.dumps(schema)}))
     with suppress(UndecodableError):
         assert isinstance(decode(HEADER + body), Delivery)
 

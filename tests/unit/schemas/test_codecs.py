@@ -13,9 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookstream.schemas import codec
 from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.catalogue import Catalogue, InternalSchema
+from hookstream.schemas.codecs.attempts import attempt_decoder, attempt_encoder
+from hookstream.schemas.codecs.dead_letters import dead_letter_decoder, dead_letter_encoder
+from hookstream.schemas.codecs.deliveries import delivery_decoder, delivery_encoder
+from hookstream.schemas.codecs.endpoint_settings import endpoint_settings_decoder, endpoint_settings_encoder
+from hookstream.schemas.codecs.events import event_decoder, event_encoder
+from hookstream.schemas.codecs.hooks import notice_decoder, notice_encoder, subscription_decoder, subscription_encoder
 from hookstream.schemas.errors import InvalidValueError, UndecodableError, UnknownEventError
 from hookstream.schemas.event import Concept, Event, EventName
 from hookstream.schemas.hook import HookState
@@ -38,19 +43,19 @@ SCHEMAS = Schemas(
 )
 GOLDEN = json.loads((Path(__file__).parents[2] / "vectors" / "avro_golden.json").read_text())["records"]
 
-encode_event = codec.event_encoder(CATALOGUE, "property", PROPERTY)
-decode_event = codec.event_decoder(CATALOGUE, "property", SCHEMAS)
-encode_subscription = codec.subscription_encoder(SUBSCRIPTION)
-decode_subscription = codec.subscription_decoder(SCHEMAS)
+encode_event = event_encoder(CATALOGUE, "property", PROPERTY)
+decode_event = event_decoder(CATALOGUE, "property", SCHEMAS)
+encode_subscription = subscription_encoder(SUBSCRIPTION)
+decode_subscription = subscription_decoder(SCHEMAS)
 CASES: dict[str, tuple[object, Callable[[Any], bytes], Callable[[bytes | None], object]]] = {
     "event": (values.EVENT, encode_event, decode_event),
     "hook": (values.HOOK, encode_subscription, decode_subscription),
     "resync_mark": (values.RESYNC_MARK, encode_subscription, decode_subscription),
-    "delivery": (values.DELIVERY, codec.delivery_encoder(DELIVERY), codec.delivery_decoder(SCHEMAS)),
-    "attempt": (values.ATTEMPT, codec.attempt_encoder(ATTEMPT), codec.attempt_decoder(SCHEMAS)),
-    "dead_letter": (values.DEAD_LETTER, codec.dead_letter_encoder(DEAD_LETTER), codec.dead_letter_decoder(SCHEMAS)),
-    "notice": (values.NOTICE, codec.notice_encoder(NOTICE), codec.notice_decoder(SCHEMAS)),
-    "settings": (values.SETTINGS, codec.endpoint_settings_encoder(CONTROL), codec.endpoint_settings_decoder(SCHEMAS)),
+    "delivery": (values.DELIVERY, delivery_encoder(DELIVERY), delivery_decoder(SCHEMAS)),
+    "attempt": (values.ATTEMPT, attempt_encoder(ATTEMPT), attempt_decoder(SCHEMAS)),
+    "dead_letter": (values.DEAD_LETTER, dead_letter_encoder(DEAD_LETTER), dead_letter_decoder(SCHEMAS)),
+    "notice": (values.NOTICE, notice_encoder(NOTICE), notice_decoder(SCHEMAS)),
+    "settings": (values.SETTINGS, endpoint_settings_encoder(CONTROL), endpoint_settings_decoder(SCHEMAS)),
 }
 
 
@@ -147,7 +152,7 @@ def test_a_state_that_this_release_does_not_know_is_undecodable() -> None:
 @pytest.mark.parametrize("result", AttemptResult)
 def test_every_attempt_result_survives_the_wire(result: AttemptResult) -> None:
     attempt = dataclasses.replace(values.ATTEMPT, result=result)
-    assert codec.attempt_decoder(SCHEMAS)(codec.attempt_encoder(ATTEMPT)(attempt)).result is result
+    assert attempt_decoder(SCHEMAS)(attempt_encoder(ATTEMPT)(attempt)).result is result
 
 
 def with_symbols(*symbols: str) -> str:
@@ -171,7 +176,7 @@ def event_record(index: int) -> dict[str, object]:
 )
 def test_a_symbol_is_what_its_writer_meant_whatever_this_release_knows(symbols: tuple[str, ...]) -> None:
     text = with_symbols(*symbols)
-    decode = codec.event_decoder(CATALOGUE, "property", Schemas({PROPERTY: text}))
+    decode = event_decoder(CATALOGUE, "property", Schemas({PROPERTY: text}))
     write = record_writer(text, PROPERTY, indexed="event")
     for index, symbol in enumerate(symbols):
         assert decode(write(event_record(index))).name == f"property.{symbol}"
@@ -194,7 +199,7 @@ def test_a_writer_with_another_field_is_read() -> None:
     schema = json.loads(CATALOGUE.schema_text("property"))
     schema["fields"].append({"name": "actor", "type": ["null", "string"], "default": None})
     data = record_writer(json.dumps(schema), PROPERTY, indexed="event")(event_record(5))
-    event = codec.event_decoder(CATALOGUE, "property", Schemas({PROPERTY: json.dumps(schema)}))(data)
+    event = event_decoder(CATALOGUE, "property", Schemas({PROPERTY: json.dumps(schema)}))(data)
     assert (event.name, event.client, event.id) == ("property.updated", 9999, values.EVENT_ID)
 
 
