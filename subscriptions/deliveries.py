@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from hookstream.schemas.attempt import Attempt
 from hookstream.schemas.body import thin_body
 from hookstream.schemas.delivery import DeadLetter, Delivery, DeliveryId
 from hookstream.schemas.event import ClientId, Concept, Event, EventName
@@ -100,6 +101,39 @@ class DeliveryPublisher(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SentRequest:
+    """The request of an attempt: its URL, its header lines in their order, its body."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class RequestRebuilder(Protocol):
+    """Makes the request of an attempt again, as the worker makes it: with what the hook is now, and its secrets."""
+
+    def rebuild(self, hook: Hook, delivery: Delivery, *, number: int, at_s: int) -> SentRequest | None:
+        """The request that is signed at `at_s`, in Unix seconds; None where none can be made for this hook."""
+        ...
+
+
+class RequestMissing(StrEnum):
+    """Why the request of an attempt cannot be shown."""
+
+    EXPIRED = "expired"  # no log holds the delivery any more
+    HOOK_DELETED = "hook-deleted"  # and its target and secret with it
+    UNKNOWN = "unknown"  # the logs could not be searched now, or the hook's secret cannot be opened
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownRequest:
+    """The request of an attempt, or why it cannot be shown."""
+
+    request: SentRequest | None = None
+    missing: RequestMissing | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryView:
     """What is known of a delivery. `record` is None where no log holds it any more, `arrived_ms` with it."""
 
@@ -152,6 +186,24 @@ class Deliveries:
             return self.log.find(WantedDelivery(id=delivery_id, client=attempted.client, position=position))
         except LogSearchError:  # what the attempt log has is shown without it
             return FoundDelivery(complete=False)
+
+    def request_of(self, attempt: Attempt, requests: RequestRebuilder) -> ShownRequest:
+        """The request of an attempt that was logged, rebuilt from the delivery's record and its hook as it is now."""
+        position = LogPosition(attempt.partition, attempt.offset) if not attempt.replay else None
+        wanted = WantedDelivery(id=attempt.delivery_id, client=attempt.client, position=position)
+        try:
+            delivery = self.log.find(wanted).delivery
+        except LogSearchError:
+            return ShownRequest(missing=RequestMissing.UNKNOWN)
+        if delivery is None:
+            return ShownRequest(missing=RequestMissing.EXPIRED)
+        with reading(self.sessions) as session:
+            hook = _hook(session, attempt.hook_id)
+        if hook is None:
+            return ShownRequest(missing=RequestMissing.HOOK_DELETED)
+        sent = replace(delivery, replay=attempt.replay or None)
+        request = requests.rebuild(hook, sent, number=attempt.number, at_s=attempt.started_at_ms // 1000)
+        return ShownRequest(request=request, missing=None if request else RequestMissing.UNKNOWN)
 
     def again(self, delivery_id: DeliveryId, *, client: ClientId | None) -> Delivery:
         """The record of a delivery that shall be sent again, whatever became of it.

@@ -14,22 +14,33 @@ from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
 from hookstream.schemas.ids import MAX_ID_CHARS
 from hookstream.subscriptions.attempt_log import AttemptQuery, LoggedAttempt, PagePosition, list_attempts
-from hookstream.subscriptions.deliveries import Deliveries, DeliveryView, audit_sending, job_name, ping_of
+from hookstream.subscriptions.deliveries import (
+    Deliveries,
+    DeliveryView,
+    SentRequest,
+    audit_sending,
+    job_name,
+    ping_of,
+)
+from hookstream.subscriptions.errors import DeliveryNotFoundError
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.repository import HookRepository
 
 from .admission import Question
 from .authentication import asking, principal_of, route_for, scope_of
 from .delivery_bodies import (
+    AttemptAnswer,
     AttemptedConceptFields,
     AttemptFields,
     AttemptsAnswer,
     DeadLetterFields,
     DeliveryAnswer,
     DeliveryFields,
+    HeaderFields,
     HookIdFields,
     SentAnswer,
     SentFields,
+    SentRequestFields,
 )
 from .dependencies import ApiDependencies
 from .ids import asked_client, client_fields, shown_concept
@@ -43,6 +54,7 @@ _DEFAULT_PAGE = 50
 
 IdOfHook = Annotated[int, Path(ge=1, le=_MAX_LONG)]
 IdOfDelivery = Annotated[str, Path(pattern=r"^msg_[0-9a-f]{32}$", description="The `webhook-id`.")]
+StartOfAttempt = Annotated[int, Path(ge=0, lt=_MAX_LONG, description="when it began, Unix ms")]
 OfClient = Annotated[
     str | None, Query(max_length=MAX_ID_CHARS, description="whose it is: for operators, a search is shorter with it")
 ]
@@ -166,6 +178,36 @@ def delivery_routes(deps: ApiDependencies) -> APIRouter:
             attempts, after = page.read(deps, view.client, delivery_id=view.id)
         return DeliveryAnswer(delivery=_shown(view, deps), attempts=attempts, next_cursor=after)
 
+    @router.get(
+        "/deliveries/{delivery_id}/attempts/{started_at_ms}",
+        responses=problems(401, 403, 404, 422, 429, 503),
+        **BEARER,
+    )
+    def get_attempt(delivery_id: IdOfDelivery, started_at_ms: StartOfAttempt, request: Request) -> AttemptAnswer:
+        """Show one attempt with its request: every header, the body, and the text that was signed.
+
+        The request is rebuilt from Kafka's log, which may take seconds: with the target and the secrets that the hook
+        has now, and the second in which the attempt began.
+        """
+        query = AttemptQuery(
+            client=principal_of(request).client,
+            delivery_id=DeliveryId(delivery_id),
+            from_ms=started_at_ms,
+            to_ms=started_at_ms + 1,
+            limit=1,
+        )
+        with asking(deps, request, Question.DELIVERIES):
+            with deps.reading() as session:
+                found = list_attempts(session, query)
+            if not found:
+                raise DeliveryNotFoundError(delivery_id)
+            shown = deliveries.request_of(found[0].attempt, deps.sent_requests)
+        return AttemptAnswer(
+            attempt=_fields(found[0], deps),
+            request=None if shown.request is None else _request_fields(shown.request),
+            request_missing=shown.missing,
+        )
+
     @router.post(
         "/deliveries/{delivery_id}/resend",
         status_code=HTTPStatus.ACCEPTED,
@@ -213,6 +255,17 @@ def _fields(logged: LoggedAttempt, deps: ApiDependencies) -> AttemptFields:
         outcome=attempt.result.value,
         status=attempt.status,
         answer=attempt.answer.decode(errors="replace"),
+    )
+
+
+def _request_fields(request: SentRequest) -> SentRequestFields:
+    values, body = dict(request.headers), request.body.decode(errors="replace")
+    return SentRequestFields(
+        method="POST",
+        url=request.url,
+        headers=[HeaderFields(name=name, value=value) for name, value in request.headers],
+        body=body,
+        signed_text=f"{values['webhook-id']}.{values['webhook-timestamp']}.{body}",
     )
 
 

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from hookstream.subscriptions.deliveries import RequestMissing
+
 from .bodies import Answer, ClientFields, ShownId
 
 
@@ -44,6 +46,31 @@ class AttemptsAnswer(Answer):
 
     attempts: list[AttemptFields]
     next_cursor: str | None
+
+
+class HeaderFields(Answer):
+    """A header line."""
+
+    name: str
+    value: str
+
+
+class SentRequestFields(Answer):
+    """The request of an attempt, rebuilt from the log: with the target and the secrets that its hook has now."""
+
+    method: str
+    url: str
+    headers: list[HeaderFields]
+    body: str = Field(description="bytes that are no UTF-8 are shown as U+FFFD")
+    signed_text: str = Field(description="what the signatures are made of: id, timestamp and body, joined by dots")
+
+
+class AttemptAnswer(Answer):
+    """`GET /deliveries/{id}/attempts/{started_at_ms}`."""
+
+    attempt: AttemptFields
+    request: SentRequestFields | None
+    request_missing: RequestMissing | None = Field(description="why there is no request")
 
 
 class DeadLetterFields(Answer):

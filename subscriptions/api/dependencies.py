@@ -16,7 +16,7 @@ from hookstream.subscriptions.backlogs import BacklogReader
 from hookstream.subscriptions.changes import BrokerClock, EventPublisher, RouterProgress
 from hookstream.subscriptions.database import NowMs, Sessions, reading
 from hookstream.subscriptions.dead_letters import DeadLetterLog
-from hookstream.subscriptions.deliveries import DeliveryLog, DeliveryPublisher
+from hookstream.subscriptions.deliveries import DeliveryLog, DeliveryPublisher, RequestRebuilder
 from hookstream.subscriptions.secrets import SecretBox
 from hookstream.subscriptions.target_policy import TargetPolicy
 
@@ -80,6 +80,7 @@ class ApiDependencies:
     dead_letters: DeadLetterLog
     delivery_log: DeliveryLog
     delivery_publisher: DeliveryPublisher
+    sent_requests: RequestRebuilder
     backlogs: BacklogReader
     readiness: Mapping[str, ReadinessCheck]
     metrics: Callable[[], MetricsPage]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +37,8 @@ class Told:
     def __init__(self, database_url: str) -> None:
         self.api = Api(database_url)
         self.caller = self.api.integrator(CLIENT)
-        self.hook_id = HookId(self.caller.create("property.updated").json()["hook"]["id"])
+        hook = self.caller.create("property.updated").json()["hook"]
+        self.hook_id, self.secret = HookId(hook["id"]), hook["secret"]
         self.delivery: Delivery = replace(
             DELIVERY, hook_id=self.hook_id, client=ClientId(str(CLIENT)), replay=None, live_end=0
         )
@@ -66,6 +70,12 @@ def told(any_database_url: str) -> Iterator[Told]:
     made = Told(any_database_url)
     yield made
     made.api.close()
+
+
+def signature_of(secret: str, text: bytes) -> str:
+    """As a receiver computes it."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    return "v1," + base64.b64encode(hmac.new(key, text, hashlib.sha256).digest()).decode()
 
 
 def assert_problem(answer: Answer, status: int, kind: str) -> None:
@@ -269,3 +279,62 @@ def test_platform_services_see_no_deliveries(told: Told) -> None:
     assert_problem(platform("GET", f"/deliveries/{DELIVERY_ID}"), 403, "wrong-role")
     assert_problem(platform("GET", f"/hooks/{told.hook_id}/attempts"), 403, "wrong-role")
     assert TARGET not in platform("POST", f"/hooks/{told.hook_id}/ping").text
+
+
+def test_an_attempt_is_shown_with_the_request_that_was_sent(told: Told) -> None:
+    """Every header, the body, and the text that was signed; the signature is right with the hook's secret."""
+    told.in_log()
+    told.attempt(number=3, started_at_ms=1_795_463_750_999)
+    shown = told.get(f"/deliveries/{DELIVERY_ID}/attempts/1795463750999")
+    assert (shown["attempt"]["number"], shown["request_missing"]) == (3, None)
+    request = shown["request"]
+    headers = {each["name"]: each["value"] for each in request["headers"]}
+    body = told.delivery.body.decode()
+    assert (request["method"], request["url"], request["body"]) == ("POST", TARGET, body)
+    assert headers["host"] == "example.com"
+    assert headers["content-length"] == str(len(told.delivery.body))
+    assert headers["hookstream-attempt"] == "3"
+    assert "hookstream-replay" not in headers
+    assert request["signed_text"] == f"{DELIVERY_ID}.1795463750.{body}"
+    assert signature_of(told.secret, request["signed_text"].encode()) == headers["webhook-signature"]
+
+
+def test_the_request_of_a_replay_says_so_and_is_found_without_a_position(told: Told) -> None:
+    """A ping or a replay has its job among its headers; its record is searched in the log of replays too."""
+    told.in_log()
+    told.attempt(started_at_ms=5_000, replay="ping-1")
+    shown = told.get(f"/deliveries/{DELIVERY_ID}/attempts/5000")
+    assert {"name": "hookstream-replay", "value": "ping-1"} in shown["request"]["headers"]
+    assert told.api.delivery_log.asked[-1].position is None
+
+
+def test_why_a_request_cannot_be_shown_is_said_and_the_attempt_is(told: Told) -> None:
+    """Its record has expired, the logs cannot be searched, its hook was deleted: the answer is there all the same."""
+    path = f"/deliveries/{DELIVERY_ID}/attempts/5000"
+    told.attempt(started_at_ms=5_000)
+
+    def missing() -> str:
+        shown = told.get(path)
+        assert shown["request"] is None
+        assert shown["attempt"]["status"] == 500
+        reason: str = shown["request_missing"]
+        return reason
+
+    assert missing() == "expired"
+    told.api.delivery_log.away = True
+    assert missing() == "unknown"
+    told.api.delivery_log.away = False
+    told.in_log()
+    told.caller("DELETE", f"/hooks/{told.hook_id}")
+    assert missing() == "hook-deleted"
+
+
+def test_the_request_of_an_attempt_is_its_clients_alone(told: Told) -> None:
+    """Another client finds no such attempt, and neither does one who names another moment; operators see it."""
+    told.in_log()
+    told.attempt(started_at_ms=5_000)
+    path = f"/deliveries/{DELIVERY_ID}/attempts"
+    assert_problem(told.api.integrator(435)("GET", f"{path}/5000"), 404, "delivery-not-found")
+    assert_problem(told.caller("GET", f"{path}/5001"), 404, "delivery-not-found")
+    assert_problem(told.caller("GET", f"{path}/{2**63}"), 422, "invalid-request")
+    assert told.get(f"{path}/5000", told.api.operator())["request"] is not None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fastapi.testclient import TestClient
 
+from hookstream.processors.operations.queries.sent_requests import SentRequests
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.delivery import Delivery, DeliveryId
 from hookstream.schemas.event import ClientId, Event
@@ -267,6 +268,7 @@ class Api:
             dead_letters=self.dead_letters,
             delivery_log=self.delivery_log,
             delivery_publisher=self.delivery_publisher,
+            sent_requests=SentRequests(BOX, TargetPolicy(addresses=PublicAddresses())),
             backlogs=self.backlogs,
             readiness={"database": lambda: self.trouble["database"]},
             metrics=lambda: MetricsPage(content=b"hookstream_up 1\n", content_type="text/plain; version=0.0.4"),

@@ -27,6 +27,7 @@ from hookstream.processors.operations.queries.backlog import KafkaBacklogs
 from hookstream.processors.operations.queries.broker_clock import KafkaBrokerClock
 from hookstream.processors.operations.queries.dead_letter_log import KafkaDeadLetters
 from hookstream.processors.operations.queries.delivery_search import KafkaDeliveryLog
+from hookstream.processors.operations.queries.sent_requests import SentRequests
 from hookstream.processors.operations.queries.source_schemas import SourceSchemas
 from hookstream.processors.operations.relays.endpoint_settings import EndpointSettingsStep
 from hookstream.processors.operations.relays.endpoint_settings_writer import EndpointSettingsWriter
@@ -161,6 +162,7 @@ def run_api(
                     decode_dead_letter=dead_letter_decoder(deps.registry.schema_text_by_id),
                 ),
                 delivery_publisher=_Sender(resender),
+                sent_requests=SentRequests(box, deps.targets.policy()),
                 backlogs=backlogs,
                 readiness={
                     "database": database,

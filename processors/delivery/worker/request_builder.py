@@ -22,6 +22,7 @@ from hookstream.subscriptions.target_url import parse_target_url
 
 if TYPE_CHECKING:
     from hookstream.processors.delivery.engine.model import Post
+    from hookstream.schemas.delivery import Delivery
     from hookstream.schemas.hook import Hook
 
 # A prepared row is some 3 KiB; the busy ones of a worker are fewer.
@@ -65,21 +66,23 @@ class RequestBuilder:
         A delivery is never sent unsigned, and one that cannot be signed is not lost either: it waits like any other
         whose target is down, until the key is back.
         """
-        row = post.row
+        return self.request_of(post.row, post.pending.delivery, post.number, wall_s)  # type: ignore[arg-type]  # the table's rows are hooks
+
+    def request_of(self, row: Hook, delivery: Delivery, number: int, wall_s: int) -> Request | None:
+        """The same for a delivery and the number of its attempt; the time is in Unix seconds."""
         prepared = self._prepared.get(row.id)
         if prepared is None or prepared.row is not row:
-            prepared = self._prepare(row)  # type: ignore[arg-type]  # the table's rows are hooks
+            prepared = self._prepare(row)
         target, signer = prepared.target, prepared.signer
         if target is None or signer is None:
             return None
-        delivery = post.pending.delivery
         body = delivery.body
         topic = self._topics.get(delivery.source_topic)
         if topic is None:
             topic = self._topics[delivery.source_topic] = _header_value(delivery.source_topic)
         headers = b"%b%d\r\nhookstream-sequence: %b:%d:%d\r\nhookstream-occurred-at: %d\r\n%b" % (
             prepared.head,
-            post.number,
+            number,
             topic,
             delivery.source_partition,
             delivery.source_offset,
