@@ -17,7 +17,7 @@ SOURCES := $(PACKAGES) tests $(wildcard benchmarks)
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports unit pythons contract integration delivery bench up down format lock clean
+.PHONY: help demo test check lint types imports unit pythons contract integration delivery browser screenshots chromium bench up down format lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -26,8 +26,8 @@ help: ## this list
 demo: $(INSTALLED) ## events to endpoints in one process, nothing else needed; EXAMPLE=orders: those of examples/orders
 	@$(if $(EXAMPLE),HOOKSTREAM_SCHEMA_DIR=examples/$(EXAMPLE) )$(BIN)/hookstream demo
 
-test: check pythons ## check, then everything on real parts (Kafka, PostgreSQL, registry)
-	$(BIN)/python -m pytest tests/delivery tests/integration tests/contract -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
+test: check pythons chromium ## check, then everything on real parts (Kafka, PostgreSQL, registry, a browser)
+	$(BIN)/python -m pytest tests/delivery tests/integration tests/contract tests/browser -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 check: lint types imports unit ## lint, types, import directions, unit tests
 
@@ -62,6 +62,15 @@ integration: $(INSTALLED) ## each part with real Kafka, PostgreSQL, registry
 
 delivery: $(INSTALLED) ## the whole pipeline, a file per promise and per failure
 	$(BIN)/python -m pytest tests/delivery $(PYTEST_ARGS)
+
+browser: $(INSTALLED) chromium ## the portal in Chromium, on a whole deployment
+	$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
+
+screenshots: $(INSTALLED) chromium ## pictures of the portal into docs/images: light, dark, and 390 pixels wide
+	$(BIN)/python -m pytest tests/browser/take_screenshots.py $(PYTEST_ARGS)
+
+chromium: # Debian's package where there is none and this is root; without a browser its tests fail under CI
+	@.ci/install-chromium
 
 bench: $(INSTALLED) ## every benchmark; `make bench-NAME` runs one, BENCH_ARGS=--quick a small one
 	$(BIN)/python -m benchmarks $(if $(BENCH_ARGS),-- $(BENCH_ARGS))
