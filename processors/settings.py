@@ -189,6 +189,8 @@ class Settings(BaseSettings):
     api_url: str = "http://127.0.0.1:8080"
     api_token: SecretStr | None = None
     api_max_connections: int = Field(default=1000, ge=16, le=100_000)
+    api_token_rate: float = Field(default=20.0, ge=0, le=100_000)
+    api_publish_rate: float = Field(default=1000.0, ge=0, le=100_000)
     api_max_body_bytes: int = Field(default=1_048_576, ge=16_384, le=16_777_216)
     portal: Literal["on", "off"] = "on"
     portal_embed: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = ()

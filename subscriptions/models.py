@@ -155,6 +155,7 @@ class TokenRow(Base):
     client: Mapped[str | None] = mapped_column(IdText)
     name: Mapped[str] = mapped_column(String(200))
     created_at_ms: Mapped[int] = mapped_column(BigInteger)
+    last_used_at_ms: Mapped[int | None] = mapped_column(BigInteger)
     expires_at_ms: Mapped[int | None] = mapped_column(BigInteger)
     revoked_at_ms: Mapped[int | None] = mapped_column(BigInteger)
 
@@ -202,18 +203,29 @@ class IdempotencyRow(Base):
 
 
 class AuditRow(Base):
-    """Who did what to which hook, when; written in the transaction of the deed."""
+    """Who did what to which hook, when; written in the transaction of the deed.
+
+    Lists show the newest first, by `at_ms` and `id`, and each filter has an index in that order.
+    """
 
     __tablename__ = "audit"
 
     id: Mapped[int] = mapped_column(_RowId, primary_key=True)
-    at_ms: Mapped[int] = mapped_column(BigInteger, index=True)
+    at_ms: Mapped[int] = mapped_column(BigInteger)
     actor: Mapped[str] = mapped_column(String(250))
     action: Mapped[str] = mapped_column(String(60))
     client: Mapped[str | None] = mapped_column(IdText)
     event: Mapped[str | None] = mapped_column(Text)
-    hook_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    hook_id: Mapped[int | None] = mapped_column(BigInteger)
     detail: Mapped[Mapping[str, object]] = mapped_column(JSON)
+
+    __table_args__ = (
+        Index("ix_audit_at", "at_ms", "id"),
+        Index("ix_audit_client", "client", "at_ms", "id"),
+        Index("ix_audit_hook", "hook_id", "at_ms", "id"),
+        Index("ix_audit_actor", "actor", "at_ms", "id"),
+        Index("ix_audit_action", "action", "at_ms", "id"),
+    )
 
 
 class AttemptRow(Base):

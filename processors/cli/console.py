@@ -7,8 +7,9 @@ the terminal as it is: `printable` shows what a terminal would obey, `as_cell` k
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -77,6 +78,22 @@ def table_lines(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[s
     cells = [list(head), *([("" if cell is None else printable(str(cell))) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal; None where there is none, and lines are for programs."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def fitted(lines: Iterable[str], columns: int | None) -> Iterator[str]:
+    """Lines that a terminal shows in one: what is too much ends in an ellipsis."""
+    for line in lines:
+        yield line if columns is None or len(line) <= columns else f"{line[: columns - 1]}…"
+
+
+def shown_day(unix_ms: int) -> str:
+    """The day in UTC, for tables that have no place for the time."""
+    return shown_time(unix_ms).partition("T")[0]
 
 
 def shown_time(unix_ms: int | None) -> str:

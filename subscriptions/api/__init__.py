@@ -2,5 +2,6 @@
 
 from .app import create_app
 from .dependencies import ApiDependencies, ApiLimits, MetricsPage, ReadinessCheck
+from .token_rates import Rate
 
-__all__ = ["ApiDependencies", "ApiLimits", "MetricsPage", "ReadinessCheck", "create_app"]
+__all__ = ["ApiDependencies", "ApiLimits", "MetricsPage", "Rate", "ReadinessCheck", "create_app"]

@@ -20,6 +20,7 @@ from .events import event_routes
 from .health import health_routes
 from .hooks import hook_routes, registration_routes
 from .portal_links import portal_link_routes
+from .rate_limit import RateLimitHeaders
 from .replays import replay_routes
 
 
@@ -53,6 +54,7 @@ def create_app(deps: ApiDependencies) -> FastAPI:
         app.include_router(router)
     limits = deps.limits
     app.add_middleware(BodyLimit, elsewhere=limits.max_body_bytes, by_path={"/events": limits.max_events_body_bytes})
+    app.add_middleware(RateLimitHeaders)
     problems.install(app, [route for router in routers for route in router.routes if isinstance(route, APIRoute)])
     install_documents(app, deps)
     return app

@@ -15,26 +15,30 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from hookstream.schemas.event import ClientId
-from hookstream.subscriptions.database import NowMs, Sessions, reading
 from hookstream.subscriptions.errors import ExpiredTokenError, TokenError
 from hookstream.subscriptions.models import Role
-from hookstream.subscriptions.tokens import Principal, authenticate
+from hookstream.subscriptions.tokens import Principal, token_digest
 
 from .admission import OwnThreads, Question
 from .dependencies import ApiDependencies
 from .problems import ProblemError
+from .rate_limit import refusal
 
 # Who is asking is found out whatever the handlers' threads wait for: where all of them are taken, a question that will
-# be refused is refused at once.
-_THREADS: Final = OwnThreads("authentication", 8)
+# be refused is refused at once. Tokens that were good before wait for no others.
+_AGAIN: Final = OwnThreads("authentication", 6)
+_FIRST: Final = OwnThreads("first authentication", 2)
 _REALM: Final = 'Bearer realm="hookstream"'
 # Key of an ASGI scope under which the portal says who is signed in. No client sets it: a request has no such part.
 SIGNED_IN: Final = "hookstream.signed_in"
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def route_for(sessions: Sessions, now_ms: NowMs, *roles: Role) -> type[APIRoute]:
-    """A class of routes that answer 401 without a good token, 403 to other roles, and 415 to a body that is no JSON."""
+def route_for(deps: ApiDependencies, *roles: Role) -> type[APIRoute]:
+    """A class of routes that answer 401 without a good token, 403 to other roles, and 415 to a body that is no JSON.
+
+    Above the limit of its token a request is answered 429, before the database is asked whether the token is good.
+    """
 
     class TokenRoute(APIRoute):
         """A route behind a token."""
@@ -47,7 +51,10 @@ def route_for(sessions: Sessions, now_ms: NowMs, *roles: Role) -> type[APIRoute]
             async def handler(request: Request) -> Response:
                 principal: Principal | None = request.scope.get(SIGNED_IN)
                 if principal is None:
-                    principal = await _THREADS.run(_principal, sessions, now_ms, request)
+                    principal = await _holder(deps, request)
+                    deps.token_uses.note(principal.token_id, deps.now_ms())
+                else:
+                    _count(deps, request, principal)
                 _check_role(principal, roles)
                 request.state.principal = principal
                 if takes_body:
@@ -82,14 +89,40 @@ def scope_of(request: Request, client: ClientId | None) -> ClientId | None:
     return own if client is None else client
 
 
-def _principal(sessions: Sessions, now_ms: NowMs, request: Request) -> Principal:
+async def _holder(deps: ApiDependencies, request: Request) -> Principal:
+    """Who holds the token of a request, which is counted.
+
+    Raises:
+        ProblemError: 401, it is no good; 429, it makes too many requests.
+    """
     token = _bearer(request)
     try:
-        with reading(sessions) as session:
-            return authenticate(session, token, now_ms=now_ms())
+        digest = token_digest(token)
+        last = deps.known_tokens.last(digest)
+        if last is not None:
+            _count(deps, request, last.principal)
+        known = deps.known_tokens.fresh(digest)
+        if known is None:
+            threads = _FIRST if last is None else _AGAIN
+            known = await threads.run(deps.known_tokens.read, deps.sessions, digest)
+        principal = known.holder(deps.now_ms())
     except TokenError as exc:
         what = "has expired" if isinstance(exc, ExpiredTokenError) else "is not valid"
         raise _unauthorized(f"the token {what}", f'{_REALM}, error="invalid_token"') from None
+    if last is None:
+        _count(deps, request, principal)
+    return principal
+
+
+def _count(deps: ApiDependencies, request: Request, principal: Principal) -> None:
+    """Count a request against the limit of its token."""
+    limits = deps.limits
+    rate = limits.publish_rate if principal.role is Role.PLATFORM else limits.token_rate
+    if rate is None:
+        return
+    request.state.allowance = allowance = deps.token_rates.take(principal.caller, rate)
+    if not allowance.allowed:
+        raise refusal(allowance)
 
 
 def _check_role(principal: Principal, roles: tuple[Role, ...]) -> None:

@@ -41,7 +41,7 @@ Time = Annotated[int | None, Query(ge=0, le=_MAX_MS, description="Unix milliseco
 
 def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
     """Reading and sending again."""
-    routes = route_for(deps.sessions, deps.now_ms, Role.INTEGRATOR, Role.OPERATOR)
+    routes = route_for(deps, Role.INTEGRATOR, Role.OPERATOR)
     router = APIRouter(tags=["dead letters"], route_class=routes)
 
     @router.get("/dead-letters", responses=problems(401, 403, 422, 429, 503), **BEARER)

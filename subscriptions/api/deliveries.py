@@ -113,7 +113,7 @@ class AttemptPage:
 
 def attempt_routes(deps: ApiDependencies) -> APIRouter:
     """What stands below a hook."""
-    routes = route_for(deps.sessions, deps.now_ms, Role.INTEGRATOR, Role.OPERATOR)
+    routes = route_for(deps, Role.INTEGRATOR, Role.OPERATOR)
     router = APIRouter(tags=["deliveries"], route_class=routes)
 
     @router.get("/hooks/{hook_id}/attempts", responses=problems(401, 403, 404, 422, 429, 503), **BEARER)
@@ -160,7 +160,7 @@ def attempt_routes(deps: ApiDependencies) -> APIRouter:
 
 def delivery_routes(deps: ApiDependencies) -> APIRouter:
     """One delivery."""
-    routes = route_for(deps.sessions, deps.now_ms, Role.INTEGRATOR, Role.OPERATOR)
+    routes = route_for(deps, Role.INTEGRATOR, Role.OPERATOR)
     router = APIRouter(tags=["deliveries"], route_class=routes)
     deliveries = Deliveries(deps.sessions, deps.delivery_log)
 

@@ -19,8 +19,11 @@ from hookstream.subscriptions.dead_letters import DeadLetterLog
 from hookstream.subscriptions.deliveries import DeliveryLog, DeliveryPublisher, RequestRebuilder
 from hookstream.subscriptions.secrets import SecretBox
 from hookstream.subscriptions.target_policy import TargetPolicy
+from hookstream.subscriptions.token_uses import TokenUses
 
 from .admission import Admission
+from .known_tokens import KnownTokens
+from .token_rates import Rate, TokenRates
 
 ReadinessCheck: TypeAlias = Callable[[], str | None]
 """None where the part is ready, else a sentence for the operator; called in the event loop, so it waits for nothing."""
@@ -48,6 +51,9 @@ class ApiLimits:
     publishing_at_once: int = 24
     query_within_s: float = 5.0
     list_within_s: float = 8.0
+    # Of one token to one process; None is no limit. Those of platform services publish.
+    token_rate: Rate | None = None
+    publish_rate: Rate | None = None
 
 
 def _none_known() -> Mapping[str, str]:
@@ -90,13 +96,18 @@ class ApiDependencies:
     monotonic_s: Callable[[], float] = monotonic
     portal: bool = True
     limits: ApiLimits = field(default_factory=ApiLimits)
+    token_uses: TokenUses = field(default_factory=TokenUses)
     admission: Admission = field(init=False)
+    known_tokens: KnownTokens = field(init=False)
+    token_rates: TokenRates = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin to count."""
         limits = self.limits
         admission = Admission(of_one_caller=limits.slow_of_one_caller, of_one_kind=limits.slow_of_one_kind)
         object.__setattr__(self, "admission", admission)
+        object.__setattr__(self, "known_tokens", KnownTokens(self.monotonic_s))
+        object.__setattr__(self, "token_rates", TokenRates(self.monotonic_s))
 
     def reading(self) -> AbstractContextManager[Session]:
         """A transaction that writes nothing, and in which no query takes longer than a request may."""

@@ -33,7 +33,7 @@ _PROBLEMS = problems(400, 401, 403, 404, 413, 415, 422, 503)
 
 def endpoint_action_routes(deps: ApiDependencies) -> APIRouter:
     """Operators alone."""
-    router = APIRouter(tags=["endpoints"], route_class=route_for(deps.sessions, deps.now_ms, Role.OPERATOR))
+    router = APIRouter(tags=["endpoints"], route_class=route_for(deps, Role.OPERATOR))
 
     @router.get("/endpoints/{endpoint}/settings", responses=problems(401, 403, 404, 422, 503), **BEARER)
     def get_settings(endpoint: IdOfEndpoint) -> EndpointSettingsAnswer:

@@ -92,9 +92,7 @@ class _Wanted:
 
 def endpoint_routes(deps: ApiDependencies) -> APIRouter:
     """The backlogs of endpoints."""
-    router = APIRouter(
-        tags=["endpoints"], route_class=route_for(deps.sessions, deps.now_ms, Role.INTEGRATOR, Role.OPERATOR)
-    )
+    router = APIRouter(tags=["endpoints"], route_class=route_for(deps, Role.INTEGRATOR, Role.OPERATOR))
 
     @router.get("/endpoints", responses=problems(401, 403, 422, 429, 503), **BEARER)
     def list_endpoints(

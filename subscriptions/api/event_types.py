@@ -18,7 +18,7 @@ from .openapi import BEARER, problems
 
 def event_type_routes(deps: ApiDependencies) -> APIRouter:
     """The catalogue."""
-    router = APIRouter(tags=["events"], route_class=route_for(deps.sessions, deps.now_ms, *Role))
+    router = APIRouter(tags=["events"], route_class=route_for(deps, *Role))
 
     @lru_cache(maxsize=1)
     def answer(known: KnownSchemas) -> EventTypesAnswer:

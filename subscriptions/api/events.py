@@ -34,7 +34,7 @@ TraceParent = Annotated[str | None, Header(description="W3C Trace Context; the e
 
 def event_routes(deps: ApiDependencies) -> APIRouter:
     """Publishing."""
-    router = APIRouter(tags=["events"], route_class=route_for(deps.sessions, deps.now_ms, Role.PLATFORM))
+    router = APIRouter(tags=["events"], route_class=route_for(deps, Role.PLATFORM))
     threads = OwnThreads("publishing", deps.limits.publishing_at_once)
 
     @router.post(

@@ -52,7 +52,7 @@ IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255, patt
 
 def registration_routes(deps: ApiDependencies) -> APIRouter:
     """`POST /hooks`, for integrators: a hook belongs to the client of the token that made it."""
-    router = APIRouter(tags=["hooks"], route_class=route_for(deps.sessions, deps.now_ms, Role.INTEGRATOR))
+    router = APIRouter(tags=["hooks"], route_class=route_for(deps, Role.INTEGRATOR))
 
     @router.post(
         "/hooks",
@@ -95,7 +95,7 @@ def registration_routes(deps: ApiDependencies) -> APIRouter:
 
 def hook_routes(deps: ApiDependencies) -> APIRouter:
     """What is done with hooks that exist."""
-    routes = route_for(deps.sessions, deps.now_ms, Role.INTEGRATOR, Role.OPERATOR)
+    routes = route_for(deps, Role.INTEGRATOR, Role.OPERATOR)
     router = APIRouter(tags=["hooks"], route_class=routes)
 
     @router.get("/hooks", responses=problems(401, 403, 422, 503), **BEARER)

@@ -13,6 +13,7 @@ from fastapi.security import HTTPBearer
 from hookstream.schemas.event_types import EventType
 
 from .problems import MEDIA_TYPE, Problem
+from .rate_limit import describe
 from .webhooks import add_webhooks
 
 # Documents the scheme; tokens are checked by the route's class, before the body is read.
@@ -32,5 +33,6 @@ def document(app: FastAPI, event_types: Iterable[EventType]) -> dict[str, Any]:
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     schemas |= schema.pop("$defs", {})
     schemas["Problem"] = schema
+    describe(made, problems(HTTPStatus.TOO_MANY_REQUESTS)[HTTPStatus.TOO_MANY_REQUESTS])
     add_webhooks(made, event_types)
     return made

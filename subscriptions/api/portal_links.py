@@ -60,7 +60,7 @@ class PortalLinkAnswer(BaseModel):
 
 def portal_link_routes(deps: ApiDependencies) -> APIRouter:
     """For the platform's services, and operators."""
-    routes = route_for(deps.sessions, deps.now_ms, Role.PLATFORM, Role.OPERATOR)
+    routes = route_for(deps, Role.PLATFORM, Role.OPERATOR)
     router = APIRouter(tags=["portal"], route_class=routes)
 
     @router.post(

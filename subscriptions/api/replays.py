@@ -62,7 +62,7 @@ IdOfReplay = Annotated[int, Path(ge=1, le=_MAX_LONG)]
 
 def replay_routes(deps: ApiDependencies) -> APIRouter:
     """Ask for replays, see them, let them run, pause and end them."""
-    routes = route_for(deps.sessions, deps.now_ms, Role.INTEGRATOR, Role.OPERATOR)
+    routes = route_for(deps, Role.INTEGRATOR, Role.OPERATOR)
     router = APIRouter(tags=["replays"], route_class=routes)
 
     @router.post(

@@ -30,7 +30,13 @@ from hookstream.subscriptions.registration import Registered, register_hook
 from hookstream.subscriptions.repository import HookQuery, HookRepository, NewHook, lift_hook_ids
 from hookstream.subscriptions.secrets import SigningSecret, hook_context
 from hookstream.subscriptions.target_url import Target
-from hookstream.subscriptions.tokens import TokenRequest, authenticate, issue_token, list_tokens, revoke_token
+from hookstream.subscriptions.tokens import (
+    TokenRequest,
+    authenticate,
+    issue_token,
+    list_tokens,
+    revoke_token,
+)
 from tests.support.subscriptions_api import BOX, TARGET
 
 if TYPE_CHECKING:
@@ -371,7 +377,7 @@ def test_no_secret_is_stored_in_the_clear(store: Store) -> None:
 def _issue(store: Store, role: Role, client: int | None = None, expires_at_ms: int | None = None) -> str:
     owner = None if client is None else ClientId(str(client))
     request = TokenRequest(role=role, client=owner, name="ci", expires_at_ms=expires_at_ms)
-    return transact(store.sessions, lambda session: issue_token(session, request, now_ms=NOW_MS)).token
+    return transact(store.sessions, lambda session: issue_token(session, request, actor="test", now_ms=NOW_MS)).token
 
 
 def _who(store: Store, token: str, now_ms: int = NOW_MS) -> tuple[Role, ClientId | None]:
@@ -392,8 +398,8 @@ def test_a_token_is_256_random_bits_kept_as_a_hash(store: Store) -> None:
     tokens = {_issue(store, Role.OPERATOR) for _ in range(5)}
     assert len(tokens) == 5
     for token in tokens:
-        assert token.startswith("hookstream_")
-        assert len(token) == len("hookstream_") + 43
+        assert token.startswith("hks_")
+        assert len(token) == len("hks_") + 43
     with reading(store.sessions) as session:
         hashes = session.scalars(select(TokenRow.hash)).all()
     assert {len(value) for value in hashes} == {32}
@@ -413,16 +419,18 @@ def test_a_token_can_be_revoked(store: Store) -> None:
     token = _issue(store, Role.OPERATOR)
     with reading(store.sessions) as session:
         (info,) = list_tokens(session)
-    transact(store.sessions, lambda session: revoke_token(session, info.id, now_ms=NOW_MS + 1))
-    again = transact(store.sessions, lambda session: revoke_token(session, info.id, now_ms=NOW_MS + 2))
+    transact(store.sessions, lambda session: revoke_token(session, info.id, actor="test", now_ms=NOW_MS + 1))
+    again = transact(store.sessions, lambda session: revoke_token(session, info.id, actor="test", now_ms=NOW_MS + 2))
     assert again.revoked_at_ms == NOW_MS + 1
     with pytest.raises(RevokedTokenError):
         _who(store, token)
     with pytest.raises(UnknownTokenError):
-        transact(store.sessions, lambda session: revoke_token(session, 999, now_ms=NOW_MS))
+        transact(store.sessions, lambda session: revoke_token(session, 999, actor="test", now_ms=NOW_MS))
 
 
-@pytest.mark.parametrize("token", ["", "x", "hookstream_", "hookstream_" + "a" * 43, "hookstream_" + "ä" * 43])
+@pytest.mark.parametrize(
+    "token", ["", "x", "hks_", "hks_" + "a" * 43, "hks_" + "ä" * 43, "hookstream_" + "a" * 43, "a" * 43]
+)
 def test_what_is_no_token(store: Store, token: str) -> None:
     """Whatever was never issued opens nothing."""
     with pytest.raises(UnknownTokenError):

@@ -118,7 +118,7 @@ def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, d
     """Start the API in a process that may have 1,024 files open."""
     folder = tmp_path_factory.mktemp("api")
     started = Processes(folder)
-    process = started.python("-m", "tests.support.api_process", folder, name="api")
+    process = started.python("-m", "tests.support.api_process", f"sqlite:///{folder}/hookstream.sqlite3", name="api")
     try:
         process.wait_until(lambda: "}" in process.log_text(), 60.0, what="its port")
         told: dict[str, Any] = json.loads(process.log_text().partition("\n")[0])

@@ -60,19 +60,25 @@ def test_a_database_is_migrated_and_tokens_need_it(deployment: Deployment) -> No
 def test_tokens_are_shown_once_listed_without_themselves_and_revoked(deployment: Deployment) -> None:
     deployment.run("migrate")
     token = deployment.token("integrator", 434, "--name", "acme", "--expires-in-days", "7")
-    assert token.startswith("hookstream_")
-    operator = deployment.run("token", "create", "--role", "operator", "--expires-in-days", "0", "--json").json()
-    assert operator["expires_at_ms"] is None
+    assert token.startswith("hks_")
+    endless = deployment.run("token", "create", "--role", "operator", "--expires-in-days", "0", "--json")
+    assert endless.json()["expires_at_ms"] is None
+    assert "warning: no expiry was set: it never expires" in endless.err
+    by_default = deployment.run("token", "create", "--role", "platform")
+    assert "warning: no expiry was set: it expires 2" in by_default.err
+    assert by_default.out.startswith("hks_")
 
     listed = deployment.run("token", "list")
     assert token not in listed.out
     assert "acme" in listed.out
+    assert "created     last used  expires" in listed.out
     ours = deployment.run("token", "list", "--json").json()[0]
     assert (ours["role"], ours["client"], ours["revoked_at_ms"]) == ("integrator", 434, None)
     assert ours["expires_at_ms"] - ours["created_at_ms"] == 7 * 24 * 3600 * 1000
 
     assert deployment.run("token", "revoke", str(ours["id"])).code == 0
     assert deployment.run("token", "list", "--json").json()[0]["revoked_at_ms"]
+    assert "revoked" in deployment.run("token", "list").out
     unknown = deployment.run("token", "revoke", "99")
     assert (unknown.code, unknown.err) == (1, "hookstream: there is no token 99\n")
 

@@ -47,7 +47,9 @@ def test_an_event_of_another_service_s_topic_is_described_by_the_registry(
     ):
         embedded.wait_ready()
         request = TokenRequest(role=Role.OPERATOR, client=None, name="test", expires_at_ms=None)
-        issued = transact(open_sessions(embedded.engine), lambda session: issue_token(session, request, now_ms=1))
+        issued = transact(
+            open_sessions(embedded.engine), lambda session: issue_token(session, request, actor="test", now_ms=1)
+        )
 
         def placed() -> dict[str, Any]:
             answer = http.get("/event-types", headers={"Authorization": f"Bearer {issued.token}"}).json()

@@ -37,7 +37,7 @@ def pooled_url(database_url: str) -> Iterator[str]:
 
 def issue(session: Session) -> int:
     request = TokenRequest(role=Role.INTEGRATOR, client=ClientId("1"), name="x", expires_at_ms=None)
-    return issue_token(session, request, now_ms=1).info.id
+    return issue_token(session, request, actor="test", now_ms=1).info.id
 
 
 def test_everything_works_where_each_transaction_has_another_session(pooled_url: str) -> None:

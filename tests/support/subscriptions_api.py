@@ -288,7 +288,7 @@ class Api:
             name="test",
             expires_at_ms=expires_at_ms,
         )
-        return transact(self.sessions, lambda s: issue_token(s, request, now_ms=self.clock())).token
+        return transact(self.sessions, lambda s: issue_token(s, request, actor="test", now_ms=self.clock())).token
 
     def integrator(self, client: int) -> Caller:
         """A client's own program."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hookstream.processors.cli.console import Json, as_cell, note, say, say_json, table_lines
+from hookstream.processors.cli.console import Json, as_cell, note, say, say_json, table_lines, terminal_width
 from hookstream.processors.cli.listing import list_pages
 from hookstream.processors.cli.open_api import open_api
 from hookstream.processors.cli.times import DURATION, parse_duration_s, short_duration
@@ -95,7 +94,7 @@ def _watch(look: Callable[[], dict[str, Any]], *, as_json: bool) -> None:
 
 
 def _say(found: Mapping[str, Any]) -> None:
-    for line in lines(found, _width()):
+    for line in lines(found, terminal_width()):
         say(line)
     for line in _notes(found):
         note(line)
@@ -105,14 +104,9 @@ def _screen(found: Mapping[str, Any]) -> Text:
     """The same for a terminal that is drawn again and again."""
     from rich.text import Text
 
-    head, *others = map(as_cell, [*lines(found, _width()), "", *_notes(found)])
+    head, *others = map(as_cell, [*lines(found, terminal_width()), "", *_notes(found)])
     head.stylize("bold")
     return Text("\n").join([head, *others])
-
-
-def _width() -> int | None:
-    """Columns of the terminal; None where there is none, and lines are for programs."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def lines(found: Mapping[str, Any], width: int | None) -> list[str]:

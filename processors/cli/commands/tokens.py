@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hookstream.processors.cli.console import CommandError, Json, note, say, say_json, say_table, shown_time
+from hookstream.processors.cli.console import (
+    CommandError,
+    Json,
+    fitted,
+    note,
+    say,
+    say_json,
+    shown_day,
+    shown_time,
+    table_lines,
+    terminal_width,
+)
+
+from .lag import ago
 
 if TYPE_CHECKING:
     from hookstream.subscriptions.tokens import TokenInfo
@@ -37,14 +50,18 @@ def create(
     client: Annotated[str | None, typer.Option(help="The integrator's client; no other role has one.")] = None,
     name: Annotated[str, typer.Option(help="A name for the list and the audit.")] = "",
     days: Annotated[
-        float, typer.Option("--expires-in-days", min=0, help="How long it is valid; 0: for ever.")
-    ] = _YEAR_DAYS,
+        float | None,
+        typer.Option(
+            "--expires-in-days", min=0, help=f"How long it is valid; {_YEAR_DAYS} if not given, for ever with 0."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Issue a token and print it, once: only its hash is stored.
 
     The token alone goes to stdout: TOKEN=$(hookstream token create --role integrator --client 434).
     """
+    from hookstream.processors.cli.actor import actor
     from hookstream.processors.cli.database import migrated_database
     from hookstream.processors.settings import Settings
     from hookstream.schemas.event import ClientId
@@ -64,12 +81,14 @@ def create(
             role=Role(role.value),
             client=None if client is None else ClientId(client),
             name=name or (role.value if client is None else f"{role.value} of client {client}"),
-            expires_at_ms=now_ms + round(days * _DAY_MS) if days else None,
+            expires_at_ms=None if days == 0 else now_ms + round((days or _YEAR_DAYS) * _DAY_MS),
         )
     except ValueError as exc:
         raise typer.BadParameter(str(exc)) from None
     with migrated_database(settings.database()) as sessions:
-        issued = transact(sessions, lambda session: issue_token(session, request, now_ms=now_ms))
+        issued = transact(sessions, lambda session: issue_token(session, request, actor=actor(), now_ms=now_ms))
+    if not days:
+        note(f"warning: no expiry was set: it {_validity(issued.info)}; --expires-in-days sets another")
     if as_json:
         say_json({"token": issued.token, **_fields(issued.info)})
         return
@@ -79,7 +98,10 @@ def create(
 
 @app.command("list")
 def list_(*, as_json: Json = False) -> None:
-    """List every token ever issued, oldest first, without the tokens themselves."""
+    """List every token ever issued, oldest first, without the tokens themselves.
+
+    A use is shown some twenty seconds after it at the latest, and to the minute.
+    """
     from hookstream.processors.cli.database import migrated_database
     from hookstream.subscriptions.database import reading
     from hookstream.subscriptions.tokens import list_tokens
@@ -89,10 +111,22 @@ def list_(*, as_json: Json = False) -> None:
     if as_json:
         say_json([_fields(token) for token in tokens])
         return
+    now_ms = time.time_ns() // 1_000_000
     rows = [
-        (t.id, t.role.value, t.client, shown_time(t.expires_at_ms), shown_time(t.revoked_at_ms), t.name) for t in tokens
+        (
+            token.id,
+            token.role.value,
+            token.client,
+            shown_day(token.created_at_ms),
+            "-" if token.last_used_at_ms is None else f"{ago(now_ms, token.last_used_at_ms)} ago",
+            _end(token, now_ms),
+            token.name,
+        )
+        for token in tokens
     ]
-    say_table(("id", "role", "client", "expires", "revoked", "name"), rows)
+    head = ("id", "role", "client", "created", "last used", "expires", "name")
+    for line in fitted(table_lines(head, rows), terminal_width()):
+        say(line)
 
 
 @app.command("revoke")
@@ -101,7 +135,8 @@ def revoke(
     *,
     as_json: Json = False,
 ) -> None:
-    """Withdraw a token, from the next request on. A second time changes nothing."""
+    """Withdraw a token: within five seconds it opens nothing any more. A second time changes nothing."""
+    from hookstream.processors.cli.actor import actor
     from hookstream.processors.cli.database import migrated_database
     from hookstream.subscriptions.database import transact
     from hookstream.subscriptions.errors import UnknownTokenError
@@ -110,7 +145,7 @@ def revoke(
     now_ms = time.time_ns() // 1_000_000
     with migrated_database(_url()) as sessions:
         try:
-            info = transact(sessions, lambda session: revoke_token(session, token_id, now_ms=now_ms))
+            info = transact(sessions, lambda session: revoke_token(session, token_id, actor=actor(), now_ms=now_ms))
         except UnknownTokenError:
             message = f"there is no token {token_id}"
             raise CommandError(message) from None
@@ -130,6 +165,15 @@ def _validity(info: TokenInfo) -> str:
     return "never expires" if info.expires_at_ms is None else f"expires {shown_time(info.expires_at_ms)}"
 
 
+def _end(token: TokenInfo, now_ms: int) -> str:
+    """Until when it opens anything, or why it does not."""
+    if token.revoked_at_ms is not None:
+        return "revoked"
+    if token.expires_at_ms is None:
+        return "never"
+    return "expired" if token.expires_at_ms <= now_ms else shown_day(token.expires_at_ms)
+
+
 def _fields(info: TokenInfo) -> dict[str, object]:
     from hookstream.processors.settings import Settings
 
@@ -139,6 +183,7 @@ def _fields(info: TokenInfo) -> dict[str, object]:
         "client": None if info.client is None else Settings.read().client_ids.shown(info.client),
         "name": info.name,
         "created_at_ms": info.created_at_ms,
+        "last_used_at_ms": info.last_used_at_ms,
         "expires_at_ms": info.expires_at_ms,
         "revoked_at_ms": info.revoked_at_ms,
     }

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cache
 from typing import TypeAlias, TypeVar
 
@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 
 from hookstream.processors.cli.deps import Deps, event_producer
 from hookstream.processors.errors import ProcessorError
-from hookstream.processors.lifecycle import RETRIABLE, Health, until_available
+from hookstream.processors.lifecycle import RETRIABLE, Health, StopSignal, until_available
 from hookstream.processors.operations.group_reader import GroupReader
 from hookstream.processors.operations.queries.backlog import KafkaBacklogs
 from hookstream.processors.operations.queries.broker_clock import KafkaBrokerClock
@@ -56,13 +56,14 @@ from hookstream.schemas.codecs.hooks import notice_decoder, subscription_decoder
 from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.event import Event
 from hookstream.schemas.hook import Hook, ResyncMark
-from hookstream.subscriptions.api import ApiDependencies, ApiLimits, MetricsPage, ReadinessCheck, create_app
+from hookstream.subscriptions.api import ApiDependencies, ApiLimits, MetricsPage, Rate, ReadinessCheck, create_app
 from hookstream.subscriptions.changes import PendingReceipt, Receipt
-from hookstream.subscriptions.database import check_database, open_sessions
+from hookstream.subscriptions.database import Sessions, check_database, open_sessions
 from hookstream.subscriptions.errors import DatabaseError, NotPublishedError
 from hookstream.subscriptions.migrations import check_revision
 from hookstream.subscriptions.portal import PortalConfig, install_portal
 from hookstream.subscriptions.secrets import SecretBox
+from hookstream.subscriptions.token_uses import TokenUses
 
 from .process import Running, ThreadGroup
 
@@ -72,6 +73,7 @@ _WARM_UP_S = 5.0
 _EVENT_TIMEOUT_S = 10.0
 _STOP_S = 5
 _LOOK_S = 0.2
+_WRITE_USES_EVERY_S = 20.0
 # Operators set few things, and this process wakes its own relay.
 _SETTINGS_POLL_S = 0.2
 
@@ -135,6 +137,7 @@ def run_api(
         )
         event_writer = EventWriter(deps.kafka)
         stack.callback(event_writer.close)
+        token_uses = TokenUses()
         app = _app(
             deps,
             ApiDependencies(
@@ -177,13 +180,19 @@ def run_api(
                 changed=relay.wake,
                 settings_changed=endpoint_settings_relay.wake,
                 portal=deps.settings.portal == "on",
-                limits=ApiLimits(max_events_body_bytes=deps.settings.api_max_body_bytes),
+                limits=ApiLimits(
+                    max_events_body_bytes=deps.settings.api_max_body_bytes,
+                    token_rate=Rate.per_second(deps.settings.api_token_rate),
+                    publish_rate=Rate.per_second(deps.settings.api_publish_rate),
+                ),
+                token_uses=token_uses,
             ),
         )
         limits = ConnectionLimits(most=deps.settings.api_max_connections)
         server = HttpServer(app, limits=limits, stop_timeout_s=_STOP_S)
         threads.start("api", lambda: server.run(listener))
         threads.start("database check", lambda: database.run(running.stop))
+        threads.start("token uses", lambda: _write_token_uses(token_uses, sessions, running.stop))
         threads.start("source schemas", lambda: source_schemas.run(running.stop))
         threads.start("event producer", lambda: _connect(deps, events, running))
         threads.start("hook notices", lambda: GroupReader(deps.kafka, notices).run(running.stop))
@@ -260,6 +269,15 @@ def _connect(deps: Deps, events: _Events, running: Running) -> None:
         health=running.health,
         retriable=(*RETRIABLE, NotRegisteredError, DeliveryFailedError),
     )
+
+
+def _write_token_uses(uses: TokenUses, sessions: Sessions, stop: StopSignal) -> None:
+    """Write when tokens were used last, until asked to stop, and once more then."""
+    stopping = False
+    while not stopping:
+        stopping = stop.wait(_WRITE_USES_EVERY_S)
+        with suppress(DatabaseError):  # which `/readyz` says, too
+            uses.write(sessions)
 
 
 def _database_check(engine: Engine) -> ReadinessCheck:

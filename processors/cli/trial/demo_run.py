@@ -133,7 +133,9 @@ def _scenario(embedded: Embedded, console: Console, started: float) -> Report:
 def _token(embedded: Embedded) -> str:
     request = TokenRequest(role=Role.INTEGRATOR, client=CLIENT, name="demo", expires_at_ms=None)
     sessions = open_sessions(embedded.engine)
-    return transact(sessions, lambda session: issue_token(session, request, now_ms=now_ms())).token
+    return transact(
+        sessions, lambda session: issue_token(session, request, actor="hookstream demo", now_ms=now_ms())
+    ).token
 
 
 def _register(api: ApiClient, receiver_url: str, names: Sequence[EventName], secrets: dict[str, str]) -> dict[str, int]:

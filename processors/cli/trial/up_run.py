@@ -99,7 +99,9 @@ def _is_valid(sessions: Sessions, token: str, role: Role) -> bool:
 def _issue(sessions: Sessions, role: Role) -> str:
     whose = CLIENT if role is Role.INTEGRATOR else None
     request = TokenRequest(role=role, client=whose, name="hookstream up", expires_at_ms=None)
-    return transact(sessions, lambda session: issue_token(session, request, now_ms=now_ms())).token
+    return transact(
+        sessions, lambda session: issue_token(session, request, actor="hookstream up", now_ms=now_ms())
+    ).token
 
 
 def _print_result(home: Home, embedded: Embedded) -> None:

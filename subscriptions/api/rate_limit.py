@@ -1,0 +1,91 @@
+"""What callers are told about the limit of their token: headers on every answer, and the 429 beyond it.
+
+Source: draft-ietf-httpapi-ratelimit-headers-10, whose `w` and `t` are seconds; RFC 9110 section 10.2.3 for
+`Retry-After`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .problems import ProblemError
+from .token_rates import Allowance
+
+# The name of the policy in both headers.
+_POLICY: Final = '"token"'
+_TOO_MANY: Final = str(HTTPStatus.TOO_MANY_REQUESTS.value)
+_HEADERS: Final[dict[str, dict[str, Any]]] = {
+    "RateLimit-Policy": {
+        "description": "How many requests (`q`) the token may make within `w` seconds, to this process of the API.",
+        "schema": {"type": "string"},
+        "example": f"{_POLICY};q=100;w=5",
+    },
+    "RateLimit": {
+        "description": "How many are left (`r`), and in how many seconds (`t`) all are, or the next one if none is.",
+        "schema": {"type": "string"},
+        "example": f"{_POLICY};r=97;t=1",
+    },
+}
+_RETRY_AFTER: Final[dict[str, Any]] = {
+    "description": "After how many seconds the request may be sent again.",
+    "schema": {"type": "integer", "minimum": 1},
+    "example": 1,
+}
+
+
+def refusal(allowance: Allowance) -> ProblemError:
+    """The answer to a request above the limit."""
+    rate = allowance.rate
+    detail = f"this token may make {rate.quota} requests within {rate.window_s} s, and has made them"
+    headers = {"Retry-After": str(allowance.seconds)}
+    return ProblemError(HTTPStatus.TOO_MANY_REQUESTS, "rate-limited", detail, headers=headers)
+
+
+class RateLimitHeaders:
+    """ASGI middleware: says on the answer what authentication found out about the token's limit."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Add the headers where a token was counted."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def told(message: Message) -> None:
+            allowance = scope.get("state", {}).get("allowance")
+            if allowance is not None and message["type"] == "http.response.start":
+                _tell(MutableHeaders(raw=message["headers"]), allowance)
+            await send(message)
+
+        await self._app(scope, receive, told)
+
+
+def describe(document: MutableMapping[str, Any], too_many: Mapping[str, Any]) -> None:
+    """Add the headers, and the 429 that is `too_many`, to the operations of an OpenAPI document that need a token."""
+    components = document.setdefault("components", {})
+    components["headers"] = {**components.get("headers", {}), **_HEADERS}
+    shared = {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS}
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if not operation.get("security"):
+                continue
+            responses = operation["responses"]
+            responses.setdefault(_TOO_MANY, too_many)
+            for response in responses.values():
+                response["headers"] = {**response.get("headers", {}), **shared}
+            limited = responses[_TOO_MANY]
+            limited["headers"] = {**limited["headers"], "Retry-After": _RETRY_AFTER}
+            operation["responses"] = dict(sorted(responses.items()))
+
+
+def _tell(headers: MutableHeaders, allowance: Allowance) -> None:
+    rate = allowance.rate
+    headers["RateLimit-Policy"] = f"{_POLICY};q={rate.quota};w={rate.window_s}"
+    headers["RateLimit"] = f"{_POLICY};r={allowance.left};t={allowance.seconds}"
