@@ -106,7 +106,9 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
     text = b""
     for value in ("avro", "json"):
         for body, render in (("thin", False), ("data", True), ("record", True)):
-            mapping = SourceMapping(read_sources(SOURCE.format(value=value, body=body).encode())[0], lambda _: schema)
+            mapping = SourceMapping(
+                read_sources(SOURCE.format(value=value, body=body).encode()).sources[0], lambda _: schema
+            )
             content = avro if value == "avro" else text
             event = mapping.map(SourceRecord("shop.orders", 0, 17, None, content, None, AT_MS))
             if not isinstance(event, MappedEvent):

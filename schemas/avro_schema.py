@@ -91,9 +91,12 @@ class AvroSchema:
         made._named = {**self._named, self._root["name"]: made._root}
         return made
 
-    def field_like(self, own: Node) -> Node:
-        """The root's field that a reader's field is read from: of its name, or one of its aliases; None without one."""
-        fields = self.fields(self._root)
+    def field_like(self, own: Node, record: Node = None) -> Node:
+        """The field that a reader's field is read from: of its name, or one of its aliases; None without one.
+
+        It is one of `record`, or of the root where that is None.
+        """
+        fields = self.fields(self._root if record is None else record)
         return next((fields[name] for name in (own["name"], *own.get("aliases", ())) if name in fields), None)
 
     def has_fields_of(self, own: AvroSchema, *, indexed: Node | None, own_indexed: Node | None) -> bool:

@@ -21,7 +21,7 @@ from .avro_schema import compact_json
 from .errors import InvalidSchemaError, UnknownEventError
 from .event import EventName
 from .event_schema import NOTICES, check_event_schema, event_name, event_symbols, id_kinds
-from .folder import ENVELOPE_SUFFIX, judge_folder, read_folder
+from .folder import ENVELOPE_SUFFIX, JudgedFolder, judge_folder, read_folder
 from .ids import INTEGERS, IdKind, IdKinds
 from .sources.source import Source
 from .sources.sources_file import FILE_NAME
@@ -86,6 +86,11 @@ class Catalogue:
         folder = judge_folder(found, topics or TopicNames())
         if folder.faults:
             raise InvalidSchemaError("; ".join(folder.faults))
+        return cls.from_folder(folder)
+
+    @classmethod
+    def from_folder(cls, folder: JudgedFolder) -> Catalogue:
+        """What a folder describes, without the files and tables that have faults."""
         sources = {source.namespace: source for source in folder.sources}
         return cls(
             MappingProxyType({namespace: compact_json(text) for namespace, text in folder.envelopes.items()}),

@@ -6,7 +6,7 @@ SchemaError
 ├── UndecodableError         bytes that are not Confluent wire format, or do not match their writer's schema
 ├── UnrenderableError        a value that JSON cannot say
 └── InvalidSchemaError       an .avsc file that is not a usable schema
-    └── InvalidSourcesError  a sources.toml that cannot be used
+    └── InvalidEnvelopeError an .avsc file that no event fits into
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class InvalidSchemaError(SchemaError):
     """An .avsc file that is not a usable schema."""
 
 
+class InvalidEnvelopeError(InvalidSchemaError):
+    """A schema of a namespace that no event fits into. `faults` are all that was found, one sentence each."""
+
+    def __init__(self, namespace: str, faults: Sequence[str]) -> None:
+        super().__init__(f"{namespace}: {'; '.join(faults)}")
+        self.faults = tuple(faults)
+
+
 class UnrenderableError(SchemaError):
     """A value that JSON cannot say; the message begins with the value's path and never repeats the value."""
-
-
-class InvalidSourcesError(InvalidSchemaError):
-    """A sources.toml that cannot be used. `faults` are all that was found, one sentence each."""
-
-    def __init__(self, faults: Sequence[str]) -> None:
-        super().__init__("; ".join(faults))
-        self.faults = tuple(faults)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from .avro_cost import is_recursive
 from .avro_schema import AvroSchema, Node
-from .errors import InvalidSchemaError
+from .errors import InvalidEnvelopeError, InvalidSchemaError
 from .event import EventName
 from .ids import IdKind, IdKinds
 from .rendering.logical import marks
-from .symbol_docs import symbol_docs
+from .symbol_docs import symbol_doc_faults
 
 NAME_FIELD, TIME_FIELD, DATA_FIELD = "event", "occurred_at", "data"
+WHAT_A_NAMESPACE_IS = "a namespace is letters, digits, _ and -, and starts with a letter or _"
 
 NOTICES = "hookstream"
 """The namespace of hookstream's own events; no deployment describes it."""
@@ -74,6 +75,23 @@ def event_name(namespace: str, symbol: str) -> EventName:
     return EventName(f"{namespace}.{symbol.replace('_', '-') if namespace == NOTICES else symbol}")
 
 
+def undelivered_fields(schema: AvroSchema, own: AvroSchema) -> tuple[str, ...]:
+    """The fields of a writer's schema that no event has: nothing of them is delivered."""
+    fields = own.fields(own.root)
+    lost = _unread(schema, None, (*fields.values(), {"name": DATA_FIELD}))
+    concept = schema.field_like(fields["concept"])
+    if concept is None:
+        return tuple(lost)
+    inner = own.fields(fields["concept"]["type"]).values()
+    return (*lost, *(f"concept.{name}" for name in _unread(schema, concept["type"], inner)))
+
+
+def _unread(schema: AvroSchema, record: Node, wanted: Iterable[Node]) -> list[str]:
+    found = [schema.field_like(field, record) for field in wanted]
+    read = {field["name"] for field in found if field is not None}
+    return [name for name in schema.fields(schema.root if record is None else record) if name not in read]
+
+
 def is_namespace(text: str) -> bool:
     """Whether a namespace may be called so."""
     return _NAMESPACE.fullmatch(text) is not None
@@ -97,50 +115,62 @@ def check_event_schema(namespace: str, content: bytes) -> AvroSchema:
     Beyond the five fields of an event it may have `data`. Any other field is refused: it would never be delivered.
 
     Raises:
-        InvalidSchemaError: the namespace cannot be one, or the schema is no Avro, or no event fits into it.
+        InvalidEnvelopeError: with everything that is wrong with the namespace's name and the schema.
     """
-    if not is_namespace(namespace):
-        msg = f"{namespace}: a namespace is letters, digits, _ and -, and starts with a letter or _"
-        raise InvalidSchemaError(msg)
+    faults = [] if is_namespace(namespace) else [WHAT_A_NAMESPACE_IS]
     try:
         schema = AvroSchema(content)
-        is_recursive(schema)
-        _check_fields("the event", schema, schema.root, _EVENT_FIELDS, optional=DATA_FIELD)
-        _check_data(schema)
-        concept = schema.fields(schema.root)["concept"]["type"]
-        _check_fields("concept", schema, concept, _CONCEPT_FIELDS)
-        event_meaning(schema, namespace, schema)
-        symbol_docs(schema.resolved(schema.fields(schema.root)[NAME_FIELD]["type"]))
+        faults += _faults(namespace, schema)
     except InvalidSchemaError as exc:
-        msg = f"{namespace}: {exc}"
-        raise InvalidSchemaError(msg) from exc
+        faults.append(str(exc))
+        raise InvalidEnvelopeError(namespace, faults) from exc
+    if faults:
+        raise InvalidEnvelopeError(namespace, faults)
     return schema
 
 
-def _check_data(schema: AvroSchema) -> None:
-    field = schema.fields(schema.root).get(DATA_FIELD)
-    if field is None:
-        return
+def _faults(namespace: str, schema: AvroSchema) -> Iterator[str]:
+    """Everything that keeps a parsed schema from being an envelope."""
+    fields = schema.fields(schema.root)
+    unbounded = list(_fault_of(lambda: is_recursive(schema)))
+    yield from unbounded
+    yield from _field_faults("the event", schema, schema.root, _EVENT_FIELDS, optional=DATA_FIELD)
+    if DATA_FIELD in fields:
+        yield from _data_faults(schema, fields[DATA_FIELD])
+        if not unbounded:  # which is what a copy of the schema relies on
+            yield from _fault_of(lambda: schema.marked(marks, only=fields[DATA_FIELD]))  # what cannot be rendered
+    if NAME_FIELD in fields and schema.kind(fields[NAME_FIELD]["type"]) == "enum":
+        yield from symbol_doc_faults(schema.resolved(fields[NAME_FIELD]["type"]))
+        if TIME_FIELD in fields:
+            yield from _fault_of(lambda: event_meaning(schema, namespace, schema))
+    if "concept" in fields and schema.kind(fields["concept"]["type"]) == "record":
+        yield from _field_faults("concept", schema, fields["concept"]["type"], _CONCEPT_FIELDS)
+
+
+def _fault_of(check: Callable[[], object]) -> Iterator[str]:
+    try:
+        check()
+    except InvalidSchemaError as exc:
+        yield str(exc)
+
+
+def _data_faults(schema: AvroSchema, field: Node) -> Iterator[str]:
     branches = field["type"] if schema.kind(field["type"]) == "union" else [field["type"]]
     kinds = sorted(schema.kind(branch) for branch in branches if schema.kind(branch) != "null")
     if len(kinds) != 1 or kinds[0] not in _DATA_KINDS:
-        msg = f"the event: {DATA_FIELD} is a record, a map or an array, or a union of null and one of these"
-        raise InvalidSchemaError(msg)
-    schema.marked(marks, only=field)  # what could not be rendered would never be delivered
+        yield f"the event: {DATA_FIELD} is a record, a map or an array, or a union of null and one of these"
 
 
-def _check_fields(
+def _field_faults(
     where: str, schema: AvroSchema, record: Node, wanted: Mapping[str, str], *, optional: str | None = None
-) -> None:
+) -> Iterator[str]:
     fields = schema.fields(record)
     for name, kind in wanted.items():
         if name not in fields or not _is(schema, fields[name]["type"], kind):
-            msg = f"{where}: needs a field {name} of type {_TYPES.get(kind, kind)}"
-            raise InvalidSchemaError(msg)
+            yield f"{where}: needs a field {name} of type {_TYPES.get(kind, kind)}"
     for name in fields:
         if name not in wanted and name != optional:
-            msg = f"{where}: field {name} is none of an event's, and would never be delivered; put it into {DATA_FIELD}"
-            raise InvalidSchemaError(msg)
+            yield f"{where}: field {name} is none of an event's, and would never be delivered; put it into {DATA_FIELD}"
 
 
 def _is(schema: AvroSchema, node: Node, kind: str) -> bool:

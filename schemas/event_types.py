@@ -8,13 +8,15 @@ from typing import Protocol
 
 import orjson
 
+from .body import MAX_BODY_BYTES, thin_tree
 from .catalogue import Catalogue
 from .errors import SchemaError
 from .event import EventName
+from .event_schema import DATA_FIELD
 from .rendering.body_schema import BodySchema, EnvelopeBodies
 from .rendering.json_schema import COMPONENTS, DEFINITIONS
 from .rendering.json_tree import JsonTree, is_too_deep
-from .sources.source import Source
+from .sources.source import BodyKind, Source
 from .sources.source_bodies import SourceBodies
 
 # Of one event. A schema of a topic may have a megabyte, and every event of it is told with all that it refers to.
@@ -84,6 +86,27 @@ def described(namespace: str, name: EventName, bodies: Bodies) -> EventType:
         example=orjson.loads(bodies.example(name)),
         body=bodies.json_schema(name),
     )
+
+
+def example_body(
+    name: EventName, catalogue: Catalogue, latest: Mapping[str, str], *, client: str, concept_id: str
+) -> bytes:
+    """A body as deliveries of this event have it, of this client and resource; everything beside the ids is made up.
+
+    It is valid by the event's JSON Schema as far as one can be made, and the thin one otherwise.
+    """
+    namespace = name.partition(".")[0]
+    kinds = catalogue.id_kinds(namespace)
+    thin = thin_tree(name, kinds.client.shown(client), kinds.concept.shown(concept_id), None)
+    source = next((each for each in catalogue.sources if each.namespace == namespace), None)
+    bodies = _bodies(namespace, catalogue, source, latest.get(namespace))
+    example = None if bodies is None else _example(name, bodies)
+    if source is not None and source.body is BodyKind.RECORD:
+        body = orjson.dumps(example)
+    else:
+        data = {DATA_FIELD: example[DATA_FIELD]} if isinstance(example, dict) and DATA_FIELD in example else {}
+        body = orjson.dumps({**thin, **data})
+    return body if len(body) <= MAX_BODY_BYTES else orjson.dumps(thin)
 
 
 def _bodies(namespace: str, catalogue: Catalogue, source: Source | None, latest: str | None) -> Bodies | None:

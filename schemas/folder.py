@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import InvalidSchemaError, InvalidSourcesError
+from .errors import InvalidEnvelopeError, InvalidSchemaError
 from .event import EventName
 from .event_schema import NOTICES, RESERVED, check_event_schema, event_symbols
 from .sources.source import Source
@@ -23,7 +23,7 @@ class JudgedFolder(NamedTuple):
     envelopes: Mapping[str, bytes]
     """Content of `<namespace>.avsc` by namespace, sorted."""
     sources: tuple[Source, ...]
-    """The tables of `sources.toml`; none where anything is wrong with that file."""
+    """The tables of `sources.toml` that have no fault."""
     event_names: tuple[EventName, ...]
     faults: tuple[str, ...]
 
@@ -59,16 +59,12 @@ def judge_folder(files: Mapping[str, bytes], topics: TopicNames) -> JudgedFolder
             continue
         try:
             symbols = event_symbols(check_event_schema(namespace, files[name]))
-        except InvalidSchemaError as exc:
-            faults.append(f"{name}: {str(exc).removeprefix(f'{namespace}: ')}")
+        except InvalidEnvelopeError as exc:
+            faults += (f"{name}: {fault}" for fault in exc.faults)
             continue
         envelopes[namespace] = files[name]
         names += (EventName(f"{namespace}.{symbol}") for symbol in symbols)
-    sources: tuple[Source, ...] = ()
     described = [name.removesuffix(ENVELOPE_SUFFIX) for name in written]
-    try:
-        sources = read_sources(files.get(FILE_NAME, b""), described=described, topics=topics)
-    except InvalidSourcesError as exc:
-        faults += exc.faults
-    names += (name for source in sources for name in source.event_names)
-    return JudgedFolder(envelopes, sources, tuple(names), tuple(faults))
+    judged = read_sources(files.get(FILE_NAME, b""), described=described, topics=topics)
+    names += (name for source in judged.sources for name in source.event_names)
+    return JudgedFolder(envelopes, judged.sources, tuple(names), (*faults, *judged.faults))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType
 
-from .event import ClientId, EventName
+from .event import ClientId, EventName, client_of_key
 
 HookId = NewType("HookId", int)
 Revision = NewType("Revision", int)
@@ -88,3 +88,14 @@ class HookNotice:
 def subscription_record_key(client: str, event: str) -> bytes:
     """A subscription key as the key of a Kafka record, `client|event`."""
     return f"{client}|{event}".encode()
+
+
+def subscription_of_record_key(key: bytes | None) -> tuple[ClientId, EventName] | None:
+    """The subscription key that the key of a record says; None where it says none, as any writer may."""
+    client, _, event = (key or b"").rpartition(b"|")
+    owner = client_of_key(client)
+    try:  # another name than the one that was written must never be found
+        name = event.decode()
+    except UnicodeDecodeError:
+        return None
+    return (owner, EventName(name)) if owner is not None and name else None

@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from .errors import InvalidSchemaError
-from .event_schema import NOTICES, RESERVED, check_event_schema, is_namespace
+from .errors import InvalidEnvelopeError, InvalidSchemaError
+from .event_schema import NOTICES, RESERVED, WHAT_A_NAMESPACE_IS, check_event_schema, is_namespace
 
 
 def new_envelope(namespace: str, symbols: Sequence[str], *, text_ids: bool, data: bool) -> str:
     """The text of `<namespace>.avsc` with these events; with `data`, a record that people add fields to.
 
     Raises:
-        InvalidSchemaError: the namespace or a symbol cannot be one.
+        InvalidEnvelopeError: the namespace or a symbol cannot be one.
     """
     if namespace == NOTICES:
         raise InvalidSchemaError(RESERVED)
     if not is_namespace(namespace):
-        check_event_schema(namespace, b"")  # which says what a namespace is
+        raise InvalidEnvelopeError(namespace, [WHAT_A_NAMESPACE_IS])
     what = "".join(part[:1].upper() + part[1:] for part in namespace.replace("-", "_").split("_"))
     id_type = "string" if text_ids else "long"
     fields: list[dict[str, object]] = [

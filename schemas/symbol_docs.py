@@ -10,14 +10,14 @@ Source: Apache Avro 1.12 specification, "Schema Declaration": attributes that it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from .avro_schema import Node
-from .errors import InvalidSchemaError
 
 _PROPERTY = "events"
 _KEYS = ("doc", "since")
+_SHOWN = 100  # characters of a symbol that there is not
 
 
 class SymbolDoc(NamedTuple):
@@ -28,25 +28,23 @@ class SymbolDoc(NamedTuple):
 
 
 def symbol_docs(enum: Node) -> Mapping[str, SymbolDoc]:
-    """What an enum says of its symbols, of those of which it says anything.
+    """What an enum without faults says of its symbols, of those of which it says anything."""
+    return {symbol: SymbolDoc(**said) for symbol, said in (enum.get(_PROPERTY) or {}).items()}
 
-    Raises:
-        InvalidSchemaError: it speaks of a symbol that it does not have, or says anything else.
-    """
+
+def symbol_doc_faults(enum: Node) -> Iterator[str]:
+    """Everything that is wrong with what an enum says of its symbols: one that it does not have, or anything else."""
     said = enum.get(_PROPERTY)
     if said is None:
-        return {}
+        return
     if not isinstance(said, dict):
-        raise InvalidSchemaError(f"{_PROPERTY} of the enum: needs an object of symbols")
-    return {symbol: _symbol_doc(symbol, each, enum["symbols"]) for symbol, each in said.items()}
-
-
-def _symbol_doc(symbol: str, said: Node, symbols: list[str]) -> SymbolDoc:
-    where = f"{_PROPERTY}.{symbol[:100]} of the enum"
-    if symbol not in symbols:
-        raise InvalidSchemaError(f"{where}: there is no such symbol")
-    if not isinstance(said, dict) or not said.keys() <= set(_KEYS):
-        raise InvalidSchemaError(f"{where}: needs an object with {' and '.join(_KEYS)}")
-    if not all(isinstance(text, str) and text for text in said.values()):
-        raise InvalidSchemaError(f"{where}: needs texts")
-    return SymbolDoc(**said)
+        yield f"{_PROPERTY} of the enum: needs an object of symbols"
+        return
+    for symbol, each in said.items():
+        where = f"{_PROPERTY}.{symbol[:_SHOWN]} of the enum"
+        if symbol not in enum["symbols"]:
+            yield f"{where}: there is no such symbol"
+        elif not isinstance(each, dict) or not each.keys() <= set(_KEYS):
+            yield f"{where}: needs an object with {' and '.join(_KEYS)}"
+        elif not all(isinstance(text, str) and text for text in each.values()):
+            yield f"{where}: needs texts"

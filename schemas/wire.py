@@ -10,7 +10,7 @@ Source: Confluent Schema Registry, "Wire format"; Apache Avro 1.12 specification
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -73,7 +73,7 @@ def record_reader(
     """A function from wire bytes to the record, in the shape of our own schema, and how it was read.
 
     The field `rendered` is given as its writer wrote it, in the form that it has in JSON (`json_tree.dump` writes it),
-    and is not there where the writer's schema has none.
+    and is not there where the writer's schema has none of its name, or of its aliases in our schema.
 
     The function raises `UndecodableError` for what is no record, without a word of its content, and lets through what
     `writer_schemas` raises. It may be called from any thread. `about` is asked once for each writer's schema; what
@@ -158,8 +158,11 @@ class _Views(dict[bytes, WriterView[_T]]):
         rendered: str | None,
     ) -> None:
         super().__init__()
-        own = self._own_schema = AvroSchema(own_text).without(rendered)
-        self._rendered = rendered
+        whole = AvroSchema(own_text)
+        own = self._own_schema = whole.without(rendered)
+        self._rendered: Node = None
+        if rendered is not None:  # which a writer may have though we do not
+            self._rendered = whole.fields(whole.root).get(rendered, {"name": rendered})
         self._indexed: Node = own.fields(own.root)[indexed] if indexed else None
         self._own = fastavro.parse_schema(own.physical(self._indexed))
         self._own_form = to_parsing_canonical_form(self._own)
@@ -193,15 +196,16 @@ class _Views(dict[bytes, WriterView[_T]]):
             field = None if self._indexed is None else writer.field_like(self._indexed)
             if field is not None and writer.kind(field["type"]) != "enum":
                 field = None
-            shown = writer.fields(writer.root).get(self._rendered or "")
-            kept = () if shown is None else (shown["name"],)
+            shown = None if self._rendered is None else writer.field_like(self._rendered)
+            kept = {} if shown is None else {self._rendered["name"]: shown["name"]}
             physical = writer.physical(field) if shown is None else writer.marked(marks, indexed=field, only=shown)
             schema = fastavro.parse_schema(physical)
             about = self._about(writer)
             if to_parsing_canonical_form(schema) == self._own_form:
                 return WriterView(read, schema, None, about)
             if writer.has_fields_of(self._own_schema, indexed=field, own_indexed=self._indexed):
-                return WriterView(_picking(read, (*self._names, *kept)), schema, None, about)
+                picked = {**{name: name for name in self._names}, **kept}
+                return WriterView(_picking(read, picked), schema, None, about)
             return WriterView(_resolving(read, kept), schema, self._own, about)
         except InvalidSchemaError as exc:
             msg = f"schema {schema_id} cannot be read: {exc}"
@@ -217,18 +221,19 @@ def read_recursive(buffer: BytesIO, schema: Node, reader_schema: Node) -> object
     return read(buffer, schema, reader_schema)
 
 
-def _picking(read: Read, names: tuple[str, ...]) -> Read:
-    """Read a record that has our fields, and others."""
+def _picking(read: Read, names: Mapping[str, str]) -> Read:
+    """Read a record that has our fields, and others; `names` are the writer's, by our own."""
+    pairs = tuple(names.items())
 
     def read_and_pick(buffer: BytesIO, schema: Node, _reader_schema: Node) -> object:
         record: Record = read(buffer, schema, None)
-        return {name: record[name] for name in names}
+        return {name: record[written] for name, written in pairs}
 
     return read_and_pick
 
 
-def _resolving(read: Read, kept: tuple[str, ...]) -> Read:
-    """Read a record that has to be brought into our shape; the fields `kept` stay as they were written.
+def _resolving(read: Read, kept: Mapping[str, str]) -> Read:
+    """Read a record that has to be brought into our shape; the fields `kept`, see above, stay as they were written.
 
     What fastavro skips it does not look at: it counts to 2^62 in an array that is not there, and takes a record that
     is cut for a whole one. So everything is read once before.
@@ -240,6 +245,6 @@ def _resolving(read: Read, kept: tuple[str, ...]) -> Read:
         buffer.seek(HEADER_BYTES)
         record: Record = read(buffer, schema, reader_schema)
         buffer.seek(end)
-        return {**record, **{name: written[name] for name in kept}} if kept else record
+        return {**record, **{name: written[of] for name, of in kept.items()}} if kept else record
 
     return read_and_resolve

@@ -16,11 +16,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from hookstream.schemas.attempt import Attempt
-from hookstream.schemas.body import thin_body
 from hookstream.schemas.delivery import DeadLetter, Delivery, DeliveryId
-from hookstream.schemas.event import ClientId, Concept, Event, EventName
+from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState
-from hookstream.schemas.ids import IdKinds
 
 from .attempt_log import AttemptedDelivery, find_attempted
 from .changes import hook_of
@@ -233,11 +231,11 @@ class Deliveries:
 
 
 def ping_of(
-    session: Session, hook_id: int, *, client: ClientId | None, now_ms: int, ids: Callable[[str], IdKinds]
+    session: Session, hook_id: int, *, client: ClientId | None, now_ms: int, body: Callable[[Hook, str], bytes]
 ) -> Delivery:
     """A delivery for this hook that no event made: concept 0 of the hook's namespace, under an id of its own.
 
-    `ids` says what a namespace declares its ids to be: the body has them so.
+    `body` gives an example of what the hook gets of a concept.
 
     Raises:
         HookNotFoundError: none, deleted, or another client's.
@@ -249,13 +247,6 @@ def ping_of(
     if hook.state is HookState.DISABLED:
         raise HookDisabledError(hook_id)
     namespace = hook.event.partition(".")[0]
-    kinds = ids(namespace)
-    event = Event(
-        name=hook.event,
-        client=kinds.client.shown(hook.client),
-        concept=Concept(id=kinds.concept.shown(_PING_CONCEPT), namespace=namespace),
-        occurred_at_ms=now_ms,
-    )
     return Delivery(
         id=DeliveryId(f"msg_{uuid.uuid4().hex}"),
         event=hook.event,
@@ -269,7 +260,7 @@ def ping_of(
         source_partition=0,
         source_offset=now_ms,  # rises, as the offsets of a resource do
         arrived_ms=now_ms,
-        body=thin_body(event),
+        body=body(hook, _PING_CONCEPT),
     )
 
 

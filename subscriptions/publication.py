@@ -15,8 +15,7 @@ from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session
 
 from hookstream.schemas.bounded import is_storable
-from hookstream.schemas.event import client_of_key
-from hookstream.schemas.hook import HookState, subscription_record_key
+from hookstream.schemas.hook import HookState, subscription_of_record_key, subscription_record_key
 
 from .changes import ChangePublisher, hook_of
 from .database import Sessions, reading, transact, transact_due
@@ -52,9 +51,8 @@ class Judgement:
 
 def parse_subscription_record_key(key: bytes | None) -> SubscriptionKey | None:
     """The subscription key in a record's key; None where there is none that a database can be asked for."""
-    client, _, event = (key or b"").rpartition(b"|")
-    owner, name = client_of_key(client), event.decode(errors="replace")
-    return (owner, name) if owner is not None and name and is_storable(name) else None
+    found = subscription_of_record_key(key)
+    return found if found is not None and is_storable(found[1]) else None
 
 
 def publish_pending(sessions: Sessions, publisher: ChangePublisher, *, limit: int) -> int:

@@ -27,6 +27,7 @@ from hookstream.schemas.topics import TopicNames
 from .delivery_writer import DeliveryWriter
 from .event_routing import EventRouting, RoutingDeps
 from .source_reader import SourceReader
+from .undelivered_fields import UndeliveredFields
 
 log = structlog.get_logger("hookstream.router")
 
@@ -165,7 +166,9 @@ class Router:
         self._source = SourceReader(
             config.kafka,
             group=topics.router_group,
-            events=topic_events(config.catalogue, topics, self._registry.schema_text_by_id),
+            events=topic_events(
+                config.catalogue, topics, self._registry.schema_text_by_id, undelivered=UndeliveredFields()
+            ),
             table=self.table,
             reader=self._reader,
             drain=lambda: writer.drain(config.drain_timeout_s),

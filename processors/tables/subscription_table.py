@@ -18,8 +18,16 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hookstream.schemas.event import ClientId, EventName, client_of_key
-from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook, HookId, HookState, ResyncMark, Revision
+from hookstream.schemas.event import ClientId, EventName
+from hookstream.schemas.hook import (
+    RESYNC_MARK_KEY,
+    Hook,
+    HookId,
+    HookState,
+    ResyncMark,
+    Revision,
+    subscription_of_record_key,
+)
 
 Listener = Callable[[Hook | None, Hook], None]
 """Called with a subscription key's row before and after; before is None where there was none."""
@@ -140,9 +148,8 @@ class SubscriptionTable:
         """Forget a deleted row. A tombstone has no revision, so above any other row it is a late or a foreign one."""
         if key is None or key == RESYNC_MARK_KEY:
             return
-        client, _, event = key.rpartition(b"|")
-        owner = client_of_key(client)
-        place = None if owner is None else self._place(owner, event.decode(errors="replace"))
+        found = subscription_of_record_key(key)
+        place = None if found is None else self._place(*found)
         if place is None:
             return
         packed = self._rows.get(place)

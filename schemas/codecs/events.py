@@ -12,7 +12,7 @@ from hookstream.schemas.bounded import YEAR_10000_MS
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.errors import InvalidValueError, UndecodableError
 from hookstream.schemas.event import Concept, Event
-from hookstream.schemas.event_schema import DATA_FIELD, NAME_FIELD, event_meaning
+from hookstream.schemas.event_schema import DATA_FIELD, NAME_FIELD, EventMeaning, event_meaning, undelivered_fields
 from hookstream.schemas.ids import WHAT_A_TEXT_IS, IdKinds, is_id
 from hookstream.schemas.rendering.data_writer import DataWriter
 from hookstream.schemas.rendering.json_tree import JsonTree
@@ -168,20 +168,36 @@ def event_decoder(
     return lambda data: read(data)[0]
 
 
+def _nothing(_fields: tuple[str, ...]) -> None:
+    """For those whom it does not concern what of a record is not delivered."""
+
+
 def event_reader(
-    catalogue: Catalogue, namespace: str, writer_schemas: WriterSchemas
+    catalogue: Catalogue,
+    namespace: str,
+    writer_schemas: WriterSchemas,
+    *,
+    undelivered: Callable[[tuple[str, ...]], None] = _nothing,
 ) -> Callable[[bytes | None], tuple[Event, JsonTree]]:
     """Read events of one namespace, each with its data in the form of JSON; `NO_DATA` where its writer has none.
 
     The name is the writer's symbol, also where the catalogue does not know it: whether it can be routed is the
-    caller's question. Data is as the writer wrote it, also where the catalogue knows less of it.
+    caller's question. Data is as the writer wrote it, also where the catalogue knows less of it. `undelivered` is told,
+    once for each writer's schema, which of its fields no event has.
     """
     text = catalogue.schema_text(namespace)
     own = AvroSchema(text)
+
+    def about(writer: AvroSchema) -> EventMeaning:
+        lost = undelivered_fields(writer, own)
+        if lost:
+            undelivered(lost)
+        return event_meaning(writer, namespace, own)
+
     read = record_reader(
         text,
         writer_schemas,
-        about=lambda writer: event_meaning(writer, namespace, own),
+        about=about,
         indexed=NAME_FIELD,
         rendered=DATA_FIELD,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from hookstream.schemas.body import thin_body
@@ -33,10 +34,25 @@ class TopicEvents(NamedTuple):
     """Whether another service writes the topic: its keys, its order and its clock are that service's own."""
 
 
-def topic_events(catalogue: Catalogue, topics: TopicNames, writer_schemas: WriterSchemas) -> dict[str, TopicEvents]:
-    """How the events of a catalogue are read, by topic; each is for one thread."""
+Undelivered: TypeAlias = Callable[[str, tuple[str, ...]], None]
+"""Is told a namespace and the fields of a schema of its writers that no event has."""
+
+
+def topic_events(
+    catalogue: Catalogue,
+    topics: TopicNames,
+    writer_schemas: WriterSchemas,
+    *,
+    undelivered: Undelivered = lambda _namespace, _fields: None,
+) -> dict[str, TopicEvents]:
+    """How the events of a catalogue are read, by topic; each is for one thread.
+
+    `undelivered` is called once for each writer's schema of an envelope that has such fields.
+    """
     readers = {
-        topics.events(namespace): TopicEvents(_envelope(catalogue, namespace, writer_schemas), foreign=False)
+        topics.events(namespace): TopicEvents(
+            _envelope(catalogue, namespace, writer_schemas, partial(undelivered, namespace)), foreign=False
+        )
         for namespace in catalogue.all_envelopes
     }
     return readers | {
@@ -55,9 +71,12 @@ def body_of(event: ReadEvent) -> bytes:
 
 
 def _envelope(
-    catalogue: Catalogue, namespace: str, writer_schemas: WriterSchemas
+    catalogue: Catalogue,
+    namespace: str,
+    writer_schemas: WriterSchemas,
+    undelivered: Callable[[tuple[str, ...]], None],
 ) -> Callable[[SourceRecord], ReadEvent | Refused]:
-    decode = event_reader(catalogue, namespace, writer_schemas)
+    decode = event_reader(catalogue, namespace, writer_schemas, undelivered=undelivered)
 
     def read(record: SourceRecord) -> ReadEvent | Refused:
         try:

@@ -6,9 +6,8 @@ import difflib
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TypeGuard, TypeVar
+from typing import NamedTuple, TypeGuard, TypeVar
 
-from hookstream.schemas.errors import InvalidSourcesError
 from hookstream.schemas.event_schema import NOTICES, RESERVED, is_namespace
 from hookstream.schemas.ids import WHAT_A_TEXT_IS, is_id
 from hookstream.schemas.topics import TopicNames
@@ -48,30 +47,33 @@ _PRESETS: Mapping[Preset, Mapping[str, str]] = {
 _T = TypeVar("_T")
 
 
-def read_sources(
-    content: bytes, *, described: Collection[str] = (), topics: TopicNames | None = None
-) -> tuple[Source, ...]:
-    """The sources of a file, in its order.
+class JudgedSources(NamedTuple):
+    """The sources of a file, in its order, without those that have a fault; and every fault, one sentence each."""
+
+    sources: tuple[Source, ...]
+    faults: tuple[str, ...]
+
+
+def read_sources(content: bytes, *, described: Collection[str] = (), topics: TopicNames | None = None) -> JudgedSources:
+    """Judge the tables of a file.
 
     `described` are the namespaces that have an `.avsc`; `topics` are those that the deployment uses itself.
-
-    Raises:
-        InvalidSourcesError: with everything that is wrong.
     """
     if len(content) > MAX_FILE_BYTES:
-        raise InvalidSourcesError([f"{FILE_NAME}: {len(content)} bytes; it may have {MAX_FILE_BYTES}"])
+        return JudgedSources((), (f"{FILE_NAME}: {len(content)} bytes; it may have {MAX_FILE_BYTES}",))
     try:
         tables = tomllib.loads(content.decode("utf-8-sig"))  # editors on Windows put a byte order mark before it
     # A ValueError is what is no TOML, no UTF-8, or a number of more digits than Python reads.
     except (ValueError, RecursionError) as exc:
-        raise InvalidSourcesError([f"{FILE_NAME}: {str(exc) or type(exc).__name__}"]) from exc
+        return JudgedSources((), (f"{FILE_NAME}: {str(exc) or type(exc).__name__}",))
     faults: list[str] = []
     sources = [_Table(namespace, table, described, faults).source() for namespace, table in tables.items()]
-    good = tuple(source for source in sources if source is not None)
-    faults += _shared_topics(_topics(tables, topics or TopicNames()), described, topics or TopicNames())
-    if faults:
-        raise InvalidSourcesError([f"{FILE_NAME}: {fault}" for fault in faults])
-    return good
+    names = topics or TopicNames()
+    shared = list(_shared_topics(_topics(tables, names), described, names))
+    faults += (fault for fault, _ in shared)
+    faulty = {namespace for _, namespaces in shared for namespace in namespaces}
+    good = tuple(source for source in sources if source is not None and source.namespace not in faulty)
+    return JudgedSources(good, tuple(f"{FILE_NAME}: {fault}" for fault in faults))
 
 
 def _topics(tables: Mapping[str, object], topics: TopicNames) -> Iterator[tuple[str, str]]:
@@ -82,18 +84,20 @@ def _topics(tables: Mapping[str, object], topics: TopicNames) -> Iterator[tuple[
             yield namespace, topic
 
 
-def _shared_topics(sources: Iterable[tuple[str, str]], described: Iterable[str], topics: TopicNames) -> list[str]:
+def _shared_topics(
+    sources: Iterable[tuple[str, str]], described: Iterable[str], topics: TopicNames
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Faults, each with the namespaces that have it."""
     own = {topics.events(namespace): f"{namespace}.avsc describes it" for namespace in described}
     own |= dict.fromkeys((*topics.internal, topics.events(NOTICES)), "hookstream writes it")
     first: dict[str, str] = {}
-    faults = []
     for namespace, topic in sources:
         if topic in own and namespace not in described:
-            faults.append(f"[{namespace}]: topic: {topic} is none of another service: {own[topic]}")
+            yield f"[{namespace}]: topic: {topic} is none of another service: {own[topic]}", (namespace,)
         before = first.setdefault(topic, namespace)
         if before != namespace:
-            faults.append(f"[{namespace}] and [{before}] read the same topic {topic}; a topic has one namespace")
-    return faults
+            both = namespace, before
+            yield f"[{namespace}] and [{before}] read the same topic {topic}; a topic has one namespace", both
 
 
 class _Table:

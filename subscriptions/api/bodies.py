@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import StrEnum
 from math import isfinite
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
@@ -31,6 +33,29 @@ RatePerSecond = Annotated[
 EventText = Annotated[str, Field(min_length=1, max_length=_MAX_EVENT_CHARS, examples=["lead.new"])]
 ShownId = Annotated[int | str, Field(description="an integer, or a string where such ids are strings")]
 
+ID_SCHEMAS: Final[Mapping[IdKind, dict[str, Any]]] = {
+    IdKind.INTEGER: {"type": "integer", "minimum": 0, "maximum": MAX_LONG},
+    IdKind.STRING: {"type": "string", "minLength": 1, "maxLength": MAX_ID_CHARS},
+}
+ID_MARK: Final = "x-hookstream-id"
+"""Stands in the schema of an id whose kind the deployment says; its document has that kind's schema instead."""
+
+
+class MarkedId(StrEnum):
+    """Whose kind the deployment says: its clients', or what its envelopes declare of the events that it takes."""
+
+    CLIENT = "client"
+    EVENT_CLIENT = "event-client"
+    EVENT_CONCEPT = "event-concept"
+
+
+def id_schema(mark: MarkedId) -> WithJsonSchema:
+    """The schema of an id until the document of a deployment says its kind."""
+    return WithJsonSchema({"anyOf": list(ID_SCHEMAS.values()), ID_MARK: mark.value})
+
+
+ShownClientId = Annotated[int | str, id_schema(MarkedId.CLIENT)]
+
 
 def _id(value: Any) -> Any:  # noqa: ANN401  # whatever was sent
     """Take what can be an id of either kind.
@@ -45,19 +70,12 @@ def _id(value: Any) -> Any:  # noqa: ANN401  # whatever was sent
     return value
 
 
-AnyId = Annotated[
-    Any,
-    AfterValidator(_id),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 0, "maximum": MAX_LONG},
-                {"type": "string", "minLength": 1, "maxLength": MAX_ID_CHARS},
-            ]
-        }
-    ),
-]
+AnyId = Annotated[Any, AfterValidator(_id), WithJsonSchema({"anyOf": list(ID_SCHEMAS.values())})]
 """An id of a client or a resource; of which kind it has to be, its namespace or the deployment says."""
+
+
+ClientIdOf = Annotated[Any, AfterValidator(_id), id_schema(MarkedId.CLIENT)]
+"""A client of the deployment, in a request."""
 
 
 class Request(BaseModel):
@@ -114,7 +132,7 @@ class EnableBody(Request):
 class ClientFields(Answer):
     """The client."""
 
-    id: ShownId
+    id: ShownClientId
 
 
 class CreatedHookFields(Answer):
@@ -247,7 +265,7 @@ class EndpointsAnswer(Answer):
 class ConceptFields(Request):
     """The resource an event is about; its namespace is the event's, and may be left out."""
 
-    id: AnyId
+    id: Annotated[Any, AfterValidator(_id), id_schema(MarkedId.EVENT_CONCEPT)]
     namespace: Annotated[str, Field(max_length=_MAX_EVENT_CHARS)] | None = None
     sub_namespace: Annotated[str, Field(max_length=_MAX_SUB_NAMESPACE_CHARS)] | None = None
 
@@ -272,7 +290,7 @@ class EventBody(Request):
     """One event. With an `id` of the caller's, publishing it twice gives deliveries with the same `webhook-id`."""
 
     event: EventText
-    client: AnyId
+    client: Annotated[Any, AfterValidator(_id), id_schema(MarkedId.EVENT_CLIENT)]
     concept: ConceptFields
     id: UUID | None = None
     occurred_at_ms: WholeNumber | None = None

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hookstream.schemas.delivery import DeadLetterReason
 
-from .bodies import Answer, ShownId
+from .bodies import Answer, ShownClientId, ShownId
 
 MAX_RESENT = 500
 LETTER_ID = r"^(0|[1-9][0-9]{0,5})-(0|[1-9][0-9]{0,17})$"
@@ -29,7 +29,7 @@ class LetterFields(Answer):
     id: str = Field(description="`<partition>-<offset>`", examples=["3-1204"])
     reason: DeadLetterReason
     detail: str = Field(description="one line; where an operator skipped it: who, and why")
-    client: ShownId | None
+    client: ShownClientId | None
     hook_id: int | None
     delivery_id: str | None
     event: str | None

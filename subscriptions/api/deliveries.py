@@ -11,7 +11,8 @@ from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.bounded import long_of
 from hookstream.schemas.delivery import Delivery, DeliveryId
 from hookstream.schemas.event import ClientId
-from hookstream.schemas.hook import HookId
+from hookstream.schemas.event_types import example_body
+from hookstream.schemas.hook import Hook, HookId
 from hookstream.schemas.ids import MAX_ID_CHARS
 from hookstream.subscriptions.attempt_log import AttemptQuery, LoggedAttempt, PagePosition, list_attempts
 from hookstream.subscriptions.deliveries import (
@@ -141,16 +142,21 @@ def attempt_routes(deps: ApiDependencies) -> APIRouter:
     def ping_hook(hook_id: IdOfHook, request: Request) -> SentAnswer:
         """Send a hook's target a delivery that no event made: to see that it arrives, and is verified.
 
-        It is the hook's own event, of concept 0, under an id of its own, with `hookstream-replay: ping-…`. What became
-        of it is at `GET /deliveries/{id}`.
+        It is the hook's own event, of concept 0, with an example of what such events have beside the ids, under an id
+        of its own, with `hookstream-replay: ping-…`. What became of it is at `GET /deliveries/{id}`.
         """
+
+        def body(hook: Hook, concept_id: str) -> bytes:
+            latest = deps.source_schemas()
+            return example_body(hook.event, deps.catalogue, latest, client=hook.client, concept_id=concept_id)
+
         with deps.reading() as session:
             delivery = ping_of(
                 session,
                 hook_id,
                 client=principal_of(request).client,
                 now_ms=deps.now_ms(),
-                ids=deps.catalogue.id_kinds,
+                body=body,
             )
         with asking(deps, request, Question.ACKNOWLEDGEMENTS):
             return _send(deps, request, delivery, "ping")

@@ -17,6 +17,7 @@ from hookstream.schemas.event_types import event_types
 
 from . import asyncapi, openapi
 from .dependencies import ApiDependencies
+from .ids import kinds_of_ids
 
 KnownSchemas: TypeAlias = tuple[tuple[str, str], ...]
 """The schemas of sources by namespace, sorted: what documents depend on beside the catalogue."""
@@ -32,7 +33,8 @@ def install_documents(app: FastAPI, deps: ApiDependencies) -> None:
 
     @lru_cache(maxsize=1)
     def openapi_json(known: KnownSchemas) -> bytes:
-        return orjson.dumps(openapi.document(app, event_types(deps.catalogue, dict(known), shared=True)))
+        events = event_types(deps.catalogue, dict(known), shared=True)
+        return orjson.dumps(openapi.document(app, events, kinds_of_ids(deps)))
 
     @lru_cache(maxsize=1)
     def asyncapi_json(known: KnownSchemas) -> bytes:

@@ -7,13 +7,24 @@ from typing import Annotated
 from fastapi import Query
 
 from hookstream.schemas.event import ClientId
-from hookstream.schemas.ids import MAX_ID_CHARS
+from hookstream.schemas.ids import MAX_ID_CHARS, IdKind
 
-from .bodies import ClientFields
+from .bodies import ClientFields, MarkedId
 from .dependencies import ApiDependencies
 from .problems import Fault, invalid
 
 ClientQuery = Annotated[str | None, Query(max_length=MAX_ID_CHARS, description="operators only; else the token's")]
+_EITHER = frozenset(IdKind)
+
+
+def kinds_of_ids(deps: ApiDependencies) -> dict[MarkedId, frozenset[IdKind]]:
+    """Of which kinds the ids of this deployment are, for its document."""
+    declared = [deps.catalogue.id_kinds(namespace) for namespace in deps.catalogue.envelopes]
+    return {
+        MarkedId.CLIENT: frozenset({deps.client_ids}),
+        MarkedId.EVENT_CLIENT: frozenset(kinds.client for kinds in declared) or _EITHER,
+        MarkedId.EVENT_CONCEPT: frozenset(kinds.concept for kinds in declared) or _EITHER,
+    }
 
 
 def client_fields(client: ClientId, deps: ApiDependencies) -> ClientFields:

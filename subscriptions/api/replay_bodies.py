@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .bodies import Answer, AnyId, EventText, Request, ShownId
+from .bodies import Answer, AnyId, ClientIdOf, EventText, Request, ShownClientId, ShownId
 
 _YEAR_10000_MS = 253_402_300_800_000
 _MAX_NAMESPACE_CHARS = 250
@@ -26,7 +26,7 @@ class NewReplayFields(Request):
 
     from_ms: UnixMs
     to_ms: Annotated[UnixMs | None, Field(description="not in the window; null is now")] = None
-    client: Annotated[AnyId | None, Field(description="operators only; else the token's")] = None
+    client: Annotated[ClientIdOf | None, Field(description="operators only; else the token's")] = None
     hook_id: Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)] | None = None
     event: EventText | None = None
     namespace: Annotated[str, Field(min_length=1, max_length=_MAX_NAMESPACE_CHARS, examples=["lead"])] | None = None
@@ -95,7 +95,7 @@ class ReplayFields(Answer):
     state: State
     reason: str | None = Field(description="why it failed")
     worked_on: bool
-    client: ShownId | None
+    client: ShownClientId | None
     hook_id: int | None
     event: str | None
     namespace: str | None

@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from hookstream.schemas.catalogue import Catalogue
+from hookstream.schemas.ids import IdKind
 from hookstream.subscriptions.models import Role
 from tests.support.repository import ROOT
 from tests.support.subscriptions_api import Api
@@ -60,6 +61,24 @@ def test_the_openapi_document_is_valid(example: str | None, sqlite_url: str) -> 
     document = api.http.get("/openapi.json").json()
     OpenAPIV31SpecValidator(document).validate()
     assert list(document["webhooks"]) == list(catalogue.event_names)
+    api.close()
+
+
+@pytest.mark.parametrize(("kind", "example", "events"), [("integer", None, "integer"), ("string", "orders", "string")])
+def test_ids_have_the_kind_of_the_deployment_in_the_document(
+    sqlite_url: str, kind: str, example: str | None, events: str
+) -> None:
+    """The document says of which kind a client's id is in this deployment, and in the events that it takes."""
+    catalogue = Catalogue.shipped() if example is None else Catalogue.from_directory(ROOT / "examples" / example)
+    api = Api(sqlite_url, catalogue=catalogue, client_ids=IdKind(kind))
+    schemas = api.http.get("/openapi.json").json()["components"]["schemas"]
+    for name in ("ClientFields.id", "LetterFields.client", "ReplayFields.client", "NewReplayFields.client"):
+        model, _, field = name.partition(".")
+        said = schemas[model]["properties"].get(field, {})
+        assert [each.get("type") for each in said.get("anyOf", [said]) if each.get("type") != "null"] == [kind], name
+    assert schemas["EventBody"]["properties"]["client"]["type"] == events
+    assert schemas["ConceptFields"]["properties"]["id"]["type"] == events
+    assert "x-hookstream" not in api.http.get("/openapi.json").text
     api.close()
 
 

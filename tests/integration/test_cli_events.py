@@ -12,6 +12,7 @@ from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegis
 
 from hookstream.schemas.wire import record_writer
 from tests.support.deployment import Deployment
+from tests.support.kafka_broker import create_plain_topics
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,6 +93,33 @@ def test_real_records_are_shown_beside_the_events_that_they_are(
     assert admin.list_topics(timeout=30).topics.keys() & {topics.deliveries, topics.events("order")} == set()
     unknown = deployment.run("events", "check", folder, "--sample", f"{topics.prefix}other")
     assert (unknown.code, unknown.err.count("\n")) == (1, 1)
+
+
+def test_what_is_well_is_shown_beside_faults_elsewhere_and_json_needs_no_registry(
+    deployment: Deployment, kafka: Kafka, topics: TopicNames, tmp_path: Path
+) -> None:
+    topic = f"{topics.prefix}ratings"
+    create_plain_topics(kafka.bootstrap_servers, topic)
+    table = {"topic": topic, "value": "json", "event": "constant:given", "client": "field:shop", "body": "record"}
+    lines = ["[rating]", *(f'{key} = "{value}"' for key, value in table.items()), "[broken]", 'clint = "key"']
+    (tmp_path / "sources.toml").write_text("\n".join(lines))
+    (tmp_path / "bad.avsc").write_text("{")
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
+    producer.produce(topic, b'{"shop": "acme", "stars": 5}', b"B-12")
+    assert producer.flush(30) == 0
+    del deployment.env["HOOKSTREAM_SCHEMA_REGISTRY_URL"]
+    shown = deployment.run("events", "check", str(tmp_path), "--sample", topic)
+    assert shown.code == 1
+    assert '  body    {"shop": "acme", "stars": 5}' in shown.out.splitlines()
+    assert "bad.avsc: not an Avro schema" in shown.out
+    as_json = deployment.run("events", "check", str(tmp_path), "--sample", topic, "--json")
+    assert [record["result"] for record in as_json.json()] == ["event"]
+    assert "did you mean client?" in as_json.err
+    faulty = deployment.run("events", "check", str(tmp_path), "--sample", topics.events("broken"))
+    assert (
+        faulty.err.splitlines()[-1]
+        == f"hookstream: nothing is read from {topics.events('broken')}; the topics are {topic}"
+    )
 
 
 def test_a_schema_that_readers_could_not_use_is_a_fault_and_an_unreachable_registry_is_not(

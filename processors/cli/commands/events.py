@@ -91,15 +91,16 @@ def check(
     checked = check_folder(files, settings, note)
     if as_json and sample is None:
         say_json({"events": [_shown(*each) for each in checked.events], "faults": list(checked.faults)})
-    elif not as_json:
-        for topic, event in checked.events:
+    else:
+        for topic, event in () if as_json else checked.events:
             say(f"{event.name}  {_shown(topic, event)['example']}")
         for fault in checked.faults:
-            say(fault)
+            (note if as_json else say)(fault)
+    refused = "" if sample is None else _sample(sample, count, settings, files, as_json=as_json)
     if checked.faults:
         raise CommandError(f"{_faults(len(checked.faults))}; events that are described: {len(checked.events)}")
-    if sample is not None:
-        _sample(sample, count, settings, files, as_json=as_json)
+    if refused:
+        raise CommandError(refused)
 
 
 def _shown(topic: str, event: EventType) -> dict[str, Any]:
@@ -117,17 +118,22 @@ def _faults(count: int) -> str:
     return "1 fault" if count == 1 else f"{count} faults"
 
 
-def _sample(topic: str, count: int, settings: Settings, files: Mapping[str, bytes], *, as_json: bool) -> None:
+def _sample(topic: str, count: int, settings: Settings, files: Mapping[str, bytes], *, as_json: bool) -> str:
+    """Show records of a topic, also where the folder has a fault elsewhere; give what is wrong with the records."""
     from hookstream.processors.operations.queries.latest_records import latest_records
-    from hookstream.producers.registry import SchemaRegistry
     from hookstream.schemas.catalogue import Catalogue
+    from hookstream.schemas.folder import judge_folder
 
-    from .events_sample import sampled, topic_reader
+    from .events_sample import WhenAsked, sampled, topic_reader
 
-    with SchemaRegistry(settings.registry_url()) as registry:
-        topics = settings.topics()
-        reader = topic_reader(topic, Catalogue.from_files(files, topics), topics, registry.schema_text_by_id)
+    topics = settings.topics()
+    with WhenAsked(settings.registry_url) as writer_schemas:
+        catalogue = Catalogue.from_folder(judge_folder(files, topics))
+        reader = topic_reader(topic, catalogue, topics, writer_schemas)
         shown = [sampled(record, reader) for record in latest_records(settings.kafka(), topic, count)]
+    if reader.undelivered:
+        lost = ", ".join(dict.fromkeys(reader.undelivered))
+        note(f"fields of the records that no event has, and that are not delivered: {lost}")
     if as_json:
         say_json([asdict(record) for record in shown])
     else:
@@ -137,8 +143,7 @@ def _sample(topic: str, count: int, settings: Settings, files: Mapping[str, byte
         if not shown:
             note(f"{topic} holds no records")
     refused = sum(record.result == "refused" for record in shown)
-    if refused:
-        raise CommandError(f"{refused} of {len(shown)} records cannot be read: they would become dead letters")
+    return f"{refused} of {len(shown)} records cannot be read: they would become dead letters" if refused else ""
 
 
 def _files(folder: Path | None, settings: Settings) -> dict[str, bytes]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from hookstream.processors.cli.console import CommandError, shown_time
+from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.errors import UndecodableError, UnrenderableError
 from hookstream.schemas.rendering.json_tree import dump
@@ -27,6 +28,8 @@ class TopicReader(NamedTuple):
 
     read: Callable[[SourceRecord], ReadEvent | Ignored | Refused]
     show: Callable[[bytes], bytes]
+    undelivered: Sequence[str]
+    """Fields of an envelope's writers that no event has, of what was read so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +56,48 @@ class Sampled:
             yield f"  body    {self.body}"
 
 
+class WhenAsked:
+    """The registry's schemas; it is opened with the first question, since a topic of JSON asks none."""
+
+    def __init__(self, url: Callable[[], str]) -> None:
+        """`url` gives the registry's URL, and raises where none is set."""
+        self._url = url
+        self._registry: SchemaRegistry | None = None
+
+    def __call__(self, schema_id: int, /) -> str:
+        """Ask for a schema.
+
+        Raises:
+            SettingsError: no registry is set. Else as `SchemaRegistry.schema_text_by_id`.
+        """
+        if self._registry is None:
+            self._registry = SchemaRegistry(self._url())
+        return self._registry.schema_text_by_id(schema_id)
+
+    def __enter__(self) -> Self:
+        """Use as a context: closed at its end."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the registry, if it was asked."""
+        if self._registry is not None:
+            self._registry.close()
+
+
 def topic_reader(topic: str, catalogue: Catalogue, topics: TopicNames, writer_schemas: WriterSchemas) -> TopicReader:
     """How a router with this catalogue reads a topic.
 
     Raises:
         CommandError: it does not.
     """
-    events = topic_events(catalogue, topics, writer_schemas)
+    lost: list[str] = []
+    events = topic_events(catalogue, topics, writer_schemas, undelivered=lambda _, fields: lost.extend(fields))
     if topic not in events:
         raise CommandError(f"nothing is read from {topic}; the topics are {', '.join(events)}")
     read_avro = avro_reader(writer_schemas)
     of_json = {source.topic_in(topics) for source in catalogue.sources if source.value is ValueFormat.JSON}
     show = json_text if topic in of_json else lambda value: dump(read_avro(value), "value")
-    return TopicReader(events[topic].read, show)
+    return TopicReader(events[topic].read, show, lost)
 
 
 def sampled(record: SourceRecord, reader: TopicReader) -> Sampled:

@@ -96,10 +96,42 @@ def test_every_fault_of_a_folder_is_told_at_once(capsys: pytest.CaptureFixture[s
     capsys.readouterr()
     assert cli.run(["events", "check", "."]) == 1
     out, err = capsys.readouterr()
-    for said in ("9.avsc: a namespace", "bad.avsc: not an Avro", "there is lead.avsc too", "did you mean client?"):
+    for said in (
+        "9.avsc: a namespace",
+        "9.avsc: not an Avro",
+        "bad.avsc: not an Avro",
+        "there is lead.avsc too",
+        "did you mean client?",
+    ):
         assert said in out
     assert out.startswith("lead.new  {")
-    assert err == "hookstream: 7 faults; events that are described: 1\n"
+    assert err == "hookstream: 8 faults; events that are described: 1\n"
+
+
+def test_every_fault_of_one_envelope_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["events", "new", "lead", "new", "--dir", "."]) == 0
+    schema = json.loads(Path("lead.avsc").read_text())
+    fields = {field["name"]: field for field in schema["fields"]}
+    fields["event"]["type"]["events"] = {"won": {"doc": "It was won."}, "new": {"docs": "It was made."}}
+    fields["client"]["type"] = "double"
+    fields["occurred_at"]["type"]["logicalType"] = "time-micros"
+    fields["concept"]["type"]["fields"][0]["name"] = "number"
+    schema["fields"] += [{"name": "total", "type": "long"}, {"name": "data", "type": "long"}]
+    Path("lead.avsc").write_text(json.dumps(schema))
+    capsys.readouterr()
+    assert cli.run(["events", "check", "."]) == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [
+        "lead.avsc: the event: needs a field client of type long or string",
+        "lead.avsc: the event: field total is none of an event's, and would never be delivered; put it into data",
+        "lead.avsc: the event: data is a record, a map or an array, or a union of null and one of these",
+        "lead.avsc: events.won of the enum: there is no such symbol",
+        "lead.avsc: events.new of the enum: needs an object with doc and since",
+        "lead.avsc: occurred_at is a time-micros, which is no instant",
+        "lead.avsc: concept: needs a field id of type long or string",
+        "lead.avsc: concept: field number is none of an event's, and would never be delivered; put it into data",
+    ]
+    assert err == "hookstream: 8 faults; events that are described: 0\n"
 
 
 def test_the_example_of_other_people_s_topics_has_no_fault(capsys: pytest.CaptureFixture[str]) -> None:

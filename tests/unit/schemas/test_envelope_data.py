@@ -35,12 +35,12 @@ def a_record(name: str, **types: object) -> dict[str, object]:
 ORDER = a_record("Order", total=MONEY, on=DAY)
 
 
-def read(own: str, writer: str, **data: Any) -> ReadEvent:
+def read(own: str, writer: str, told: Any = lambda _namespace, _fields: None, **data: Any) -> ReadEvent:
     """What a router whose catalogue has `own` reads of a record that was written with `writer`."""
     catalogue = Catalogue.from_files({"lead.avsc": own.encode()})
     values = {"id": str(EVENT_ID), "event": 0, "client": 434, "concept": {"id": 17, "sub_namespace": None}}
     value = record_writer(writer, 7, indexed="event")({**values, "occurred_at": 5, **data})
-    events = topic_events(catalogue, TopicNames(), Schemas({7: writer}))["events.lead"]
+    events = topic_events(catalogue, TopicNames(), Schemas({7: writer}), undelivered=told)["events.lead"]
     found = events.read(SourceRecord("events.lead", 0, 0, b"434|17", value, None, 9))
     assert not isinstance(found, Ignored | Refused), found
     return found
@@ -74,6 +74,43 @@ def test_what_a_newer_writer_adds_is_delivered_by_a_router_that_does_not_know_it
     wanted = THIN + b',"data":{"total":"0.01","on":"1970-01-01","note":"n"}}'
     assert body_of(read(envelope(ORDER), newer, data=data)) == wanted
     assert body_of(read(envelope(None), newer, data=data)) == wanted, "not even that there is data"
+
+
+@pytest.mark.parametrize("more", [(), ("total",)], ids=["all of ours", "and others"])
+def test_data_that_its_writer_calls_by_an_alias_is_delivered(more: tuple[str, ...]) -> None:
+    own = json.loads(envelope(ORDER))
+    own["fields"][-1]["aliases"] = ["payload"]
+    writer = json.loads(envelope(ORDER).replace('"data"', '"payload"'))
+    writer["fields"] += [{"name": name, "type": "long"} for name in more]
+    order = {"total": b"\x04\xce", "on": 20_000}
+    event = read(json.dumps(own), json.dumps(writer), payload=order, **dict.fromkeys(more, 1))
+    assert body_of(event) == THIN + b',"data":{"total":"12.30","on":"2024-10-04"}}'
+    writer["fields"][3]["type"]["fields"].append({"name": "region", "type": "long"})  # now it has to be resolved
+    concept = {"id": 17, "sub_namespace": None, "region": 1}
+    event = read(json.dumps(own), json.dumps(writer), payload=order, concept=concept, **dict.fromkeys(more, 1))
+    assert body_of(event) == THIN + b',"data":{"total":"12.30","on":"2024-10-04"}}'
+
+
+def test_fields_that_no_event_has_are_told_once_for_each_schema_and_the_event_is_delivered() -> None:
+    own, writer = json.loads(envelope(None)), json.loads(envelope(ORDER))
+    own["fields"][2]["aliases"] = ["tenant"]
+    writer["fields"][2]["name"] = "tenant"
+    writer["fields"].append({"name": "total_cents", "type": "long"})
+    writer["fields"][3]["type"]["fields"].append({"name": "region", "type": "string"})
+    told: list[object] = []
+    event = read(
+        json.dumps(own),
+        json.dumps(writer),
+        lambda *args: told.append(args),
+        tenant=434,
+        concept={"id": 17, "sub_namespace": None, "region": "eu"},
+        data={"total": b"\x04\xce", "on": 20_000},
+        total_cents=1999,
+    )
+    assert body_of(event) == THIN + b',"data":{"total":"12.30","on":"2024-10-04"}}'
+    assert told == [("lead", ("total_cents", "concept.region"))]
+    read(envelope(None), envelope(None), lambda *args: told.append(args))
+    assert len(told) == 1
 
 
 def test_an_older_writer_without_data_has_the_thin_body() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.errors import InvalidSchemaError
-from hookstream.schemas.event_types import EventType, event_types
+from hookstream.schemas.event import EventName
+from hookstream.schemas.event_types import EventType, event_types, example_body
 from hookstream.schemas.folder import read_folder
 from hookstream.schemas.new_envelope import new_envelope
 from hookstream.schemas.rendering.json_schema import COMPONENTS
@@ -54,6 +55,23 @@ def test_every_event_is_told_with_an_example_that_its_schema_takes(catalogue: Ca
         assert event.example is not None
         validator = jsonschema_rs.validator_for(event.body.whole(), validate_formats=True)
         assert validator.is_valid(event.example), event.name
+
+
+@pytest.mark.parametrize("catalogue", [Catalogue.shipped(), ORDERS, FOREIGN], ids=["shipped", "orders", "foreign"])
+def test_the_example_of_one_client_s_body_is_valid_too(catalogue: Catalogue) -> None:
+    latest = {"order": json.dumps(ORDER)} if catalogue is FOREIGN else {}
+    for event in event_types(catalogue, latest):
+        body = json.loads(example_body(event.name, catalogue, latest, client="434", concept_id="0"))
+        assert jsonschema_rs.validator_for(event.body.whole(), validate_formats=True).is_valid(body), event.name
+        assert event.name == "rating.given" or (str(body["client"]), str(body["concept"]["id"])) == ("434", "0")
+    order = example_body(EventName("order.placed"), ORDERS, {}, client="acme", concept_id="0")
+    assert json.loads(order)["data"] == named("order.placed", ORDERS).example["data"] != {}
+    gone = json.loads(example_body(EventName("gone.made"), catalogue, {}, client="434", concept_id="0"))
+    assert gone == {
+        "event": "gone.made",
+        "client": 434,
+        "concept": {"id": 0, "namespace": "gone", "sub_namespace": None},
+    }
 
 
 def test_an_envelope_may_say_what_each_event_means_and_since_when_there_is_it() -> None:

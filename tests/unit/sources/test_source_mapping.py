@@ -64,7 +64,7 @@ def wire(value: Json, schema: Json = ORDER, schema_id: int = 7) -> bytes:
 
 
 def mapped(text: str, value: bytes | None, *, key: bytes | None = None, **headers: str | bytes | None) -> Mapped:
-    mapping = SourceMapping(read_sources(text.encode())[0], SCHEMAS)
+    mapping = SourceMapping(read_sources(text.encode()).sources[0], SCHEMAS)
     named = [(name.replace("__", "-"), each) for name, each in headers.items()]
     return mapping.map(SourceRecord("shop.orders", 3, 4711, key, value, named, AT_MS + 1))
 
@@ -106,7 +106,9 @@ def test_a_newer_writer_s_field_and_symbol_flow() -> None:
     newer["fields"].append({"name": "note", "type": "string", "default": ""})
     newer["fields"][0]["type"]["symbols"].append("PAID")
     text = AVRO.replace('SHIPPED = "shipped"', 'PAID = "paid"')
-    mapping = SourceMapping(read_sources(text.encode())[0], Schemas({7: json.dumps(ORDER), 8: json.dumps(newer)}))
+    mapping = SourceMapping(
+        read_sources(text.encode()).sources[0], Schemas({7: json.dumps(ORDER), 8: json.dumps(newer)})
+    )
     records = [wire(VALUE), wire({**VALUE, "type": "PAID", "note": "n"}, newer, 8)]
     older, event = (mapping.map(SourceRecord("t", 0, 1, None, value, None, 1)) for value in records)
     assert isinstance(older, MappedEvent)
@@ -160,7 +162,7 @@ def test_names_come_from_headers_key_and_constants() -> None:
 
 def test_of_two_headers_of_a_name_the_last_counts() -> None:
     text = '[order]\nvalue = "json"\nevent = "header:kind"\nclient = "key"\nsymbols = ["new", "old"]'
-    mapping = SourceMapping(read_sources(text.encode())[0], SCHEMAS)
+    mapping = SourceMapping(read_sources(text.encode()).sources[0], SCHEMAS)
     headers: list[tuple[str, str | bytes | None]] = [("kind", b"old"), ("kind", b"new"), ("Kind", b"old")]
     event = mapping.map(SourceRecord("t", 0, 1, b"k", b"{}", headers, 1))
     assert isinstance(event, MappedEvent)
@@ -286,7 +288,7 @@ def test_a_cloudevent_without_a_time_happened_when_its_record_was_written() -> N
 
 def test_a_topic_may_hold_one_of_several_records() -> None:
     union = [ORDER, {"type": "record", "name": "Other", "fields": [{"name": "type", "type": "string"}]}]
-    mapping = SourceMapping(read_sources(AVRO.encode())[0], Schemas({7: json.dumps(union)}))
+    mapping = SourceMapping(read_sources(AVRO.encode()).sources[0], Schemas({7: json.dumps(union)}))
     first, second = (
         mapping.map(SourceRecord("t", 0, 1, None, wire(VALUE)[:5] + branch, None, 1))
         for branch in (b"\0" + wire(VALUE)[5:], b"\x02\x0cPLACED")
@@ -366,7 +368,7 @@ def test_a_schema_that_cannot_be_read_is_looked_at_once(monkeypatch: pytest.Monk
         return Renderer(text)
 
     monkeypatch.setattr(content, "Renderer", look)
-    mapping = SourceMapping(read_sources(AVRO.encode())[0], SCHEMAS)
+    mapping = SourceMapping(read_sources(AVRO.encode()).sources[0], SCHEMAS)
 
     def mapped_with(schema_id: int) -> Mapped:
         return mapping.map(SourceRecord("shop.orders", 0, 0, b"k", wire(VALUE, schema_id=schema_id), None, 0))
@@ -383,13 +385,13 @@ def test_a_registry_that_does_not_answer_is_the_caller_s_question() -> None:
     def away(_schema_id: int) -> str:
         raise ConnectionError
 
-    mapping = SourceMapping(read_sources(AVRO.encode())[0], away)
+    mapping = SourceMapping(read_sources(AVRO.encode()).sources[0], away)
     with pytest.raises(ConnectionError):
         mapping.map(SourceRecord("t", 0, 1, None, wire(VALUE), None, 1))
 
 
 TEXTS = (AVRO, JSON, CLOUDEVENTS, OUTBOX, AVRO.replace("field:order_id", "key"))
-MAPPINGS = [SourceMapping(read_sources(text.encode())[0], SCHEMAS) for text in TEXTS]
+MAPPINGS = [SourceMapping(read_sources(text.encode()).sources[0], SCHEMAS) for text in TEXTS]
 
 
 @settings(max_examples=100)

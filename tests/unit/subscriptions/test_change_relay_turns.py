@@ -393,6 +393,7 @@ def test_a_resync_that_ends_early_leaves_no_mark(api: Api, topic: MemoryTopic) -
         (b"9" * 256 + b"|lead.new", None),
         (b"\xff|x", None),
         (b"434|lead.\0", None),
+        (b"434|lead.\xff", None),
         (b"434|" + b"x" * 501, None),
         (RESYNC_MARK_KEY, None),
     ],
