@@ -5,13 +5,15 @@ ARG PYTHON_IMAGE=python:3.13-slim
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /source
 COPY . .
-# The very files that the tests ran with. Our own wheel is built from the source here, by the setuptools of the same lock.
-RUN python3 -m venv /opt/hookstream \
+# The very files that the tests ran with. Our own wheel is built here from the source, by the setuptools and the mypy of the
+# tests, and is compiled: the build needs a C compiler, which a slim image gets from its distribution's packages.
+RUN command -v cc >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev; } \
+ && python3 -m venv /opt/hookstream \
  && /opt/hookstream/bin/python -m pip install --no-cache-dir --require-hashes --requirement requirements.lock \
- && awk '/^setuptools==/,!/\\$/' requirements-dev.lock > /build.lock \
  && python3 -m venv /build \
- && /build/bin/python -m pip install --no-cache-dir --require-hashes --requirement /build.lock \
- && /build/bin/python -m pip wheel --no-cache-dir --no-index --no-build-isolation --no-deps --wheel-dir /wheels . \
+ && /build/bin/python -m pip install --no-cache-dir --require-hashes --requirement requirements-build.lock \
+ && HOOKSTREAM_COMPILE=1 /build/bin/python -m pip wheel --no-cache-dir --no-index --no-build-isolation --no-deps \
+    --wheel-dir /wheels . \
  && /opt/hookstream/bin/python -m pip install --no-cache-dir --no-index --no-deps /wheels/hookstream-*.whl
 
 FROM ${PYTHON_IMAGE}

@@ -17,7 +17,7 @@ SOURCES := $(PACKAGES) tests $(wildcard benchmarks)
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports unit pythons contract integration delivery browser screenshots chromium bench up down format lock clean
+.PHONY: help demo test check lint types imports unit pythons compiled contract integration delivery browser screenshots chromium bench up down format lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -26,7 +26,7 @@ help: ## this list
 demo: $(INSTALLED) ## events to endpoints in one process, nothing else needed; EXAMPLE=orders: those of examples/orders
 	@$(if $(EXAMPLE),HOOKSTREAM_SCHEMA_DIR=examples/$(EXAMPLE) )$(BIN)/hookstream demo
 
-test: check pythons chromium ## check, then everything on real parts (Kafka, PostgreSQL, registry, a browser)
+test: check pythons compiled chromium ## check, then everything on real parts (Kafka, PostgreSQL, registry, a browser)
 	$(BIN)/python -m pytest tests/delivery tests/integration tests/contract tests/browser -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 check: lint types imports unit ## lint, types, import directions, unit tests
@@ -53,6 +53,17 @@ pythons: $(INSTALLED) ## unit tests on every other Python that is claimed and th
 	  python=$$(.ci/find-python $$version) || { echo "no Python $$version on this machine: not tested on it"; continue; }; \
 	  $(MAKE) --no-print-directory VENV=build/venv-$$version PYTHON=$$python PYTEST_ARGS=-q unit || exit 1; \
 	done
+
+# The wheel that `make release` and the image build, unpacked: its packages come before those of the checkout.
+COMPILED := build/compiled
+$(COMPILED)/.built: $(INSTALLED) setup.py $(shell find $(PACKAGES) -name '*.py')
+	@rm -rf $(COMPILED) build/compiled-wheel && mkdir -p $(COMPILED)
+	HOOKSTREAM_COMPILE=1 $(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir build/compiled-wheel .
+	@$(BIN)/python -m zipfile --extract build/compiled-wheel/*.whl $(COMPILED) && touch $@
+
+compiled: $(COMPILED)/.built ## the engine's tests on the compiled build, and bugs planted in compiled copies
+	@PYTHONPATH=$(COMPILED) $(BIN)/hookstream --version | grep --quiet '(compiled)' || { echo "nothing is compiled" >&2; exit 1; }
+	PYTHONPATH=$(COMPILED) $(BIN)/python -m pytest tests/unit/delivery tests/compiled -n $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 contract: $(INSTALLED) ## one suite per Protocol, on the fake and on the real thing
 	$(BIN)/python -m pytest tests/contract $(PYTEST_ARGS)
@@ -88,9 +99,10 @@ format: $(INSTALLED) ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: ## write requirements-dev.lock and requirements.lock (the image's) anew from the ranges in pyproject.toml (needs uv)
+lock: ## write requirements-dev.lock and the image's requirements.lock and requirements-build.lock anew from the ranges in pyproject.toml (needs uv)
 	$(COMPILE) --extra dev --upgrade --output-file requirements-dev.lock
 	$(COMPILE) --extra server --extra otel --constraint requirements-dev.lock --output-file requirements.lock
+	printf '%s\n' mypy setuptools | $(subst pyproject.toml,-,$(COMPILE)) --constraint requirements-dev.lock --output-file requirements-build.lock
 
 clean: ## remove what can be made again, but not the fetched jars in .cache
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -39,6 +38,7 @@ from .commands import (
 from .console import CommandError, complain, escape_unencodable, say
 from .roles import commands as roles
 from .trial import demo, listen, up
+from .version import installed
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -56,7 +56,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        say(version("hookstream"))
+        say(installed())
         raise typer.Exit
 
 
@@ -64,7 +64,13 @@ def _print_version(wanted: bool) -> None:
 def _options(
     *,
     version_: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version and whether it is compiled, and exit.",
+            is_eager=True,
+            callback=_print_version,
+        ),
     ] = False,
 ) -> None:
     del version_  # its callback has done what there is to do

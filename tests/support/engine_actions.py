@@ -80,7 +80,7 @@ class Actions:
             return
         end = min(len(log), start + world.random.randint(1, 60))
         record_type = world.kit.catch_up.BacklogRecord
-        records = [record_type(o, r.key, r) for o in range(start, end) if (r := log[o]) is not None]
+        records = [record_type(o, r.key, b"%c%d" % (stream, o)) for o in range(start, end) if (r := log[o]) is not None]
         engine.feed(stream, start, end, records)
         owner.readers[stream, near] = end
 

@@ -812,13 +812,19 @@ def plant(mutant: Mutant, name: str, folder: Path) -> Kit:
 
     Raises: AssertionError if a text to replace does not stand exactly once in its file.
     """
+    package = write_copy(mutant, name, folder)
+    return load(package, folder / package)
+
+
+def write_copy(mutant: Mutant, name: str, folder: Path) -> str:
+    """Write the copy with the bug in it as a package of `folder`, and give the package's name."""
     package = f"planted_{name}"
     home = folder / package
     home.mkdir()
     (home / "__init__.py").write_text("")
     for module, text in edited(mutant, name).items():
         (home / f"{module}.py").write_text(_SHIPPED.sub(f"{package}.", text))
-    return _load(package, home)
+    return package
 
 
 def edited(mutant: Mutant, name: str) -> dict[str, str]:
@@ -841,7 +847,8 @@ def _source(module: str, folders: list[Path]) -> str:
     return paths[0].read_text()
 
 
-def _load(package: str, home: Path) -> Kit:
+def load(package: str, home: Path) -> Kit:
+    """Import a copy."""
     spec = importlib.util.spec_from_file_location(package, home / "__init__.py", submodule_search_locations=[str(home)])
     assert spec is not None
     assert spec.loader is not None

@@ -29,7 +29,7 @@ def start(world: World) -> None:
         settings=SettingsView(table),
         dispatcher=owner.dispatcher,
         effects=Recorder(world, owner),
-        decode=lambda value: value,
+        decode=lambda value: world.logs[value[0]][int(value[1:])],
         random=world.random.random,
         starts=(starts[0], starts[1]),
         now=float(world.now),

@@ -120,7 +120,7 @@ class Pace:
             table=self,
             dispatcher=self._dispatcher,
             effects=self,
-            decode=lambda value: value,
+            decode=lambda value: self.log[int(value)],
             random=self.random.random,
             starts=tuple(starts),
             now=0.0,
@@ -232,7 +232,7 @@ class Pace:
             return
         end = min(len(self.log), start + _READ_RECORDS)
         record_type = self._kit.catch_up.BacklogRecord
-        records = [record_type(offset, self.log[offset].key, self.log[offset]) for offset in range(start, end)]
+        records = [record_type(offset, self.log[offset].key, b"%d" % offset) for offset in range(start, end)]
         self.engine.feed(LIVE, start, end, records)
 
     # -- the receiver ------------------------------------------------------------------------------------------------

@@ -10,13 +10,12 @@ Source: Apache Avro 1.12 specification, "Binary Encoding" (zigzag varints, lengt
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from hookstream.processors.delivery.engine.hook_table import HookRow
-    from hookstream.processors.delivery.engine.model import Post
-    from hookstream.processors.delivery.http.exchange import Answer
-    from hookstream.schemas.attempt import AttemptResult
+from hookstream.processors.delivery.engine.hook_table import HookRow
+from hookstream.processors.delivery.engine.model import Post
+from hookstream.processors.delivery.http.exchange import Answer
+from hookstream.schemas.attempt import AttemptResult
 
 MAX_ANSWER_BYTES = 20_000
 

@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import structlog
 
+from hookstream.processors.delivery.engine.model import Post
+from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.processors.delivery.http.target import host_shown
 from hookstream.schemas.attempt import AttemptResult
-
-if TYPE_CHECKING:
-    from hookstream.processors.delivery.engine.model import Post
-    from hookstream.processors.delivery.http.exchange import Answer
-    from hookstream.schemas.delivery import DeadLetterReason, Delivery
+from hookstream.schemas.delivery import DeadLetterReason, Delivery
 
 ENDPOINT_BURST, ENDPOINT_EVERY_S = 5, 10.0
 PROCESS_BURST, PROCESS_PER_S = 200, 20.0

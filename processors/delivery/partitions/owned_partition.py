@@ -9,32 +9,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import structlog
 
+from hookstream.processors.delivery.checkpoints.partition_lookup import StreamStarting
 from hookstream.processors.delivery.engine.catch_up import BacklogRecord
 from hookstream.processors.delivery.engine.engine import Engine, StreamStart
 from hookstream.processors.delivery.engine.hook_table import HookRow
 from hookstream.processors.delivery.engine.model import LIVE, REPLAY, Pending, StreamIndex, TrackedHook
 from hookstream.processors.delivery.engine.tracker import SettledSet
+from hookstream.processors.delivery.group.inbox import AssignedPartition
+from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.schemas.control import target_digest
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.errors import UndecodableError
+from hookstream.schemas.hook import NoticeKind
 from hookstream.schemas.trace_context import find
 
 from .dead_letters import dead_letter_of, undecodable_dead_letter
 from .known_schemas import SchemaNotFetchedError
+from .log_reader import Chunk
 from .partition_commits import PartitionCommits
-
-if TYPE_CHECKING:
-    from hookstream.processors.delivery.checkpoints.partition_lookup import StreamStarting
-    from hookstream.processors.delivery.group.inbox import AssignedPartition
-    from hookstream.processors.delivery.http.exchange import Answer
-    from hookstream.schemas.hook import NoticeKind
-
-    from .log_reader import Chunk
-    from .partition_deps import PartitionDeps
+from .partition_deps import PartitionDeps
 
 # Read ahead while the loop is busy: twice the most that one client has in flight, so that no client runs dry. A record
 # that waits for longer than this does not wait for the loop: its endpoint is slow, and others must not wait for it.

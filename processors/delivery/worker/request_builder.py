@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import structlog
 
+from hookstream.processors.delivery.engine.model import Post
 from hookstream.processors.delivery.http.errors import InvalidSecretError
 from hookstream.processors.delivery.http.signing import Signer
 from hookstream.processors.delivery.http.target import Target, target_of
+from hookstream.schemas.delivery import Delivery
+from hookstream.schemas.hook import Hook
 from hookstream.subscriptions.errors import InvalidTargetError, SecretError
 from hookstream.subscriptions.secrets import SecretBox, open_hook_secrets
 from hookstream.subscriptions.target_policy import TargetPolicy
 from hookstream.subscriptions.target_url import parse_target_url
-
-if TYPE_CHECKING:
-    from hookstream.processors.delivery.engine.model import Post
-    from hookstream.schemas.delivery import Delivery
-    from hookstream.schemas.hook import Hook
 
 # A prepared row is some 3 KiB; the busy ones of a worker are fewer.
 _REMEMBERED = 4_096

@@ -13,28 +13,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import structlog
 
+from hookstream.processors.delivery.attempts.lines import AttemptLines
+from hookstream.processors.delivery.attempts.producer import AttemptLog
+from hookstream.processors.delivery.attempts.spans import AttemptSpans
+from hookstream.processors.delivery.engine.dispatcher import Dispatcher
+from hookstream.processors.delivery.engine.model import Dispatches, Post
 from hookstream.processors.delivery.engine.outcome import FAILED, judge
+from hookstream.processors.delivery.http.client import HttpClient
 from hookstream.processors.delivery.http.exchange import Answer, Exchange
+from hookstream.processors.delivery.partitions.owned_partition import OwnedPartition
+from hookstream.processors.metrics import Metrics
 from hookstream.schemas.attempt import AttemptResult
 
 from .brake import Brake
-
-if TYPE_CHECKING:
-    from hookstream.processors.delivery.attempts.lines import AttemptLines
-    from hookstream.processors.delivery.attempts.producer import AttemptLog
-    from hookstream.processors.delivery.attempts.spans import AttemptSpans
-    from hookstream.processors.delivery.engine.dispatcher import Dispatcher
-    from hookstream.processors.delivery.engine.model import Dispatches, Post
-    from hookstream.processors.delivery.http.client import HttpClient
-    from hookstream.processors.delivery.partitions.owned_partition import OwnedPartition
-    from hookstream.processors.metrics import Metrics
-
-    from .internal_errors import InternalErrors
-    from .request_builder import RequestBuilder
+from .internal_errors import InternalErrors
+from .request_builder import RequestBuilder
 
 # Requests of which nothing good is known, and failures, can come by the thousand at once: as many as 60 clients have
 # hooks, and 15 s later their time-outs. A turn takes some, so that between turns all others are served.

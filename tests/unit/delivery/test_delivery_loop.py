@@ -22,6 +22,7 @@ from hookstream.processors.delivery.worker.requests_in_flight import RequestDeps
 from hookstream.processors.delivery.worker.turns import SUSPENDED_AFTER_S, Turns
 from hookstream.processors.metrics import Metrics
 from tests.support.judging import Attempts, Builder, Http
+from tests.support.overriding import Overriding
 from tests.support.partition_bench import Message, PartitionBench, given
 
 if TYPE_CHECKING:
@@ -311,7 +312,7 @@ def test_a_turn_that_raises_ends_the_worker_which_says_nothing_more_of_its_parti
     async def run(bench: Bench) -> None:
         part = bench.own(3)
         bench.have_turn()
-        monkeypatch.setattr(part.engine, "answer", lambda *_: 1 / 0)
+        monkeypatch.setattr(part, "engine", Overriding(part.engine, answer=lambda *_: 1 / 0))
         bench.answer_all()
         bench.have_turn()
         assert [type(error) for error in bench.failures] == [ZeroDivisionError]

@@ -12,6 +12,7 @@ from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.outcome import DELIVERED, REJECTED
 from hookstream.processors.delivery.partitions.log_reader import Chunk
 from hookstream.schemas.delivery import DeadLetterReason
+from tests.support.overriding import Overriding
 from tests.support.partition_bench import PartitionBench
 
 
@@ -95,7 +96,8 @@ def test_nothing_of_a_stretch_is_given_to_the_engine_before_each_of_its_dead_let
     bench: PartitionBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Any] = []
-    monkeypatch.setattr(bench.part.engine, "feed", lambda *args: given.append(args))
+    engine = Overriding(bench.part.engine, feed=lambda *args: given.append(args))
+    monkeypatch.setattr(bench.part, "engine", engine)
     bench.lacking = {b"x", b"y"}
     records = [BacklogRecord(n, b"434", value) for n, value in enumerate((b"x", b"1", b"y"))]
     fed: list[int] = []

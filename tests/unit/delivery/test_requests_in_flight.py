@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from hookstream.processors.delivery.engine import outcome
 from hookstream.processors.delivery.engine.policy import EnginePolicy
 from hookstream.processors.delivery.http.exchange import Answer, Exchange
 from hookstream.processors.delivery.http.target import parse_target
 from hookstream.processors.delivery.http.target_rules import TargetRules
+from hookstream.processors.delivery.worker import requests_in_flight
 from hookstream.processors.delivery.worker.brake import CLIENTS, FAILURES
 from hookstream.processors.delivery.worker.request_builder import RequestBuilder
 from hookstream.subscriptions.secrets import MasterKey, SecretBox
@@ -69,7 +69,7 @@ def test_one_request_fails_by_a_bug_and_is_told_of_once_without_what_it_said(
         raise ValueError("SENTINEL")
 
     if place == "judge":
-        monkeypatch.setattr(outcome, "result_of", broken)
+        monkeypatch.setattr(requests_in_flight, "judge", broken)
     if place == "record":
         monkeypatch.setattr(bench.attempts, "add", broken)
     bench.read(bench.hook())

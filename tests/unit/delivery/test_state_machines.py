@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from hookstream.processors.delivery.engine.model import LIVE, REPLAY, Backlog, Cursor, Lane, Pending, StreamIndex
+from hookstream.processors.delivery.engine.model import (
+    LIVE,
+    REPLAY,
+    Backlog,
+    Client,
+    Cursor,
+    Endpoint,
+    Lane,
+    Pending,
+    Post,
+    StreamIndex,
+    TrackedHook,
+)
+from hookstream.processors.delivery.engine.policy import EnginePolicy
 from hookstream.processors.delivery.engine.tracker import OffsetTracker, SettledSet
+from tests.support.values import DELIVERY
 
 QUICK = settings(max_examples=15, stateful_step_count=40, deadline=None, derandomize=True)
+
+HELD_BY = TrackedHook(1, ("1", "lead.new"), (Backlog(), Backlog()))
 
 
 class TrackerMachine(RuleBasedStateMachine):
@@ -102,7 +117,7 @@ class CursorMachine(RuleBasedStateMachine):
             if len(cursor.buffer) >= room:
                 end = offset
                 break
-            cursor.buffer[offset] = SimpleNamespace(offset=offset)  # type: ignore[assignment]
+            cursor.buffer[offset] = Pending(LIVE, offset, DELIVERY, HELD_BY, 1, 0.0)
         cursor.scan = end
         cursor.trim()
 
@@ -134,13 +149,24 @@ class CursorMachine(RuleBasedStateMachine):
         assert pending == [o for o in range(self.start, highest) if o not in self.done]
 
 
+class NoDispatcher:
+    """An engine that is not asked for anything."""
+
+    def take(self, endpoint: Endpoint, stream: StreamIndex) -> Post | None:
+        raise AssertionError(endpoint, stream)
+
+    def abandon(self, post: Post) -> None:
+        raise AssertionError(post)
+
+
 class LaneMachine(RuleBasedStateMachine):
     """The head of a lane is the lowest offset of its window, and of its buffers, in whatever order they come and go."""
 
     @initialize()
     def begin(self) -> None:
-        self.lane = Lane(SimpleNamespace(), "r:1")  # type: ignore[arg-type]
-        self.hook: Any = SimpleNamespace(backlogs=(Backlog(), Backlog()))
+        endpoint = Endpoint(NoDispatcher(), "1", "https://one.example/", Client(), EnginePolicy(), lambda: 0.5)
+        self.lane = Lane(endpoint, DELIVERY.resource)
+        self.hook = HELD_BY
         self.held: dict[tuple[bool, StreamIndex], dict[int, Pending]] = {
             (window, stream): {} for window in (True, False) for stream in (LIVE, REPLAY)
         }
@@ -149,7 +175,7 @@ class LaneMachine(RuleBasedStateMachine):
     def add(self, window: bool, stream: StreamIndex, offset: int) -> None:
         if any(offset in self.held[each, stream] for each in (True, False)):
             return
-        pending = Pending(stream, offset, SimpleNamespace(resource="r:1"), self.hook, 1, 0.0)  # type: ignore[arg-type]
+        pending = Pending(stream, offset, DELIVERY, self.hook, 1, 0.0)
         pending.in_window = window
         (self.lane.add_to_window if window else self.lane.add_to_buffer)(pending)
         self.held[window, stream][offset] = pending

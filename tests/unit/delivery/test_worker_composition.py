@@ -11,7 +11,7 @@ import importlib
 import inspect
 import pkgutil
 from dataclasses import replace
-from types import CellType, FunctionType, MethodType, ModuleType
+from types import BuiltinMethodType, CellType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -121,8 +121,8 @@ def parts_of_the_package() -> set[str]:
 
 def inside(thing: Any) -> list[Any]:
     """What an object holds: attributes, elements, and what its functions are bound to."""
-    if isinstance(thing, MethodType):
-        return [thing.__self__, thing.__func__]
+    if isinstance(thing, MethodType | BuiltinMethodType):  # the latter: a method of a compiled class
+        return [thing.__self__, getattr(thing, "__func__", None)]
     if isinstance(thing, FunctionType):
         return [*(thing.__closure__ or ()), *(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
     if isinstance(thing, CellType):
@@ -131,20 +131,25 @@ def inside(thing: Any) -> list[Any]:
         return [*thing, *thing.values(), *getattr(thing, "__dict__", {}).values()]
     if isinstance(thing, (list, tuple, set, frozenset)):
         return list(thing)
-    names = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
+    # A compiled class names its attributes in `__mypyc_attrs__`.
+    names = [
+        name
+        for kind in type(thing).__mro__
+        for name in (*getattr(kind, "__slots__", ()), *getattr(kind, "__mypyc_attrs__", ()))
+    ]
     return [*getattr(thing, "__dict__", {}).values(), *(getattr(thing, name, None) for name in names)]
 
 
 def reached(*roots: Any) -> set[str]:
     """The classes of this package of everything that these objects hold."""
-    seen: set[int] = set()
+    seen: dict[int, Any] = {}  # holds what it has seen: a compiled class makes tuples anew, and ids would come again
     kinds: set[str] = set()
     waiting = list(roots)
     while waiting:
         thing = waiting.pop()
         if id(thing) in seen or isinstance(thing, (ModuleType, type, str, bytes, asyncio.AbstractEventLoop)):
             continue
-        seen.add(id(thing))
+        seen[id(thing)] = thing
         kind = type(thing)
         if kind.__module__.startswith(PREFIX):
             kinds.add(f"{kind.__module__.removeprefix(PREFIX)}.{kind.__name__}")

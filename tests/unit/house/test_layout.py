@@ -57,7 +57,7 @@ def test_what_promises_are_tested_is_said_in_a_sentence() -> None:
     assert silent == []
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock", "requirements-build.lock"])
 def test_a_lock_file_names_no_host_and_every_package_has_a_hash(name: str) -> None:
     lock = (ROOT / name).read_text()
     assert "://" not in lock
@@ -71,7 +71,9 @@ def test_the_image_gets_what_the_tests_run_with_and_everything_that_it_needs() -
     extras = project()["project"]["optional-dependencies"]
     wanted = [*project()["project"]["dependencies"], *extras["server"], *extras["otel"]]
     assert {canonicalize_name(Requirement(text).name) for text in wanted} <= set(image)
-    assert "setuptools" in dev  # which the image's wheel is built with
+    build = locked("requirements-build.lock")  # what the image's wheel is built with
+    assert {name: dev[name] for name in build} == build
+    assert {canonicalize_name(Requirement(text).name) for text in extras["build"]} <= set(build)
 
 
 def locked(name: str) -> dict[str, str]:
