@@ -126,10 +126,7 @@ class EndpointSettingsChanges:
         return row
 
     def _check_exists(self, endpoint: EndpointKey) -> None:
-        targets = select(SubscriptionRow.target).where(
-            SubscriptionRow.client == endpoint.client, SubscriptionRow.state != HookState.DELETED
-        )
-        if not any(target_digest(target) == endpoint.target_digest for target in self.session.scalars(targets)):
+        if target_of(self.session, endpoint) is None:
             raise EndpointNotFoundError(endpoint.id)
 
     def _written(
@@ -150,6 +147,14 @@ class EndpointSettingsChanges:
         )
         self.session.flush()
         return stored_settings(row)
+
+
+def target_of(session: Session, endpoint: EndpointKey) -> str | None:
+    """The target that an endpoint's digest stands for; None where no hook of the client has it."""
+    targets = select(SubscriptionRow.target).where(
+        SubscriptionRow.client == endpoint.client, SubscriptionRow.state != HookState.DELETED
+    )
+    return next((text for text in session.scalars(targets) if target_digest(text) == endpoint.target_digest), None)
 
 
 def row_of(wanted: EndpointSettings) -> EndpointSettingsRow:

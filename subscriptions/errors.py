@@ -3,6 +3,7 @@
 SubscriptionsError
 ├── InvalidTargetError           a URL that no delivery can or may be sent to
 ├── HookExistsError              the client has a hook for the event; names it
+├── HooksExistError              the client has hooks for some of the events; names them
 ├── HookNotFoundError            no such hook, or another client's
 ├── HookChangedError             it is at another revision than the one that its change was meant for
 ├── TooManySecretsError          as many old secrets are still in use as a hook may have
@@ -41,6 +42,8 @@ SubscriptionsError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class SubscriptionsError(Exception):
     """Root of this package's errors."""
@@ -56,6 +59,14 @@ class HookExistsError(SubscriptionsError):
     def __init__(self, hook_id: int) -> None:
         super().__init__(f"hook {hook_id} exists for this event")
         self.hook_id = hook_id
+
+
+class HooksExistError(SubscriptionsError):
+    """The client has hooks for some of the events: their ids, by the event."""
+
+    def __init__(self, hooks: Mapping[str, int]) -> None:
+        super().__init__(f"{len(hooks)} of these events have hooks")
+        self.hooks = hooks
 
 
 class HookNotFoundError(SubscriptionsError):

@@ -1,7 +1,7 @@
 """Once for each `Idempotency-Key`: the first answer to a request that made a secret can be had again for a day.
 
 The answer is sealed, for it holds the secret. Two requests with one key do one deed, also at the same moment: the
-second waits for the first one's row. A key ends with its hook: the secret of a deleted one is not given again.
+second waits for the first one's row. A key ends with any of its hooks: the secret of a deleted one is not given again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from hookstream.schemas.hook import HookState
@@ -28,15 +28,15 @@ _KEY_LIFETIME_MS = 24 * 3600 * 1000
 class Claim:
     """A key's row, locked until the transaction ends, and the first answer; None where this request makes it.
 
-    An answer is a list whose first value is the id of its hook.
+    An answer is a list whose first value is the id of its hook, or a list of the ids of its hooks.
     """
 
     row: IdempotencyRow
     answer: Sequence[object] | None
 
-    def keep(self, box: SecretBox, hook_id: int, *values: object) -> None:
-        """Keep what is answered now, about this hook."""
-        text = json.dumps([hook_id, *values])
+    def keep(self, box: SecretBox, about: int | Sequence[int], *values: object) -> None:
+        """Keep what is answered now, about this hook or these."""
+        text = json.dumps([about, *values])
         self.row.answer = box.seal(text.encode(), context=answer_context(self.row.client, self.row.key))
 
 
@@ -80,19 +80,20 @@ def purge_idempotency_keys(session: Session, *, now_ms: int) -> None:
 
 
 def _living_answer(session: Session, box: SecretBox, row: IdempotencyRow) -> Sequence[object] | None:
-    """The answer that is kept, if its hook still exists.
+    """The answer that is kept, if each of its hooks still exists.
 
-    The hook is not locked: a deletion that commits after this look comes after this request, too.
+    The hooks are not locked: a deletion that commits after this look comes after this request, too.
     """
     try:
         answer = json.loads(box.open(row.answer, context=answer_context(row.client, row.key)))
     except SecretError:
         return None
-    if not isinstance(answer, list) or not isinstance(answer[0], int):
+    if not isinstance(answer, list) or not isinstance(answer[0], int | list):
         return None
-    living = select(SubscriptionRow.hook_id).where(
+    about = answer[0] if isinstance(answer[0], list) else [answer[0]]
+    living = select(func.count()).where(
         SubscriptionRow.client == row.client,
-        SubscriptionRow.hook_id == answer[0],
+        SubscriptionRow.hook_id.in_(about),
         SubscriptionRow.state != HookState.DELETED,
     )
-    return answer if session.scalar(living) is not None else None
+    return answer if session.scalar(living) == len(about) else None

@@ -7,8 +7,9 @@ revision, and its hook stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
@@ -17,7 +18,7 @@ from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import Hook, HookId, HookNotice, HookState
 
 from .changes import StoredHook, hook_of, stored_hook
-from .errors import HookChangedError, HookExistsError, HookNotFoundError, TooManySecretsError
+from .errors import HookChangedError, HookExistsError, HookNotFoundError, HooksExistError, TooManySecretsError
 from .models import AuditRow, CounterRow, DisabledReason, SubscriptionRow
 from .target_url import Target
 
@@ -86,6 +87,42 @@ class HookRepository:
         row = self.session.get(SubscriptionRow, (new.client, new.event), with_for_update=True)
         if row is not None and row.state != HookState.DELETED:
             raise HookExistsError(row.hook_id)
+        return self._created(row, new, seal_secret)
+
+    def create_all(
+        self,
+        client: ClientId,
+        events: Collection[EventName],
+        target: Target,
+        *,
+        seal_secret: Callable[[EventName, HookId], bytes],
+    ) -> Sequence[StoredHook]:
+        """Make one hook for each of the events, or none. The secret is sealed for each.
+
+        All rows are locked before an id is taken, in one order: two that meet wait for each other once.
+
+        Raises:
+            HooksExistError: some of the subscription keys have one.
+            IntegrityError: as in `create`.
+        """
+        found = (
+            select(SubscriptionRow)
+            .where(SubscriptionRow.client == client, SubscriptionRow.event.in_(events))
+            .order_by(SubscriptionRow.event)
+            .with_for_update()
+        )
+        rows = {row.event: row for row in self.session.scalars(found)}
+        living = {event: row.hook_id for event, row in rows.items() if row.state != HookState.DELETED}
+        if living:
+            raise HooksExistError(living)
+        return [
+            self._created(
+                rows.get(event), NewHook(client=client, event=event, target=target), partial(seal_secret, event)
+            )
+            for event in events
+        ]
+
+    def _created(self, row: SubscriptionRow | None, new: NewHook, seal_secret: Callable[[HookId], bytes]) -> StoredHook:
         hook_id = next_hook_id(self.session)
         if row is None:
             row = SubscriptionRow(
@@ -208,6 +245,26 @@ class HookRepository:
         row.old_secrets_until_ms = None
         return self._written(row, "hook.delete", {})
 
+    def rotate_secrets(
+        self, client: ClientId, target: str, *, renew: Callable[[Hook], tuple[bytes, ...]], old_until_ms: int
+    ) -> Sequence[StoredHook]:
+        """Give every hook of the client with this target a new secret, see `rotate_secret`, or none.
+
+        Raises:
+            TooManySecretsError: as in `rotate_secret`, for one of them.
+        """
+        found = (
+            select(SubscriptionRow)
+            .where(
+                SubscriptionRow.client == client,
+                SubscriptionRow.target == target,
+                SubscriptionRow.state != HookState.DELETED,
+            )
+            .order_by(SubscriptionRow.event)
+            .with_for_update()
+        )
+        return [self._rotated(row, renew, old_until_ms) for row in self.session.scalars(found).all()]
+
     def rotate_secret(
         self, hook_id: int, *, client: ClientId | None, renew: Callable[[Hook], tuple[bytes, ...]], old_until_ms: int
     ) -> StoredHook:
@@ -217,10 +274,14 @@ class HookRepository:
             HookNotFoundError: none, deleted, or another client's.
             TooManySecretsError: it was rotated again and again while the first ones were in use.
         """
-        row = self._locked(hook_id, client)
+        return self._rotated(self._locked(hook_id, client), renew, old_until_ms)
+
+    def _rotated(
+        self, row: SubscriptionRow, renew: Callable[[Hook], tuple[bytes, ...]], old_until_ms: int
+    ) -> StoredHook:
         secrets = renew(hook_of(row))
         if len(secrets) > MAX_SECRETS:
-            raise TooManySecretsError(hook_id, row.old_secrets_until_ms or self.now_ms)
+            raise TooManySecretsError(row.hook_id, row.old_secrets_until_ms or self.now_ms)
         row.secrets = secrets
         row.old_secrets_until_ms = old_until_ms if len(secrets) > 1 else None
         return self._written(row, "hook.secret.rotate", {"secrets": len(secrets), "old_until_ms": old_until_ms})

@@ -9,7 +9,9 @@ downtime).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 from sqlalchemy import select
@@ -20,7 +22,8 @@ from hookstream.schemas.hook import Hook
 
 from .changes import StoredHook
 from .database import NowMs, Sessions, reading, transact
-from .errors import SecretError
+from .endpoint_settings import EndpointKey, target_of
+from .errors import EndpointNotFoundError, SecretError
 from .idempotency import claim_key
 from .models import SubscriptionRow
 from .repository import HookRepository
@@ -78,6 +81,59 @@ def rotate_secret(sessions: Sessions, box: SecretBox, wanted: RotationRequest, *
     return transact(sessions, work)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointRotated:
+    """The answer to a rotation of all hooks of an endpoint. `repeated` where an earlier request made the secret."""
+
+    hooks: Sequence[StoredHook]
+    old_until_ms: int
+    secret: str = field(repr=False)
+    repeated: bool = False
+
+
+def rotate_endpoint_secret(
+    sessions: Sessions,
+    box: SecretBox,
+    endpoint: EndpointKey,
+    *,
+    actor: str,
+    now_ms: NowMs,
+    idempotency_key: str | None,
+) -> EndpointRotated:
+    """Make one new secret for every hook of an endpoint, or for none; or give the first answer again.
+
+    Raises:
+        EndpointNotFoundError: no hook of the client has this target.
+        TooManySecretsError: one of the hooks was rotated again and again within a day.
+        IdempotencyConflictError: the key came with another request before.
+        DatabaseUnavailableError: nothing was written.
+    """
+
+    def work(session: Session) -> EndpointRotated:
+        now, key = now_ms(), idempotency_key
+        hooks = HookRepository(session, actor, now)
+        target = target_of(session, endpoint)
+        if target is None:
+            raise EndpointNotFoundError(endpoint.id)
+        request = ["endpoint.secret.rotate", endpoint.id]
+        claim = None if key is None else claim_key(session, box, (endpoint.client, key), request, now_ms=now)
+        if claim is not None and claim.answer is not None:
+            ids, secret, old_until_ms = cast("tuple[list[int], str, int]", tuple(claim.answer))
+            stored = [hooks.get(hook_id, client=endpoint.client) for hook_id in ids]
+            return EndpointRotated(hooks=stored, old_until_ms=old_until_ms, secret=secret, repeated=True)
+        new, old_until_ms = SigningSecret.new(), now + SECRET_OVERLAP_MS
+        rotated = hooks.rotate_secrets(
+            endpoint.client, target, renew=partial(_renewed, box, new), old_until_ms=old_until_ms
+        )
+        if not rotated:  # the last one was retargeted or deleted while this one waited for its row
+            raise EndpointNotFoundError(endpoint.id)
+        if claim is not None:
+            claim.keep(box, [stored.hook.id for stored in rotated], new.reveal(), old_until_ms)
+        return EndpointRotated(hooks=rotated, old_until_ms=old_until_ms, secret=new.reveal())
+
+    return transact(sessions, work)
+
+
 def drop_old_secrets(sessions: Sessions, *, now_ms: int, limit: int) -> int:
     """Drop the old secrets whose time is over; give the number of hooks.
 
@@ -97,15 +153,18 @@ def drop_old_secrets(sessions: Sessions, *, now_ms: int, limit: int) -> int:
 
 def _rotate(hooks: HookRepository, box: SecretBox, wanted: RotationRequest) -> Rotated:
     secret = SigningSecret.new()
-
-    def renew(hook: Hook) -> tuple[bytes, ...]:
-        context = hook_context(hook.client, hook.event, hook.id)
-        old = [sealed for sealed in hook.secrets if _opens(box, sealed, context)]
-        return (box.seal(secret.key, context=context), *old)
-
     old_until_ms = hooks.now_ms + SECRET_OVERLAP_MS
-    stored = hooks.rotate_secret(wanted.hook_id, client=wanted.client, renew=renew, old_until_ms=old_until_ms)
+    stored = hooks.rotate_secret(
+        wanted.hook_id, client=wanted.client, renew=partial(_renewed, box, secret), old_until_ms=old_until_ms
+    )
     return Rotated(stored=stored, old_until_ms=old_until_ms, secret=secret.reveal())
+
+
+def _renewed(box: SecretBox, new: SigningSecret, hook: Hook) -> tuple[bytes, ...]:
+    """What a hook is signed with from now on: the new secret, and those of its present ones that are of any use."""
+    context = hook_context(hook.client, hook.event, hook.id)
+    old = [sealed for sealed in hook.secrets if _opens(box, sealed, context)]
+    return (box.seal(new.key, context=context), *old)
 
 
 def _opens(box: SecretBox, sealed: bytes, context: bytes) -> bool:

@@ -55,6 +55,24 @@ class SigningSecret:
         """A fresh one of 32 bytes."""
         return cls(random_bytes(_SECRET_BYTES))
 
+    @classmethod
+    def parse(cls, text: str) -> SigningSecret:
+        """One that an integrator has already, in the form of Standard Webhooks.
+
+        Raises:
+            InvalidSecretError: not `whsec_` and base64, or outside the standard; the message holds nothing of it.
+        """
+        encoded = text.removeprefix(SECRET_PREFIX)
+        try:
+            key = base64.b64decode(encoded, validate=True)
+        except ValueError:
+            key = b""
+        secret = cls(key)
+        if secret.reveal() != text:  # libraries differ in what they make of another form of the same base64
+            msg = f"a signing secret is `{SECRET_PREFIX}` and base64, padded"
+            raise InvalidSecretError(msg)
+        return secret
+
     def reveal(self) -> str:
         """`whsec_…`, as the integrator sees it once."""
         return SECRET_PREFIX + base64.b64encode(self.key).decode()

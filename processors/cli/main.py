@@ -22,6 +22,7 @@ from hookstream.subscriptions.errors import SubscriptionsError
 from .commands import (
     dead_letters,
     deliveries,
+    endpoint_views,
     endpoints,
     events,
     hooks,
@@ -94,7 +95,8 @@ app.add_typer(subscriptions.app, name="subscriptions", short_help="Make the data
 app.add_typer(secrets.app, name="secrets", short_help="Rotate the master key.")
 app.command("recover", short_help="Repair partitions that workers refuse to start.")(recover.recover)
 app.add_typer(replay.app, name="replay", short_help="Send a window of the log again.")
-app.add_typer(hooks.app, name="hooks", short_help="Show, ping, disable and enable hooks.")
+app.add_typer(hooks.app, name="hooks", short_help="Register, show, change, ping and delete hooks.")
+app.add_typer(endpoint_views.app, name="endpoints", short_help="Show endpoints, their hooks and their settings.")
 app.command("retry-now", short_help="Attempt the pending deliveries of an endpoint at once.")(endpoints.retry_now)
 app.command("skip", short_help="Move one delivery to the dead letters.")(endpoints.skip)
 app.command("pause", short_help="Send nothing to an endpoint.")(endpoints.pause)

@@ -18,10 +18,12 @@ from .endpoints import endpoint_routes
 from .event_types import event_type_routes
 from .events import event_routes
 from .health import health_routes
-from .hooks import hook_routes, registration_routes
+from .hooks import hook_routes
 from .portal_links import portal_link_routes
 from .rate_limit import RateLimitHeaders
+from .registration import registration_routes
 from .replays import replay_routes
+from .secret_rotation import secret_rotation_routes
 
 
 def create_app(deps: ApiDependencies) -> FastAPI:
@@ -38,6 +40,7 @@ def create_app(deps: ApiDependencies) -> FastAPI:
         for routes in (
             registration_routes,
             hook_routes,
+            secret_rotation_routes,
             endpoint_action_routes,
             dead_letter_routes,
             attempt_routes,

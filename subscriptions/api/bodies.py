@@ -95,19 +95,6 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class NewHookFields(Request):
-    """Which event, to where."""
-
-    event: EventText
-    target: TargetText
-
-
-class NewHookBody(Request):
-    """`POST /hooks`."""
-
-    hook: NewHookFields
-
-
 class HookChangeFields(Request):
     """What shall be another; what is left out stays as it is."""
 
@@ -133,34 +120,6 @@ class ClientFields(Answer):
     """The client."""
 
     id: ShownClientId
-
-
-class CreatedHookFields(Answer):
-    """A new hook with its secret, which is shown here once."""
-
-    id: int
-    event: str
-    target: str
-    client: ClientFields
-    secret: str = Field(examples=["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"])
-
-
-class CreatedHookAnswer(Answer):
-    """201 of `POST /hooks`."""
-
-    hook: CreatedHookFields
-
-
-class RotatedHookFields(CreatedHookFields):
-    """A hook with its new secret, which is shown here once; the old ones sign beside it until then."""
-
-    old_secrets_until_ms: int
-
-
-class RotatedHookAnswer(Answer):
-    """`POST /hooks/{id}/secret/rotate`."""
-
-    hook: RotatedHookFields
 
 
 class HookFields(Answer):

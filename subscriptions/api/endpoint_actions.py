@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 
-from hookstream.schemas.control import MAX_ENDPOINT_ID_CHARS, parse_endpoint_id
+from hookstream.schemas.control import parse_endpoint_id
 from hookstream.subscriptions.database import transact
 from hookstream.subscriptions.endpoint_settings import EndpointKey, EndpointSettingsChanges, StoredSettings
 from hookstream.subscriptions.errors import EndpointNotFoundError
@@ -17,17 +16,9 @@ from .admission import Question
 from .authentication import asking, principal_of, route_for
 from .bodies import EndpointSettingsAnswer, EndpointSettingsFields, ReasonBody, SkipBody, SkippedFields
 from .dependencies import ApiDependencies
-from .ids import client_fields
+from .ids import IdOfEndpoint, client_fields
 from .openapi import BEARER, problems
 
-IdOfEndpoint = Annotated[
-    str,
-    Path(
-        max_length=MAX_ENDPOINT_ID_CHARS,
-        description="`<client>-<digest of the target>`",
-        examples=["434-4d1f6f0c2b6a9e11"],
-    ),
-]
 _PROBLEMS = problems(400, 401, 403, 404, 413, 415, 422, 503)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Annotated, cast
+from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from hookstream.schemas.bounded import long_of
 from hookstream.schemas.event import ClientId, EventName
@@ -14,16 +14,12 @@ from hookstream.schemas.hook import HookState
 from hookstream.subscriptions.changes import StoredHook
 from hookstream.subscriptions.database import transact
 from hookstream.subscriptions.models import Role
-from hookstream.subscriptions.registration import Registered, register_hook
-from hookstream.subscriptions.repository import HookChange, HookQuery, HookRepository, NewHook, RateLimit
-from hookstream.subscriptions.secret_rotation import Rotated, RotationRequest, rotate_secret
+from hookstream.subscriptions.repository import HookChange, HookQuery, HookRepository, RateLimit
 from hookstream.subscriptions.target_policy import normalise_target
 
 from .admission import Question
 from .authentication import asking, principal_of, route_for, scope_of
 from .bodies import (
-    CreatedHookAnswer,
-    CreatedHookFields,
     EffectiveHookFields,
     EnableBody,
     HookAnswer,
@@ -31,12 +27,9 @@ from .bodies import (
     HookChangeFields,
     HookFields,
     HooksAnswer,
-    NewHookBody,
-    RotatedHookAnswer,
-    RotatedHookFields,
 )
 from .dependencies import ApiDependencies
-from .entity_tags import IfMatch, entity_tag, tag, tagged
+from .entity_tags import IfMatch, tag, tagged
 from .ids import ClientQuery, asked_client, client_fields
 from .openapi import BEARER, problems
 from .paging import CursorParameter, decode_cursor, encode_cursor
@@ -46,51 +39,6 @@ _MAX_PAGE = 500
 _DEFAULT_PAGE = 100
 
 IdOfHook = Annotated[int, Path(ge=1, le=_MAX_LONG)]
-# Visible ASCII, and what a database index takes.
-IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
-
-
-def registration_routes(deps: ApiDependencies) -> APIRouter:
-    """`POST /hooks`, for integrators: a hook belongs to the client of the token that made it."""
-    router = APIRouter(tags=["hooks"], route_class=route_for(deps, Role.INTEGRATOR))
-
-    @router.post(
-        "/hooks",
-        status_code=HTTPStatus.CREATED,
-        responses=tagged(HTTPStatus.CREATED) | problems(400, 401, 403, 409, 413, 415, 422, 503),
-        **BEARER,
-    )
-    def create_hook(
-        body: NewHookBody, request: Request, response: Response, idempotency_key: IdempotencyKey = None
-    ) -> CreatedHookAnswer:
-        """Register the endpoint of one event. The secret that signs its deliveries is shown in this answer alone.
-
-        With an `Idempotency-Key`, the same body within 24 hours gets the first answer again, secret included.
-        """
-        principal = principal_of(request)
-        new = NewHook(
-            client=cast("ClientId", principal.client),
-            event=deps.catalogue.require(body.hook.event),
-            target=normalise_target(body.hook.target, deps.target_policy),
-        )
-        registered = register_hook(
-            deps.sessions,
-            deps.secret_box,
-            new,
-            actor=principal.actor,
-            now_ms=deps.now_ms,
-            idempotency_key=idempotency_key,
-        )
-        deps.changed()
-        response.headers["Location"] = f"/hooks/{registered.hook_id}"
-        if registered.revision is not None:
-            response.headers["ETag"] = entity_tag(registered.revision)
-        response.headers["Cache-Control"] = "no-store"
-        if registered.repeated:
-            response.headers["Idempotent-Replayed"] = "true"
-        return _created(registered, deps)
-
-    return router
 
 
 def hook_routes(deps: ApiDependencies) -> APIRouter:
@@ -183,35 +131,6 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
         )
         return _shown(stored, deps, response)
 
-    @router.post(
-        "/hooks/{hook_id}/secret/rotate",
-        responses=tagged(HTTPStatus.OK) | problems(401, 403, 404, 409, 422, 503),
-        **BEARER,
-    )
-    def rotate_hook_secret(
-        hook_id: IdOfHook, request: Request, response: Response, idempotency_key: IdempotencyKey = None
-    ) -> RotatedHookAnswer:
-        """Give a hook a new secret, which is shown in this answer alone.
-
-        For 24 hours every delivery is signed with the old secret too (Standard Webhooks: several signatures, separated
-        by spaces), so that a receiver changes over when it likes. With an `Idempotency-Key`, the same request within 24
-        hours gets the first answer again, secret included.
-        """
-        principal = principal_of(request)
-        rotated = rotate_secret(
-            deps.sessions,
-            deps.secret_box,
-            RotationRequest(hook_id=hook_id, client=principal.client, idempotency_key=idempotency_key),
-            actor=principal.actor,
-            now_ms=deps.now_ms,
-        )
-        deps.changed()
-        response.headers["Cache-Control"] = "no-store"
-        tag(response, rotated.stored)
-        if rotated.repeated:
-            response.headers["Idempotent-Replayed"] = "true"
-        return _rotated(rotated, deps)
-
     @router.delete(
         "/hooks/{hook_id}",
         status_code=HTTPStatus.NO_CONTENT,
@@ -251,32 +170,6 @@ def _change(fields: HookChangeFields, deps: ApiDependencies) -> HookChange:
         rate_limit=(
             RateLimit(fields.rate_limit_per_second) if "rate_limit_per_second" in fields.model_fields_set else None
         ),
-    )
-
-
-def _rotated(rotated: Rotated, deps: ApiDependencies) -> RotatedHookAnswer:
-    hook = rotated.stored.hook
-    return RotatedHookAnswer(
-        hook=RotatedHookFields(
-            id=hook.id,
-            event=hook.event,
-            target=hook.target,
-            client=client_fields(hook.client, deps),
-            secret=rotated.secret,
-            old_secrets_until_ms=rotated.old_until_ms,
-        )
-    )
-
-
-def _created(registered: Registered, deps: ApiDependencies) -> CreatedHookAnswer:
-    return CreatedHookAnswer(
-        hook=CreatedHookFields(
-            id=registered.hook_id,
-            event=registered.event,
-            target=registered.target,
-            client=client_fields(registered.client, deps),
-            secret=registered.secret,
-        )
     )
 
 

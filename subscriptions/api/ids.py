@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import Path, Query
 
+from hookstream.schemas.control import MAX_ENDPOINT_ID_CHARS
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.ids import MAX_ID_CHARS, IdKind
 
@@ -14,6 +15,14 @@ from .dependencies import ApiDependencies
 from .problems import Fault, invalid
 
 ClientQuery = Annotated[str | None, Query(max_length=MAX_ID_CHARS, description="operators only; else the token's")]
+IdOfEndpoint = Annotated[
+    str,
+    Path(
+        max_length=MAX_ENDPOINT_ID_CHARS,
+        description="`<client>-<digest of the target>`",
+        examples=["434-4d1f6f0c2b6a9e11"],
+    ),
+]
 _EITHER = frozenset(IdKind)
 
 

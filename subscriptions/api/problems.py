@@ -33,6 +33,7 @@ from hookstream.subscriptions.errors import (
     HookDisabledError,
     HookExistsError,
     HookNotFoundError,
+    HooksExistError,
     IdempotencyConflictError,
     InvalidTargetError,
     LogSearchError,
@@ -52,7 +53,7 @@ MAX_FAULTS = 20
 _MAX_DETAIL_CHARS = 300
 _KEY_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
 # Tags that select one body of a union; they are not in the body.
-BODY_TAGS = frozenset({"one event", "many events"})
+BODY_TAGS = frozenset({"one event", "many events", "one hook", "many hooks"})
 
 
 class Fault(BaseModel):
@@ -126,6 +127,15 @@ def problem_of(exc: Exception) -> ProblemError:  # noqa: C901, PLR0911, PLR0912 
                 " keeps what is pending, which a deletion cancels"
             )
             return ProblemError(HTTPStatus.CONFLICT, "hook-exists", detail, extra={"hook": {"id": exc.hook_id}})
+        case HooksExistError():
+            first = ", ".join(f"{event} (hook {hook_id})" for event, hook_id in list(exc.hooks.items())[:3])
+            more = f" and {len(exc.hooks) - 3} more" if len(exc.hooks) > 3 else ""  # noqa: PLR2004  # as above
+            detail = (
+                f"there are hooks for {first}{more}, so that none was made; PATCH /hooks/{{id}} gives a hook another"
+                " target and keeps what is pending, which a deletion cancels"
+            )
+            existing = [{"id": hook_id, "event": event} for event, hook_id in exc.hooks.items()]
+            return ProblemError(HTTPStatus.CONFLICT, "hook-exists", detail, extra={"hooks": existing})
         case HookNotFoundError():
             return ProblemError(HTTPStatus.NOT_FOUND, "hook-not-found", f"there is no hook {exc.hook_id}")
         case HookChangedError():
@@ -200,6 +210,7 @@ _TRANSLATED: Sequence[type[Exception]] = (
     ReplayStateError,
     ReplayUnfinishedError,
     HookExistsError,
+    HooksExistError,
     HookNotFoundError,
     HookChangedError,
     EndpointNotFoundError,

@@ -14,8 +14,9 @@ from standardwebhooks import Webhook
 from hookstream.producers.config import ProducerConfig
 from hookstream.producers.event_producer import EventProducer
 from hookstream.schemas.catalogue import Catalogue
+from hookstream.schemas.control import endpoint_id, target_digest
 from hookstream.schemas.delivery import delivery_id
-from hookstream.schemas.event import Event
+from hookstream.schemas.event import ClientId, Event
 from tests.support.deployment import START_S, Caller, Deployment, Role
 from tests.support.receiver import Receiver, Request
 from tests.support.values import an_event
@@ -174,6 +175,38 @@ def check_headers(request: Request) -> None:
     assert request.headers["hookstream-attempt"] == "1"
     assert int(request.headers["hookstream-occurred-at"]) > 1_700_000_000_000
     assert "hookstream-replay" not in request.headers
+
+
+def test_23_events_have_one_secret_and_are_verified_before_they_are_parsed(pipeline: Pipeline) -> None:
+    """One request registers every event under one secret: the public library takes each delivery as its bytes came.
+
+    A receiver of many endpoints finds the secret by `hookstream-hook`. While it is rotated, for all hooks of the
+    endpoint at once, both the old and the new one verify.
+    """
+    caller, target = pipeline.caller(434), pipeline.receiver.url("all")
+    answer = caller("POST", "/hooks", {"hooks": {"events": ["*"], "target": target}})
+    assert answer.status_code == 201, answer.text
+    registered = answer.json()
+    assert len(registered["hooks"]) == 23
+    secrets = {str(hook["id"]): registered["secret"] for hook in registered["hooks"]}
+    caller.wait_effective(max(hook["id"] for hook in registered["hooks"]))
+    pipeline.publish([an_event(name, client=434) for name in EVENTS])
+    for request in pipeline.wait_for(len(EVENTS)):
+        Webhook(secrets[request.headers["hookstream-hook"]]).verify(request.body, request.headers)
+
+    endpoint = endpoint_id(ClientId("434"), target_digest(target))
+    rotated = caller("POST", f"/endpoints/{endpoint}/secret/rotate").json()["endpoint"]
+    assert len(rotated["hooks"]) == 23
+
+    def signed_twice() -> list[Request]:
+        pipeline.publish([an_event("lead.new", client=434)])
+        return [each for each in pipeline.receiver.accepted() if " " in each.headers["webhook-signature"]]
+
+    request = eventually(signed_twice, ARRIVE_S, every_s=0.2, describe="the worker has the new secret")[0]
+    for secret in (registered["secret"], rotated["secret"]):
+        Webhook(secret).verify(request.body, request.headers)
+    with pytest.raises(Exception, match="No matching signature"):
+        Webhook(rotated["secret"]).verify(pipeline.receiver.accepted()[0].body, pipeline.receiver.accepted()[0].headers)
 
 
 def test_a_deleted_hook_gets_nothing_more(pipeline: Pipeline) -> None:

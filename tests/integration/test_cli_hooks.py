@@ -54,6 +54,25 @@ def test_hooks_are_disabled_and_enabled(deployment: Deployment) -> None:
     resumed = deployment.run("hooks", "enable", number, "--backlog", "resume", "--json", also=operator).json()
     assert (resumed["state"], resumed["not_before_ms"]) == ("enabled", skipped["not_before_ms"])
 
+    wanted = ("--client", "9999", "--event", "lead.new", "--event", "user.new", "--target", "https://example.com/y")
+    made = deployment.run("hooks", "create", *wanted, "--json", also=operator).json()
+    assert [(hook["event"], hook["client"]["id"]) for hook in made["hooks"]] == [("lead.new", 9999), ("user.new", 9999)]
+    again = deployment.run("hooks", "create", *wanted, also=operator)
+    first = made["hooks"][0]["id"]
+    assert (again.code, f"lead.new (hook {first})" in again.err, made["secret"] in again.err) == (1, True, False)
+    changed = deployment.run(
+        "hooks", "change", str(first), "--target", "https://example.com/z", "--json", also=operator
+    )
+    assert changed.json()["target"] == "https://example.com/z"
+    rotated = deployment.run("endpoints", "rotate-secret", "--hook", str(first), "--json", also=operator).json()
+    assert [hook["id"] for hook in rotated["hooks"]] == [first]
+    assert (
+        deployment.run("endpoints", "settings", "--hook", str(first), "--json", also=operator).json()["revision"] == 0
+    )
+    assert deployment.run("hooks", "delete", str(first), "--yes", also=operator).code == 0
+    left = deployment.run("hooks", "list", "--client", "9999", "--json", also=operator).json()
+    assert [hook["event"] for hook in left] == ["user.new"]
+
     absent = deployment.run("hooks", "enable", "424242", "--backlog", "resume", also=operator)
     assert (absent.code, absent.err) == (1, "hookstream: the API answered 404: there is no hook 424242\n")
 

@@ -85,9 +85,9 @@ def drain(
 
     This includes every hook with this client and target, disabled ones too. What arrives later is delivered.
     """
-    _check_named(endpoint, hook)
+    check_named(endpoint, hook)
     with open_api() as api:
-        name = _endpoint(api, endpoint, hook)
+        name = endpoint_name(api, endpoint, hook)
         _read(api, name)
         owed = _owed(api, name)
         if dry_run:
@@ -109,14 +109,14 @@ def _wanted(  # the settings, the endpoint, and what is printed
     verb: str, endpoint: str | None, hook: int | None, body: Mapping[str, str], done: str, *, as_json: bool
 ) -> None:
     """Ask it of the API; `done` is what that does, in which {endpoint} stands for the endpoint's name."""
-    _check_named(endpoint, hook)
+    check_named(endpoint, hook)
     with open_api() as api:
-        name = _endpoint(api, endpoint, hook)
+        name = endpoint_name(api, endpoint, hook)
         wanted = _published(api, api.post(f"/endpoints/{name}/{verb}", body)["settings"])
         _say(wanted, done.format(endpoint=name), as_json=as_json)
 
 
-def _endpoint(api: ApiClient, endpoint: str | None, hook: int | None) -> str:
+def endpoint_name(api: ApiClient, endpoint: str | None, hook: int | None) -> str:
     """The endpoint's name.
 
     Raises:
@@ -131,7 +131,7 @@ def _endpoint(api: ApiClient, endpoint: str | None, hook: int | None) -> str:
     return endpoint_id(ClientId(str(found["client"]["id"])), target_digest(found["target"]))
 
 
-def _check_named(endpoint: str | None, hook: int | None) -> None:
+def check_named(endpoint: str | None, hook: int | None) -> None:
     """Check that one endpoint was named.
 
     Raises:
@@ -187,6 +187,11 @@ def _say(wanted: Mapping[str, Any], done: str, *, as_json: bool) -> None:
         say_json(wanted)
         return
     say(done)
+    say_settings(wanted)
+
+
+def say_settings(wanted: Mapping[str, Any]) -> None:
+    """Say everything that is wanted of an endpoint."""
     state = "paused" if wanted["paused"] else "not paused"
     say(f"{wanted['endpoint']}  {state}")
     for what, at_ms in (("drained up to", wanted["skip_before_ms"]), ("last retried", wanted["retry_at_ms"])):
@@ -194,4 +199,5 @@ def _say(wanted: Mapping[str, Any], done: str, *, as_json: bool) -> None:
             say(f"  {what} {shown_time(at_ms)}")
     if wanted["skipped"]:
         say(f"  skipped one by one: {len(wanted['skipped'])}")
-    say(f"  last change by {wanted['asked_by']}: {wanted['reason']}")
+    if wanted["asked_by"] is not None:
+        say(f"  last change by {wanted['asked_by']}: {wanted['reason']}")

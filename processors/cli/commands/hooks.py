@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from hookstream.processors.cli.console import Json, say, say_json, say_table, shown_time
+from hookstream.processors.cli.console import CommandError, Json, note, say, say_json, say_table, shown_time
 from hookstream.processors.cli.listing import list_items
 from hookstream.processors.cli.open_api import open_api
 
 from . import deliveries
 
-app = typer.Typer(help="Show, ping, disable and enable hooks. Needs HOOKSTREAM_API_URL and HOOKSTREAM_API_TOKEN.")
+app = typer.Typer(help="Register, show and change hooks. Needs HOOKSTREAM_API_URL and HOOKSTREAM_API_TOKEN.")
+
+# Some more than `whsec_` and 64 bytes in base64 take; what is longer is none.
+_LONGEST_SECRET_CHARS = 200
 
 HookId = Annotated[int, typer.Argument(metavar="ID", min=1)]
 
@@ -50,6 +55,82 @@ def show(hook_id: HookId, *, as_json: Json = False) -> None:
         _say_hook(api.get(f"/hooks/{hook_id}")["hook"], as_json=as_json)
 
 
+@app.command("create")
+def create(
+    *,
+    event: Annotated[list[str], typer.Option(help="An event, such as lead.new; repeat it, or '*' for every event.")],
+    target: Annotated[str, typer.Option(metavar="URL", help="Where the deliveries are sent.")],
+    client: Annotated[str | None, typer.Option(help="Whose hooks these will be; operators have to name it.")] = None,
+    secret_file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A file with a secret that you have already, `whsec_…`; - is stdin."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Register a target for events, all of them or none, and print their secret, once."""
+    wanted: dict[str, object] = {"events": event, "target": target}
+    if client is not None:
+        wanted["client"] = client
+    if secret_file is not None:
+        wanted["secret"] = _read_secret(secret_file)
+    with open_api() as api:
+        made = api.post("/hooks", {"hooks": wanted})
+    if as_json:
+        say_json(made)
+        return
+    rows = [(hook["id"], hook["client"]["id"], hook["event"], hook["target"]) for hook in made["hooks"]]
+    say_table(("id", "client", "event", "target"), rows)
+    say(f"secret  {made['secret']}")
+
+
+@app.command("change")
+def change(
+    hook_id: HookId,
+    *,
+    target: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where its deliveries are sent from now on, pending ones too.")
+    ] = None,
+    rate_limit: Annotated[
+        float | None, typer.Option(metavar="PER_SECOND", help="Send at most so many deliveries a second.")
+    ] = None,
+    no_rate_limit: Annotated[bool, typer.Option("--no-rate-limit", help="Send as many as the endpoint bears.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Give a hook another target or rate limit; id, secret and pending deliveries stay."""
+    if rate_limit is not None and no_rate_limit:
+        message = "--rate-limit and --no-rate-limit contradict each other"
+        raise typer.BadParameter(message)
+    changes: dict[str, object] = {} if target is None else {"target": target}
+    if rate_limit is not None or no_rate_limit:
+        changes["rate_limit_per_second"] = rate_limit
+    if not changes:
+        message = "say what to change: --target, --rate-limit or --no-rate-limit"
+        raise typer.BadParameter(message)
+    with open_api() as api:
+        _say_hook(api.patch(f"/hooks/{hook_id}", {"hook": changes})["hook"], as_json=as_json)
+
+
+@app.command("delete")
+def delete(
+    hook_id: HookId,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete a hook and cancel its pending deliveries. To send them elsewhere, change its target instead."""
+    with open_api() as api:
+        hook = api.get(f"/hooks/{hook_id}")["hook"]
+        if not yes:
+            note(f"hook {hook_id} sends {hook['event']} of client {hook['client']['id']} to {hook['target']};")
+            note("what is pending for it will be cancelled.")
+            typer.confirm("Delete it?", abort=True, err=True)
+        api.delete(f"/hooks/{hook_id}")
+    if as_json:
+        say_json({"id": hook_id, "deleted": True})
+    else:
+        say(f"hook {hook_id} is deleted; what was pending for it is cancelled")
+
+
 @app.command("disable")
 def disable(hook_id: HookId, *, as_json: Json = False) -> None:
     """Stop the deliveries of a hook; events that arrive meanwhile stay pending, for as long as Kafka has them."""
@@ -81,6 +162,22 @@ def rotate_secret(hook_id: HookId, *, as_json: Json = False) -> None:
 
 app.command("attempts")(deliveries.list_attempts)
 app.command("ping")(deliveries.ping)
+
+
+def _read_secret(path: str) -> str:
+    """The secret in a file, without the end of its line.
+
+    Raises:
+        CommandError: it cannot be read.
+    """
+    try:
+        if path == "-":
+            return sys.stdin.readline(_LONGEST_SECRET_CHARS).strip()
+        with Path(path).open(encoding="utf-8") as file:
+            return file.readline(_LONGEST_SECRET_CHARS).strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        message = f"the file of the secret cannot be read: {type(exc).__name__}"
+        raise CommandError(message) from None
 
 
 def _say_hook(hook: Mapping[str, Any], *, as_json: bool) -> None:

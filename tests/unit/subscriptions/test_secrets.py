@@ -116,3 +116,27 @@ def test_a_rows_secrets_open_for_its_own_hook_alone() -> None:
     for other in (row(8), row(7, client=435)):
         with pytest.raises(TamperedError):
             open_hook_secrets(box, other)
+
+
+def test_a_secret_that_is_brought_has_one_form() -> None:
+    """What is revealed is read again; every other text is refused, and the error holds nothing of it."""
+    for length in (24, 32, 33, 64):
+        secret = SigningSecret(bytes(range(length)))
+        assert SigningSecret.parse(secret.reveal()) == secret
+    good = SigningSecret(b"SENTINEL" * 4).reveal()
+    for text in (
+        "",
+        "whsec_",
+        good[6:],
+        good[:-1],
+        f"{good}=",
+        f" {good}",
+        f"{good}\n",
+        good[:-2] + "1=",
+        "whsec_é",
+        "\x00",
+    ):
+        with pytest.raises(InvalidSecretError) as refused:
+            SigningSecret.parse(text)
+        assert "SENTINEL" not in str(refused.value) + repr(refused.value.__cause__)
+        assert good[6:20] not in str(refused.value)
