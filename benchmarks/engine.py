@@ -25,6 +25,7 @@ from hookstream.processors.delivery.engine.tracker import SettledSet
 from hookstream.schemas.delivery import DeadLetterReason, Delivery, DeliveryId
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState, NoticeKind, Revision
+from hookstream.schemas.notices import Notice
 
 if TYPE_CHECKING:
     import argparse
@@ -57,6 +58,10 @@ class NoEffects:
     def notify(self, hook: TrackedHook, row: HookRow, kind: NoticeKind) -> None:
         """Unexpected here."""
         raise AssertionError(hook.id, row.revision, kind)
+
+    def tell(self, notice: Notice) -> None:
+        """Unexpected here."""
+        raise AssertionError(notice)
 
     def stale(self, hook: TrackedHook) -> None:
         """Unexpected here."""

@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.delivery import DeadLetterReason
+from hookstream.schemas.notices import NoticeName
 from hookstream.schemas.sources.record import IgnoredReason
 
 HELP: Mapping[str, str] = {
@@ -47,6 +48,8 @@ HELP: Mapping[str, str] = {
     "hookstream_routed_total": "Events read by the router, by result",
     # Of topics that other services write: such a resource may be delivered in another order than it happened.
     "hookstream_order_not_kept_total": "Deliveries whose resource had its last event in another partition of the topic",
+    # What clients were told of their endpoints and hooks; the notice itself is delivered like any event.
+    "hookstream_notices_total": "Notices that Kafka has acknowledged, by their event",
     # Hooks that this process knows, and how far it has read their topic.
     "hookstream_table_offset": "Next offset to be read of the subscriptions topic",
     # What is expired was deleted by the broker's retention before the attempt log's role had read it.
@@ -114,6 +117,7 @@ class Metrics:
         self.dead_letters: dict[str, int] = dict.fromkeys(map(str, DeadLetterReason), 0)
         self.internal_errors = dict.fromkeys(INTERNAL_ERRORS, 0)
         self.routed = dict.fromkeys(ROUTED, 0)
+        self.notices: dict[str, int] = dict.fromkeys(map(str, NoticeName), 0)
         self.attempt_log = dict.fromkeys(LOGGED, 0)
         self.attempt_log_lag_seconds = 0.0
         self.expired_of: dict[str, int] = {}
@@ -136,6 +140,10 @@ class Metrics:
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
 
+    def notice_told(self, name: NoticeName) -> None:
+        """Count a notice that Kafka has acknowledged."""
+        self.notices[name] += 1
+
     @property
     def expired(self) -> int:
         """What all roles of the process missed."""
@@ -156,6 +164,7 @@ class Metrics:
         yield _counter("hookstream_attempts_total", "result", self.attempts)
         yield _counter("hookstream_dead_letters_total", "reason", self.dead_letters)
         yield _counter("hookstream_routed_total", "result", self.routed)
+        yield _counter("hookstream_notices_total", "event", self.notices)
         yield _counter("hookstream_attempt_log_records_total", "result", self.attempt_log)
         yield _counter("hookstream_internal_errors_total", "where", self.internal_errors)
         for name in ("expired", "attempt_records_dropped", "order_not_kept"):

@@ -372,6 +372,22 @@ class ReplayRow(Base):
     )
 
 
+class NoticeRow(Base):
+    """A notice about a hook that Kafka has not acknowledged yet, see `hookstream.schemas.notices`."""
+
+    __tablename__ = "notices"
+
+    id: Mapped[int] = mapped_column(_RowId, primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    client: Mapped[str] = mapped_column(IdText)
+    target: Mapped[str] = mapped_column(Text)
+    cause: Mapped[str] = mapped_column(Text)
+    at_ms: Mapped[int] = mapped_column(BigInteger)
+    hook_id: Mapped[int] = mapped_column(BigInteger)
+    hook_event: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(String(16))
+
+
 class EndpointSettingsRow(Base):
     """What operators want of one endpoint at present, see `hookstream.schemas.control`; `target_digest` is hex.
 

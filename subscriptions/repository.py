@@ -16,10 +16,12 @@ from sqlalchemy.orm import Session
 
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import Hook, HookId, HookNotice, HookState
+from hookstream.schemas.notices import NoticeName
 
 from .changes import StoredHook, hook_of, stored_hook
 from .errors import HookChangedError, HookExistsError, HookNotFoundError, HooksExistError, TooManySecretsError
 from .models import AuditRow, CounterRow, DisabledReason, SubscriptionRow
+from .notices import note_hook
 from .target_url import Target
 
 HOOK_ID_COUNTER = "hook_id"
@@ -193,7 +195,7 @@ class HookRepository:
         row = self._locked(hook_id, client, condition)
         if row.state == HookState.DISABLED:
             return stored_hook(row)
-        return self._disabled(row, DisabledReason.REQUESTED, {})
+        return self._disabled(row, DisabledReason.REQUESTED, {}, at_ms=self.now_ms)
 
     def disable_observed(self, notice: HookNotice, reason: DisabledReason) -> bool:
         """Disable a hook as a worker has already done for itself; give whether the notice still held.
@@ -205,7 +207,7 @@ class HookRepository:
         seen = (notice.hook_id, notice.revision, HookState.ENABLED)
         if row is None or (row.hook_id, row.revision, row.state) != seen:
             return False
-        self._disabled(row, reason, {"observed_at_ms": notice.observed_at_ms})
+        self._disabled(row, reason, {"observed_at_ms": notice.observed_at_ms}, at_ms=notice.observed_at_ms)
         return True
 
     def enable(
@@ -225,12 +227,17 @@ class HookRepository:
             HookNotFoundError: none, deleted, or another client's.
         """
         row = self._locked(hook_id, client, condition)
+        was_disabled = row.state == HookState.DISABLED
         row.state = HookState.ENABLED.value
         row.disabled_reason = None
-        if not_before_ms is None:
-            return self._written(row, "hook.enable", {"backlog": "resume"})
-        row.not_before_ms = max(row.not_before_ms, not_before_ms)  # what was skipped once stays so
-        return self._written(row, "hook.enable", {"backlog": "skip", "not_before_ms": row.not_before_ms})
+        detail: dict[str, object] = {"backlog": "resume"}
+        if not_before_ms is not None:
+            row.not_before_ms = max(row.not_before_ms, not_before_ms)  # what was skipped once stays so
+            detail = {"backlog": "skip", "not_before_ms": row.not_before_ms}
+        stored = self._written(row, "hook.enable", detail)
+        if was_disabled:
+            note_hook(self.session, row, NoticeName.HOOK_ENABLED, at_ms=self.now_ms)
+        return stored
 
     def delete(self, hook_id: int, *, client: ClientId | None, condition: Condition | None = None) -> StoredHook:
         """Delete the hook; its row stays. The secrets go at once: no request is signed for a deleted hook.
@@ -308,10 +315,14 @@ class HookRepository:
         self._written(row, "hook.secret.reseal", {})
         return True
 
-    def _disabled(self, row: SubscriptionRow, reason: DisabledReason, detail: Mapping[str, object]) -> StoredHook:
+    def _disabled(
+        self, row: SubscriptionRow, reason: DisabledReason, detail: Mapping[str, object], *, at_ms: int
+    ) -> StoredHook:
         row.state = HookState.DISABLED.value
         row.disabled_reason = reason.value
-        return self._written(row, "hook.disable", {"reason": reason.value, **detail})
+        stored = self._written(row, "hook.disable", {"reason": reason.value, **detail})
+        note_hook(self.session, row, NoticeName.HOOK_DISABLED, at_ms=at_ms, reason=reason.value)
+        return stored
 
     def _locked(self, hook_id: int, client: ClientId | None, condition: Condition | None = None) -> SubscriptionRow:
         # PostgreSQL evaluates the condition again after it waited for the lock: a hook that was replaced in the

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from hookstream.processors.errors import ProcessorError
 from hookstream.processors.kafka import KafkaConfig, make_producer, producer_config
+from hookstream.producers.cloud_events import Headers
 from hookstream.subscriptions.errors import NotPublishedError
 
 # A row stays locked meanwhile, and a request for it waits: below the database's lock time-out of 10 s.
@@ -25,6 +26,7 @@ class NewRecord(NamedTuple):
     key: bytes
     value: bytes | None
     partition: int = _ANY_PARTITION
+    headers: Headers | None = None
 
 
 class Acknowledged(NamedTuple):
@@ -65,9 +67,9 @@ class AcknowledgedWriter:
         failures: list[KafkaError] = []
         try:
             producer = self._producer = self._producer or make_producer(self._config)
-            for index, (key, value, partition) in enumerate(records):
+            for index, (key, value, partition, headers) in enumerate(records):
                 report = _note(index, found, failures)
-                producer.produce(self._topic, value, key, partition, on_delivery=report)
+                producer.produce(self._topic, value, key, partition, on_delivery=report, headers=headers)
             producer.flush(_REPORT_WITHIN_S)
         except (KafkaException, BufferError, ProcessorError) as exc:
             self._abandon()

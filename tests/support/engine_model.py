@@ -105,6 +105,7 @@ class Owner:
     table: Table
     serial: int
     dead_letters: list[tuple[int, Any, str]] = field(default_factory=list)
+    told: list[Any] = field(default_factory=list)  # notices that Kafka has not answered
     committers: list[Committer] = field(default_factory=list)
     readers: dict[tuple[int, bool], int | None] = field(default_factory=dict)
     stale: set[int] = field(default_factory=set)

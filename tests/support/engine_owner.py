@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hookstream.processors.delivery.engine.model import Pending, TrackedHook
     from hookstream.schemas.delivery import DeadLetterReason
     from hookstream.schemas.hook import NoticeKind
+    from hookstream.schemas.notices import Notice
     from tests.support.engine_world import World
 
 
@@ -103,6 +104,11 @@ class Recorder:
                 raise ViolationError(f"I11 {endpoint} disabled after {world.now - since} s of failure")
         world.notices.append((hook.subscription_key, hook.id, row.revision))
         judge.disturbed.add(hook.id)
+
+    def tell(self, notice: Notice) -> None:
+        """Take a notice about an endpoint, which Kafka answers later."""
+        self.world.say("told", notice.name.value, notice.client, notice.target, notice.cause)
+        self.owner.told.append(notice)
 
     def stale(self, hook: TrackedHook) -> None:
         """Note a hook whose delivery is newer than the table."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from hookstream.processors.delivery.engine.model import Pending, TrackedHook
     from hookstream.schemas.hook import NoticeKind
+    from hookstream.schemas.notices import Notice
 
 EVENT = EventName("lead.new")
 _READ_EVERY_S = 0.02  # a stretch of the log, while there are cursors
@@ -157,6 +158,9 @@ class Pace:
     def notify(self, hook: TrackedHook, _row: object, kind: NoticeKind) -> None:
         """Nothing here is disabled."""
         raise ViolationError(f"hook {hook.id} disabled: {kind}")
+
+    def tell(self, notice: Notice) -> None:
+        """What is expired is told; no answer of Kafka is needed here."""
 
     def stale(self, hook: TrackedHook) -> None:
         """The table is never behind."""

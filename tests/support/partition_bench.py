@@ -22,6 +22,7 @@ from hookstream.processors.delivery.partitions.partition_deps import DeliveryCod
 from hookstream.processors.metrics import Metrics
 from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.hook import HookState, Revision
+from hookstream.schemas.notices import Notice
 from tests.support.judging import WALL_MS, Table
 from tests.support.values import DELIVERY, HOOK
 
@@ -62,6 +63,7 @@ class PartitionBench:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.letters: list[tuple[DeadLetter, Callable[[int | None], None]]] = []
+        self.told: list[tuple[Notice, Callable[[bool], None]]] = []
         self.later: list[tuple[float, Callable[[], None]]] = []
         self.fetching: list[Callable[[], None]] = []
         self.lacking: set[bytes] = set()
@@ -90,6 +92,7 @@ class PartitionBench:
             ),
             dead_letters=DeadLetters(writer, "deliveries.dead", encode=lambda letter: letter),  # type: ignore[arg-type,return-value]
             notify=lambda *_: None,
+            tell=lambda notice, written: self.told.append((notice, written)),
             wake=lambda: None,
             random=lambda: 0.5,
             lines=AttemptLines(lambda: self.now),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hookstream.processors.delivery.engine.stream import Stream
     from hookstream.schemas.delivery import DeadLetterReason, Delivery
     from hookstream.schemas.hook import NoticeKind
+    from hookstream.schemas.notices import Notice
 
 START_S, START_MS = 1_000.0, DELIVERY.arrived_ms + 1_000
 
@@ -59,6 +60,7 @@ class SmallEngine:
         self.logs: tuple[list[Delivery], list[Delivery]] = ([], []) if before is None else before.logs
         self.dead_letters: list[tuple[StreamIndex, Pending, DeadLetterReason]] = []
         self.notices: list[tuple[int, NoticeKind]] = []
+        self.told: list[Notice] = []  # notices about endpoints that Kafka has not answered yet
         self.unknown: list[int] = []  # hooks that the table does not know
         self.dispatcher = Dispatcher(self.policy)
         live, replay = (None, None) if before is None else [view.snapshot() for view in before.engine.views]
@@ -82,6 +84,9 @@ class SmallEngine:
 
     def notify(self, hook: TrackedHook, _row: HookRow, kind: NoticeKind) -> None:
         self.notices.append((hook.id, kind))
+
+    def tell(self, notice: Notice) -> None:
+        self.told.append(notice)
 
     def stale(self, hook: TrackedHook) -> None:
         self.unknown.append(hook.id)
@@ -207,6 +212,13 @@ class SmallEngine:
         produced, self.dead_letters = self.dead_letters, []
         for stream, pending, _ in produced:
             self.engine.dead_letter_acknowledged(stream, pending)
+
+    def take_notice(self, *, acknowledged: bool = True) -> Notice:
+        """Let Kafka answer the one notice that was produced."""
+        (notice,) = self.told
+        self.told.clear()
+        self.engine.notice_written(notice, acknowledged=acknowledged)
+        return notice
 
     # -- what a test looks at --------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from hookstream.processors.operations.queries.sent_requests import SentRequests
 from hookstream.processors.operations.queries.source_schemas import SourceSchemas
 from hookstream.processors.operations.relays.endpoint_settings import EndpointSettingsStep
 from hookstream.processors.operations.relays.endpoint_settings_writer import EndpointSettingsWriter
+from hookstream.processors.operations.relays.hook_events import NoticeRelay, NoticeWriter
 from hookstream.processors.operations.relays.notices import HookNotices
 from hookstream.processors.operations.relays.relay import Relay
 from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
@@ -52,9 +53,11 @@ from hookstream.schemas.catalogue import subject
 from hookstream.schemas.codecs.dead_letters import dead_letter_decoder
 from hookstream.schemas.codecs.deliveries import delivery_decoder, delivery_encoder
 from hookstream.schemas.codecs.endpoint_settings import endpoint_settings_decoder, endpoint_settings_encoder
+from hookstream.schemas.codecs.events import event_encoder
 from hookstream.schemas.codecs.hooks import notice_decoder, subscription_decoder, subscription_encoder
 from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.event import Event
+from hookstream.schemas.event_schema import NOTICES
 from hookstream.schemas.hook import Hook, ResyncMark
 from hookstream.subscriptions.api import ApiDependencies, ApiLimits, MetricsPage, Rate, ReadinessCheck, create_app
 from hookstream.subscriptions.changes import PendingReceipt, Receipt
@@ -118,12 +121,30 @@ def run_api(
         )
         settings_step = EndpointSettingsStep(sessions, settings_writer, _settings_readers(deps), now_ms=now_ms)
         endpoint_settings_relay = Relay(settings_step, poll_interval_s=_SETTINGS_POLL_S)
+        notice_writer = stack.enter_context(
+            NoticeWriter(
+                deps.kafka,
+                deps.topics.events(NOTICES),
+                encode=_encoder(
+                    deps,
+                    deps.topics.events(NOTICES),
+                    lambda schema_id: event_encoder(deps.catalogue, NOTICES, schema_id),
+                ),
+                told=running.metrics.notice_told,
+            )
+        )
+        notice_relay = NoticeRelay(sessions, notice_writer)
+
+        def changed() -> None:
+            relay.wake()
+            notice_relay.wake()
+
         notices = HookNotices(
             sessions,
             deps.topics,
             decode=notice_decoder(deps.registry.schema_text_by_id),
             now_ms=now_ms,
-            changed=relay.wake,
+            changed=changed,
         )
         database = RepeatedCheck(_database_check(engine))
         events = _Events(deps, running.health)
@@ -173,11 +194,12 @@ def run_api(
                     "schema registry": lambda: running.health.reasons.get("schema registry"),
                     "subscriptions topic": relay.trouble,
                     "control topic": endpoint_settings_relay.trouble,
+                    "notices": notice_relay.trouble,
                     **(more_checks or {}),
                 },
                 metrics=lambda: MetricsPage(content=running.metrics.render(), content_type=CONTENT_TYPE_LATEST),
                 source_schemas=source_schemas,
-                changed=relay.wake,
+                changed=changed,
                 settings_changed=endpoint_settings_relay.wake,
                 portal=deps.settings.portal == "on",
                 limits=ApiLimits(
@@ -198,12 +220,14 @@ def run_api(
         threads.start("hook notices", lambda: GroupReader(deps.kafka, notices).run(running.stop))
         threads.start("change relay", lambda: relay.run(relay_ends))
         threads.start("settings relay", lambda: endpoint_settings_relay.run(relay_ends))
+        threads.start("notice relay", lambda: notice_relay.run(relay_ends))
         while not running.stop.wait(_LOOK_S):
             pass
         server.stop()
         relay_ends.set()
         relay.wake()
         endpoint_settings_relay.wake()
+        notice_relay.wake()
         threads.join(deps.settings.stop_timeout_s)
 
 

@@ -1,8 +1,8 @@
 """The state of a partition as bytes, and as the records of `delivery-state` that hold it. Pure.
 
-Version 2 is a byte 2 and, deflated: the event names that occur, then cursors, clocks, disables and health, each a count
-and its rows; integers are varints, offsets above a cursor's own are differences. 500 cursors take some 5 KiB. In
-version 1 clients are integers.
+Version 3 is a byte 3 and, deflated: the event names that occur, then cursors, clocks, disables, health and what was
+told, each a count and its rows; integers are varints, offsets above a cursor's own are differences. 500 cursors take
+some 5 KiB. Version 2 does not have what was told; in version 1, moreover, clients are integers.
 
 A state is written once under an id of its own and never changed: key `<topic>|<partition>|<id in hex>|<chunk>`. So two
 owners of one partition, or a commit that failed, can never make a commit point to what it did not mean.
@@ -20,6 +20,7 @@ from hookstream.processors.delivery.engine.partition_state import (
     StoredCursor,
     StoredDisable,
     StoredHealth,
+    StoredTold,
 )
 from hookstream.processors.errors import StoredFormatError
 from hookstream.schemas.bounded import long_of
@@ -28,14 +29,14 @@ from hookstream.schemas.ids import integer_of
 from .commit_metadata import STATE_ID_BYTES
 from .varints import VarintReader, append_text, append_varint
 
-VERSION = 2
+VERSION = 3
 CHUNK_BYTES = 512 * 1024  # the topic takes records of 1 MiB
 
 _DIGEST_BYTES = 8
 _BREAKER_OPEN, _FROM_BACKLOG = 1, 2
 _Row = TypeVar("_Row")
 AppendClient: TypeAlias = Callable[[bytearray, str], None]
-_HookRow: TypeAlias = StoredCursor | StoredClock | StoredDisable
+_HookRow: TypeAlias = StoredCursor | StoredClock | StoredDisable | StoredTold
 
 
 class StateKey(NamedTuple):
@@ -102,12 +103,12 @@ def decode_state(data: bytes) -> PartitionState:
         raise StoredFormatError("its state is damaged") from exc
 
 
-# --- versions 1 and 2 -------------------------------------------------------------------------------------------------
+# --- versions 1 to 3 -------------------------------------------------------------------------------------------------
 
 
-def _write(state: PartitionState, append_client: AppendClient) -> bytes:
+def _write(state: PartitionState, append_client: AppendClient, *, told: bool = False) -> bytes:
     out = bytearray()
-    rows: tuple[_HookRow, ...] = (*state.cursors, *state.clocks, *state.disables)
+    rows: tuple[_HookRow, ...] = (*state.cursors, *state.clocks, *state.disables, *(state.told if told else ()))
     events = {event: index for index, event in enumerate(dict.fromkeys(row.event for row in rows))}
     append_varint(out, len(events))
     for event in events:
@@ -143,10 +144,30 @@ def _write(state: PartitionState, append_client: AppendClient) -> bytes:
             health.probes,
         )
         _append_all(out, (flags, *times, health.retried_at_ms))
+    if told:
+        _append_told(out, state, events, append_client)
     return zlib.compress(bytes(out), level=1)
 
 
-def _read(data: bytes, read_client: Callable[[VarintReader], str]) -> PartitionState:
+def _append_told(out: bytearray, state: PartitionState, events: Mapping[str, int], append_client: AppendClient) -> None:
+    append_varint(out, len(state.told))
+    for told in state.told:
+        _append_hook(out, told, events, append_client)
+        out += told.target_digest
+        _append_all(
+            out,
+            (told.quarantined_ms, told.told_ms, told.ended_ms, told.expiring_told_ms, told.dead_told_ms),
+        )
+        append_varint(out, told.dead_at_ms)
+        append_text(out, told.dead_cause)
+        append_text(out, told.dead_delivery_id)
+        append_varint(out, len(told.dead_reasons))
+        for reason, count in told.dead_reasons:
+            append_text(out, reason)
+            append_varint(out, count)
+
+
+def _read(data: bytes, read_client: Callable[[VarintReader], str], *, told: bool = False) -> PartitionState:
     reader = VarintReader(zlib.decompress(data))
     events = tuple(reader.text() for _ in range(reader.varint()))
 
@@ -172,7 +193,17 @@ def _read(data: bytes, read_client: Callable[[VarintReader], str]) -> PartitionS
         breaker_open, from_backlog = bool(flags & _BREAKER_OPEN), bool(flags & _FROM_BACKLOG)
         return StoredHealth(client, digest, breaker_open, from_backlog, quiet, failing, streak, probe, probes, retried)
 
-    state = PartitionState(_rows(reader, cursor), _rows(reader, clock), _rows(reader, disable), _rows(reader, health))
+    def told_row() -> StoredTold:
+        hook_id, client, event = reader.varint(), read_client(reader), events[reader.varint()]
+        digest = reader.take(_DIGEST_BYTES)
+        quarantined, of, ended, expiring, dead_told = (reader.varint() for _ in range(5))
+        at_ms, cause, delivery_id = reader.varint(), reader.text(), reader.text()
+        reasons = tuple((reader.text(), reader.varint()) for _ in range(reader.varint()))
+        times = (quarantined, of, ended, expiring, dead_told)
+        return StoredTold(hook_id, client, event, digest, *times, at_ms, cause, delivery_id, reasons)
+
+    rows = _rows(reader, cursor), _rows(reader, clock), _rows(reader, disable), _rows(reader, health)
+    state = PartitionState(*rows, _rows(reader, told_row) if told else ())
     if not reader.at_end:
         raise ValueError("bytes after the end")
     return state
@@ -222,4 +253,8 @@ _CODECS: dict[int, tuple[Callable[[PartitionState], bytes], Callable[[bytes], Pa
         lambda data: _read(data, lambda reader: str(reader.varint())),
     ),
     2: (lambda state: _write(state, append_text), lambda data: _read(data, VarintReader.text)),
+    3: (
+        lambda state: _write(state, append_text, told=True),
+        lambda data: _read(data, VarintReader.text, told=True),
+    ),
 }

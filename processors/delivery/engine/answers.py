@@ -10,6 +10,7 @@ from hookstream.schemas.hook import NoticeKind
 from .isolation import Isolation
 from .ledger import Ledger
 from .model import LIVE, REPLAY, Endpoint, Post
+from .notices import EndpointNotices
 from .outcome import Outcome, Verdict
 from .probes import Probes
 from .retry_schedule import LaneClock, after_failure
@@ -20,7 +21,13 @@ class Answers:
     """Takes answers; each counts for the row and the endpoint under which its request was sent (rule R9)."""
 
     def __init__(
-        self, ledger: Ledger, timers: Timers, isolation: Isolation, probes: Probes, random: Callable[[], float]
+        self,
+        ledger: Ledger,
+        timers: Timers,
+        isolation: Isolation,
+        probes: Probes,
+        notices: EndpointNotices,
+        random: Callable[[], float],
     ) -> None:
         """Work on a ledger."""
         self._ledger = ledger
@@ -30,6 +37,7 @@ class Answers:
         self._timers = timers
         self._isolation = isolation
         self._probes = probes
+        self._notices = notices
         self._random = random
 
     def answer(self, post: Post, outcome: Outcome, duration_s: float) -> None:
@@ -125,6 +133,7 @@ class Answers:
 
     def _end_quarantine(self, endpoint: Endpoint) -> None:
         self._probes.forget(endpoint)
+        self._notices.quarantine_ended(endpoint)
         self._ledger.changes += 1
         self._ready.wake_lanes(endpoint)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from hookstream.schemas.delivery import Delivery
+from hookstream.schemas.notices import Notice
 
 from .answers import Answers
 from .catch_up import BacklogRecord, CatchUp
@@ -21,6 +22,7 @@ from .isolation import Effects, Isolation
 from .ledger import Ledger
 from .live_reading import LiveReading
 from .model import LIVE, REPLAY, Endpoint, Pending, Post, StreamIndex
+from .notices import EndpointNotices
 from .operator_settings import OperatorSettings, SettingsTable
 from .outcome import Outcome
 from .partition_state import PartitionState
@@ -70,9 +72,10 @@ class Engine:
         self.policy = policy
         self._timers = timers = Timers()
         probes = Probes(ledger, timers)
-        isolation = Isolation(ledger, probes, effects)
+        self._notices = EndpointNotices(ledger, timers, effects)
+        isolation = Isolation(ledger, probes, self._notices, effects)
         self._sending = Sending(ledger, timers, isolation, probes)
-        self._answers = Answers(ledger, timers, isolation, probes, random)
+        self._answers = Answers(ledger, timers, isolation, probes, self._notices, random)
         self._table_changes = TableChanges(ledger, isolation, probes)
         self._catch_up = CatchUp(ledger, isolation, probes, decode=decode)
         self._rejoining = Rejoining(ledger, timers, self._catch_up, probes)
@@ -81,7 +84,7 @@ class Engine:
         restoration = Restoration(ledger, timers)
         self._settings = OperatorSettings(ledger, isolation, probes, settings)
         restoration.restore([start.state for start in starts])
-        PeriodicWork(ledger, timers, isolation, self._settings).begin()
+        PeriodicWork(ledger, timers, isolation, self._settings, self._notices).begin()
 
     # -- turns ---------------------------------------------------------------------------------------------------
 
@@ -129,9 +132,15 @@ class Engine:
     def dead_letter_acknowledged(self, stream: StreamIndex, pending: Pending) -> None:
         """Settle a dead letter: Kafka has acknowledged it (rule R7)."""
         held = self._ledger.streams[stream]
-        if held.dead_letters_pending.pop(pending.offset, None) is not None:
+        reason = held.dead_letters_pending.pop(pending.offset, None)
+        if reason is not None:
+            self._notices.dead_lettered(stream, pending, reason)
             self._ledger.settle(held, pending.offset, pending.hook, pending.resource)
             self._ledger.ready.offer_resource(pending.hook, pending.resource)
+
+    def notice_written(self, notice: Notice, *, acknowledged: bool) -> None:
+        """Take Kafka's answer to a notice, see `EndpointNotices.written`."""
+        self._notices.written(notice, acknowledged=acknowledged)
 
     def row_changed(self, client: str, event: str) -> None:
         """Follow a change of one subscription key; the table holds the new row already."""

@@ -14,11 +14,12 @@ from hookstream.schemas.hook import HookState, NoticeKind
 from .hook_table import HookRow, Standing
 from .ledger import Ledger
 from .model import Endpoint, Pending, StreamIndex, TrackedHook
+from .notices import EndpointNotices, TellEffect
 from .probes import Probes
 from .stream import Stream
 
 
-class Effects(Protocol):
+class Effects(TellEffect, Protocol):
     """What the worker does for the engine beside sending requests."""
 
     def dead_letter(self, stream: StreamIndex, pending: Pending, reason: DeadLetterReason) -> None:
@@ -37,11 +38,12 @@ class Effects(Protocol):
 class Isolation:
     """The moves, on one ledger."""
 
-    def __init__(self, ledger: Ledger, probes: Probes, effects: Effects) -> None:
+    def __init__(self, ledger: Ledger, probes: Probes, notices: EndpointNotices, effects: Effects) -> None:
         """Work on a ledger; `effects` are the worker's."""
         self._ledger = ledger
         self._policy = ledger.policy
         self._probes = probes
+        self._notices = notices
         self._effects = effects
 
     def evict_oldest(self, stream: Stream, oldest: Pending) -> None:
@@ -65,6 +67,7 @@ class Isolation:
         if breaker_open:
             health.quarantine(ledger.now)
             self._probes.begin(endpoint)
+            self._notices.quarantine_began(endpoint)
         for stream in ledger.streams:
             endpoint.from_backlog[stream.index] = True
             for hook in list(endpoint.hooks.values()):

@@ -24,6 +24,7 @@ from .hook_table import HookRow
 from .policy import EnginePolicy
 from .retry_schedule import FRESH, LaneClock
 from .skips import Skips
+from .told import Told
 
 StreamIndex = NewType("StreamIndex", int)
 LIVE = StreamIndex(0)
@@ -139,6 +140,7 @@ class Endpoint:
         "sent_sum",
         "skips",
         "target",
+        "told",
         "window_counts",
     )
 
@@ -158,6 +160,7 @@ class Endpoint:
         self.client = client
         self.health = EndpointHealth(policy, random)
         self.skips = Skips()
+        self.told = Told()
         self.lanes: dict[str, Lane] = {}
         self.hooks: dict[int, TrackedHook] = {}
         self.ready: tuple[deque[Lane], deque[Lane]] = (deque(), deque())

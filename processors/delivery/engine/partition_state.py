@@ -65,6 +65,25 @@ class StoredHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredTold:
+    """What was told of an endpoint, and is to be told, see `Told`; of a hook of it, by which it is found again."""
+
+    hook_id: int
+    client: str
+    event: str
+    target_digest: bytes
+    quarantined_ms: int
+    told_ms: int
+    ended_ms: int
+    expiring_told_ms: int
+    dead_told_ms: int
+    dead_at_ms: int = 0
+    dead_cause: str = ""
+    dead_delivery_id: str = ""
+    dead_reasons: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionState:
     """Everything but the offset and the settled set; a healthy partition's is empty and never written."""
 
@@ -72,11 +91,12 @@ class PartitionState:
     clocks: tuple[StoredClock, ...] = ()
     disables: tuple[StoredDisable, ...] = ()
     health: tuple[StoredHealth, ...] = ()
+    told: tuple[StoredTold, ...] = ()
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to store."""
-        return not (self.cursors or self.clocks or self.disables or self.health)
+        return not (self.cursors or self.clocks or self.disables or self.health or self.told)
 
 
 @dataclass(frozen=True, slots=True)

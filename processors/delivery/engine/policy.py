@@ -104,6 +104,12 @@ class EnginePolicy:
     disable_after_s: float = 5 * DAY_S
     notice_every_s: float = MINUTE_S
 
+    # When clients are told: of a quarantine that has lasted so long, of dead letters of an endpoint at most so often,
+    # and so long before the oldest pending delivery expires, but not before half of its time.
+    quarantine_told_after_s: float = 10 * MINUTE_S
+    dead_letters_told_every_s: float = MINUTE_S
+    expiring_told_before_s: float = DAY_S
+
     def __post_init__(self) -> None:
         """Refuse numbers with which the engine could not keep its promises."""
         if not 0 < self.read_ahead_records <= self.window_records:

@@ -15,10 +15,12 @@ from .partition_state import (
     StoredCursor,
     StoredDisable,
     StoredHealth,
+    StoredTold,
 )
 from .retry_schedule import LaneClock
 from .stream import Stream
 from .timers import Timers
+from .told import DeadLetterCount
 
 
 def stored(ledger: Ledger, stream: Stream) -> PartitionState:
@@ -41,7 +43,10 @@ def stored(ledger: Ledger, stream: Stream) -> PartitionState:
         for endpoint in ledger.tracked.endpoints.values()
         if endpoint.from_backlog[stream.index] or (live and not endpoint.health.unremarkable(ledger.now))
     )
-    return PartitionState(tuple(cursors), tuple(clocks), tuple(disables), health)
+    told = tuple(_stored_told(endpoint) for endpoint in ledger.tracked.endpoints.values()) if live else ()
+    return PartitionState(
+        tuple(cursors), tuple(clocks), tuple(disables), health, tuple(each for each in told if each is not None)
+    )
 
 
 def _stored_cursor(hook: TrackedHook, cursor: Cursor) -> StoredCursor:
@@ -79,6 +84,23 @@ def _stored_health(ledger: Ledger, endpoint: Endpoint, stream: Stream) -> Stored
     )
 
 
+def _stored_told(endpoint: Endpoint) -> StoredTold | None:
+    told = endpoint.told
+    if told.empty or told.hook is None:
+        return None
+    dead = told.dead_untold
+    return StoredTold(
+        *told.hook,
+        target_digest(endpoint.target),
+        told.quarantined_ms,
+        told.told_ms,
+        told.ended_ms,
+        told.expiring_told_ms,
+        0 if told.telling is not None else told.dead_told_ms,  # the next owner does not wait to tell it again
+        *(() if dead is None else (dead.at_ms, dead.cause, dead.delivery_id, tuple(sorted(dead.reasons.items())))),
+    )
+
+
 def _wall_ms(ledger: Ledger, due: float) -> int:
     """The Unix time of a monotonic time that is still to come, 0 for one that has passed."""
     return ledger.wall_ms + int((due - ledger.now) * 1000) if due > ledger.now else 0
@@ -92,7 +114,9 @@ class Restoration:
         self._ledger = ledger
         self._timers = timers
         self._health: dict[tuple[str, bytes], list[StoredHealth | None]] = {}
+        self._told: dict[tuple[str, bytes], StoredTold] = {}
         ledger.tracked.preparations.append(self._restore_health)
+        ledger.tracked.preparations.append(self._restore_told)
 
     def restore(self, states: Sequence[PartitionState]) -> None:
         """Put back the states of both streams, without the hooks that the table cancels by now."""
@@ -100,6 +124,8 @@ class Restoration:
         for stream, state in zip(ledger.streams, states, strict=True):
             for health in state.health:
                 self._health.setdefault((health.client, health.target_digest), [None, None])[stream.index] = health
+            for told in state.told:
+                self._told[told.client, told.target_digest] = told
         for stream, state in zip(ledger.streams, states, strict=True):
             for cursor in state.cursors:
                 self._restore_cursor(stream, cursor)
@@ -107,6 +133,8 @@ class Restoration:
                 self._restore_disable(disable)
             for clock in state.clocks:
                 self._restore_clock(stream, clock)
+            for told in state.told:
+                self._hook(told.hook_id, told.client, told.event)  # which makes its endpoint
 
     def _restore_cursor(self, stream: Stream, found: StoredCursor) -> None:
         hook = self._hook(found.hook_id, found.client, found.event)
@@ -149,6 +177,18 @@ class Restoration:
     def _due(self, wall_ms: int) -> float:
         ledger = self._ledger
         return ledger.now + max(0, wall_ms - ledger.wall_ms) / 1000 if wall_ms else 0.0
+
+    def _restore_told(self, endpoint: Endpoint) -> None:
+        found = self._told.pop((endpoint.client_id, target_digest(endpoint.target)), None)
+        if found is None:
+            return
+        told = endpoint.told
+        told.hook = (found.hook_id, found.client, found.event)
+        told.quarantined_ms, told.told_ms, told.ended_ms = found.quarantined_ms, found.told_ms, found.ended_ms
+        told.expiring_told_ms, told.dead_told_ms = found.expiring_told_ms, found.dead_told_ms
+        if found.dead_reasons:
+            reasons = dict(found.dead_reasons)
+            told.dead = DeadLetterCount(found.dead_cause, found.dead_delivery_id, found.dead_at_ms, reasons)
 
     def _restore_health(self, endpoint: Endpoint) -> None:
         found = self._health.pop((endpoint.client_id, target_digest(endpoint.target)), None)

@@ -76,7 +76,7 @@ class TrackedHooks:
                     hook.endpoint.hooks.pop(hook.id, None)
         for key, endpoint in list(self.endpoints.items()):
             waiting = endpoint.lanes or endpoint.in_flight or any(endpoint.from_backlog) or any(endpoint.dispatched)
-            if not (endpoint.hooks or waiting) and endpoint.health.unremarkable(now):
+            if not (endpoint.hooks or waiting) and endpoint.health.unremarkable(now) and endpoint.told.empty:
                 del self.endpoints[key]
                 endpoint.client.blocked.pop(endpoint, None)
         for client_id in self.clients.keys() - {endpoint.client_id for endpoint in self.endpoints.values()}:

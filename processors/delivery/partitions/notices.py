@@ -1,4 +1,4 @@
-"""Notices about hooks: what a worker reports to the API's process. Belongs to the event loop's thread."""
+"""What a worker reports: of hooks to the API's process, of endpoints to clients. Belongs to the event loop's thread."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ import structlog
 
 from hookstream.processors.delivery.engine.hook_table import HookRow
 from hookstream.processors.delivery.engine.model import TrackedHook
-from hookstream.schemas.event import ClientId, EventName
+from hookstream.producers.cloud_events import headers
+from hookstream.schemas.event import ClientId, Event, EventName
 from hookstream.schemas.hook import HookId, HookNotice, NoticeKind, Revision
+from hookstream.schemas.notices import Notice, NoticeName, event_of_notice
 
 from .record_writer import RecordWriter
+
+_SOURCE = b"/hookstream/deliver"
 
 log = structlog.get_logger("hookstream.deliver")
 
@@ -39,6 +43,31 @@ class Notices:
         )
         log.warning("notice about a hook", kind=str(kind), hook=hook.id, client=client, event_name=event)
         self._writer.write(self._topic, notice.key, self._encode(notice), _ignore)
+
+
+class EndpointNoticeWriter:
+    """Writes notices about endpoints to `events.hookstream`, from where they are delivered like any event."""
+
+    def __init__(
+        self, writer: RecordWriter, topic: str, *, encode: Callable[[Event], bytes], told: Callable[[NoticeName], None]
+    ) -> None:
+        """Write with a producer that is shared; `told` counts what Kafka has acknowledged."""
+        self._writer = writer
+        self._topic = topic
+        self._encode = encode
+        self._told = told
+
+    def write(self, notice: Notice, written: Callable[[bool], None]) -> None:
+        """Write one; `written` is called in the loop, after this call has returned."""
+        event = event_of_notice(notice)
+
+        def report(offset: int | None) -> None:
+            if offset is not None:
+                self._told(notice.name)
+            written(offset is not None)
+
+        log.warning("a notice", notice=notice.name.value, endpoint=notice.endpoint, event_id=str(event.id))
+        self._writer.write(self._topic, event.key, self._encode(event), report, headers=headers(event, _SOURCE))
 
 
 def _ignore(_offset: int | None) -> None:

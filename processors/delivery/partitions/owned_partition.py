@@ -24,6 +24,7 @@ from hookstream.schemas.control import target_digest
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.errors import UndecodableError
 from hookstream.schemas.hook import NoticeKind
+from hookstream.schemas.notices import Notice
 from hookstream.schemas.trace_context import find
 
 from .dead_letters import dead_letter_of, undecodable_dead_letter
@@ -255,6 +256,16 @@ class OwnedPartition:
     def notify(self, hook: TrackedHook, row: HookRow, kind: NoticeKind) -> None:
         """Send the API's process a notice about a hook."""
         self._deps.notify(hook, row, kind)
+
+    def tell(self, notice: Notice) -> None:
+        """Produce a notice about an endpoint; the engine is called back when Kafka has answered."""
+
+        def written(acknowledged: bool) -> None:  # noqa: FBT001 - what is said
+            if not self.gone:
+                self.engine.notice_written(notice, acknowledged=acknowledged)
+                self._deps.wake()
+
+        self._deps.tell(notice, written)
 
     def stale(self, hook: TrackedHook) -> None:
         """Alert: the table is older than the router's."""

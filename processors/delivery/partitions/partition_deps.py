@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hookstream.processors.metrics import Metrics
     from hookstream.schemas.delivery import Delivery
     from hookstream.schemas.hook import NoticeKind
+    from hookstream.schemas.notices import Notice
 
     from .dead_letters import DeadLetters
 
@@ -45,6 +46,8 @@ class PartitionDeps:
     codec: DeliveryCodec
     dead_letters: DeadLetters
     notify: Callable[[TrackedHook, HookRow, NoticeKind], None]
+    tell: Callable[[Notice, Callable[[bool], None]], None]
+    """Write a notice, then say whether Kafka has acknowledged it."""
     wake: Callable[[], None]
     random: Callable[[], float]
     lines: AttemptLines

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from hookstream.processors.errors import KafkaRefusedError, ProduceFailedError
 from hookstream.processors.kafka import REQUEST_TIMEOUT_S, KafkaConfig, make_producer, producer_config, translated
+from hookstream.producers.cloud_events import Headers
 
 Written: TypeAlias = Callable[[int | None], None]
 """Called with the record's offset when Kafka has acknowledged it, or with None when it refuses it."""
@@ -62,6 +63,7 @@ class RecordWriter:
         written: Written,
         *,
         partition: int | None = None,
+        headers: Headers | None = None,
         retry_s: float = _FIRST_RETRY_S,
     ) -> None:
         """Write one record; `written` is called in the loop, after this call has returned."""
@@ -77,12 +79,20 @@ class RecordWriter:
 
         loop = asyncio.get_running_loop()
         try:
-            self._producer.produce(topic, value, key, ANY if partition is None else partition, on_delivery=report)
+            self._producer.produce(
+                topic, value, key, ANY if partition is None else partition, on_delivery=report, headers=headers
+            )
         except BufferError:
             loop.call_later(
                 retry_s,
                 lambda: self.write(
-                    topic, key, value, written, partition=partition, retry_s=min(2 * retry_s, _LAST_RETRY_S)
+                    topic,
+                    key,
+                    value,
+                    written,
+                    partition=partition,
+                    headers=headers,
+                    retry_s=min(2 * retry_s, _LAST_RETRY_S),
                 ),
             )
             return

@@ -18,7 +18,7 @@ from hookstream.processors.delivery.partitions.catch_up_reading import CatchUpRe
 from hookstream.processors.delivery.partitions.dead_letters import DeadLetters
 from hookstream.processors.delivery.partitions.known_schemas import KnownSchemas
 from hookstream.processors.delivery.partitions.log_reader import Chunk, LogReader
-from hookstream.processors.delivery.partitions.notices import Notices
+from hookstream.processors.delivery.partitions.notices import EndpointNoticeWriter, Notices
 from hookstream.processors.delivery.partitions.owned_partitions import OwnedPartitions
 from hookstream.processors.delivery.partitions.partition_deps import DeliveryCodec, PartitionDeps
 from hookstream.processors.delivery.partitions.record_writer import RecordWriter
@@ -26,7 +26,9 @@ from hookstream.processors.delivery.partitions.schema_fetcher import SchemaFetch
 from hookstream.processors.topic_specs import DEAD_LETTER_EXTRA_BYTES
 from hookstream.schemas.codecs.dead_letters import dead_letter_encoder
 from hookstream.schemas.codecs.deliveries import delivery_decoder, delivery_encoder
+from hookstream.schemas.codecs.events import event_encoder
 from hookstream.schemas.codecs.hooks import notice_encoder
+from hookstream.schemas.event_schema import NOTICES
 
 from .catch_up_planner import CatchUpPlanner
 from .committing import CommitDeps, Committing
@@ -228,6 +230,12 @@ def _shared(  # noqa: PLR0913 - what partitions share is made of all this
         ),
         dead_letters=DeadLetters(writer, topics.dead_letters, encode=dead_letter_encoder(ids[topics.dead_letters])),
         notify=Notices(writer, topics.hook_notices, encode=notice_encoder(ids[topics.hook_notices])).write,
+        tell=EndpointNoticeWriter(
+            writer,
+            topics.events(NOTICES),
+            encode=event_encoder(config.catalogue, NOTICES, ids[topics.events(NOTICES)]),
+            told=deps.metrics.notice_told,
+        ).write,
         wake=wake,
         random=random.random,
         lines=AttemptLines(),

@@ -12,6 +12,7 @@ from hookstream.processors.lifecycle import RETRIABLE, until_available
 from hookstream.processors.topics import cluster_id, topic_ids
 from hookstream.producers.errors import NotRegisteredError
 from hookstream.schemas.catalogue import subject
+from hookstream.schemas.event_schema import NOTICES
 
 from .worker_config import WorkerConfig, WorkerDeps
 from .worker_tables import WorkerTables
@@ -42,7 +43,13 @@ def find_out(config: WorkerConfig, deps: WorkerDeps, schemas: KnownSchemas, tabl
     schema_ids: dict[str, int] = {}
 
     def look_up_schemas() -> None:
-        for name in (topics.deliveries, topics.dead_letters, topics.attempts, topics.hook_notices):
+        for name in (
+            topics.deliveries,
+            topics.dead_letters,
+            topics.attempts,
+            topics.hook_notices,
+            topics.events(NOTICES),
+        ):
             schema_ids[name] = deps.registry.id_for(subject(name), subjects[subject(name)])
         schemas.fetch(schema_ids[topics.deliveries])
 

@@ -29,8 +29,10 @@ class Producer:
         self.reports: list[Callable[[KafkaError | None, Any], None]] = []
         self.due: list[tuple[Callable[[KafkaError | None, Any], None], KafkaError | None, int]] = []
         self.done: list[str] = []
+        self.headers: list[object] = []
 
-    def produce(self, *_: object, on_delivery: Callable[[KafkaError | None, Any], None]) -> None:
+    def produce(self, *_: object, on_delivery: Callable[[KafkaError | None, Any], None], headers: object) -> None:
+        self.headers.append(headers)
         if self.raises:
             raise self.raises.pop(0)
         self.reports.append(on_delivery)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,7 @@ from hookstream.processors.delivery.engine.partition_state import (
     StoredCursor,
     StoredDisable,
     StoredHealth,
+    StoredTold,
 )
 from hookstream.processors.errors import StoredFormatError
 
@@ -40,8 +42,24 @@ STATE = PartitionState(
     ),
 )
 
+STATE_3 = replace(
+    STATE,
+    told=(
+        StoredTold(8, "434", "user.new", bytes(8), 1_790_000_000_123, 2, 3, 4, 5),
+        StoredTold(9, "ä", "lead.new", b"\xff" * 8, 0, 0, 0, 0, 5, 6, "0|17|msg_1", "msg_1", (("refused", 2),)),
+    ),
+)
+
 # Never change these: topics out there have them. A new form is a new version. Deflating may differ between builds of
 # zlib, so what is fixed is what is read, and what is written is read back.
+GOLDEN_3 = {
+    STATE_3: (
+        "03780163162828ca2f482d2aa9d42b2d48492c494de1c8494d4cd1cb4b2de7282d4e2d0231982f5fe465b104020686032db6bf6f"
+        "1c5cd463c2c4b48a092ecc0f33c3cac2c202a88e9581819dd9c4d88491010818214c7690b156879730b3420c6068009bc3c80152"
+        "c8c4c3c804a219fe43202390cbc2cac6680832000498a014443584c3c000750a5029488493e9f012c6ff5000126065e332a83134"
+        "afc92d4e8f376405938cec45a969407fa530010092e2458e"
+    ),
+}
 GOLDEN_2 = {
     EMPTY_STATE: "027801636000020000050001",
     STATE: (
@@ -94,6 +112,16 @@ states = st.builds(
         ),
         max_size=5,
     ).map(tuple),
+    st.lists(
+        st.builds(
+            lambda name, digest, t, at, cause, delivery, reasons: StoredTold(
+                name[0], name[1], name[2], digest, t[0], t[1], t[2], t[3], t[4], at, cause, delivery, tuple(reasons)
+            ),
+            names, st.binary(min_size=8, max_size=8), st.tuples(*[numbers] * 5), numbers, texts, texts,
+            st.lists(st.tuples(texts, numbers), max_size=3),
+        ),
+        max_size=5,
+    ).map(tuple),
 )  # fmt: skip
 
 
@@ -118,7 +146,17 @@ def test_what_version_1_wrote_is_read_for_ever(state: PartitionState) -> None:
 @pytest.mark.parametrize("state", GOLDEN_2)
 def test_what_version_2_wrote_is_read_for_ever(state: PartitionState) -> None:
     assert decode_state(bytes.fromhex(GOLDEN_2[state])) == state
-    assert encode_state(state)[0] == 2
+    assert encode_state(state, version=2)[0] == 2
+
+
+@pytest.mark.parametrize("state", GOLDEN_3)
+def test_what_version_3_wrote_is_read_for_ever(state: PartitionState) -> None:
+    assert decode_state(bytes.fromhex(GOLDEN_3[state])) == state
+    assert encode_state(state)[0] == 3
+
+
+def test_version_2_leaves_out_what_was_told() -> None:
+    assert decode_state(encode_state(STATE_3, version=2)) == STATE
 
 
 def test_500_cursors_are_some_kilobytes() -> None:
@@ -142,11 +180,12 @@ def test_chunks_fit_into_a_record_and_make_the_state_again() -> None:
     ("data", "says"),
     [
         (b"", "version none"),
-        (b"\x03" + encode_state(STATE)[1:], "version 3"),
+        (b"\x04" + encode_state(STATE)[1:], "version 4"),
         (b"\x01", "damaged"),
         (encode_state(STATE)[:-9], "damaged"),
         (b"\x01not deflated", "damaged"),
         (b"\x02not deflated", "damaged"),
+        (b"\x03not deflated", "damaged"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_type(data: bytes, says: str) -> None:
@@ -160,11 +199,13 @@ def test_damaged_bytes_never_raise_anything_else(body: bytes) -> None:
         decode_state(b"\x01" + zlib.compress(body))
     with suppress(StoredFormatError):
         decode_state(b"\x02" + zlib.compress(body))
+    with suppress(StoredFormatError):
+        decode_state(b"\x03" + zlib.compress(body))
 
 
 def test_a_version_that_cannot_be_written_is_refused() -> None:
     with pytest.raises(StoredFormatError):
-        encode_state(STATE, version=3)
+        encode_state(STATE, version=4)
 
 
 def test_a_key_names_topic_partition_state_and_chunk() -> None:

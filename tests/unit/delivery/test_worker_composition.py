@@ -68,8 +68,10 @@ ELSEWHERE = {
         "engine.partition_state.StoredCursor",
         "engine.partition_state.StoredDisable",
         "engine.partition_state.StoredHealth",
+        "engine.partition_state.StoredTold",
         "engine.probes.ProbeWalk",
         "engine.retry_schedule.LaneClock",
+        "engine.told.DeadLetterCount",
         "http.known_names._Known",
         "http.look_ups.LookUp",
         "http.exchange.Answer",
@@ -187,7 +189,13 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     )
     found = FoundAtStart(
         schema_ids=dict.fromkeys(
-            (config.topics.deliveries, config.topics.dead_letters, config.topics.attempts, config.topics.hook_notices),
+            (
+                config.topics.deliveries,
+                config.topics.dead_letters,
+                config.topics.attempts,
+                config.topics.hook_notices,
+                config.topics.events("hookstream"),
+            ),
             1,
         ),
         identities=(identity, identity),
