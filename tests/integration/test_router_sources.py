@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 from confluent_kafka.schema_registry import Schema
@@ -24,6 +26,8 @@ from hookstream.subscriptions.replays import NewReplay, ReplayFilter
 from tests.support.foreign_topics import catalogue_with
 from tests.support.kafka_broker import create_plain_topics
 from tests.support.routing import RoutingWorld, turn
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.wait import eventually
 
 if TYPE_CHECKING:
     from hookstream.processors.routing.router import Router
@@ -164,6 +168,61 @@ def test_each_bad_avro_record_is_a_dead_letter_and_an_unavailable_registry_is_wa
         assert detail in letter.detail
     assert letters[6].client == "1", "its bytes were read, so it is known whose it is"
     assert [each.delivery.body for each in world.arrived()] == [b'{"client":1,"ship_on":"2026-11-28"}'] * len(bad)
+
+
+def test_a_registry_that_is_slow_and_then_away_delays_and_nothing_is_lost_or_out_of_order(
+    kafka: Kafka, registry_url: str, topics: TopicNames
+) -> None:
+    where = urlsplit(registry_url)
+    with (
+        TcpProxy(where.port or 80, upstream_host=where.hostname or "") as proxy,
+        SchemaRegistry(where._replace(netloc=proxy.address).geturl()) as broken,
+        SchemaRegistry(registry_url) as registry,
+    ):
+        catalogue = catalogue_with(SOURCES.format(prefix=topics.prefix), topics)
+        world = RoutingWorld(kafka.bootstrap_servers, topics, catalogue=catalogue, registry=registry)
+        world.put_hooks(hook(world, "booking.made"), hook(world, "order.placed"))
+        bookings, orders = topic(world, "bookings"), topic(world, "orders")
+        written: list[int] = []
+
+        def put(number: int) -> None:
+            """Write an order with a schema that no reader knows yet, one with each older one, and a booking."""
+            text = json.dumps({**ORDER, "doc": f"number {number}"})
+            written.append(registry._client.register_schema(f"{orders}-value", Schema(text, "AVRO")))
+            for schema_id in reversed(written):
+                world.put(orders, record_writer(text, schema_id)({"client": 1, "ship_on": len(sent)}), b"o")
+                sent.append("order.placed")
+            world.put(bookings, booking(number), b"b")
+            sent.append("booking.made")
+            world.flush()
+
+        sent: list[str] = []
+        with closing(world.router(registry=broken)) as router:
+            router.open()
+            put(1)
+            turn(router, lambda: read(router) == len(sent))
+            proxy.slow(0.2)
+            put(2)
+            turn(router, lambda: read(router) == len(sent), 60.0)
+            proxy.cut()
+            put(3)
+            waiting = threading.Thread(target=heal_when_told, args=(router, proxy), daemon=True)
+            waiting.start()
+            turn(router, lambda: read(router) == len(sent), 60.0)
+            waiting.join(10)
+            assert router.health.reasons == {}
+        assert world.dead() == []
+        arrived = [each.delivery for each in world.arrived()]
+        assert sorted(delivery.event for delivery in arrived) == sorted(sent)
+        for source in (bookings, orders):
+            offsets = [delivery.source_offset for delivery in arrived if delivery.source_topic == source]
+            assert offsets == list(range(sent.count("booking.made" if source == bookings else "order.placed")))
+
+
+def heal_when_told(router: Router, proxy: TcpProxy) -> None:
+    """Mend the network once the router says that it waits."""
+    eventually(lambda: "schema registry" in router.health.reasons, 30.0)
+    proxy.heal()
 
 
 class UnavailableRegistry(SchemaRegistry):

@@ -151,7 +151,7 @@ class Deployment:
         process = self.processes.hookstream(*args, env=self.env | {own: str(port)} | _variables(more))
         return Role(process, port)
 
-    def token(self, role: str, client: int | None = None, *options: str) -> str:
+    def token(self, role: str, client: int | str | None = None, *options: str) -> str:
         """Issue a token."""
         whose = () if client is None else ("--client", str(client))
         done = self.run("token", "create", "--role", role, *whose, *options)

@@ -60,13 +60,16 @@ class RoutingWorld:
         embedded: bool = False,
         partitions: int = 3,
         catalogue: Catalogue | None = None,
+        registry: SchemaRegistry | None = None,
     ) -> None:
-        """Create the topics and register the schemas, in a registry of this process."""
+        """Create the topics and register the schemas, in a registry of this process where none is given."""
         self.kafka = KafkaConfig(bootstrap_servers=bootstrap_servers, embedded=embedded)
         self.topics = topics
         self.catalogue = catalogue or Catalogue.shipped()
         self.partitions = EMBEDDED_PARTITIONS if embedded else partitions
-        self.registry = routing_registry(self.catalogue, topics)
+        if registry is not None:
+            register_schemas(registry, self.catalogue, topics)
+        self.registry = registry or routing_registry(self.catalogue, topics)
         self.limits = TopicLimits(partitions=self.partitions)
         create_topics(self.kafka, topic_specs(topics, self.catalogue, self.limits))
         self.producer = make_producer(producer_config(self.kafka, message_timeout_ms=60_000))
