@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from hookstream.processors.deadline import Deadline
 from hookstream.producers.errors import NotRegisteredError
 from hookstream.producers.registry import COMPATIBILITY, SchemaRegistry
-from hookstream.schemas.catalogue import Catalogue
+from hookstream.schemas.catalogue import Catalogue, internal_schemas, subject
 from hookstream.schemas.topics import TopicNames
 
 from .errors import KafkaUnavailableError, TopicMismatchError
@@ -124,30 +124,67 @@ def judge_schemas(registry: SchemaRegistry, catalogue: Catalogue, names: TopicNa
         RegistryRefusedError: it says no.
     """
     complaints = []
-    for subject, text in catalogue.subjects(names).items():
+    try:
+        check_readable(registry, names)
+    except TopicMismatchError as exc:
+        return [str(exc)]
+    for name, text in catalogue.subjects(names).items():
         try:
-            registry.id_for(subject, text)
+            registry.id_for(name, text)
         except NotRegisteredError as exc:
             complaints.append(str(exc))
             continue
-        level = registry.compatibility(subject)
+        level = registry.compatibility(name)
         if level not in _STRICT_ENOUGH:
             complaints.append(
-                f"{subject}: its compatibility is {level}, needs {COMPATIBILITY}: run `hookstream topics create`"
+                f"{name}: its compatibility is {level}, needs {COMPATIBILITY}: run `hookstream topics create`"
             )
     return complaints
+
+
+def check_readable(registry: SchemaRegistry, names: TopicNames) -> None:
+    """Check that hookstream's own topics hold no records of a release whose records this one cannot read.
+
+    What is registered is readable: the registry has compared it with everything before it. A topic that has no schema
+    yet holds no records.
+
+    Raises:
+        TopicMismatchError: some do; with what to do.
+        RegistryUnavailableError: the registry could not be asked.
+        RegistryRefusedError: it says no.
+    """
+    unreadable = [
+        topic
+        for topic, schema in internal_schemas(names).items()
+        if not (_is_registered(registry, subject(topic), schema.text) or registry.takes(subject(topic), schema.text))
+    ]
+    if unreadable:
+        raise TopicMismatchError(
+            f"{', '.join(unreadable)}: these topics hold records of an earlier release that this one cannot read;"
+            " it needs topics of its own, under another HOOKSTREAM_TOPIC_PREFIX: docs/operations.md, From 0.1"
+        )
+
+
+def _is_registered(registry: SchemaRegistry, name: str, text: str) -> bool:
+    try:
+        registry.id_for(name, text)
+    except NotRegisteredError:
+        return False
+    return True
 
 
 def register_schemas(registry: SchemaRegistry, catalogue: Catalogue, names: TopicNames) -> None:
     """Make every subject of the deployment hold its schema, and refuse what would break readers. Idempotent.
 
     Raises:
+        TopicMismatchError: hookstream's own topics hold what this release cannot read.
         IncompatibleSchemaError: a schema would break readers of what was written before.
         RegistryUnavailableError: the registry could not be asked.
     """
-    for subject, text in catalogue.subjects(names).items():
-        registry.set_compatibility(subject)
-        registry.register(subject, text)
+    check_readable(registry, names)
+    for name, text in catalogue.subjects(names).items():
+        registry.set_compatibility(name)
+        registry.register(name, text)
 
 
 def topic_ids(kafka: KafkaConfig, names: Collection[str]) -> dict[str, str | None]:

@@ -191,17 +191,23 @@ class Catalogue:
 
     def subjects(self, topics: TopicNames) -> dict[str, str]:
         """Every registry subject of a deployment, `<topic>-value`, with the schema text that it has to hold."""
-        by_topic = {topics.events(namespace): text for namespace, text in self._texts.items()} | {
-            topics.subscriptions: InternalSchema.SUBSCRIPTION.text,
-            topics.deliveries: InternalSchema.DELIVERY.text,
-            topics.replays: InternalSchema.DELIVERY.text,
-            topics.dead_letters: InternalSchema.DEAD_LETTER.text,
-            topics.attempts: InternalSchema.ATTEMPT.text,
-            topics.hook_notices: InternalSchema.NOTICE.text,
-            topics.control: InternalSchema.CONTROL.text,
-            topics.events(NOTICES): InternalSchema.NOTICES.text,
-        }
+        own = {topics.events(namespace): text for namespace, text in self._texts.items()}
+        by_topic = own | {topic: schema.text for topic, schema in internal_schemas(topics).items()}
         return {subject(topic): text for topic, text in by_topic.items()}
+
+
+def internal_schemas(topics: TopicNames) -> dict[str, InternalSchema]:
+    """The schemas of hookstream's own topics, by topic."""
+    return {
+        topics.subscriptions: InternalSchema.SUBSCRIPTION,
+        topics.deliveries: InternalSchema.DELIVERY,
+        topics.replays: InternalSchema.DELIVERY,
+        topics.dead_letters: InternalSchema.DEAD_LETTER,
+        topics.attempts: InternalSchema.ATTEMPT,
+        topics.hook_notices: InternalSchema.NOTICE,
+        topics.control: InternalSchema.CONTROL,
+        topics.events(NOTICES): InternalSchema.NOTICES,
+    }
 
 
 @cache

@@ -45,7 +45,6 @@ from hookstream.processors.serving.server import HttpServer
 from hookstream.processors.source_topics import latest_schemas
 from hookstream.processors.tables.endpoint_settings import EndpointSettingsReader, SettingsBatch
 from hookstream.processors.tables.subscription_reader import SubscriptionReader, TableBatch
-from hookstream.processors.topics import check_topics
 from hookstream.producers.errors import DeliveryFailedError, NotRegisteredError, ProducerError
 from hookstream.producers.event_producer import EventProducer
 from hookstream.producers.receipt import Receipt as ProducedReceipt
@@ -69,6 +68,7 @@ from hookstream.subscriptions.secrets import SecretBox
 from hookstream.subscriptions.token_uses import TokenUses
 
 from .process import Running, ThreadGroup
+from .start_checks import check_start
 
 _WARM_UP_S = 5.0
 # A request for an event waits no longer than the API promises, and an event that was answered with a failure is not
@@ -285,7 +285,7 @@ def _settings_readers(deps: Deps) -> Callable[[Callable[[SettingsBatch], None]],
 
 def _connect(deps: Deps, events: _Events, running: Running) -> None:
     """Check the topics and connect the producer, so that the first event waits for neither."""
-    until_available("kafka", lambda: check_topics(deps.kafka, deps.specs), stop=running.stop, health=running.health)
+    check_start(deps, running)
     until_available(
         "kafka",
         events.open,

@@ -8,7 +8,6 @@ from hookstream.processors.cli.deps import Deps
 from hookstream.processors.lifecycle import until_available
 from hookstream.processors.operations.attempt_recorder import AttemptRecorder
 from hookstream.processors.operations.group_reader import GroupReader
-from hookstream.processors.topics import check_topics
 from hookstream.schemas.codecs.attempts import attempt_decoder
 from hookstream.subscriptions.database import open_sessions
 from hookstream.subscriptions.errors import DatabaseError
@@ -16,6 +15,7 @@ from hookstream.subscriptions.migrations import check_revision
 
 from .api import now_ms
 from .process import Running
+from .start_checks import check_start
 
 
 def run_attempt_log(deps: Deps, engine: Engine, running: Running) -> None:
@@ -27,7 +27,7 @@ def run_attempt_log(deps: Deps, engine: Engine, running: Running) -> None:
     """
     stop, health = running.stop, running.health
     health.down("database", "starting")
-    until_available("kafka", lambda: check_topics(deps.kafka, deps.specs), stop=stop, health=health)
+    check_start(deps, running)
     until_available("database", lambda: check_revision(engine), stop=stop, health=health, retriable=(DatabaseError,))
     recorder = AttemptRecorder(
         open_sessions(engine),

@@ -17,13 +17,12 @@ from hookstream.processors.delivery.worker.restarts import run_with_restarts
 from hookstream.processors.delivery.worker.worker import DeliveryWorker
 from hookstream.processors.delivery.worker.worker_config import POOL, WorkerConfig
 from hookstream.processors.errors import SettingsError
-from hookstream.processors.lifecycle import until_available
 from hookstream.processors.open_files import connections_that_fit, raise_limit
 from hookstream.processors.settings import Settings, variable
-from hookstream.processors.topics import check_topics
 from hookstream.subscriptions.secrets import SecretBox
 
 from .process import Running
+from .start_checks import check_start
 
 if TYPE_CHECKING:
     from hookstream.processors.delivery.attempts.spans import AttemptSpans
@@ -71,7 +70,7 @@ def run_deliver(deps: Deps, box: SecretBox, running: Running) -> None:
             )
 
         health.down("group", "starting")
-        until_available("kafka", lambda: check_topics(deps.kafka, deps.specs), stop=stop, health=health)
+        check_start(deps, running)
         run_with_restarts(make, stop=stop, health=health, report_error=internal_errors.report)
 
 

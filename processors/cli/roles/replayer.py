@@ -7,12 +7,12 @@ from sqlalchemy import Engine
 from hookstream.processors.cli.deps import Deps
 from hookstream.processors.lifecycle import until_available
 from hookstream.processors.operations.replays.replayer import Replayer, ReplayerConfig
-from hookstream.processors.topics import check_topics
 from hookstream.subscriptions.database import open_sessions
 from hookstream.subscriptions.errors import DatabaseError
 from hookstream.subscriptions.migrations import check_revision
 
 from .process import Running
+from .start_checks import check_start
 
 
 def run_replayer(deps: Deps, engine: Engine, running: Running) -> None:
@@ -25,7 +25,7 @@ def run_replayer(deps: Deps, engine: Engine, running: Running) -> None:
     """
     stop, health = running.stop, running.health
     health.down("database", "starting")
-    until_available("kafka", lambda: check_topics(deps.kafka, deps.specs), stop=stop, health=health)
+    check_start(deps, running)
     until_available("database", lambda: check_revision(engine), stop=stop, health=health, retriable=(DatabaseError,))
     config = ReplayerConfig(
         kafka=deps.kafka, topics=deps.topics, catalogue=deps.catalogue, max_body_bytes=deps.settings.max_body_bytes

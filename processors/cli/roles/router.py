@@ -8,9 +8,9 @@ from hookstream.processors.cli.deps import Deps
 from hookstream.processors.lifecycle import until_available
 from hookstream.processors.routing.router import Router, RouterConfig, run
 from hookstream.processors.source_topics import missing_topics
-from hookstream.processors.topics import check_topics
 
 from .process import Running
+from .start_checks import check_start
 
 log = structlog.get_logger("hookstream.router")
 
@@ -34,7 +34,7 @@ def run_router(deps: Deps, running: Running) -> None:
         tracing=deps.settings.tracing,
     )
     router = Router(config, deps.registry, stop=running.stop, health=running.health, metrics=running.metrics)
-    until_available("kafka", lambda: check_topics(deps.kafka, deps.specs), stop=running.stop, health=running.health)
+    check_start(deps, running)
     for missing in until_available("kafka", lambda: _missing(deps), stop=running.stop, health=running.health):
         log.warning("a topic is not there: it is read from when another service has made it", detail=missing)
     run(router, running.stop)
