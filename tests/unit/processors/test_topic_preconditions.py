@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hookstream.processors.errors import TopicMismatchError
 from hookstream.processors.topic_preconditions import Complaint, FoundTopic, complaints
 from hookstream.processors.topic_specs import TopicLimits, TopicSpec, topic_specs
-from hookstream.processors.topics import judge_schemas
+from hookstream.processors.topics import judge_schemas, register_schemas
 from hookstream.producers.errors import NotRegisteredError
 from hookstream.producers.registry import COMPATIBILITY
 from hookstream.schemas.catalogue import Catalogue
@@ -143,7 +144,10 @@ def test_a_missing_topic_is_told_with_the_command_that_makes_it() -> None:
 
 
 class Registry:
-    """A registry that lacks one subject's schema, and is lenient with another one."""
+    """A registry that lacks one subject's schema, and is lenient with another one; `fits`: whether it would take it."""
+
+    def __init__(self, *, fits: bool = True) -> None:
+        self._fits = fits
 
     def id_for(self, subject: str, _text: str) -> int:
         """Give an id, but for one."""
@@ -151,14 +155,27 @@ class Registry:
             raise NotRegisteredError(f"{subject}: this schema is not registered; run `hookstream topics create`")
         return 1
 
+    def takes(self, _subject: str, _text: str) -> bool:
+        """Say whether the lacking schema fits to what the subject had before."""
+        return self._fits
+
     def compatibility(self, subject: str) -> str:
         """Give what a subject accepts."""
         return "NONE" if subject == f"{TABLE}-value" else COMPATIBILITY
 
 
 def test_schemas_that_the_registry_lacks_or_does_not_guard_are_told() -> None:
-    registry: SchemaRegistry = Registry()  # type: ignore[assignment]  # the two methods that are asked
+    registry: SchemaRegistry = Registry()  # type: ignore[assignment]  # the methods that are asked
     assert sorted(judge_schemas(registry, Catalogue.shipped(), NAMES)) == [
         "p.deliveries-value: this schema is not registered; run `hookstream topics create`",
         "p.subscriptions-value: its compatibility is NONE, needs BACKWARD_TRANSITIVE: run `hookstream topics create`",
     ]
+
+
+def test_topics_that_hold_what_this_release_cannot_read_are_told_alone() -> None:
+    registry: SchemaRegistry = Registry(fits=False)  # type: ignore[assignment]
+    (told,) = judge_schemas(registry, Catalogue.shipped(), NAMES)
+    assert told.startswith("p.deliveries: these topics hold records of an earlier release that this one cannot read;")
+    assert "HOOKSTREAM_TOPIC_PREFIX" in told
+    with pytest.raises(TopicMismatchError):
+        register_schemas(registry, Catalogue.shipped(), NAMES)
