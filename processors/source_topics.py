@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AclOperation
+
 from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.catalogue import subject
 from hookstream.schemas.errors import SchemaError
@@ -14,7 +17,10 @@ from hookstream.schemas.sources.source import Source, ValueFormat
 from hookstream.schemas.sources.source_bodies import SourceBodies
 from hookstream.schemas.topics import TopicNames
 
-from .kafka import REQUEST_TIMEOUT_S, KafkaConfig, make_admin, translated
+from .errors import KafkaUnavailableError
+from .kafka import LOOKS_ONLY, REQUEST_TIMEOUT_S, KafkaConfig, kafka_error, make_admin, translated
+
+DESCRIBE, READ = "Describe", "Read"
 
 
 def existing_topics(kafka: KafkaConfig, names: Collection[str]) -> set[str]:
@@ -31,7 +37,7 @@ def existing_topics(kafka: KafkaConfig, names: Collection[str]) -> set[str]:
 
 
 def missing_topics(kafka: KafkaConfig, sources: Iterable[Source], names: TopicNames) -> list[str]:
-    """One sentence for each source whose topic does not exist; none on the embedded mock, where topics appear.
+    """One sentence for each source whose topic this user does not see; none on the embedded mock, where topics appear.
 
     Raises:
         KafkaUnavailableError, KafkaRefusedError: as above.
@@ -40,11 +46,46 @@ def missing_topics(kafka: KafkaConfig, sources: Iterable[Source], names: TopicNa
     if kafka.embedded or not topics:
         return []
     there = existing_topics(kafka, topics.values())
+    unseen = missing_rights(kafka, [topic for topic in topics.values() if topic not in there])
     return [
-        f"[{namespace}]: there is no topic {topic}; hookstream does not create it"
+        f"[{namespace}]: this user lacks the right {unseen[topic]} on the topic {topic}"
+        if topic in unseen
+        else f"[{namespace}]: there is no topic {topic}; hookstream does not create it"
         for namespace, topic in topics.items()
         if topic not in there
     ]
+
+
+def missing_rights(kafka: KafkaConfig, names: Collection[str]) -> dict[str, str]:
+    """The right that this user lacks to read each topic, `Describe` or `Read`; a topic that does not exist lacks none.
+
+    Raises:
+        KafkaUnavailableError, KafkaRefusedError: as above.
+    """
+    if kafka.embedded or not names:
+        return {}
+    admin = make_admin(kafka, own=LOOKS_ONLY)
+    with translated("cannot look at rights on topics"):
+        futures = admin.describe_topics(
+            TopicCollection(list(names)), include_authorized_operations=True, request_timeout=REQUEST_TIMEOUT_S
+        )
+    missing: dict[str, str] = {}
+    for name, future in futures.items():
+        try:
+            allowed = future.result(timeout=2 * REQUEST_TIMEOUT_S).authorized_operations
+        except TimeoutError as exc:
+            message = f"cannot look at rights on {name}: no answer"
+            raise KafkaUnavailableError(message) from exc
+        except KafkaException as exc:
+            error = exc.args[0]
+            if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                missing[name] = DESCRIBE
+            elif error.code() not in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+                raise kafka_error(error, f"cannot look at rights on {name}") from exc
+        else:
+            if allowed is not None and AclOperation.READ not in allowed:
+                missing[name] = READ
+    return missing
 
 
 def latest_schemas(registry: SchemaRegistry, sources: Iterable[Source], names: TopicNames) -> dict[str, str | None]:

@@ -12,6 +12,7 @@ from hookstream.processors.errors import ProcessorError, StoppedError
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import RETRIABLE, Health, StopSignal, until_available
 from hookstream.processors.metrics import Metrics
+from hookstream.processors.source_topics import missing_rights
 from hookstream.processors.tables.subscription_reader import SubscriptionReader, apply_rows
 from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.processors.topic_specs import DEAD_LETTER_EXTRA_BYTES
@@ -27,6 +28,7 @@ from hookstream.schemas.topics import TopicNames
 from .delivery_writer import DeliveryWriter
 from .event_routing import EventRouting, RoutingDeps
 from .source_reader import SourceReader
+from .source_rights import SourceRights
 from .undelivered_fields import UndeliveredFields
 
 log = structlog.get_logger("hookstream.router")
@@ -82,6 +84,8 @@ class Router:
         self._writer: DeliveryWriter | None = None
         self._routing: EventRouting | None = None
         self._source: SourceReader | None = None
+        foreign = [source.topic_in(config.topics) for source in config.catalogue.sources]
+        self._rights = SourceRights(lambda: missing_rights(config.kafka, foreign))
         self.health.down("table", "not read yet")
 
     def open(self) -> None:
@@ -114,6 +118,8 @@ class Router:
         )
         until_available("kafka", writer.warm_up, stop=self._stop, health=self.health)
         until_available("kafka", self._reader.open, stop=self._stop, health=self.health)
+        until_available("kafka", self._rights.look, stop=self._stop, health=self.health)
+        self._rights.watch()
 
     @property
     def ready(self) -> bool:
@@ -144,6 +150,7 @@ class Router:
 
     def close(self) -> None:
         """Finish what is under way, commit it, leave the group. Calling it twice is harmless."""
+        self._rights.close()
         try:
             if self._routing is not None:
                 self._routing.finish()
@@ -173,6 +180,7 @@ class Router:
             reader=self._reader,
             drain=lambda: writer.drain(config.drain_timeout_s),
             stop=self._stop,
+            may_read=self._rights.may_read,
             monotonic_s=self._monotonic_s,
         )
         return EventRouting(

@@ -54,9 +54,12 @@ class SourceReader:
         reader: SubscriptionReader,
         drain: Callable[[], object],
         stop: StopSignal,
+        may_read: Callable[[str], bool] = lambda _topic: True,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Join the group. `events` are by topic; `drain` waits for reports of what was produced, with a deadline.
+
+        A topic that `may_read` denies is left out until it does not.
 
         Raises:
             KafkaRefusedError: a configuration that librdkafka refuses.
@@ -74,10 +77,9 @@ class SourceReader:
         self._pauses_of: object = None
         own: ClientConfig = {"on_commit": self._commits.on_commit}
         self._consumer = make_consumer(group_consumer_config(kafka, group=group, own=own))
-        with translated("cannot subscribe to the events"):
-            self._consumer.subscribe(
-                list(events), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-            )
+        self._topics, self._may_read = list(events), may_read
+        self._subscribed: list[str] = []
+        self._subscribe()
 
     @property
     def expired(self) -> int:
@@ -102,6 +104,8 @@ class SourceReader:
         if self._kept:
             kept, self._kept = self._kept, []
             return kept
+        if len(self._subscribed) < len(self._topics):
+            self._subscribe()
         # Not `consume_batch`: the second call may give the partition of the first record away, and even take it again
         # from an earlier offset. So the first record belongs to the assignment that it was read in.
         with translated("cannot read the events"):
@@ -166,6 +170,17 @@ class SourceReader:
             source.gone = True
 
     # --- helpers ------------------------------------------------------------------------------------------------------
+
+    def _subscribe(self) -> None:
+        """Subscribe to what may be read, where that has changed."""
+        wanted = [topic for topic in self._topics if self._may_read(topic)]
+        if wanted == self._subscribed:
+            return
+        self._subscribed = wanted
+        with translated("cannot subscribe to the events"):
+            self._consumer.subscribe(
+                wanted, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
 
     def _pop(self, gone: Iterable[TopicPartition]) -> list[SourcePartition]:
         self._pauses_of = None

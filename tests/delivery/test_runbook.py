@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import subprocess
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from tests.support.machine import Part, Source
 from tests.support.processes import clean_environment, free_port
 from tests.support.receiver import Receiver
 from tests.support.runbook import DOCUMENT, Block, acl_rows, acls_of, blocks, lay_tools
-from tests.support.secured_kafka import SecuredKafka
+from tests.support.secured_kafka import SecuredKafka, kafka_options
 from tests.support.wait import eventually
 
 if TYPE_CHECKING:
@@ -39,18 +38,6 @@ PARTITIONS = "4"
 def new_key() -> str:
     """A key as a setting has it."""
     return base64.b64encode(os.urandom(32)).decode()
-
-
-def kafka_options(user: str) -> str:
-    """How a user says who it is; the password of each is its name."""
-    return json.dumps(
-        {
-            "security.protocol": "SASL_PLAINTEXT",
-            "sasl.mechanism": "PLAIN",
-            "sasl.username": user,
-            "sasl.password": user,
-        }
-    )
 
 
 @dataclass

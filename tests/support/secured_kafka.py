@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from tests.support.kafka_broker import KafkaBroker
@@ -39,3 +40,15 @@ class SecuredKafka(KafkaBroker):
     def secured_servers(self) -> str:
         """For `bootstrap.servers` of whoever has a name."""
         return f"127.0.0.1:{self._secured_port}"
+
+
+def kafka_options(user: str) -> str:
+    """How a user says who it is; the password of each is its name."""
+    return json.dumps(
+        {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "PLAIN",
+            "sasl.username": user,
+            "sasl.password": user,
+        }
+    )
