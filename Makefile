@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 UV ?= $(shell command -v uv 2>/dev/null)
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 PYTEST_ARGS ?=
+SOAK_ARGS ?=
 # Processes that tests run in, those on real parts each with parts of its own. 0: one after the other, in this process.
 TEST_PROCESSES ?= 2
 # The versions that pyproject.toml claims; the tests on real parts run on the one of $(VENV), the unit tests on all that are found.
@@ -17,7 +18,7 @@ SOURCES := $(PACKAGES) tests $(wildcard benchmarks)
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports unit pythons compiled contract integration delivery browser screenshots chromium bench up down format lock clean
+.PHONY: help demo test check lint types imports unit pythons compiled contract integration delivery browser screenshots chromium soak bench up down format lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -82,6 +83,9 @@ screenshots: $(INSTALLED) chromium ## pictures of the portal into docs/images: l
 
 chromium: # Debian's package where there is none and this is root; without a browser its tests fail under CI
 	@.ci/install-chromium
+
+soak: $(INSTALLED) ## simulated worlds on fresh seeds for ten minutes, added to docs/soak.jsonl; SOAK_ARGS="--minutes 60"
+	$(if $(wildcard $(COMPILED)/.built),PYTHONPATH=$(COMPILED) )$(BIN)/python -m tests.soak $(SOAK_ARGS)
 
 bench: $(INSTALLED) ## every benchmark; `make bench-NAME` runs one, BENCH_ARGS=--quick a small one
 	$(BIN)/python -m benchmarks $(if $(BENCH_ARGS),-- $(BENCH_ARGS))
