@@ -32,6 +32,7 @@ class Call:
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
     body: object = None
+    idempotency_key: str = ""
 
     @classmethod
     def get(cls, path: str, **query: object) -> Call:
@@ -40,9 +41,19 @@ class Call:
         return cls(method="GET", path=path, query=given)
 
     @classmethod
-    def post(cls, path: str, body: object = None) -> Call:
-        """Let something be done."""
-        return cls(method="POST", path=path, body=body)
+    def post(cls, path: str, body: object = None, *, idempotency_key: str = "") -> Call:
+        """Let something be done; with a key, once, however often it is asked."""
+        return cls(method="POST", path=path, body=body, idempotency_key=idempotency_key)
+
+    @classmethod
+    def patch(cls, path: str, body: object) -> Call:
+        """Change something."""
+        return cls(method="PATCH", path=path, body=body)
+
+    @classmethod
+    def delete(cls, path: str) -> Call:
+        """Delete something."""
+        return cls(method="DELETE", path=path)
 
     @property
     def target(self) -> str:
@@ -96,6 +107,8 @@ class Api:
     async def _send(self, call: Call) -> bytes:
         content = None if call.body is None else orjson.dumps(call.body)
         headers = {} if content is None else {"Content-Type": "application/json"}
+        if call.idempotency_key:
+            headers["Idempotency-Key"] = call.idempotency_key
         request = httpx.Request(call.method, _ORIGIN + call.target, content=content, headers=headers)
         answer = await httpx.ASGITransport(self._signed_in).handle_async_request(request)
         body = await answer.aread()

@@ -22,7 +22,14 @@ class Item:
     roles: Collection[Role]
 
 
-ITEMS = (Item("Endpoints", "/endpoints", EVERYONE),)
+ITEMS = (
+    Item("Hooks", "/hooks", INTEGRATORS),
+    Item("Endpoints", "/endpoints", EVERYONE),
+    Item("Hooks", "/hooks", OPERATORS),
+    Item("Deliveries", "/deliveries", EVERYONE),
+    Item("Events", "/events", EVERYONE),
+    Item("Guide", "/guide", EVERYONE),
+)
 
 
 def items_of(principal: Principal) -> list[Item]:

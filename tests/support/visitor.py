@@ -22,7 +22,7 @@ _WAIT_MS = 30_000
 class Visitor:
     """Counts actions; `faults` are errors of scripts, refusals of the CSP, and requests to other hosts."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # options, all by name
         self,
         browser: Browser,
         url: str,
@@ -31,9 +31,13 @@ class Visitor:
         scheme: Literal["light", "dark"] = "light",
         width: int = 1280,
         only_here: bool = True,
+        https: bool = False,
         expected: tuple[str, ...] = (),
     ) -> None:
-        """Open a tab in a session of its own. `expected` are parts of console messages that are no faults."""
+        """Open a tab in a session of its own; `https` says that a proxy before the portal speaks it.
+
+        `expected` are parts of console messages that are no faults.
+        """
         self.url = url
         self.faults: list[str] = []
         self.actions = 0
@@ -43,6 +47,7 @@ class Visitor:
             color_scheme=scheme,
             viewport={"width": width, "height": 900 if width > 500 else 844},
             reduced_motion="reduce",
+            extra_http_headers={"x-forwarded-proto": "https"} if https else {},
         )
         self._context.set_default_timeout(_WAIT_MS)
         self.page: Page = self._context.new_page()

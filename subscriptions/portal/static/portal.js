@@ -20,3 +20,18 @@ for (const element of document.querySelectorAll("[data-stream]")) {
   source.addEventListener("fragment", (event) => { element.innerHTML = event.data; });
   source.addEventListener("end", () => { source.close(); location.reload(); });
 }
+
+// An element with data-refresh waits for something: the page is asked for anew each second, until it no longer waits;
+// then every element with data-live is taken from it.
+for (const element of document.querySelectorAll("[data-refresh]")) {
+  const look = async () => {
+    const answer = await fetch(location.href);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const found = page.getElementById(element.id);
+    if (!found || "refresh" in found.dataset) return setTimeout(look, 1000);
+    for (const live of document.querySelectorAll("[data-live]")) {
+      live.innerHTML = page.getElementById(live.id)?.innerHTML ?? live.innerHTML;
+    }
+  };
+  setTimeout(look, 700);
+}
