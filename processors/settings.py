@@ -182,6 +182,7 @@ class Settings(BaseSettings):
     secret_key_previous: Annotated[SecretStr | None, AfterValidator(_keys)] = None
     secret_key_previous_file: Path | None = None
     attempt_log_days: Days = 30.0
+    audit_days: float = Field(default=365.0, ge=0, le=36_500)
 
     # the API, and its clients
     api_host: str = "127.0.0.1"

@@ -33,6 +33,11 @@ _MAX_NAME_CHARS = 200
 _TOKEN = re.compile(rf"(?:{TOKEN_PREFIX}|hookstream_)[A-Za-z0-9_-]{{43}}", re.ASCII)
 
 
+def token_actor(token_id: int, name: str) -> str:
+    """How the audit calls a token."""
+    return f"token:{token_id}:{name}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
     """Who is asking: a token that was issued, has not expired and was not revoked.
@@ -50,7 +55,7 @@ class Principal:
     @property
     def actor(self) -> str:
         """How the audit calls them."""
-        token = f"token:{self.token_id}:{self.name}"
+        token = token_actor(self.token_id, self.name)
         return token if self.session_id is None else f"portal:{self.session_id}:{token}"
 
     @property

@@ -20,6 +20,7 @@ from hookstream.schemas.errors import InvalidSchemaError, SchemaError
 from hookstream.subscriptions.errors import SubscriptionsError
 
 from .commands import (
+    audit,
     dead_letters,
     deliveries,
     endpoint_views,
@@ -104,6 +105,7 @@ app.command("resume", short_help="Send to a paused endpoint again.")(endpoints.r
 app.command("drain", short_help="Move the backlog of an endpoint to the dead letters.")(endpoints.drain)
 app.add_typer(dead_letters.app, name="dead-letters", short_help="Show what could not be delivered, and send it again.")
 app.add_typer(deliveries.app, name="deliveries", short_help="Show the state of a delivery, and send it again.")
+app.command("audit", short_help="Show who did what.")(audit.audit)
 app.command("lag", short_help="Show the backlog and the state of each endpoint.")(lag.lag)
 
 

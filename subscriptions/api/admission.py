@@ -30,6 +30,7 @@ class Question(StrEnum):
     DELIVERIES = "deliveries in the logs"
     BACKLOG = "backlogs"
     ATTEMPTS = "attempts"
+    AUDIT = "the audit"
     ACKNOWLEDGEMENTS = "what waits for Kafka's acknowledgement"
 
 

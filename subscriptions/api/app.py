@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from . import problems
+from .audit import audit_routes
 from .body_limit import BodyLimit
 from .dead_letters import dead_letter_routes
 from .deliveries import attempt_routes, delivery_routes
@@ -49,6 +50,7 @@ def create_app(deps: ApiDependencies) -> FastAPI:
             event_routes,
             event_type_routes,
             replay_routes,
+            audit_routes,
             portal_link_routes,
             health_routes,
         )

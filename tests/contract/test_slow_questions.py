@@ -117,6 +117,7 @@ def test_a_token_has_two_slow_questions_at_once_of_all_kinds(api: Api, letters: 
         (Question.BACKLOG, "GET", "/endpoints", None),
         (Question.BACKLOG, "GET", f"/endpoints/{ENDPOINT}", None),
         (Question.ATTEMPTS, "GET", "/hooks/1/attempts", None),
+        (Question.AUDIT, "GET", "/audit", None),
         (Question.ACKNOWLEDGEMENTS, "POST", "/hooks/1/ping", None),
         (Question.ACKNOWLEDGEMENTS, "POST", "/hooks/1/enable", {"backlog": "skip"}),
         (Question.ACKNOWLEDGEMENTS, "POST", f"/endpoints/{ENDPOINT}/drain", {"reason": "x"}),

@@ -34,6 +34,7 @@ def recover(
     if keep_owed == forget:
         raise typer.BadParameter("give either --keep-owed or --forget")
     from hookstream.processors.cli.actor import actor
+    from hookstream.processors.cli.audited import audit_command
     from hookstream.processors.cli.waiting import waiter
     from hookstream.processors.delivery.checkpoints.partition_recovery import PendingDeliveries
     from hookstream.processors.operations.recover import GroupRecovery
@@ -49,6 +50,8 @@ def recover(
         if unknown:
             raise typer.BadParameter(f"there is no partition {min(unknown)}")
         if yes:
+            mended = [finding.evidence.found.partition for finding in findings if finding.evidence.refused]
+            audit_command("partitions.recover", {"pending": pending.value, "partitions": mended})
             recovery.mend(findings, pending=pending, actor=actor())
         _print_result(findings, done=yes, as_json=as_json)
     finally:

@@ -33,6 +33,8 @@ def rotate(
     from hookstream.processors.cli.deps import secret_box
     from hookstream.processors.cli.progress import counting
     from hookstream.processors.settings import Settings
+    from hookstream.subscriptions.audit import record
+    from hookstream.subscriptions.database import transact
     from hookstream.subscriptions.resealing import (
         ResealReport,
         count_hooks,
@@ -46,6 +48,10 @@ def rotate(
     report = ResealReport()
     with migrated_database(settings.database()) as sessions:
         if not dry_run:
+            transact(
+                sessions,
+                lambda session: record(session, "secrets.rotate", {}, actor=actor(), now_ms=_now_ms()),
+            )
             with counting("hooks", count_hooks(sessions), quiet=as_json) as progress:
                 report = reseal_all(sessions, box, actor=actor(), now_ms=_now_ms, progress=progress)
         counts = count_sealed(sessions, box)

@@ -37,6 +37,8 @@ def resync(
     from hookstream.processors.operations.relays import resync as subscription_resync
     from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
     from hookstream.processors.settings import Settings
+    from hookstream.subscriptions.audit import record
+    from hookstream.subscriptions.database import transact
     from hookstream.subscriptions.resealing import count_hooks
 
     settings = Settings.read()
@@ -54,6 +56,7 @@ def resync(
         writer = stack.enter_context(
             SubscriptionWriter(deps.kafka, deps.topics.subscriptions, encode=row_encoder(deps))
         )
+        transact(sessions, lambda session: record(session, "subscriptions.resync", {}, actor=actor(), now_ms=now_ms()))
         progress = stack.enter_context(counting("rows", count_hooks(sessions), quiet=as_json))
         report = wait_for(
             "kafka",

@@ -21,6 +21,7 @@ def create(*, as_json: Json = False, wait_s: Wait = DEFAULT_WAIT_S) -> None:
 
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS and HOOKSTREAM_SCHEMA_REGISTRY_URL. May be run as often as you like.
     """
+    from hookstream.processors.cli.audited import audit_command
     from hookstream.processors.cli.waiting import waiter
     from hookstream.processors.topics import check_topics, create_topics, register_schemas
     from hookstream.producers.registry import SchemaRegistry
@@ -31,6 +32,7 @@ def create(*, as_json: Json = False, wait_s: Wait = DEFAULT_WAIT_S) -> None:
     with SchemaRegistry(settings.registry_url()) as registry:
         created = wait_for("kafka", lambda: create_topics(kafka, specs, replication_factor=settings.replication_factor))
         wait_for("schema registry", lambda: register_schemas(registry, catalogue, settings.topics()))
+    audit_command("topics.create", {"created": created}, quiet=True)
     wait_for("kafka", lambda: check_topics(kafka, specs))  # what is merely weak is a line on stderr
     subjects = list(catalogue.subjects(settings.topics()))
     if as_json:

@@ -111,7 +111,9 @@ def run_api(
         writer = stack.enter_context(
             SubscriptionWriter(deps.kafka, deps.topics.subscriptions, encode=row_encoder(deps))
         )
-        relay = Relay(SubscriptionsStep(sessions, writer, table_readers(deps), now_ms=now_ms))
+        relay = Relay(
+            SubscriptionsStep(sessions, writer, table_readers(deps), now_ms=now_ms, audit_days=deps.settings.audit_days)
+        )
         settings_writer = stack.enter_context(
             EndpointSettingsWriter(
                 deps.kafka,

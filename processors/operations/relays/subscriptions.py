@@ -5,7 +5,8 @@
 - A record that stands behind a newer row of its subscription key was written by a relay that had lost its lock: that
   newer row is written again.
 - What is pending is published, each row with its lock held until Kafka has acknowledged it; then comes the commit.
-- Now and then: tombstones of hooks deleted 40 days ago, idempotency keys past their day, and old secrets past theirs.
+- Now and then: tombstones of hooks deleted 40 days ago; idempotency keys past their day, old secrets past theirs, and
+  rows of the audit past their days are deleted, a batch in each transaction.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import structlog
 
 from hookstream.processors.tables.subscription_reader import TableBatch
 from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook
+from hookstream.subscriptions.audit import delete_audit
 from hookstream.subscriptions.changes import ChangePublisher
 from hookstream.subscriptions.database import NowMs, Sessions, transact
 from hookstream.subscriptions.idempotency import purge_idempotency_keys
@@ -39,6 +41,8 @@ _DAY_MS = 24 * 3600 * 1000
 _TOMBSTONE_AFTER_MS = 40 * _DAY_MS
 # Rows published in one transaction: they are locked together, and acknowledged in one or two round trips.
 _BATCH_ROWS = 100
+# Rows of the audit deleted in one transaction; nothing waits for them but this.
+_AUDIT_ROWS = 1_000
 _HOUSEKEEPING_EVERY_S = 60.0
 
 log = structlog.get_logger("hookstream.change_relay")
@@ -57,14 +61,19 @@ class SubscriptionsStep:
         open_reader: Callable[[Callable[[TableBatch], None]], TopicReader],
         *,
         now_ms: NowMs,
+        audit_days: float = 0.0,
         batch_rows: int = _BATCH_ROWS,
         housekeeping_every_s: float = _HOUSEKEEPING_EVERY_S,
     ) -> None:
-        """Prepare; `open_reader` makes a reader that is not open yet, with the callback that takes what it reads."""
+        """Prepare; `open_reader` makes a reader that is not open yet, with the callback that takes what it reads.
+
+        The audit is kept for `audit_days`, for ever with 0.
+        """
         self._sessions = sessions
         self._publisher = publisher
         self._open_reader = open_reader
         self._now_ms = now_ms
+        self._audit_ms = round(audit_days * _DAY_MS)
         self._batch_rows = batch_rows
         self._housekeeping_every_s = housekeeping_every_s
         self._housekeeping_at = 0.0
@@ -142,7 +151,10 @@ class SubscriptionsStep:
             deleted_before_ms=now_ms - _TOMBSTONE_AFTER_MS,
             limit=self._batch_rows,
         )
-        if max(tombstoned, dropped) < self._batch_rows:
+        forgotten = 0
+        if self._audit_ms:
+            forgotten = delete_audit(self._sessions, before_ms=now_ms - self._audit_ms, limit=_AUDIT_ROWS)
+        if max(tombstoned, dropped) < self._batch_rows and forgotten < _AUDIT_ROWS:
             self._housekeeping_at = monotonic() + self._housekeeping_every_s
         return tombstoned
 

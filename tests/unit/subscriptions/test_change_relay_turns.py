@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from hookstream.processors.errors import ExpiredRecordsError, KafkaUnavailableError
 from hookstream.processors.operations.relays import subscriptions as subscriptions_relay
@@ -19,9 +19,9 @@ from hookstream.processors.tables.compacted_topic_reader import UNREADABLE, Topi
 from hookstream.processors.tables.subscription_reader import TableBatch
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook, HookState, ResyncMark, Revision
-from hookstream.subscriptions.database import transact
+from hookstream.subscriptions.database import reading, transact
 from hookstream.subscriptions.errors import DatabaseUnavailableError, NotPublishedError
-from hookstream.subscriptions.models import SubscriptionRow
+from hookstream.subscriptions.models import AuditRow, SubscriptionRow
 from hookstream.subscriptions.publication import parse_subscription_record_key, publish_pending, publish_tombstones
 from tests.support.subscriptions_api import Api
 from tests.support.wait import eventually
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 KEY = b"434|lead.new"
+DAY_MS = 24 * 3600 * 1000
 
 
 @dataclass
@@ -128,7 +129,7 @@ def topic() -> MemoryTopic:
 def relay_of(api: Api, topic: MemoryTopic) -> Relay:
     """Make a relay that does everything in each turn."""
     step = SubscriptionsStep(
-        api.sessions, topic, topic.reader, now_ms=api.clock, batch_rows=3, housekeeping_every_s=0.0
+        api.sessions, topic, topic.reader, now_ms=api.clock, audit_days=30, batch_rows=3, housekeeping_every_s=0.0
     )
     return Relay(step, poll_interval_s=0.01, retry_after_s=0.01)
 
@@ -400,3 +401,27 @@ def test_a_resync_that_ends_early_leaves_no_mark(api: Api, topic: MemoryTopic) -
 )
 def test_the_subscription_key_in_a_record_key(record_key: bytes | None, key: tuple[str, str] | None) -> None:
     assert parse_subscription_record_key(record_key) == key
+
+
+def test_the_audit_is_kept_for_its_days(api: Api, topic: MemoryTopic) -> None:
+    """Rows go when their days are over, without an end to the relay's other work; with 0 days they stay for ever."""
+    create(api)
+    relay = relay_of(api, topic)
+    first_turn(relay)
+    api.clock.now_ms += 30 * DAY_MS
+    create(api, "lead.updated")
+    relay.run_once()
+    assert {row.at_ms for row in audit_of(api)} == {api.clock.now_ms - 30 * DAY_MS, api.clock.now_ms}
+    api.clock.now_ms += 1
+    relay.run_once()
+    assert {row.at_ms for row in audit_of(api)} == {api.clock.now_ms - 1}
+    api.clock.now_ms += 3650 * DAY_MS
+    forever = Relay(SubscriptionsStep(api.sessions, topic, topic.reader, now_ms=api.clock, housekeeping_every_s=0.0))
+    first_turn(forever)
+    assert len(audit_of(api)) > 0
+
+
+def audit_of(api: Api) -> Sequence[AuditRow]:
+    """What the audit holds."""
+    with reading(api.sessions) as session:
+        return session.scalars(select(AuditRow)).all()
