@@ -25,7 +25,7 @@ from hookstream.subscriptions.attempt_log import (
 )
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions, reading, transact
 from hookstream.subscriptions.migrations import migrate
-from tests.support.values import ATTEMPT
+from tests.support.values import ATTEMPT, LONGEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,6 +67,13 @@ def test_an_attempt_comes_back_as_it_was(sessions: Sessions) -> None:
         (2, "job-1"): whole.attempt,
         (2, None): ATTEMPT,
     }
+
+
+def test_an_attempt_of_the_longest_ids_is_kept_and_found(sessions: Sessions) -> None:
+    """Ids of 255 characters, of four bytes each, fit into every column and every index."""
+    longest = logged(client=ClientId(LONGEST_ID), concept_id=LONGEST_ID)
+    write(sessions, longest, logged())
+    assert [each.attempt for each in found(sessions, client=ClientId(LONGEST_ID))] == [longest.attempt]
 
 
 def test_an_attempt_is_written_once(sessions: Sessions) -> None:

@@ -14,12 +14,14 @@ from hookstream.schemas.event import ClientId
 from hookstream.schemas.ids import IdKind
 from hookstream.subscriptions.models import Role
 from tests.support.subscriptions_api import Answer, Api, Caller
+from tests.support.values import LONGEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 ACME = ClientId("acme/Ä|1")
+LONGEST = ClientId(LONGEST_ID)
 TARGET = "https://example.com/orders"
 HOOK = {"hook": {"event": "order.placed", "target": TARGET}}
 EVENT: dict[str, object] = {"event": "order.placed", "client": ACME, "concept": {"id": "o-17"}}
@@ -50,19 +52,20 @@ def faults_of(answer: Answer) -> list[dict[str, str]]:
 
 
 def test_a_client_with_a_text_id_registers_a_hook_and_sees_its_own_alone(api: Api) -> None:
-    """A text id is shown as a string, and finds the client's hooks, endpoints and settings."""
-    made = caller(api, ACME)("POST", "/hooks", HOOK)
-    assert (made.status_code, made.json()["hook"]["client"]) == (201, {"id": ACME})
+    """A text id, odd or the longest, is shown as a string, and finds the client's hooks, endpoints and settings."""
     caller(api, "other")("POST", "/hooks", HOOK)
-    assert [hook["client"]["id"] for hook in caller(api, ACME)("GET", "/hooks").json()["hooks"]] == [ACME]
     operator = api.operator()
-    found = operator("GET", f"/hooks?client={quote(ACME, safe='')}").json()["hooks"]
-    assert [hook["client"]["id"] for hook in found] == [ACME]
-    name = endpoint_id(ACME, target_digest(TARGET))
-    paused = operator("POST", f"/endpoints/{name}/pause", {"reason": "it melts"}).json()["settings"]
-    assert (paused["endpoint"], paused["client"], paused["paused"]) == (name, {"id": ACME}, True)
-    shown = operator("GET", f"/endpoints/{name}").json()["endpoint"]
-    assert (shown["id"], shown["client"]) == (name, {"id": ACME})
+    for client in (ACME, LONGEST):
+        made = caller(api, client)("POST", "/hooks", HOOK)
+        assert (made.status_code, made.json()["hook"]["client"]) == (201, {"id": client})
+        assert [hook["client"]["id"] for hook in caller(api, client)("GET", "/hooks").json()["hooks"]] == [client]
+        found = operator("GET", f"/hooks?client={quote(client, safe='')}").json()["hooks"]
+        assert [hook["client"]["id"] for hook in found] == [client]
+        name = endpoint_id(client, target_digest(TARGET))
+        paused = operator("POST", f"/endpoints/{name}/pause", {"reason": "it melts"}).json()["settings"]
+        assert (paused["endpoint"], paused["client"], paused["paused"]) == (name, {"id": client}, True)
+        shown = operator("GET", f"/endpoints/{name}").json()["endpoint"]
+        assert (shown["id"], shown["client"]) == (name, {"id": client})
 
 
 def test_a_client_that_can_be_none_is_a_clear_error(api: Api) -> None:
@@ -88,9 +91,10 @@ def test_an_event_with_text_ids_is_published_as_it_was_sent(api: Api) -> None:
 
 def test_a_replay_is_asked_for_by_text_ids_and_shows_them(api: Api) -> None:
     """`client` and `concept_id` of a replay are strings where ids are."""
-    wanted = {"from_ms": 0, "to_ms": 9, "client": ACME, "namespace": "order", "concept_id": "o-17"}
-    shown = api.operator()("POST", "/replays", {"replay": wanted}).json()["replay"]
-    assert (shown["client"], shown["concept_id"]) == (ACME, "o-17")
+    for client, concept in ((ACME, "o-17"), (LONGEST, LONGEST)):
+        wanted = {"from_ms": 0, "to_ms": 9, "client": client, "namespace": "order", "concept_id": concept}
+        shown = api.operator()("POST", "/replays", {"replay": wanted}).json()["replay"]
+        assert (shown["client"], shown["concept_id"]) == (client, concept)
 
 
 def test_a_ping_has_the_ids_of_its_namespace(api: Api) -> None:

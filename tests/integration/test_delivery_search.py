@@ -22,7 +22,7 @@ from hookstream.schemas.delivery import DeadLetter, Delivery, DeliveryId
 from hookstream.schemas.event import ClientId
 from hookstream.subscriptions.deliveries import FoundDelivery, LogPosition, WantedDelivery
 from hookstream.subscriptions.errors import LogSearchError
-from tests.support.values import DEAD_LETTER, DELIVERY
+from tests.support.values import DEAD_LETTER, DELIVERY, LONGEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,8 +100,10 @@ def logs(request: pytest.FixtureRequest, topics: TopicNames) -> Iterator[Logs]:
 def test_a_delivery_is_found_wherever_it_stands(logs: Logs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery_search, "_FIRST_RECORDS", 3)
     everyones = [delivery(number, client=ClientId(str(int(LIVE.client) + number % 3))) for number in range(100)]
+    longest = ClientId(LONGEST_ID)
+    everyones.append(delivery(100, client=longest, concept_id=LONGEST_ID))
     logs.write(*everyones)
-    for wanted in (everyones[0], everyones[1], everyones[50], everyones[99]):
+    for wanted in (everyones[0], everyones[1], everyones[50], everyones[99], everyones[100]):
         number = int(wanted.id.removeprefix("msg_"), 16)
         assert logs.find(number, wanted.client) == logs.find(number, None) == FoundDelivery(delivery=wanted)
     assert logs.find(1, LIVE.client) == FoundDelivery()  # another client's, perhaps of this very partition

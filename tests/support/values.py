@@ -16,6 +16,10 @@ DELIVERY_ID = DeliveryId("msg_00112233445566778899aabbccddeeff")
 OCCURRED_AT_MS = 1_790_000_000_123
 
 
+LONGEST_ID = "\U0001d11e" * 255
+"""As long as the id of a client or a resource may be, and of characters that take as many bytes as any."""
+
+
 def an_event(
     name: str = "property.updated", *, client: int = 9999, concept: int = 888999, sub: str | None = None
 ) -> Event:

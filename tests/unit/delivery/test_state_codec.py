@@ -10,6 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hookstream.processors.delivery.checkpoints.commit_metadata import (
+    CommitMetadata,
+    StatePointer,
+    encode_metadata,
+    log_digest,
+    table_digest,
+)
 from hookstream.processors.delivery.checkpoints.state_codec import (
     CHUNK_BYTES,
     StateKey,
@@ -27,6 +34,7 @@ from hookstream.processors.delivery.engine.partition_state import (
     StoredTold,
 )
 from hookstream.processors.errors import StoredFormatError
+from tests.support.values import LONGEST_ID
 
 STATE = PartitionState(
     cursors=(
@@ -157,6 +165,30 @@ def test_what_version_3_wrote_is_read_for_ever(state: PartitionState) -> None:
 
 def test_version_2_leaves_out_what_was_told() -> None:
     assert decode_state(encode_state(STATE_3, version=2)) == STATE
+
+
+def test_ids_of_the_longest_text_come_back_and_many_of_them_fit_into_records_and_a_commit() -> None:
+    others = [f"{LONGEST_ID[: -len(str(number))]}{number}" for number in range(300)]
+    state = PartitionState(
+        cursors=tuple(
+            StoredCursor(n, other, "lead.new", f"lead:{other}", n, (n + 2,), n) for n, other in enumerate(others)
+        ),
+        clocks=tuple(
+            StoredClock(n, LONGEST_ID, "lead.new", f"lead:{other}", 1, 1, n, False, n) for n, other in enumerate(others)
+        ),
+        disables=(StoredDisable(8, LONGEST_ID, "user.new", 12, failing=True),),
+        health=(StoredHealth(LONGEST_ID, bytes(8), True, False, 1, 2, 3, 4, 5, 6),),
+    )
+    data = encode_state(state)
+    assert decode_state(data) == state
+    chunks = chunks_of(data, size=1024)
+    assert decode_state(b"".join(chunks)) == state
+    pointer = StatePointer(b"\xff" * 8, 10_000, 2**62, 2**62 + 10_000)
+    log, table = log_digest("cluster", "topic"), table_digest("table")
+    metadata = CommitMetadata(
+        log_digest=log, table_digest=table, table_offset=2**62, settled=b"\xaa" * 1250, pointer=pointer
+    )
+    assert len(encode_metadata(metadata)) < 4095, "a commit points to the state, so no id stands in it"
 
 
 def test_500_cursors_are_some_kilobytes() -> None:

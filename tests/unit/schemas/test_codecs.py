@@ -71,6 +71,16 @@ def test_the_bytes_of_every_release_are_read(name: str) -> None:
     assert decode(bytes.fromhex(GOLDEN[name])) == value
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if hasattr(CASES[name][0], "client") and name != "event"])
+def test_ids_of_the_longest_text_are_read_as_they_were_written(name: str) -> None:
+    value, encode, decode = CASES[name]
+    more = {"concept_id": values.LONGEST_ID} if hasattr(value, "concept_id") else {}
+    longest = dataclasses.replace(value, client=values.LONGEST_ID, **more)  # type: ignore[type-var]
+    assert decode(encode(longest)) == longest
+    with pytest.raises(UndecodableError):
+        decode(encode(dataclasses.replace(longest, client=f"{values.LONGEST_ID}x")))  # type: ignore[type-var]
+
+
 @pytest.mark.parametrize(
     ("schema", "kind"),
     [
