@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from hookstream.processors.cli.trial.up_example import Example, commands
@@ -199,6 +200,9 @@ def test_up_keeps_hooks_and_tokens_in_a_folder_that_no_other_user_may_read(
     assert not any(tokens[name] in first.log_text() for name in of_roles)
     assert "  tokens           .hookstream/tokens, which only you may read" in first.log_text()
     assert "do not outlive this process" in first.log_text()
+    link = re.search(rf"http://127.0.0.1:{port}/portal/enter/\S+(?=,)", first.log_text())
+    assert link
+    assert "Continue" in httpx.get(link[0], trust_env=False).text
 
     second = hookstream("up", "--port", "0", "--folder", str(home))
     assert (second.code, second.err) == (1, f"hookstream: another `hookstream up` works in {home}\n")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import Final
+
+from sqlalchemy.orm import Session
 
 from hookstream.processors import logs
 from hookstream.processors.cli.console import say
@@ -14,6 +17,7 @@ from hookstream.processors.settings import Settings, variable
 from hookstream.subscriptions.database import Sessions, open_sessions, reading, transact
 from hookstream.subscriptions.errors import TokenError
 from hookstream.subscriptions.models import Role
+from hookstream.subscriptions.portal_sessions import create_link
 from hookstream.subscriptions.tokens import TokenRequest, authenticate, issue_token
 
 from .embedded_roles import Embedded, Listeners, embedded_roles
@@ -21,6 +25,8 @@ from .home import Home
 from .up_example import CLIENT, commands, example_of
 
 _LOOK_S = 0.2
+_LINK_S = 3600
+_NAMES: Final = {role: f"{role.value.upper()}_TOKEN" for role in Role}
 
 
 def run_up(home: Home, settings: Settings, *, kafka_port: int | None, registry_port: int) -> None:
@@ -70,14 +76,13 @@ def _write_variables(home: Home, embedded: Embedded) -> None:
     Tokens that the database still knows are kept; the others are issued anew.
     """
     sessions, settings, kept = open_sessions(embedded.engine), embedded.deps.settings, home.variables()
-    names = {role: f"{role.value.upper()}_TOKEN" for role in Role}
-    valid = {role: kept[name] for role, name in names.items() if _is_valid(sessions, kept.get(name, ""), role)}
+    valid = {role: kept[name] for role, name in _NAMES.items() if _is_valid(sessions, kept.get(name, ""), role)}
     if not valid:
         home.write_hook_secrets({})  # of hooks of another database, if of any
     tokens = {role: valid.get(role) or _issue(sessions, role) for role in Role}
     home.write_variables(
         {
-            **{names[role]: token for role, token in tokens.items()},
+            **{_NAMES[role]: token for role, token in tokens.items()},
             variable("api_url"): embedded.api_url,
             variable("api_token"): tokens[Role.OPERATOR],
             variable("kafka_bootstrap_servers"): embedded.bootstrap_servers,
@@ -104,22 +109,38 @@ def _issue(sessions: Sessions, role: Role) -> str:
     ).token
 
 
+def _link(sessions: Sessions, platform_token: str) -> str:
+    """Path of a link that lets one person into the portal as the example's client, once within the hour."""
+
+    def make(session: Session) -> str:
+        issuer = authenticate(session, platform_token, now_ms=now_ms())
+        return create_link(session, issuer, CLIENT, lifetime_s=_LINK_S, now_ms=now_ms()).key
+
+    return f"/portal/enter/{transact(sessions, make)}"
+
+
 def _print_result(home: Home, embedded: Embedded) -> None:
     """Say where it is and what to type; the commands work as they are printed."""
+    link = _link(open_sessions(embedded.engine), home.variables()[_NAMES[Role.PLATFORM]])
     say(f"hookstream is up: {embedded.api_url} (docs at {embedded.api_url}/docs)")
     say("")
+    say(f"  portal           {embedded.api_url}/portal, where OPERATOR_TOKEN or INTEGRATOR_TOKEN signs you in")
+    say(f"  as client {CLIENT:<6} {embedded.api_url}{link}, once within an hour")
     say(f"  Kafka            {embedded.bootstrap_servers}")
     say(f"  schema registry  {embedded.registry_url}")
     say(f"  state            {home.tokens_file.parent}/: hooks are kept")
     say(f"  tokens           {home.tokens_file}, which only you may read: one of each role")
     say("")
     say("Kafka is in memory here: events that are not delivered yet do not outlive this process.")
+    _print_example(home, embedded)
+    say("Ctrl-C stops it.")
+
+
+def _print_example(home: Home, embedded: Embedded) -> None:
     example = example_of(embedded.deps.catalogue)
     if example is None:
-        say(
-            "Every event of this catalogue is written by another service: produce to its topic here, and receive"
-            " deliveries with `hookstream listen --event NAME`."
-        )
+        say("Every event of this catalogue is written by another service: produce to its topic here, and receive its")
+        say("deliveries with `hookstream listen --event NAME`.")
         return
     receive, *publish = commands(str(home.tokens_file), example)
     say(f"In another terminal, receive the deliveries of {example.event}:")
@@ -131,4 +152,3 @@ def _print_result(home: Home, embedded: Embedded) -> None:
     for command in publish:
         say(f"  {command}")
     say("")
-    say("Ctrl-C stops it.")

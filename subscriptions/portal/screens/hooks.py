@@ -20,8 +20,8 @@ from .events import groups_of, known_events
 
 _PAGE = 50
 _LAST_ATTEMPTS = 5
-# A test event is looked for among so many of the newest attempts.
-_NEWEST = 50
+# A test event is looked for among so many of the newest attempts; each may have an answer of 20 kB.
+_NEWEST = 20
 
 
 async def list_hooks(visit: Visit) -> Response:
@@ -77,8 +77,9 @@ async def _show(visit: Visit, *, problem: Problem | None = None, status: int = 2
     hook = visit.path("hook")
     call = Call.get(f"/hooks/{hook}")
     answer = await visit.ask(HookAnswer, call)
-    attempts = await visit.ask(AttemptsAnswer, Call.get(f"/hooks/{hook}/attempts", limit=_NEWEST))
     test = visit.query("test")
+    newest = Call.get(f"/hooks/{hook}/attempts", limit=_NEWEST if test else _LAST_ATTEMPTS)
+    attempts = await visit.ask(AttemptsAnswer, newest)
     return await visit.page(
         "hook.html",
         status=status,
