@@ -6,13 +6,14 @@ Nothing here creates or changes one.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation
 
 from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.catalogue import subject
-from hookstream.schemas.errors import SchemaError
+from hookstream.schemas.errors import SchemaError, UndecodableError
 from hookstream.schemas.sources.source import Source, ValueFormat
 from hookstream.schemas.sources.source_bodies import SourceBodies
 from hookstream.schemas.topics import TopicNames
@@ -88,18 +89,38 @@ def missing_rights(kafka: KafkaConfig, names: Collection[str]) -> dict[str, str]
     return missing
 
 
-def latest_schemas(registry: SchemaRegistry, sources: Iterable[Source], names: TopicNames) -> dict[str, str | None]:
-    """The latest schema of each Avro source, by namespace; None where the registry has no subject of its topic.
+def latest_schema(registry: SchemaRegistry, source: Source, names: TopicNames) -> str | None:
+    """The latest schema of an Avro source; None where the registry has no subject of its topic.
 
     Raises:
         UndecodableError: it refers to more than may be, or to what does not fit.
         RegistryUnavailableError: the registry could not be asked.
     """
-    return {
-        source.namespace: registry.latest_text(subject(source.topic_in(names)))
-        for source in sources
-        if source.value is ValueFormat.AVRO
-    }
+    return registry.latest_text(subject(source.topic_in(names)))
+
+
+class LatestSchemas(NamedTuple):
+    """The latest schemas of Avro sources, by namespace; None where the registry has no subject of the topic."""
+
+    texts: dict[str, str | None]
+    faults: list[str]
+    """Of those that cannot be made whole, one sentence each."""
+
+
+def latest_schemas(registry: SchemaRegistry, sources: Iterable[Source], names: TopicNames) -> LatestSchemas:
+    """Ask for the latest schema of each Avro source; one that is of no use keeps no other from being told.
+
+    Raises:
+        RegistryUnavailableError: the registry could not be asked.
+    """
+    found = LatestSchemas({}, [])
+    for source in sources:
+        if source.value is ValueFormat.AVRO:
+            try:
+                found.texts[source.namespace] = latest_schema(registry, source, names)
+            except UndecodableError as exc:
+                found.faults.append(f"[{source.namespace}]: the topic's schema cannot be read: {exc}")
+    return found
 
 
 def unfit_schemas(sources: Iterable[Source], texts: Mapping[str, str | None]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -46,7 +46,9 @@ def check_folder(files: dict[str, bytes], settings: Settings, note: Callable[[st
     if settings.schema_registry_url is not None:
         with SchemaRegistry(settings.registry_url()) as registry:
             try:
-                texts = _latest_texts(folder.sources, topics, registry, note)
+                latest = latest_schemas(registry, folder.sources, topics)
+                texts = _known_texts(folder.sources, topics, latest.texts, note)
+                faults += latest.faults
                 faults += _incompatible(folder, topics, registry)
             except RegistryUnavailableError as exc:
                 note(f"not compared with the registry: {exc}")
@@ -90,11 +92,10 @@ class _Described:
             self.faults.append(f"{topic}: {exc}")
 
 
-def _latest_texts(
-    sources: Iterable[Source], topics: TopicNames, registry: SchemaRegistry, note: Callable[[str], None]
+def _known_texts(
+    sources: Iterable[Source], topics: TopicNames, found: Mapping[str, str | None], note: Callable[[str], None]
 ) -> dict[str, str]:
     """The latest schemas of Avro sources, by namespace, of those that the registry knows."""
-    found = latest_schemas(registry, sources, topics)
     for source in sources:
         if source.namespace in found and found[source.namespace] is None:
             name = subject(source.topic_in(topics))

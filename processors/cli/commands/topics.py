@@ -64,9 +64,8 @@ def check(*, as_json: Json = False, wait_s: Wait = DEFAULT_WAIT_S) -> None:
     complaints += wait_for("kafka", lambda: missing_topics(kafka, sources, names))
     with SchemaRegistry(settings.registry_url()) as registry:
         complaints += wait_for("schema registry", lambda: judge_schemas(registry, catalogue, names))
-        complaints += unfit_schemas(
-            sources, wait_for("schema registry", lambda: latest_schemas(registry, sources, names))
-        )
+        latest = wait_for("schema registry", lambda: latest_schemas(registry, sources, names))
+        complaints += [*latest.faults, *unfit_schemas(sources, latest.texts)]
     subjects = list(catalogue.subjects(names))
     if as_json:
         say_json({"topics": [spec.name for spec in specs], "subjects": subjects, "complaints": complaints})

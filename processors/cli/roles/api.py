@@ -42,7 +42,7 @@ from hookstream.processors.readiness import RepeatedCheck
 from hookstream.processors.routing.progress import CommittedProgress
 from hookstream.processors.serving.connections import ConnectionLimits
 from hookstream.processors.serving.server import HttpServer
-from hookstream.processors.source_topics import latest_schemas
+from hookstream.processors.source_topics import latest_schema
 from hookstream.processors.tables.endpoint_settings import EndpointSettingsReader, SettingsBatch
 from hookstream.processors.tables.subscription_reader import SubscriptionReader, TableBatch
 from hookstream.producers.errors import DeliveryFailedError, NotRegisteredError, ProducerError
@@ -156,7 +156,7 @@ def run_api(
         )
         source_schemas = SourceSchemas(
             deps.catalogue.sources,
-            lambda source: latest_schemas(deps.registry, [source], deps.topics)[source.namespace],
+            lambda source: latest_schema(deps.registry, source, deps.topics),
         )
         event_writer = EventWriter(deps.kafka)
         stack.callback(event_writer.close)

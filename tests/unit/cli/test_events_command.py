@@ -10,6 +10,7 @@ from uuid import uuid4
 import jsonschema_rs
 import pytest
 import structlog
+from confluent_kafka.schema_registry import Schema, SchemaReference
 
 from hookstream.processors.cli import main as cli
 from hookstream.processors.cli.commands.events_sample import sampled, topic_reader
@@ -182,6 +183,27 @@ def test_a_topic_s_schema_says_what_its_events_look_like_and_what_it_lacks(
     out = capsys.readouterr().out
     assert "[order]: resource = field:order.number: the topic's schema has none" in out
     assert "[order]: fields: sum: the topic's schema has none" in out
+
+
+def test_a_schema_of_a_topic_that_cannot_be_made_whole_is_a_fault_beside_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"mock://{uuid4()}"
+    registry = SchemaRegistry(url)
+    registry.register("shop.money-value", '{"type": "enum", "name": "com.Unit", "symbols": ["EUR"]}')
+    fields = [{"name": "price", "type": "com.Money"}]  # which is not what it refers to
+    text = json.dumps({"type": "record", "name": "com.Order", "fields": fields})
+    reference = SchemaReference("com.Money", "shop.money-value", 1)
+    registry._client.register_schema("shop.orders-value", Schema(text, "AVRO", [reference]))
+    registry.register("shop.other-value", json.dumps(ORDER))
+    monkeypatch.setenv("HOOKSTREAM_SCHEMA_REGISTRY_URL", url)
+    other = SOURCES.replace("[order]", "[other]").replace("shop.orders", "shop.other")
+    Path("sources.toml").write_text(SOURCES + other)
+    assert cli.run(["events", "check", "."]) == 1
+    out, err = capsys.readouterr()
+    assert "[order]: the topic's schema cannot be read: schema " in out
+    assert '"total":"12.50"' in next(line for line in out.splitlines() if line.startswith("other.placed"))
+    assert err == "hookstream: 1 fault; events that are described: 2\n"
 
 
 def test_records_are_shown_beside_what_they_are() -> None:
