@@ -207,6 +207,8 @@ def without(name: str) -> Callable[[Schema], None]:
         (lambda s: field(s, "client").update(type="double"), "needs a field client of type long or string"),
         (lambda s: field(s, "event").update(type="string"), "needs a field event of type enum"),
         (lambda s: field(s, "occurred_at")["type"].update(logicalType="time-micros"), "no instant"),
+        (lambda s: field(s, "data").update(aliases=[["payload"]]), "data: aliases are a list of names"),
+        (lambda s: field(s, "event")["type"].update(aliases="Old"), "Symbol: aliases are a list of names"),
         (
             lambda s: field(s, "concept")["type"]["fields"][1].update(type=["null", "long"], default=None),
             "sub_namespace",
