@@ -116,10 +116,7 @@ def test_what_is_well_is_shown_beside_faults_elsewhere_and_json_needs_no_registr
     assert [record["result"] for record in as_json.json()] == ["event"]
     assert "did you mean client?" in as_json.err
     faulty = deployment.run("events", "check", str(tmp_path), "--sample", topics.events("broken"))
-    assert (
-        faulty.err.splitlines()[-1]
-        == f"hookstream: nothing is read from {topics.events('broken')}; the topics are {topic}"
-    )
+    assert f"nothing is read from {topics.events('broken')}; the topics are " in faulty.err
 
 
 def test_a_schema_that_readers_could_not_use_is_a_fault_and_an_unreachable_registry_is_not(
