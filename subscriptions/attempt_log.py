@@ -7,13 +7,13 @@ written in the same transaction, so that the two never disagree, and whoever has
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import case, delete, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from hookstream.schemas.attempt import Attempt, AttemptResult
 from hookstream.schemas.delivery import DeliveryId
@@ -85,7 +85,7 @@ class AttemptQuery:
     """Which attempts to list, the newest first; what is None does not matter.
 
     `failed` are those that were answered by anything but 2xx. Times are those of the attempts' starts, from the first
-    on and before the second.
+    on and before the second. Without `answers`, their bodies are not read, and empty.
     """
 
     client: ClientId | None = None
@@ -97,6 +97,7 @@ class AttemptQuery:
     to_ms: int | None = None
     after: PagePosition | None = None
     limit: int = 50
+    answers: bool = True
 
 
 def write_attempts(session: Session, attempts: Sequence[LoggedAttempt], progress: Sequence[LogProgress]) -> None:
@@ -156,7 +157,16 @@ def list_attempts(session: Session, query: AttemptQuery) -> list[LoggedAttempt]:
     if query.after is not None:
         position = (query.after.started_at_ms, query.after.row_id)
         found = found.where(tuple_(AttemptRow.started_at_ms, AttemptRow.id) < position)
-    return [_logged(row) for row in session.scalars(found)]
+    if not query.answers:
+        found = found.options(defer(AttemptRow.answer, raiseload=True))
+    return [_logged(row, answers=query.answers) for row in session.scalars(found)]
+
+
+def list_attempts_of(session: Session, hooks: Collection[HookId], query: AttemptQuery) -> list[LoggedAttempt]:
+    """Attempts of any of these hooks, the newest first; each hook's index serves its own."""
+    found = [attempt for hook in hooks for attempt in list_attempts(session, replace(query, hook_id=hook))]
+    found.sort(key=lambda logged: (logged.attempt.started_at_ms, logged.row_id), reverse=True)
+    return found[: query.limit]
 
 
 def find_attempted(session: Session, delivery_id: DeliveryId, client: ClientId | None) -> AttemptedDelivery | None:
@@ -257,7 +267,7 @@ def _values(logged: LoggedAttempt) -> dict[str, object]:
     }
 
 
-def _logged(row: AttemptRow) -> LoggedAttempt:
+def _logged(row: AttemptRow, *, answers: bool) -> LoggedAttempt:
     attempt = Attempt(
         delivery_id=DeliveryId(row.delivery_id),
         hook_id=HookId(row.hook_id),
@@ -275,6 +285,6 @@ def _logged(row: AttemptRow) -> LoggedAttempt:
         duration_ms=row.duration_ms,
         result=AttemptResult(row.result),
         status=row.status,
-        answer=row.answer,
+        answer=row.answer if answers else b"",
     )
     return LoggedAttempt(attempt, row.logged_at_ms, row.id)

@@ -15,6 +15,7 @@ from .deliveries import attempt_routes, delivery_routes
 from .dependencies import ApiDependencies
 from .documents import install_documents
 from .endpoint_actions import endpoint_action_routes
+from .endpoint_attempts import endpoint_attempt_routes
 from .endpoints import endpoint_routes
 from .event_types import event_type_routes
 from .events import event_routes
@@ -47,6 +48,7 @@ def create_app(deps: ApiDependencies) -> FastAPI:
             attempt_routes,
             delivery_routes,
             endpoint_routes,
+            endpoint_attempt_routes,
             event_routes,
             event_type_routes,
             replay_routes,

@@ -209,6 +209,17 @@ class UnrecordedFields(Answer):
     last_at_ms: int
 
 
+class EndpointTotalsFields(Answer):
+    """All endpoints that the caller sees, or those of the client that was asked for, whatever else is filtered."""
+
+    endpoints: int
+    states: dict[EndpointState, int] = Field(description="how many are in each state")
+    behind: int
+    behind_exact: bool
+    replays_behind: int
+    oldest_undelivered_at_ms: int | None
+
+
 class EndpointsAnswer(Answer):
     """`GET /endpoints`: a page; `next_cursor` is null on the last one."""
 
@@ -219,6 +230,7 @@ class EndpointsAnswer(Answer):
         description="clients of whom attempts were not recorded in the last 30 days, the latest first, at most 100: "
         "what is said of their last attempts may be out of date"
     )
+    totals: EndpointTotalsFields | None = Field(description="where they were asked for")
 
 
 class ConceptFields(Request):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import Annotated, Literal, TypeAlias
 
@@ -14,7 +15,13 @@ from hookstream.schemas.event import ClientId
 from hookstream.schemas.event_types import example_body
 from hookstream.schemas.hook import Hook, HookId
 from hookstream.schemas.ids import MAX_ID_CHARS
-from hookstream.subscriptions.attempt_log import AttemptQuery, LoggedAttempt, PagePosition, list_attempts
+from hookstream.subscriptions.attempt_log import (
+    AttemptQuery,
+    LoggedAttempt,
+    PagePosition,
+    list_attempts,
+    list_attempts_of,
+)
 from hookstream.subscriptions.deliveries import (
     Deliveries,
     DeliveryView,
@@ -47,10 +54,12 @@ from .dependencies import ApiDependencies
 from .ids import asked_client, client_fields, shown_concept
 from .openapi import BEARER, problems
 from .paging import CursorParameter, decode_cursor, encode_cursor
+from .problems import Fault, invalid
 
 _MAX_LONG = 2**63 - 1
 # An answer is up to 20 kB, so a page is up to 2 MB.
 _MAX_PAGE = 100
+_MAX_PAGE_WITHOUT_ANSWERS = 500
 _DEFAULT_PAGE = 50
 
 IdOfHook = Annotated[int, Path(ge=1, le=_MAX_LONG)]
@@ -73,10 +82,20 @@ class AttemptPage:
         ] = None,
         from_ms: Annotated[int | None, Query(ge=0, le=_MAX_LONG, description="begun at or after then, Unix ms")] = None,
         to_ms: Annotated[int | None, Query(ge=0, le=_MAX_LONG, description="begun before then, Unix ms")] = None,
-        limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = _DEFAULT_PAGE,
+        limit: Annotated[
+            int, Query(ge=1, le=_MAX_PAGE_WITHOUT_ANSWERS, description=f"with answers {_MAX_PAGE} at most")
+        ] = _DEFAULT_PAGE,
         cursor: CursorParameter = None,
+        answers: Annotated[bool, Query(description="whether to show the answers' bodies; else they are empty")] = True,
     ) -> None:
-        """Take them as they were sent."""
+        """Take them as they were sent.
+
+        Raises:
+            ProblemError: 422, the page would be too long.
+        """
+        if answers and limit > _MAX_PAGE:
+            raise invalid(Fault(parameter="limit", detail=f"is at most {_MAX_PAGE} with answers"))
+        self.answers = answers
         self.outcome = outcome
         self.from_ms = from_ms
         self.to_ms = to_ms
@@ -88,13 +107,12 @@ class AttemptPage:
         deps: ApiDependencies,
         client: ClientId | None,
         *,
-        hook_id: HookId | None = None,
+        hooks: Collection[HookId] | None = None,
         delivery_id: DeliveryId | None = None,
     ) -> tuple[list[AttemptFields], str | None]:
-        """One page, and where the next one begins."""
+        """One page, and where the next one begins; of any of `hooks`, where they are given."""
         query = AttemptQuery(
             client=client,
-            hook_id=hook_id,
             delivery_id=delivery_id,
             failed=self.outcome == "failed",
             result=self.outcome if isinstance(self.outcome, AttemptResult) else None,
@@ -102,9 +120,10 @@ class AttemptPage:
             to_ms=self.to_ms,
             after=self.after,
             limit=self.limit + 1,
+            answers=self.answers,
         )
         with deps.reading() as session:
-            found = list_attempts(session, query)
+            found = list_attempts(session, query) if hooks is None else list_attempts_of(session, hooks, query)
         page = found[: self.limit]
         after = None
         if len(found) > self.limit:
@@ -127,7 +146,7 @@ def attempt_routes(deps: ApiDependencies) -> APIRouter:
         """
         client = principal_of(request).client
         with asking(deps, request, Question.ATTEMPTS):
-            attempts, after = page.read(deps, client, hook_id=HookId(hook_id))
+            attempts, after = page.read(deps, client, hooks=[HookId(hook_id)])
         if not attempts:
             with deps.reading() as session:
                 HookRepository(session, "", deps.now_ms()).get(hook_id, client=client)

@@ -37,6 +37,7 @@ from .bodies import (
     UnrecordedFields,
 )
 from .dependencies import ApiDependencies
+from .endpoint_totals import count_all
 from .ids import ClientQuery, asked_client, client_fields
 from .openapi import BEARER, problems
 from .paging import CursorParameter, decode_cursor, encode_cursor
@@ -74,6 +75,7 @@ class _Wanted:
     min_age_ms: float | None
     sort: EndpointSort
     limit: int
+    totals: bool
 
     def shows(self, endpoint: Endpoint, now_ms: int) -> bool:
         """Whether an endpoint is among it."""
@@ -95,7 +97,7 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
     router = APIRouter(tags=["endpoints"], route_class=route_for(deps, Role.INTEGRATOR, Role.OPERATOR))
 
     @router.get("/endpoints", responses=problems(401, 403, 422, 429, 503), **BEARER)
-    def list_endpoints(
+    def list_endpoints(  # noqa: PLR0913  # the framework reads one parameter an argument
         request: Request,
         *,
         client: ClientQuery = None,
@@ -106,6 +108,7 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
         sort: Annotated[EndpointSort, Query(description="endpoints without a backlog come last")] = EndpointSort.OLDEST,
         limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = _DEFAULT_PAGE,
         cursor: CursorParameter = None,
+        totals: Annotated[bool, Query(description="whether to count all of them, too")] = False,
     ) -> EndpointsAnswer:
         """List endpoints (one client's hooks that share a target) with their backlogs, the oldest first.
 
@@ -119,6 +122,7 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
             min_age_ms=None if min_age_seconds is None else min_age_seconds * 1000,
             sort=sort,
             limit=limit,
+            totals=totals,
         )
         after = decode_cursor(cursor, _position) or _After()
         with asking(deps, request, Question.BACKLOG):
@@ -131,7 +135,7 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
         if named is None or own not in (None, named[0]):
             raise EndpointNotFoundError(endpoint_id[:40])
         with asking(deps, request, Question.BACKLOG):
-            judged, backlogs = _look(deps, named[0])
+            judged, backlogs, _ = _look(deps, named[0])
             for endpoint in judged:
                 if endpoint.id == endpoint_id:
                     shown = _shown(deps, [endpoint], deps.now_ms())[0]
@@ -146,7 +150,7 @@ def _page(deps: ApiDependencies, wanted: _Wanted, after: _After) -> EndpointsAns
 
     What happens between two pages may show an endpoint on both, or on neither.
     """
-    judged, backlogs = _look(deps, wanted.client)
+    judged, backlogs, rows = _look(deps, wanted.client)
     now_ms = deps.now_ms()
     ends_s = deps.monotonic_s() + deps.limits.list_within_s
     noted = {
@@ -174,6 +178,7 @@ def _page(deps: ApiDependencies, wanted: _Wanted, after: _After) -> EndpointsAns
         next_cursor=encode_cursor(goes_on) if goes_on else None,
         unknown=list(backlogs.unknown),
         unrecorded=_unrecorded(deps, wanted.client),
+        totals=count_all(deps, wanted.client, judged, rows) if wanted.totals else None,
     )
 
 
@@ -211,8 +216,8 @@ def _others(
             return
 
 
-def _look(deps: ApiDependencies, client: ClientId | None) -> tuple[list[Endpoint], Backlogs]:
-    """Every endpoint of the clients of whom something is known, and of the one that was asked for."""
+def _look(deps: ApiDependencies, client: ClientId | None) -> tuple[list[Endpoint], Backlogs, list[EndpointHook]]:
+    """Every endpoint of the clients of whom something is known, and of the one that was asked for, and their hooks."""
     rows: list[EndpointHook] = []
     with deps.reading() as session:
         paused = paused_endpoints(session, client)
@@ -224,7 +229,7 @@ def _look(deps: ApiDependencies, client: ClientId | None) -> tuple[list[Endpoint
         return {row.id: row.not_before_ms for row in rows if row.not_before_ms}
 
     backlogs = deps.backlogs.read(client, not_before)
-    return judge_all(rows, backlogs, paused=paused, now_ms=deps.now_ms()), backlogs
+    return judge_all(rows, backlogs, paused=paused, now_ms=deps.now_ms()), backlogs, rows
 
 
 def _shown(deps: ApiDependencies, endpoints: Sequence[Endpoint], now_ms: int) -> list[EndpointFields]:

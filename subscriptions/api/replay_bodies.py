@@ -63,10 +63,13 @@ class WindowFields(Answer):
 
 
 class HookCountFields(Answer):
-    """How many deliveries a hook would get."""
+    """How many deliveries a hook would get. In lists of replays, and of hooks that are gone, the id alone is told."""
 
     id: int
     deliveries: int
+    client: ShownId | None
+    event: str | None
+    target: str | None
 
 
 class CountFields(Answer):

@@ -5,7 +5,7 @@ Integrators replay their own client's window, one at a time; operators every cli
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Annotated
 
@@ -15,8 +15,10 @@ from hookstream.schemas.bounded import long_of
 from hookstream.schemas.errors import UnknownEventError
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId
+from hookstream.subscriptions.backlogs import EndpointHook
 from hookstream.subscriptions.choices import ReplayOnly, ReplaySource
 from hookstream.subscriptions.database import transact
+from hookstream.subscriptions.endpoints import hooks_by_id
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.replays import (
     NewReplay,
@@ -106,7 +108,7 @@ def replay_routes(deps: ApiDependencies) -> APIRouter:
             found = ReplayRepository(session, "", deps.now_ms()).list(query)
         page = found[:limit]
         return ReplaysAnswer(
-            replays=[_fields(replay, request, deps) for replay in page],
+            replays=[_fields(replay, request, deps, {}) for replay in page],
             next_cursor=encode_cursor(str(page[-1].id)) if len(found) > limit else None,
         )
 
@@ -245,10 +247,24 @@ def _write(
 
 
 def _shown(stored: StoredReplay, request: Request, deps: ApiDependencies) -> ReplayAnswer:
-    return ReplayAnswer(replay=_fields(stored, request, deps))
+    with deps.reading() as session:
+        names = hooks_by_id(session, () if stored.count is None else stored.count.hooks)
+    return ReplayAnswer(replay=_fields(stored, request, deps, names))
 
 
-def _fields(stored: StoredReplay, request: Request, deps: ApiDependencies) -> ReplayFields:
+def _hook_count(hook: HookId, deliveries: int, row: EndpointHook | None, deps: ApiDependencies) -> HookCountFields:
+    return HookCountFields(
+        id=hook,
+        deliveries=deliveries,
+        client=None if row is None else shown_client(row.client, deps),
+        event=None if row is None else row.event,
+        target=None if row is None else row.target,
+    )
+
+
+def _fields(
+    stored: StoredReplay, request: Request, deps: ApiDependencies, names: Mapping[HookId, EndpointHook]
+) -> ReplayFields:
     asked, window, count, progress = stored.asked, stored.window, stored.count, stored.progress
     wanted = asked.wanted
     return ReplayFields(
@@ -275,7 +291,7 @@ def _fields(stored: StoredReplay, request: Request, deps: ApiDependencies) -> Re
             deliveries=count.deliveries,
             estimate_s=count.estimate_s,
             hook_count=count.hook_count,
-            hooks=[HookCountFields(id=hook, deliveries=number) for hook, number in count.hooks.items()],
+            hooks=[_hook_count(hook, number, names.get(hook), deps) for hook, number in count.hooks.items()],
         ),
         progress=ProgressFields(
             scanned=progress.scanned,

@@ -26,6 +26,7 @@ from .navigation import EVERYONE, start_of
 from .rendering import STATIC, environment
 from .screens import SCREENS
 from .sign_in import SignIn
+from .streams import Streams
 from .visit import CSRF_FIELD, PageMaker, Screen, Visit
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class PortalConfig:
 
 def install_portal(app: FastAPI, deps: ApiDependencies, config: PortalConfig) -> None:
     """Serve the portal below `/portal` of the API's app, whose routes its screens call."""
-    maker = PageMaker(app=app, templates=environment(), now_ms=deps.now_ms)
+    maker = PageMaker(app=app, templates=environment(), now_ms=deps.now_ms, streams=Streams())
     sign_in = SignIn(deps, maker, bool(config.embed))
     faults = _Faults(maker, sign_in)
     routes = [

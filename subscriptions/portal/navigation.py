@@ -27,6 +27,8 @@ ITEMS = (
     Item("Endpoints", "/endpoints", EVERYONE),
     Item("Hooks", "/hooks", OPERATORS),
     Item("Deliveries", "/deliveries", EVERYONE),
+    Item("Replays", "/replays", EVERYONE),
+    Item("Dead letters", "/dead-letters", EVERYONE),
     Item("Events", "/events", EVERYONE),
     Item("Guide", "/guide", EVERYONE),
 )

@@ -20,6 +20,7 @@ from hookstream.subscriptions.tokens import Principal
 from .calls import Api, Call
 from .cookies import csrf_token, is_secure
 from .navigation import items_of
+from .streams import Streams
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -35,6 +36,7 @@ class PageMaker:
     app: ASGIApp
     templates: Environment
     now_ms: Callable[[], int]
+    streams: Streams
 
     async def page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:  # noqa: ANN401  # what a template shows
         """A page; made in a thread, for a long one takes milliseconds. `key` is that of the cookie, for its forms."""
@@ -86,6 +88,10 @@ class Visit:
         values = self.fields.get(name, [])
         return values[0].strip() if values else ""
 
+    def form_list(self, name: str) -> Sequence[str]:
+        """Every value of a field of the form."""
+        return self.fields.get(name, [])
+
     async def ask(self, answer: type[A], call: Call) -> A:
         """What the API answers to the one who is signed in.
 
@@ -126,6 +132,16 @@ class Visit:
             done=self.query("done"),
             **values,
         )
+
+    async def fragment(self, template: str, **values: Any) -> str:  # noqa: ANN401  # what a template shows
+        """A piece of a page, for a stream."""
+        values |= {"now_ms": self.now_ms, "base": self.request.scope.get("root_path", "")}
+        return await run_in_threadpool(self.maker.templates.get_template(template).render, values)
+
+    @property
+    def streams(self) -> Streams:
+        """The streams of this process."""
+        return self.maker.streams
 
     def redirect(self, path: str, **query: str) -> RedirectResponse:
         """Show another screen after something was done."""

@@ -126,6 +126,69 @@ def test_the_oldest_come_first_and_every_endpoint_once_whatever_the_page(api: Ap
     assert ids(listed(api, "sort=behind"))[:3] == [name(3), name(6), name(1)]
 
 
+def test_totals_count_every_endpoint_once_whatever_the_filters(api: Api) -> None:
+    """By state, with the whole backlog; those that share a target count once, deleted hooks not, a client its own."""
+    hooks = {client: register(api, client) for client in range(1, 7)}
+    register(api, 2, "lead.updated")
+    register(api, 2, "lead.status", "https://example.com/other")
+    owes(api, hooks[1], 1, 5, 40, replays=2)
+    owes(api, hooks[2], 2, 7, 10, backlogged=True, exact=False)
+    owes(api, hooks[3], 3, 0, 1)
+    api.operator()("POST", f"/hooks/{hooks[4]}/disable")
+    api.operator()("POST", f"/hooks/{hooks[3]}/disable")
+    api.operator()("DELETE", f"/hooks/{hooks[6]}")
+    states = {"healthy": 2, "lagging": 1, "quarantined": 0, "catching-up": 1, "disabled": 2, "paused": 0}
+    expected = {
+        "endpoints": 6,
+        "states": states,
+        "behind": 12,
+        "behind_exact": False,
+        "replays_behind": 2,
+        "oldest_undelivered_at_ms": api.clock() - 40_000,
+    }
+    for query in ("", "&state=disabled", "&limit=1&sort=behind", "&min_age_seconds=30"):
+        assert api.operator()("GET", f"/endpoints?totals=true{query}").json()["totals"] == expected
+    assert api.operator()("GET", "/endpoints").json()["totals"] is None
+    of_one = api.integrator(2)("GET", "/endpoints?totals=true").json()["totals"]
+    assert (of_one["endpoints"], of_one["behind"], of_one["states"]["healthy"]) == (2, 7, 1)
+
+
+def test_attempts_of_an_endpoint_are_those_of_all_of_its_hooks(api: Api) -> None:
+    """The newest first, page by page, with filters, and without the answers where they are not wanted."""
+    first, second = register(api, 434), register(api, 434, "lead.updated")
+    other = register(api, 434, "lead.status", "https://example.com/other")
+    made = [
+        replace(
+            ATTEMPT,
+            hook_id=hook,
+            client=ClientId("434"),
+            started_at_ms=at,
+            number=at,
+            result=AttemptResult.TIMEOUT if at % 3 == 0 else AttemptResult.DELIVERED,
+            answer=b"yes",
+        )
+        for at, hook in enumerate((first, second, other, first, second, second), start=1)
+    ]
+    log = [LoggedAttempt(attempt, attempt.started_at_ms) for attempt in made]
+    transact(api.sessions, lambda session: write_attempts(session, log, ()))
+    path = f"/endpoints/{name(434)}/attempts"
+    mine = api.integrator(434)
+    found = mine("GET", path).json()["attempts"]
+    assert [each["number"] for each in found] == [6, 5, 4, 2, 1]
+    assert {each["answer"] for each in found} == {"yes"}
+    page = mine("GET", f"{path}?limit=2&answers=false").json()
+    assert [(each["number"], each["answer"]) for each in page["attempts"]] == [(6, ""), (5, "")]
+    after = mine("GET", f"{path}?limit=500&answers=false&cursor={page['next_cursor']}").json()
+    assert ([each["number"] for each in after["attempts"]], after["next_cursor"]) == ([4, 2, 1], None)
+    assert [each["number"] for each in mine("GET", f"{path}?outcome=failed").json()["attempts"]] == [6]
+    assert mine("GET", f"{path}?limit=101").status_code == 422
+    for caller in (api.integrator(435), api.operator()):
+        for gone in (name(435), name(434, "https://example.com/none"), "x"):
+            assert caller("GET", f"/endpoints/{gone}/attempts").status_code == 404
+    assert api.integrator(435)("GET", path).status_code == 404
+    assert api.platform()("GET", path).status_code == 403
+
+
 def test_filters_by_client_state_and_age(api: Api) -> None:
     """`client`, `state` and `min_age_seconds` show exactly what they say, and healthy ones have no age."""
     hooks = {client: register(api, client) for client in range(1, 6)}

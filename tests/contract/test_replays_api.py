@@ -17,7 +17,7 @@ from hookstream.subscriptions.replays import (
     Stretch,
     Window,
 )
-from tests.support.subscriptions_api import Api
+from tests.support.subscriptions_api import TARGET, Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +54,19 @@ def counted(api: Api, replay_id: int) -> None:
     transact(api.sessions, lambda session: count(ReplayWork(session, LEASE, api.clock())))
 
 
+def test_the_count_of_a_replay_names_client_event_and_target_of_its_hooks(api: Api) -> None:
+    """Where the hook is there; of one that is gone, and in lists, the id alone is told."""
+    assert api.integrator(434).create().json()["hook"]["id"] == 1
+    operator = api.operator()
+    replay = operator("POST", "/replays", asked()).json()["replay"]["id"]
+    counted(api, replay)
+    told = {"client": 434, "event": "lead.new", "target": TARGET}
+    hooks = operator("GET", f"/replays/{replay}").json()["replay"]["count"]["hooks"]
+    assert hooks == [{"id": 1, "deliveries": 80} | told, {"id": 2, "deliveries": 3} | dict.fromkeys(told)]
+    (listed,) = operator("GET", "/replays").json()["replays"]
+    assert [hook["target"] for hook in listed["count"]["hooks"]] == [None, None]
+
+
 def test_a_replay_is_counted_shown_run_paused_and_cancelled(api: Api) -> None:
     """Nothing runs before it was counted and let run; what it found and how far it is can be seen all the time."""
     operator = api.operator()
@@ -71,7 +84,7 @@ def test_a_replay_is_counted_shown_run_paused_and_cancelled(api: Api) -> None:
     assert shown["state"] == "planned"
     assert shown["window"] == {"records": 90, "left_from_ms": NOW_MS - 5}
     assert shown["count"]["deliveries"] == 83
-    assert shown["count"]["hooks"] == [{"id": 1, "deliveries": 80}, {"id": 2, "deliveries": 3}]
+    assert [(hook["id"], hook["deliveries"]) for hook in shown["count"]["hooks"]] == [(1, 80), (2, 3)]
     for state in ("running", "running", "paused", "running"):
         answer = operator("PATCH", path, {"replay": {"state": state}})
         assert (answer.status_code, answer.json()["replay"]["state"]) == (200, state)

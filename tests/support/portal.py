@@ -49,8 +49,8 @@ class Page(HTMLParser):
             self.links.append(values["href"])
 
     def handle_data(self, data: str) -> None:
-        """Note it."""
-        self.text += data
+        """Note it; texts of two elements are two words."""
+        self.text += f" {data}"
 
     def form(self, action: str) -> Form:
         """The form that is sent to a path, whatever its query."""

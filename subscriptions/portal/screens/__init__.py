@@ -1,11 +1,21 @@
 """The screens of the portal, one module for each part of the navigation."""
 
+from .dead_letters import DEAD_LETTER_SCREENS
 from .deliveries import DELIVERY_SCREENS
 from .endpoints import ENDPOINT_SCREENS
 from .events import EVENT_SCREENS
 from .guide import GUIDE_SCREENS
 from .hooks import HOOK_SCREENS
+from .replays import REPLAY_SCREENS
 
-SCREENS = (*ENDPOINT_SCREENS, *HOOK_SCREENS, *DELIVERY_SCREENS, *EVENT_SCREENS, *GUIDE_SCREENS)
+SCREENS = (
+    *ENDPOINT_SCREENS,
+    *HOOK_SCREENS,
+    *DELIVERY_SCREENS,
+    *REPLAY_SCREENS,
+    *DEAD_LETTER_SCREENS,
+    *EVENT_SCREENS,
+    *GUIDE_SCREENS,
+)
 
 __all__ = ["SCREENS"]

@@ -19,6 +19,9 @@ for (const element of document.querySelectorAll("[data-stream]")) {
   const source = new EventSource(element.dataset.stream);
   source.addEventListener("fragment", (event) => { element.innerHTML = event.data; });
   source.addEventListener("end", () => { source.close(); location.reload(); });
+  source.addEventListener("error", () => {
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 5000);
+  });
 }
 
 // An element with data-refresh waits for something: the page is asked for anew each second, until it no longer waits;

@@ -1,0 +1,41 @@
+"""The totals beside a list of endpoints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from hookstream.schemas.event import ClientId
+from hookstream.subscriptions.backlogs import Endpoint, EndpointHook
+from hookstream.subscriptions.choices import EndpointState
+from hookstream.subscriptions.endpoints import count_endpoints
+
+from .bodies import EndpointTotalsFields
+from .dependencies import ApiDependencies
+
+
+def count_all(
+    deps: ApiDependencies, client: ClientId | None, judged: Sequence[Endpoint], rows: Sequence[EndpointHook]
+) -> EndpointTotalsFields:
+    """Count the endpoints of one client, or of all: those that were judged, of the hooks in `rows`, and the others.
+
+    Nothing is pending for the others, so they are healthy, or all of their hooks are disabled.
+    """
+    with deps.reading() as session:
+        count = count_endpoints(session, client)
+    enabled: dict[tuple[ClientId, str], bool] = {}
+    for row in rows:
+        if not row.gone:
+            enabled[row.client, row.target] = enabled.get((row.client, row.target), False) or not row.disabled
+    others_disabled = count.disabled - sum(not each for each in enabled.values())
+    states = Counter(each.state for each in judged)
+    states[EndpointState.DISABLED] += others_disabled
+    states[EndpointState.HEALTHY] += count.all - len(enabled) - others_disabled
+    return EndpointTotalsFields(
+        endpoints=states.total(),
+        states={state: states[state] for state in EndpointState},
+        behind=sum(each.pending for each in judged),
+        behind_exact=all(each.exact for each in judged),
+        replays_behind=sum(each.replays for each in judged),
+        oldest_undelivered_at_ms=min((each.oldest_ms for each in judged if each.oldest_ms is not None), default=None),
+    )
