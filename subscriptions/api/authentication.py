@@ -22,7 +22,6 @@ from hookstream.subscriptions.tokens import Principal, token_digest
 from .admission import OwnThreads, Question
 from .dependencies import ApiDependencies
 from .problems import ProblemError
-from .rate_limit import refusal
 
 # Who is asking is found out whatever the handlers' threads wait for: where all of them are taken, a question that will
 # be refused is refused at once. Tokens that were good before wait for no others.
@@ -54,7 +53,7 @@ def route_for(deps: ApiDependencies, *roles: Role) -> type[APIRoute]:
                     principal = await _holder(deps, request)
                     deps.token_uses.note(principal.token_id, deps.now_ms())
                 else:
-                    _count(deps, request, principal)
+                    await _count(deps, request, principal)
                 _check_role(principal, roles)
                 request.state.principal = principal
                 if takes_body:
@@ -100,7 +99,7 @@ async def _holder(deps: ApiDependencies, request: Request) -> Principal:
         digest = token_digest(token)
         last = deps.known_tokens.last(digest)
         if last is not None:
-            _count(deps, request, last.principal)
+            await _count(deps, request, last.principal)
         known = deps.known_tokens.fresh(digest)
         if known is None:
             threads = _FIRST if last is None else _AGAIN
@@ -110,19 +109,23 @@ async def _holder(deps: ApiDependencies, request: Request) -> Principal:
         what = "has expired" if isinstance(exc, ExpiredTokenError) else "is not valid"
         raise _unauthorized(f"the token {what}", f'{_REALM}, error="invalid_token"') from None
     if last is None:
-        _count(deps, request, principal)
+        await _count(deps, request, principal)
     return principal
 
 
-def _count(deps: ApiDependencies, request: Request, principal: Principal) -> None:
-    """Count a request against the limit of its token."""
+async def _count(deps: ApiDependencies, request: Request, principal: Principal) -> None:
+    """Count a request against the limit of its token.
+
+    Raises:
+        ProblemError: 429, it is above it.
+    """
     limits = deps.limits
     rate = limits.publish_rate if principal.role is Role.PLATFORM else limits.token_rate
     if rate is None:
         return
     request.state.allowance = allowance = deps.token_rates.take(principal.caller, rate)
     if not allowance.allowed:
-        raise refusal(allowance)
+        raise await deps.refusals.refuse(principal.caller, allowance)
 
 
 def _check_role(principal: Principal, roles: tuple[Role, ...]) -> None:

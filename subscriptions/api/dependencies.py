@@ -23,6 +23,7 @@ from hookstream.subscriptions.token_uses import TokenUses
 
 from .admission import Admission
 from .known_tokens import KnownTokens
+from .rate_limit import Refusals
 from .token_rates import Rate, TokenRates
 
 ReadinessCheck: TypeAlias = Callable[[], str | None]
@@ -54,6 +55,7 @@ class ApiLimits:
     # Of one token to one process; None is no limit. Those of platform services publish.
     token_rate: Rate | None = None
     publish_rate: Rate | None = None
+    refused_after_s: float = 0.25
 
 
 def _none_known() -> Mapping[str, str]:
@@ -100,6 +102,7 @@ class ApiDependencies:
     admission: Admission = field(init=False)
     known_tokens: KnownTokens = field(init=False)
     token_rates: TokenRates = field(init=False)
+    refusals: Refusals = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin to count."""
@@ -108,6 +111,7 @@ class ApiDependencies:
         object.__setattr__(self, "admission", admission)
         object.__setattr__(self, "known_tokens", KnownTokens(self.monotonic_s))
         object.__setattr__(self, "token_rates", TokenRates(self.monotonic_s))
+        object.__setattr__(self, "refusals", Refusals(limits.refused_after_s))
 
     def reading(self) -> AbstractContextManager[Session]:
         """A transaction that writes nothing, and in which no query takes longer than a request may."""

@@ -40,6 +40,7 @@ def document(
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     schemas |= schema.pop("$defs", {})
     schemas["Problem"] = schema
+    _add_answers_of_the_server(made)
     describe(made, problems(HTTPStatus.TOO_MANY_REQUESTS)[HTTPStatus.TOO_MANY_REQUESTS])
     _say_kinds(made, ids)
     add_webhooks(made, event_types)
@@ -58,3 +59,12 @@ def _say_kinds(made: dict[str, Any], ids: Mapping[MarkedId, Collection[IdKind]])
             node |= found[0] if len(found) == 1 else {"anyOf": found}
         elif isinstance(node, dict | list):
             waiting += node.values() if isinstance(node, dict) else node
+
+
+def _add_answers_of_the_server(made: dict[str, Any]) -> None:
+    """What is answered before a request reaches its route: to a head that cannot be read, or is too long."""
+    answers = problems(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+    for operations in made["paths"].values():
+        for operation in operations.values():
+            for status, answer in answers.items():
+                operation["responses"].setdefault(str(int(status)), answer)

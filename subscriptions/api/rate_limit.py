@@ -6,16 +6,21 @@ Source: draft-ietf-httpapi-ratelimit-headers-10, whose `w` and `t` are seconds; 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, MutableMapping
 from http import HTTPStatus
 from typing import Any, Final
 
+from anyio import sleep
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .problems import ProblemError
 from .token_rates import Allowance
 
+# Refused requests that wait for their answers, of one caller and in all: each has a connection meanwhile.
+_WAITING_OF_ONE: Final = 32
+_WAITING: Final = 256
 # The name of the policy in both headers.
 _POLICY: Final = '"token"'
 _TOO_MANY: Final = str(HTTPStatus.TOO_MANY_REQUESTS.value)
@@ -38,12 +43,36 @@ _RETRY_AFTER: Final[dict[str, Any]] = {
 }
 
 
-def refusal(allowance: Allowance) -> ProblemError:
-    """The answer to a request above the limit."""
-    rate = allowance.rate
-    detail = f"this token may make {rate.quota} requests within {rate.window_s} s, and has made them"
-    headers = {"Retry-After": str(allowance.seconds)}
-    return ProblemError(HTTPStatus.TOO_MANY_REQUESTS, "rate-limited", detail, headers=headers)
+class Refusals:
+    """Answers to requests above the limit, after a pause: who asks again at once does not keep the process busy.
+
+    As many of one caller wait as have their place; of one more the connection is closed. In the event loop alone.
+    """
+
+    def __init__(self, pause_s: float) -> None:
+        """No request waits."""
+        self._pause_s = pause_s
+        self._waiting: Counter[str] = Counter()
+
+    async def refuse(self, caller: str, allowance: Allowance) -> ProblemError:
+        """The answer, when it is time for it."""
+        rate = allowance.rate
+        detail = f"this token may make {rate.quota} requests within {rate.window_s} s, and has made them"
+        headers = {"Retry-After": str(allowance.seconds)}
+        if self._waiting[caller] >= _WAITING_OF_ONE or self._waiting.total() >= _WAITING:
+            headers["Connection"] = "close"
+        else:
+            await self._wait(caller)
+        return ProblemError(HTTPStatus.TOO_MANY_REQUESTS, "rate-limited", detail, headers=headers)
+
+    async def _wait(self, caller: str) -> None:
+        self._waiting[caller] += 1
+        try:
+            await sleep(self._pause_s)
+        finally:
+            self._waiting[caller] -= 1
+            if not self._waiting[caller]:
+                del self._waiting[caller]
 
 
 class RateLimitHeaders:

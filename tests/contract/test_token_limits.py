@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.support.subscriptions_api import Answer
 
 RATE = Rate(3, 5)
-LIMITS = ApiLimits(token_rate=RATE, publish_rate=Rate(5, 5))
+LIMITS = ApiLimits(token_rate=RATE, publish_rate=Rate(5, 5), refused_after_s=0.0)
 EVENT = {"event": "lead.new", "client": 1, "concept": {"id": 1}}
 
 
