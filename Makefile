@@ -18,7 +18,7 @@ SOURCES := $(PACKAGES) tests $(wildcard benchmarks)
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports unit pythons compiled contract integration delivery browser screenshots chromium soak bench up down format lock clean
+.PHONY: help demo test check lint types imports unit pythons compiled contract integration delivery browser screenshots chromium soak bench up down format audit lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -102,6 +102,9 @@ down: ## stop them; their data stays in volumes
 format: $(INSTALLED) ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+audit: $(INSTALLED) ## known vulnerabilities of every locked dependency (asks pypi.org; fails where it cannot)
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.lock -r requirements-dev.lock
 
 lock: ## write requirements-dev.lock and the image's requirements.lock and requirements-build.lock anew from the ranges in pyproject.toml (needs uv)
 	$(COMPILE) --extra dev --upgrade --output-file requirements-dev.lock

@@ -165,7 +165,7 @@ class CompactedTopicReader(Generic[_T]):
                     self._pass_end(read, partition, offset)
                 continue
             assert partition is not None  # noqa: S101  # a record that was read has a position
-            assert offset is not None  # noqa: S101
+            assert offset is not None  # noqa: S101  # as above
             row: _T | Unreadable
             try:
                 row = self._decode(message.value())

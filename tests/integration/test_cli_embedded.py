@@ -81,7 +81,7 @@ def test_the_demo_delivers_every_event_and_says_so() -> None:
 def test_the_demo_reports_to_programs_and_takes_another_domain() -> None:
     """`make demo EXAMPLE=orders` runs this: a domain with text ids and data."""
     make = ["make", "--no-print-directory", "--dry-run", "--assume-old=.venv/.installed", "demo", "EXAMPLE=orders"]
-    said = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()  # noqa: S603
+    said = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()  # noqa: S603  # our own program, and no shell
     variable, folder = said[0].split("=")
     done = hookstream("demo", "--json", env={variable: str(ROOT / folder)})
     assert done.code == 0, done.out + done.err
@@ -105,7 +105,7 @@ def test_the_demo_delivers_a_domain_with_text_ids(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("says", BUGS)
 def test_the_demo_fails_when_a_promise_is_broken(says: str) -> None:
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(  # noqa: S603  # our own program, and no shell
         [sys.executable, "-c", PLANTED.format(bug=BUGS[says])],
         env=clean_environment(),
         capture_output=True,
@@ -178,7 +178,7 @@ def test_the_commands_of_the_readme_deliver_an_event_from_another_process(
 def run_shell(command: list[str], folder: Path) -> str:
     """What a shell's commands print; all of them succeed."""
     env = clean_environment({"PATH": f"{HOOKSTREAM.parent}{os.pathsep}{os.environ['PATH']}"})
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(  # noqa: S603  # our own program, and no shell
         command, cwd=folder, env=env, capture_output=True, text=True, check=True, timeout=99
     ).stdout
 

@@ -45,10 +45,10 @@ def test_a_command_does_what_the_installed_one_does(
 def test_the_script_that_stands_for_the_command_passes_everything_on(server: ForkServer, tmp_path: Path) -> None:
     server.lay_command(tmp_path / "hookstream")
     env = clean_environment({"HOOKSTREAM_DATABASE_URL": "sqlite:///here.sqlite3"})
-    done = subprocess.run([tmp_path / "hookstream", "migrate"], env=env, cwd=tmp_path, check=False)  # noqa: S603
+    done = subprocess.run([tmp_path / "hookstream", "migrate"], env=env, cwd=tmp_path, check=False)  # noqa: S603  # our own program, and no shell
     assert done.returncode == 0
     assert (tmp_path / "here.sqlite3").exists()
-    done = subprocess.run([tmp_path / "hookstream", "nonsense"], capture_output=True, check=False)  # noqa: S603
+    done = subprocess.run([tmp_path / "hookstream", "nonsense"], capture_output=True, check=False)  # noqa: S603  # our own program, and no shell
     assert done.returncode == 2
     assert b"No such command 'nonsense'" in done.stderr
 

@@ -51,7 +51,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(*args: str | Path, python: Path = Path(sys.executable)) -> str:
     """Run Python and return what it printed."""
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(  # noqa: S603  # our own program, and no shell
         [python, *args], capture_output=True, text=True, check=False, cwd="/", env=clean_environment()
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -99,7 +99,7 @@ def test_the_command_says_what_to_install_where_the_server_s_parts_are_not(
     venv.create(folder, symlinks=True)
     python = folder / "bin" / "python"
     run("-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel)
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(  # noqa: S603  # our own program, and no shell
         [python.with_name("hookstream"), "--help"], capture_output=True, text=True, check=False, env=clean_environment()
     )
     assert (done.returncode, done.stdout) == (1, "")

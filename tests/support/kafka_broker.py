@@ -130,7 +130,7 @@ def kafka_runner(source: Source, directory: Path, *, cluster_id: str, properties
     config = directory / "server.properties"
     everything = {"log.dirs": str(directory / "data"), **properties}
     config.write_text("".join(f"{name}={value}\n" for name, value in everything.items()))
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(  # noqa: S603  # our own program, and no shell
         _java("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(config)),
         capture_output=True,
         text=True,

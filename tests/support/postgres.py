@@ -111,7 +111,7 @@ class PostgresServer:
 
     def _initialise(self) -> None:
         argv = [str(self._binaries / "initdb"), "-D", str(self._data), "-U", _SUPERUSER, "-A", "trust"]
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603  # our own program, and no shell
             [*argv, "-E", "UTF8", "--no-locale", "--no-sync"],
             user=self._user,
             cwd=self._directory,

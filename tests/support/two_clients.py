@@ -47,7 +47,9 @@ class Belongings:
             "delivery_id": self.delivery_id,
             "letter": self.letter_id,
             "replay_id": str(self.replay_id),
+            "started_at_ms": str(values.ATTEMPT.started_at_ms),
             "endpoint": self.endpoint,
+            "endpoint_id": self.endpoint,
         }
 
 

@@ -73,7 +73,7 @@ def test_only_the_settings_read_the_environment() -> None:
 
 def lint_imports(namespace: Path) -> subprocess.CompletedProcess[str]:
     """Run import-linter with the project's contracts on the packages below `namespace`."""
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(  # noqa: S603  # our own program, and no shell
         [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--config", ROOT / "pyproject.toml"],
         env={**os.environ, "PYTHONPATH": str(namespace)},
         cwd=namespace,

@@ -67,7 +67,7 @@ pathlib.Path({str(pid_file)!r}).write_text(str(child.pid))
 signal.pause()
 """
     root = Path(__file__).parents[3]
-    parent = subprocess.Popen([sys.executable, "-c", run], cwd=root, env=clean_environment())  # noqa: S603
+    parent = subprocess.Popen([sys.executable, "-c", run], cwd=root, env=clean_environment())  # noqa: S603  # our own program, and no shell
     pid = int(eventually(lambda: pid_file.exists() and pid_file.read_text(), 10.0) or 0)
     assert is_alive(pid)
     parent.kill()
