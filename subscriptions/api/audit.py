@@ -25,6 +25,8 @@ _MAX_PAGE = 500
 _DEFAULT_PAGE = 100
 _MAX_ACTOR_CHARS = 250
 _MAX_ACTION_CHARS = 60
+# PostgreSQL has no text with a NUL, and no row has a control character.
+_TEXT = r"^[^\x00-\x1f\x7f]*$"
 
 Time = Annotated[int | None, Query(ge=0, le=_MAX_MS, description="Unix milliseconds")]
 
@@ -41,9 +43,12 @@ def audit_routes(deps: ApiDependencies) -> APIRouter:
         client: ClientQuery = None,
         hook: Annotated[int | None, Query(ge=1, le=_MAX_LONG, description="about this hook alone")] = None,
         actor: Annotated[
-            str | None, Query(max_length=_MAX_ACTOR_CHARS, description="as the audit shows it, or `token:<id>`")
+            str | None,
+            Query(max_length=_MAX_ACTOR_CHARS, pattern=_TEXT, description="as the audit shows it, or `token:<id>`"),
         ] = None,
-        action: Annotated[str | None, Query(max_length=_MAX_ACTION_CHARS, examples=["hook.create"])] = None,
+        action: Annotated[
+            str | None, Query(max_length=_MAX_ACTION_CHARS, pattern=_TEXT, examples=["hook.create"])
+        ] = None,
         since_ms: Time = None,
         until_ms: Time = None,
         limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = _DEFAULT_PAGE,

@@ -33,6 +33,7 @@ from hookstream.processors.serving.server import HttpServer
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.ids import IdKind
 from hookstream.subscriptions.models import Role
+from tests.support.postgres import new_database
 from tests.support.repository import ROOT
 from tests.support.subscriptions_api import Api
 from tests.support.two_clients import OURS, THEIRS, Belongings, furnish
@@ -89,10 +90,19 @@ def test_ids_have_the_kind_of_the_deployment_in_the_document(
     api.close()
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of an empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path_factory.mktemp('served') / 'hookstream.sqlite3'}"
+    else:
+        yield from new_database(request.getfixturevalue("postgres_url"))
+
+
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(url: str) -> Iterator[Served]:
     """Serve an API on a port, as in production, with everything that two clients can have."""
-    api = Api(f"sqlite:///{tmp_path_factory.mktemp('served') / 'hookstream.sqlite3'}")
+    api = Api(url)
     with api.http:
         ours, theirs = furnish(api, OURS), furnish(api, THEIRS)
     listener = socket.create_server(("127.0.0.1", 0))
