@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from hookstream.subscriptions.database import open_database, open_sessions, reading
 from hookstream.subscriptions.models import AuditRow
-from tests.support.deployment import Deployment, Done
+from tests.support.deployment import Caller, Deployment, Done
 
 if TYPE_CHECKING:
     from hookstream.schemas.topics import TopicNames
@@ -66,7 +66,7 @@ def test_the_audit_is_shown_and_written_as_lines_of_json(deployment: Deployment)
     deployment.run("migrate")
     deployment.run("topics", "create")
     token = deployment.token("operator", None, "--name", "night")
-    api = deployment.role("api").wait_ready()
+    api = deployment.role("api", API_TOKEN_RATE="2").wait_ready()
 
     def audit(*args: str) -> Done:
         return deployment.run("audit", *args, API_URL=api.url, API_TOKEN=token)
@@ -82,3 +82,7 @@ def test_the_audit_is_shown_and_written_as_lines_of_json(deployment: Deployment)
     assert len(few.out.splitlines()) == 2
     assert few.err == "there are more: see --limit\n"
     assert audit("--since", "yesterday").code == 2
+    answer = Caller(api.url, token)("GET", "/audit?limit=1")
+    assert answer.headers["ratelimit-policy"] == '"token";q=10;w=5'
+    assert api.process.terminate() == 0
+    assert deployment.run("token", "list", "--json").json()[0]["last_used_at_ms"], "written when the role stops"

@@ -131,6 +131,7 @@ class Deployment:
             "HOOKSTREAM_DENIED_TARGET_NETWORKS": "127.9.0.0/16",
             "HOOKSTREAM_PARTITIONS": "3",
             "HOOKSTREAM_STOP_TIMEOUT_S": "10",
+            "HOOKSTREAM_API_TOKEN_RATE": "0",  # tests ask until something is so
         }
 
     def run(self, *args: str, given: bytes = b"", also: Mapping[str, str] | None = None, **more: str) -> Done:
