@@ -89,7 +89,7 @@ class HookRepository:
         row = self.session.get(SubscriptionRow, (new.client, new.event), with_for_update=True)
         if row is not None and row.state != HookState.DELETED:
             raise HookExistsError(row.hook_id)
-        return self._created(row, new, seal_secret)
+        return self._created(row, new, seal_secret, next_hook_id(self.session))
 
     def create_all(
         self,
@@ -117,15 +117,20 @@ class HookRepository:
         living = {event: row.hook_id for event, row in rows.items() if row.state != HookState.DELETED}
         if living:
             raise HooksExistError(living)
+        first = next_hook_id(self.session, count=len(events))
         return [
             self._created(
-                rows.get(event), NewHook(client=client, event=event, target=target), partial(seal_secret, event)
+                rows.get(event),
+                NewHook(client=client, event=event, target=target),
+                partial(seal_secret, event),
+                HookId(first + index),
             )
-            for event in events
+            for index, event in enumerate(events)
         ]
 
-    def _created(self, row: SubscriptionRow | None, new: NewHook, seal_secret: Callable[[HookId], bytes]) -> StoredHook:
-        hook_id = next_hook_id(self.session)
+    def _created(
+        self, row: SubscriptionRow | None, new: NewHook, seal_secret: Callable[[HookId], bytes], hook_id: HookId
+    ) -> StoredHook:
         if row is None:
             row = SubscriptionRow(
                 client=new.client, event=new.event, revision=0, published_revision=0, tombstoned=False
@@ -352,10 +357,10 @@ class HookRepository:
         return stored_hook(row)
 
 
-def next_hook_id(session: Session) -> HookId:
-    """A number above all before it. A rolled back one was never seen by anyone, and may come again."""
-    taken = update(CounterRow).where(CounterRow.name == HOOK_ID_COUNTER).values(value=CounterRow.value + 1)
-    return HookId(session.scalars(taken.returning(CounterRow.value)).one())
+def next_hook_id(session: Session, *, count: int = 1) -> HookId:
+    """The first of `count` numbers above all before them. Rolled back ones were never seen, and may come again."""
+    taken = update(CounterRow).where(CounterRow.name == HOOK_ID_COUNTER).values(value=CounterRow.value + count)
+    return HookId(session.scalars(taken.returning(CounterRow.value)).one() - count + 1)
 
 
 def lift_hook_ids(session: Session, highest: int) -> None:
