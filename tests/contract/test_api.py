@@ -598,7 +598,7 @@ def test_the_catalogue_lists_every_event(on_sqlite: Api) -> None:
     assert [kind["name"] for kind in answer["event_types"]] == list(Catalogue.shipped().event_names)
     assert answer["event_types"][0]["namespace"] == answer["event_types"][0]["name"].split(".")[0]
     for kind in answer["event_types"]:
-        assert kind["description"].startswith("Something happened to one")
+        assert len(kind["description"]) > len("Something happened.")
         jsonschema_rs.validator_for(kind["json_schema"], validate_formats=True).validate(kind["example"])
 
 

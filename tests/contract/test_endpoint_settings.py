@@ -98,7 +98,9 @@ def test_every_verb_changes_its_own_part_and_is_audited(api: Api, operator: Call
     assert (wanted["paused"], wanted["skip_before_ms"], len(wanted["skipped"])) == (False, api.broker_clock.ms, 1)
     assert (wanted["revision"], wanted["published"], wanted["reason"]) == (6, False, "it melts")
     with reading(api.sessions) as session:
-        rows = session.scalars(select(AuditRow).where(AuditRow.action.startswith("endpoint."))).all()
+        rows = session.scalars(
+            select(AuditRow).where(AuditRow.action.startswith("endpoint.")).order_by(AuditRow.id)
+        ).all()
         assert [row.action.partition(".")[2] for row in rows] == [
             "pause", "drain", "skip", "retry-now", "retry-now", "resume",
         ]  # fmt: skip

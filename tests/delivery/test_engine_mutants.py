@@ -26,7 +26,7 @@ _SHOWN_BY = {
     "handover_hook_alone": 13,
     "merge_ignores_scan": 28,
     "no_retarget_barrier": 18,
-    "old_target_refuses_for_the_new": 75,
+    "old_target_refuses_for_the_new": 88,
     "probe_turn_forgets_a_lane_with_a_dead_letter": 218,
     "quarantine_moves_down": 28,
     "refusal_forgets_the_lane": 3,

@@ -26,45 +26,8 @@ Edit = tuple[str, str, str]
 # The copies of both folders lie in one package; imports of the shipped modules have to find the copies.
 _SHIPPED = re.compile(r"hookstream\.processors\.delivery\.(?:engine|checkpoints)\.")
 
-_MODULES = (
-    "policy",
-    "tracker",
-    "retry_schedule",
-    "outcome",
-    "probe_times",
-    "endpoint_health",
-    "skips",
-    "hook_table",
-    "model",
-    "stream",
-    "partition_state",
-    "varints",
-    "commit_metadata",
-    "commit_state",
-    "state_codec",
-    "partition_start",
-    "timers",
-    "fair_share",
-    "dispatcher",
-    "ready_lanes",
-    "tracked_hooks",
-    "ledger",
-    "probes",
-    "isolation",
-    "snapshot",
-    "engine_view",
-    "operator_settings",
-    "sending",
-    "answers",
-    "table_changes",
-    "cursor_scans",
-    "catch_up",
-    "hand_over",
-    "rejoining",
-    "periodic_work",
-    "live_reading",
-    "engine",
-)
+# Of the checkpoints' modules those that read and write what the engine says; of the engine's all.
+_CHECKPOINTS = ("varints", "commit_metadata", "commit_state", "state_codec", "partition_start")
 
 
 @dataclass(frozen=True)
@@ -832,19 +795,14 @@ def edited(mutant: Mutant, name: str) -> dict[str, str]:
 
     Raises: AssertionError if a text to replace does not stand exactly once in its file.
     """
-    folders = [Path(str(shipped.__file__)).parent for shipped in (engine, checkpoints)]
-    texts = {module: _source(module, folders) for module in _MODULES}
+    home, beside = (Path(str(shipped.__file__)).parent for shipped in (engine, checkpoints))
+    paths = [path for path in home.glob("*.py") if path.name != "__init__.py"]
+    texts = {path.stem: path.read_text() for path in [*paths, *(beside / f"{each}.py" for each in _CHECKPOINTS)]}
     for module, old, new in mutant.edits:
         found = texts[module].count(old)
         assert found == 1, f"{name}: the text to replace stands {found} times in {module}.py:\n{old}"
         texts[module] = texts[module].replace(old, new)
     return texts
-
-
-def _source(module: str, folders: list[Path]) -> str:
-    paths = [folder / f"{module}.py" for folder in folders if (folder / f"{module}.py").exists()]
-    assert len(paths) == 1, f"{module} is in {len(paths)} folders"
-    return paths[0].read_text()
 
 
 def load(package: str, home: Path) -> Kit:
