@@ -48,7 +48,7 @@ FLOOD = 99
 READY_WITHIN_S = 60.0
 BAR_FACTOR, BAR_SLACK_MS = 1.5, 5.0
 SIZES = (
-    Size("seconds", 20.0, 4.0, "how long each of the three runs takes"),
+    Size("seconds", 60.0, 4.0, "how long each of the three runs takes"),
     Size("rate", 50.0, 50.0, "requests a second of the others together"),
     Size("connections", 16, 16, "how many the flood has"),
 )

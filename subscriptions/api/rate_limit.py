@@ -28,12 +28,12 @@ _HEADERS: Final[dict[str, dict[str, Any]]] = {
     "RateLimit-Policy": {
         "description": "How many requests (`q`) the token may make within `w` seconds, to this process of the API.",
         "schema": {"type": "string"},
-        "example": f"{_POLICY};q=100;w=5",
+        "example": f"{_POLICY};q=40;w=2",
     },
     "RateLimit": {
         "description": "How many are left (`r`), and in how many seconds (`t`) all are, or the next one if none is.",
         "schema": {"type": "string"},
-        "example": f"{_POLICY};r=97;t=1",
+        "example": f"{_POLICY};r=37;t=1",
     },
 }
 _RETRY_AFTER: Final[dict[str, Any]] = {

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from math import ceil, floor
 from typing import Final
 
-# Requests of a moment, after a rest, are allowed as many as fall into so many seconds.
-WINDOW_S: Final = 5
+# Requests of a moment, after a rest, are allowed as many as fall into so many seconds: what other callers feel of a
+# flood is this beginning, before it is refused.
+WINDOW_S: Final = 2
 # Tokens whose buckets are kept; of the one that was idle for longest, the bucket counts as full.
 _MOST: Final = 10_000
 # Of a request: far above what adding floating-point seconds loses, far below what anyone sees.

@@ -66,7 +66,7 @@ def test_the_audit_is_shown_and_written_as_lines_of_json(deployment: Deployment)
     deployment.run("migrate")
     deployment.run("topics", "create")
     token = deployment.token("operator", None, "--name", "night")
-    api = deployment.role("api", API_TOKEN_RATE="2").wait_ready()
+    api = deployment.role("api", API_TOKEN_RATE="5").wait_ready()
 
     def audit(*args: str) -> Done:
         return deployment.run("audit", *args, API_URL=api.url, API_TOKEN=token)
@@ -83,6 +83,6 @@ def test_the_audit_is_shown_and_written_as_lines_of_json(deployment: Deployment)
     assert few.err == "there are more: see --limit\n"
     assert audit("--since", "yesterday").code == 2
     answer = Caller(api.url, token)("GET", "/audit?limit=1")
-    assert answer.headers["ratelimit-policy"] == '"token";q=10;w=5'
+    assert answer.headers["ratelimit-policy"] == '"token";q=10;w=2'
     assert api.process.terminate() == 0
     assert deployment.run("token", "list", "--json").json()[0]["last_used_at_ms"], "written when the role stops"

@@ -85,9 +85,9 @@ def test_the_buckets_are_bounded(clock: Clock) -> None:
     assert rates.take("1", rate).allowed, "the one that was idle for longest was forgotten"
 
 
-@pytest.mark.parametrize(("per_s", "quota"), [(20.0, 100), (0.5, 2), (0.01, 1), (1000.0, 5000)])
+@pytest.mark.parametrize(("per_s", "quota"), [(20.0, 40), (0.5, 1), (0.01, 1), (1000.0, 2000)])
 def test_a_rate_by_the_second(per_s: float, quota: int) -> None:
-    assert Rate.per_second(per_s) == Rate(quota, 5)
+    assert Rate.per_second(per_s) == Rate(quota, 2)
 
 
 def test_zero_is_no_limit() -> None:
