@@ -42,7 +42,7 @@ def stored_row(api: Api) -> SubscriptionRow:
 def audit(api: Api) -> list[tuple[str, dict[str, object]]]:
     """Read what was done after the creation, and its details."""
     with reading(api.sessions) as session:
-        rows = session.scalars(select(AuditRow).order_by(AuditRow.id)).all()
+        rows = session.scalars(select(AuditRow).where(AuditRow.hook_id.is_not(None)).order_by(AuditRow.id)).all()
         return [(row.action, dict(row.detail)) for row in rows if row.action != "hook.create"]
 
 
