@@ -106,9 +106,9 @@ class Api:
 
     async def _send(self, call: Call) -> bytes:
         content = None if call.body is None else orjson.dumps(call.body)
-        headers = {} if content is None else {"Content-Type": "application/json"}
+        headers = {} if content is None else {b"content-type": b"application/json"}
         if call.idempotency_key:
-            headers["Idempotency-Key"] = call.idempotency_key
+            headers[b"idempotency-key"] = call.idempotency_key.encode()  # whatever a form held: the API judges it
         request = httpx.Request(call.method, _ORIGIN + call.target, content=content, headers=headers)
         answer = await httpx.ASGITransport(self._signed_in).handle_async_request(request)
         body = await answer.aread()

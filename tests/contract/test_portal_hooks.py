@@ -124,6 +124,7 @@ def test_what_is_wrong_with_new_hooks_is_said_beside_what_was_typed(seen: Seen) 
         ({"target": "ftp://x", "event": "user.new"}, "target"),
         ({"target": "https://new.example/in", "event": "lead.new"}, "lead.new"),
         ({"target": "https://new.example/in", "event": "none.such"}, "none.such"),
+        ({"target": "https://new.example/in", "event": "user.new", "once": "\u202e\r\nx: y"}, "idempotency-key"),
     ):
         answer = seen.submit("/hooks/new", "/hooks/new", **fields)
         assert 400 <= answer.status_code < 500, answer.status_code
