@@ -17,6 +17,7 @@ _AXE: dict[str, Any] = {
 # What a person needs to find a thing and to act on it; Fitts' law and Nielsen's figures lie below it.
 SECONDS_AN_ACTION = 3.0
 _WAIT_MS = 30_000
+_TELEPHONE = 500
 
 
 class Visitor:
@@ -45,7 +46,7 @@ class Visitor:
         self._context = browser.new_context(
             java_script_enabled=javascript,
             color_scheme=scheme,
-            viewport={"width": width, "height": 900 if width > 500 else 844},
+            viewport={"width": width, "height": _height(width)},
             reduced_motion="reduce",
             extra_http_headers={"x-forwarded-proto": "https"} if https else {},
         )
@@ -110,9 +111,15 @@ class Visitor:
         """What the page says."""
         return self.page.locator("body").inner_text()
 
-    def violations(self) -> list[str]:
-        """What axe finds on the page."""
-        found = Axe().run(self.page, options=_AXE).response["violations"]
+    def look(self, scheme: Literal["light", "dark"], width: int) -> None:
+        """See the same page in the dark, or on another screen."""
+        self.page.emulate_media(color_scheme=scheme)
+        self.page.set_viewport_size({"width": width, "height": _height(width)})
+
+    def violations(self, rule: str | None = None) -> list[str]:
+        """What axe finds on the page, by one rule or by all."""
+        options = _AXE if rule is None else {**_AXE, "runOnly": [rule]}
+        found = Axe().run(self.page, options=options).response["violations"]
         return [f"{self.page.url}: {each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
 
     def overflow(self) -> int:
@@ -138,3 +145,8 @@ class Visitor:
         else:
             self.faults.append(f"request to {route.request.url}")
             route.abort()
+
+
+def _height(width: int) -> int:
+    """Of a window, or of a telephone."""
+    return 720 if width > _TELEPHONE else 844

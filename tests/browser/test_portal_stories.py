@@ -1,4 +1,7 @@
-"""An integrator's first quarter of an hour: from the platform's link to a delivery that is verified."""
+"""The portal in a real browser, on a whole deployment: an outage night, an integrator's first delivery, every page.
+
+One file, for what it needs is started once for each.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hookstream.processors.cli.trial.signature_check import verify
+from tests.support.receiver import Receiver
+from tests.support.scenery import Scenery, scenery_of
 from tests.support.wait import eventually
 
 if TYPE_CHECKING:
@@ -21,10 +26,11 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
     from tests.support.portal_stack import PortalStack
-    from tests.support.receiver import Receiver
     from tests.support.visitor import Visitor
 
 TWO_MINUTES_S = 120
+EVENTS = 6
+WITHIN_S = 60
 SECRET = re.compile(r"whsec_[A-Za-z0-9+/=]+")
 MOST_TABS = 80
 
@@ -201,3 +207,90 @@ def test_a_site_that_is_allowed_to_shows_the_portal_in_a_frame(
     frame.get_by_text("Delivered").wait_for()
     with person.page.expect_event("console", lambda message: "frame-ancestors" in message.text):
         person.page.goto(other)
+
+
+def test_an_outage_night_is_handled_with_a_mouse_in_two_minutes(
+    stack: PortalStack, visitor: Callable[..., Visitor]
+) -> None:
+    """The worst endpoint is found, paused, healed, retried; the night is replayed, a dead letter resent."""
+    client = next(stack.clients)
+    caller, person = stack.integrator(client), visitor()
+    status = 503
+    with Receiver(answer=lambda _path: status) as receiver:
+        hook = caller.register("lead.new", receiver.url("night"))["id"]
+        caller.wait_effective(hook)
+        for concept in range(EVENTS):
+            stack.publish(client, concept)
+
+        def endpoint() -> dict[str, object]:
+            found: dict[str, object] = stack.operator("GET", f"/endpoints?client={client}").json()["endpoints"][0]
+            return found
+
+        eventually(lambda: endpoint()["state"] == "quarantined", WITHIN_S)
+        lost = stack.wait_attempts(caller, hook, 1)[0]["delivery_id"]
+
+        person.sign_in(stack.operator.token or "")
+        person.follow("quarantined")
+        person.follow("/night")
+        person.sees("503")
+        person.fill("Reason", "the receiver is being repaired")
+        person.press("Pause")
+        person.sees("paused")
+        eventually(lambda: endpoint()["state"] == "paused", WITHIN_S)
+        # One delivery harms the receiver, says its owner.
+        person.fill("Skip one delivery", lost)
+        person.fill("Reason", "it breaks the receiver", inside=person.page.locator('form[action$="/skip"]'))
+        person.press("Skip")
+        status = 204
+        person.fill("Reason", "repaired")
+        person.press("Resume")
+        person.fill("Reason", "repaired")
+        person.press("Retry now")
+        eventually(lambda: len({request.id for request in receiver.accepted()}) == EVENTS - 1, WITHIN_S)
+        eventually(lambda: endpoint()["behind"] == 0, WITHIN_S)
+
+        # The receiver has lost what it had stored: the last hour, once more.
+        person.follow("Replays")
+        person.follow("New replay")
+        person.fill("Client", str(client))
+        person.choose("Only", "all")
+        person.press("Count")
+        start = person.page.get_by_role("button", name="Start")
+        person.click(start)
+        person.page.locator(".state.done").first.wait_for()
+        eventually(lambda: len(receiver.accepted()) >= 2 * EVENTS - 2, WITHIN_S)
+
+        person.follow("Dead letters")
+        person.fill("Client", str(client))
+        person.press("Show")
+        person.click(person.page.get_by_role("button", name="Resend"))
+        person.click(person.page.get_by_role("button", name="Send 1 again"))
+        eventually(lambda: lost in {request.id for request in receiver.accepted()}, WITHIN_S)
+    assert person.seconds <= TWO_MINUTES_S, f"{person.actions} actions"
+
+
+@pytest.fixture(scope="module")
+def scenery(stack: PortalStack) -> Scenery:
+    """What there is to see."""
+    return scenery_of(stack)
+
+
+def test_every_page_is_accessible_in_light_and_dark_and_fits_a_telephone(
+    stack: PortalStack, scenery: Scenery, visitor: Callable[..., Visitor]
+) -> None:
+    """Axe finds nothing on any page, nothing of its contrast in the dark, and none is wider than a telephone."""
+    found: list[str] = []
+    for token, pages in ((scenery.integrator.token, scenery.own_pages), (stack.operator.token, scenery.operator_pages)):
+        person = visitor()
+        person.open("/sign-in")
+        found += person.violations()
+        person.sign_in(token or "")
+        for path in pages.values():
+            person.look("light", 1280)
+            person.open(path)
+            found += person.violations()
+            person.look("dark", 390)
+            found += person.violations("color-contrast")
+            if person.overflow() > 0:
+                found.append(f"{path}: {person.overflow()} pixels wider than the window")
+    assert found == []
