@@ -116,6 +116,7 @@ class Actions:
         world.say("dead", stream, pending.offset, reason)
         world.judge.judge_dead_letter(stream, pending, reason)
         world.dead[stream][pending.offset] = reason
+        world.notice_judge.dead_lettered(owner, stream, pending)
         owner.engine.dead_letter_acknowledged(stream, pending)
 
     # -- requests ------------------------------------------------------------------------------------------------

@@ -50,6 +50,42 @@ def _crowded(meaning: str, *edits: Edit) -> Mutant:
 _WITH_PROGRESS = "    _progress = None\n\n    def __init__(\n        self,\n        *,\n        offset: int,"
 
 MUTANTS = {
+    "quarantine_told_at_once": _mutant(
+        "a quarantine is told when it begins, not when it has lasted",
+        ("notices", "told.quarantined_ms and wall_ms >= self._quarantine_due_ms(told):", "told.quarantined_ms:"),
+    ),
+    "each_dead_letter_told": _mutant(
+        "dead letters are told one by one, however soon after each other",
+        ("notices", "dead is not None and wall_ms >= self._dead_due_ms(told):", "dead is not None:"),
+    ),
+    "end_told_once": _mutant(
+        "the end of a quarantine is forgotten when it is told, not when Kafka has it",
+        (
+            "notices",
+            "        told.unacknowledged = notice\n",
+            (
+                "        told.unacknowledged = notice\n"
+                "        if notice.name is NoticeName.ENDPOINT_RECOVERED:\n"
+                "            told.told_ms = 0\n"
+            ),
+        ),
+    ),
+    "refused_count_lost": _mutant(
+        "dead letters of a notice that Kafka refused are not told again",
+        (
+            "notices",
+            "told.dead, told.telling, told.dead_told_ms = told.dead_untold, None, 0",
+            "told.telling, told.dead_told_ms = None, 0",
+        ),
+    ),
+    "expiring_told_when_it_began": _mutant(
+        "a backlog is told to expire when it begins",
+        (
+            "notices",
+            "return oldest_ms + _ms(self._policy.expire_after_s) - self._expiring_lead_ms()",
+            "return oldest_ms",
+        ),
+    ),
     "cursor_off_by_one": _mutant(
         "a cursor starts one above its oldest record",
         (

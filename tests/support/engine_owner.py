@@ -109,6 +109,7 @@ class Recorder:
         """Take a notice about an endpoint, which Kafka answers later."""
         self.world.say("told", notice.name.value, notice.client, notice.target, notice.cause)
         self.owner.told.append(notice)
+        self.world.notice_judge.made(self.owner, notice)
 
     def stale(self, hook: TrackedHook) -> None:
         """Note a hook whose delivery is newer than the table."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tests.support.engine_model import Kit
 
+_TOLD_WITHIN = 300  # seconds after the end: refused notices are made again, and dead letters told once a minute
+
 
 class Simulation:
     """A world with all that acts in it."""
@@ -40,6 +42,7 @@ class Simulation:
         for owner in world.owners:
             owner.engine.end_turn()
         self.judge.judge_window(world.owner)
+        world.notice_judge.step()
 
     def _choose(self) -> Callable[[], None]:
         world, actions, users, faults = self.world, self.actions, self.users, self.faults
@@ -111,6 +114,13 @@ class Simulation:
         else:
             raise ViolationError(f"I8 not drained: {self.world.describe()}")
         self.judge.judge_end()
+        world = self.world
+        for _ in range(_TOLD_WITHIN):
+            world.now += 1
+            world.owner.engine.advance(float(world.now), world.wall_ms)
+            world.owner.engine.end_turn()
+            world.notice_judge.step()
+        world.notice_judge.judge_end()
 
     def _drained(self) -> bool:
         world, owner = self.world, self.world.owner

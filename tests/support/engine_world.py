@@ -23,6 +23,8 @@ Every run is a function of its seed; the engine under test is the real one, only
 - I15 a crowd of clients whose endpoints hang holds up no other client (`engine_crowd.py`).
 - I16 a commit waits for a state only while another was written within the last second.
 - I17 what a receiver refuses is a dead letter at once and is not sent again, and nothing else is one for that reason.
+- I18 a long quarantine, its end, dead letters and an expiring backlog are told: not too early, not too late, once for
+  each cause where no owner dies, and by the next owner where one does (`engine_notices.py`).
 """
 
 from __future__ import annotations
@@ -55,6 +57,7 @@ from tests.support.engine_model import (
     WINDOW,
     Kit,
 )
+from tests.support.engine_notices import NoticeJudge
 
 if TYPE_CHECKING:
     from hookstream.processors.delivery.engine.policy import EnginePolicy
@@ -121,6 +124,7 @@ class World:
         self.refused: set[tuple[tuple[str, str], str]] = set()  # as poison, and the answer asks for a dead letter
         self.policy = self._policy()
         self.judge = self._judge()
+        self.notice_judge = NoticeJudge(self)
         for client in ("1", "2"):
             for event in "ab":
                 self.create((client, event))
@@ -157,6 +161,7 @@ class World:
             expire_after_s=EXPIRE_AFTER,
             disable_after_s=1_000 if self.traits.early_disable else 1_000_000,
             notice_every_s=50.0,
+            quarantine_told_after_s=100.0,
         )
         return policy
 

@@ -60,8 +60,12 @@ class EndpointNotices:
 
     def dead_lettered(self, stream: StreamIndex, pending: Pending, reason: DeadLetterReason) -> None:
         """Count a dead letter that Kafka has acknowledged."""
-        hook, endpoint = pending.hook, pending.hook.endpoint
-        if endpoint is None or pending.delivery.namespace == NOTICES or self._gets_notices(endpoint):
+        hook, served_by = pending.hook, pending.hook.endpoint
+        if served_by is None or pending.delivery.namespace == NOTICES:
+            return
+        # Its hook may be deleted by now, and its endpoint forgotten.
+        endpoint = self._ledger.tracked.endpoint(served_by.client_id, served_by.target)
+        if self._gets_notices(endpoint):
             return
         told, delivery = endpoint.told, pending.delivery
         told.hook = (hook.id, *hook.subscription_key)
@@ -145,7 +149,7 @@ class EndpointNotices:
             if served:
                 at_ms = self._quarantine_due_ms(told)
                 return _notice(endpoint, NoticeName.ENDPOINT_QUARANTINED, told.quarantined_ms, at_ms=at_ms)
-        if told.expiring_ms and not told.expiring_told_ms:
+        if told.expiring_ms and told.expiring_ms >= told.expiring_told_ms + self._expiring_lead_ms():
             return Notice(
                 name=NoticeName.BACKLOG_EXPIRING,
                 client=ClientId(endpoint.client_id),
@@ -170,19 +174,22 @@ class EndpointNotices:
         return None
 
     def _note_oldest(self, endpoint: Endpoint, oldest_ms: int) -> None:
-        """Note since when the oldest delivery of an endpoint is pending, 0 for none; its last day is told once."""
+        """Note since when the oldest delivery of an endpoint is pending, 0 for none, if it is in its last day.
+
+        A backlog that goes on to expire is told once for each day of it.
+        """
         told = endpoint.told
         told.expiring_ms = 0
-        if not oldest_ms:
-            told.expiring_told_ms = 0
-            return
         due_ms = self._expiring_due_ms(oldest_ms)
-        if self._ledger.wall_ms >= due_ms:
+        if oldest_ms and due_ms <= self._ledger.wall_ms < due_ms + self._expiring_lead_ms():
             told.expiring_ms = oldest_ms
             told.hook = _any_hook(endpoint) or told.hook
-        else:
-            told.expiring_told_ms = 0
+        elif oldest_ms:
+            # A time that has passed is that of a record that is a dead letter: the next is found by reading on.
             self._look_at(endpoint, due_ms, lambda: self._note_oldest(endpoint, oldest_of(endpoint)))
+        if told.expiring_told_ms and self._ledger.wall_ms >= self._forgotten_ms(told):
+            told.expiring_told_ms = 0
+            self._ledger.changes += 1
 
     def _arrange(self, endpoint: Endpoint) -> None:
         """Look again when something becomes due, if that is before the next look at all endpoints."""
@@ -219,8 +226,14 @@ class EndpointNotices:
         return told.dead_told_ms + _ms(self._policy.dead_letters_told_every_s)
 
     def _expiring_due_ms(self, oldest_ms: int) -> int:
-        policy = self._policy
-        return oldest_ms + _ms(policy.expire_after_s - min(policy.expiring_told_before_s, policy.expire_after_s / 2))
+        return oldest_ms + _ms(self._policy.expire_after_s) - self._expiring_lead_ms()
+
+    def _expiring_lead_ms(self) -> int:
+        return _ms(min(self._policy.expiring_told_before_s, self._policy.expire_after_s / 2))
+
+    def _forgotten_ms(self, told: Told) -> int:
+        """When nothing can be pending any more that the last notice of an expiring backlog has told of."""
+        return told.expiring_told_ms + _ms(self._policy.expire_after_s) + 2 * self._expiring_lead_ms()
 
 
 def oldest_of(endpoint: Endpoint) -> int:

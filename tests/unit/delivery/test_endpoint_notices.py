@@ -178,6 +178,17 @@ def test_dead_letters_that_were_counted_are_told_by_the_next_owner() -> None:
     assert after.take_notice().count == 1
 
 
+def test_a_dead_letter_whose_endpoint_was_forgotten_meanwhile_is_told() -> None:
+    """Its hook was deleted, so nothing else of the endpoint was left when Kafka had the dead letter."""
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1)
+    small.answer(small.send_one(), REFUSED)
+    small.engine._ledger.tracked.endpoints.clear()
+    small.acknowledge()
+    assert small.take_notice().count == 1
+
+
 def test_a_refused_count_keeps_what_was_counted_since() -> None:
     small = SmallEngine()
     row = small.row()
@@ -208,6 +219,25 @@ def test_a_backlog_is_told_a_day_before_it_expires_and_once() -> None:
         small.wait(MINUTE_S)
     assert small.told == []
     assert kill(small).told == []
+
+
+def test_a_backlog_that_goes_on_to_expire_is_told_once_a_day() -> None:
+    small = SmallEngine(disable_after_s=100 * DAY_S)
+    row = small.row(1, state=HookState.DISABLED)
+    first_ms = small.wall_ms
+    for hours in range(5 * 24):
+        small.read(row, hours, arrived_ms=first_ms + hours * 3_600_000)
+    told: list[int] = []
+    for _ in range(12 * 24 * 3):
+        small.wait(1_200.0)
+        small.read_backlog()
+        small.acknowledge()
+        while small.told:
+            if small.told[0].name is EXPIRING:
+                told.append(((small.told[0].since_ms or 0) - first_ms) // 3_600_000)
+            small.take_notice()
+    assert told == [0, 24, 48, 72, 96]
+    assert small.endpoint(row).told.empty
 
 
 def test_no_notice_is_made_about_an_endpoint_that_notices_go_to() -> None:
