@@ -178,6 +178,9 @@ class LogSearchError(SubscriptionsError):
 class IdempotencyConflictError(SubscriptionsError):
     """The idempotency key was used with another body."""
 
+    def __init__(self) -> None:
+        super().__init__("this Idempotency-Key was used with another body")
+
 
 class TokenError(SubscriptionsError):
     """A token that opens nothing."""

@@ -64,8 +64,7 @@ def claim_key(
     if answer is None:
         row.request_hash, row.answer, row.created_at_ms = digest, b"", now_ms
     elif row.request_hash != digest:
-        msg = "this Idempotency-Key was used with another body"
-        raise IdempotencyConflictError(msg)
+        raise IdempotencyConflictError
     return Claim(row, answer)
 
 

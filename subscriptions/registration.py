@@ -173,8 +173,7 @@ def _brought(secret: SigningSecret | None) -> list[str]:
 
 def _check_secret(brought: SigningSecret | None, kept: str) -> None:
     if brought is not None and brought.reveal() != kept:
-        msg = "this Idempotency-Key was used with another body"
-        raise IdempotencyConflictError(msg)
+        raise IdempotencyConflictError
 
 
 def _repeated(answer: Sequence[object]) -> Registered:

@@ -16,13 +16,13 @@ from typing import Any, Final
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from hookstream.subscriptions.problem_types import LONG_HEAD, UNREADABLE_HEAD, ProblemKind, type_uri
+
 from .connections import ConnectionTable, Phase, Room
 
 HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _RETRY_AFTER_S = 1
 _HEADER_FRAMING = len(": \r\n")
-_TOO_LONG = "the head of a request has at most {} bytes"
-_UNREADABLE = "this is no HTTP request that can be read"
 
 # Errors of the app itself are logged; uvicorn's warnings are about what clients send that we do not know.
 _LOG = logging.getLogger("uvicorn.error.connection")
@@ -110,7 +110,7 @@ class GuardedConnection(H11Protocol):
         """Answer what is no HTTP, or has too long a head, and close."""
         too_long = len(self.conn.trailing_data[0]) > self._guard.table.limits.head_bytes
         status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if too_long else HTTPStatus.BAD_REQUEST
-        detail = _TOO_LONG.format(self._guard.table.limits.head_bytes) if too_long else _UNREADABLE
+        detail = LONG_HEAD.format(self._guard.table.limits.head_bytes) if too_long else UNREADABLE_HEAD
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             headers, body = problem(status, "bad-head", detail)
             headers.append((b"connection", b"close"))
@@ -123,10 +123,10 @@ class GuardedConnection(H11Protocol):
         """An upgrade that is not offered is answered as the request that it is."""
 
 
-def problem(status: HTTPStatus, kind: str, detail: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+def problem(status: HTTPStatus, kind: ProblemKind, detail: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Headers and body of a problem document, as the API's own are."""
     document = {
-        "type": f"urn:hookstream:problem:{kind}",
+        "type": type_uri(kind),
         "title": kind.replace("-", " "),
         "status": status.value,
         "detail": detail,
@@ -143,7 +143,7 @@ def bounded_heads(app: Any, head_bytes: int) -> Any:  # noqa: ANN401  # ASGI
         size = len(scope["raw_path"]) + len(scope["query_string"])
         size += sum(len(name) + len(value) + _HEADER_FRAMING for name, value in scope["headers"])
         if size > head_bytes:
-            detail = _TOO_LONG.format(head_bytes)
+            detail = LONG_HEAD.format(head_bytes)
             await _refuse(send, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "bad-head", detail)
         else:
             await app(scope, receive, send)
@@ -165,7 +165,13 @@ def _only_health(app: Any, paths: Collection[str]) -> Any:  # noqa: ANN401  # AS
     return only_health
 
 
-async def _refuse(send: Any, status: HTTPStatus, kind: str, detail: str, *more: tuple[bytes, bytes]) -> None:  # noqa: ANN401  # ASGI
+async def _refuse(
+    send: Any,  # noqa: ANN401  # ASGI
+    status: HTTPStatus,
+    kind: ProblemKind,
+    detail: str,
+    *more: tuple[bytes, bytes],
+) -> None:
     """Answer with a problem, and close the connection."""
     headers, body = problem(status, kind, detail)
     headers += [*more, (b"connection", b"close")]

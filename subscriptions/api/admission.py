@@ -44,6 +44,10 @@ class Admission:
         self._callers: Counter[str] = Counter()
         self._kinds: Counter[Question] = Counter()
 
+    def busy(self, question: Question) -> ProblemError:
+        """429: as many questions of this kind are being answered as may be at once."""
+        return too_many(f"{self._of_one_kind} requests about {question} are being answered already")
+
     @contextmanager
     def enter(self, question: Question, caller: str) -> Iterator[None]:
         """Count a question while it is answered.
@@ -53,9 +57,9 @@ class Admission:
         """
         with self._lock:
             if self._callers[caller] >= self._of_one_caller:
-                raise _too_many(f"of this caller {self._of_one_caller} slow requests are being answered already")
+                raise too_many(f"of this caller {self._of_one_caller} slow requests are being answered already")
             if self._kinds[question] >= self._of_one_kind:
-                raise _too_many(f"{self._of_one_kind} requests about {question} are being answered already")
+                raise self.busy(question)
             self._callers[caller] += 1
             self._kinds[question] += 1
         try:
@@ -85,6 +89,7 @@ class OwnThreads:
         return await to_thread.run_sync(lambda: work(*args, **kwargs), limiter=limiter)
 
 
-def _too_many(detail: str) -> ProblemError:
+def too_many(detail: str) -> ProblemError:
+    """429, with the time to wait."""
     headers = {"Retry-After": str(_RETRY_AFTER_S)}
     return ProblemError(HTTPStatus.TOO_MANY_REQUESTS, "too-many-requests", detail, headers=headers)

@@ -13,7 +13,8 @@ from .body_limit import BodyLimit
 from .dead_letters import dead_letter_routes
 from .deliveries import attempt_routes, delivery_routes
 from .dependencies import ApiDependencies
-from .documents import install_documents
+from .docs_page import docs_page_routes
+from .documents import document_routes
 from .endpoint_actions import endpoint_action_routes
 from .endpoint_attempts import endpoint_attempt_routes
 from .endpoints import endpoint_routes
@@ -25,6 +26,7 @@ from .portal_links import portal_link_routes
 from .rate_limit import RateLimitHeaders
 from .registration import registration_routes
 from .replays import replay_routes
+from .route_documents import describe
 from .secret_rotation import secret_rotation_routes
 
 
@@ -34,12 +36,13 @@ def create_app(deps: ApiDependencies) -> FastAPI:
         title="hookstream",
         version=version("hookstream"),
         description="Register the endpoints that hookstream delivers events to.",
-        openapi_url=None,  # `install_documents` serves it, with what a deployment's events are
+        openapi_url=None,  # `document_routes` serve it, with what a deployment's events are
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     routers = [
-        routes(deps)
-        for routes in (
+        made_routes(deps)
+        for made_routes in (
             registration_routes,
             hook_routes,
             secret_rotation_routes,
@@ -57,11 +60,15 @@ def create_app(deps: ApiDependencies) -> FastAPI:
             health_routes,
         )
     ]
+    routers += [document_routes(app, deps), docs_page_routes()]
+    limits = deps.limits
+    by_path = {"/events": limits.max_events_body_bytes}
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    for route in routes:
+        describe(route, max_body_bytes=by_path.get(route.path, limits.max_body_bytes))
     for router in routers:
         app.include_router(router)
-    limits = deps.limits
-    app.add_middleware(BodyLimit, elsewhere=limits.max_body_bytes, by_path={"/events": limits.max_events_body_bytes})
+    app.add_middleware(BodyLimit, elsewhere=limits.max_body_bytes, by_path=by_path)
     app.add_middleware(RateLimitHeaders)
-    problems.install(app, [route for router in routers for route in router.routes if isinstance(route, APIRoute)])
-    install_documents(app, deps)
+    problems.install(app, routes)
     return app

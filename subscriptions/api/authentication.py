@@ -5,10 +5,10 @@ Source: RFC 6750.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 from fastapi import Request
 from fastapi.routing import APIRoute
@@ -33,14 +33,22 @@ SIGNED_IN: Final = "hookstream.signed_in"
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def route_for(deps: ApiDependencies, *roles: Role) -> type[APIRoute]:
+class TokenRoute(APIRoute):
+    """A route behind a token of one of the roles `allowed`."""
+
+    allowed: ClassVar[tuple[Role, ...]] = ()
+
+
+def route_for(deps: ApiDependencies, *roles: Role) -> type[TokenRoute]:
     """A class of routes that answer 401 without a good token, 403 to other roles, and 415 to a body that is no JSON.
 
     Above the limit of its token a request is answered 429, before the database is asked whether the token is good.
     """
 
-    class TokenRoute(APIRoute):
-        """A route behind a token."""
+    class RouteOfRoles(TokenRoute):
+        """A route for the tokens of these roles."""
+
+        allowed = roles
 
         def get_route_handler(self) -> Handler:
             """Wrap the handler of the framework."""
@@ -62,7 +70,7 @@ def route_for(deps: ApiDependencies, *roles: Role) -> type[APIRoute]:
 
             return handler
 
-    return TokenRoute
+    return RouteOfRoles
 
 
 def principal_of(request: Request) -> Principal:
@@ -83,8 +91,7 @@ def scope_of(request: Request, client: ClientId | None) -> ClientId | None:
     """Whose things may be seen, where a request may name a client; None is everyone's."""
     own = principal_of(request).client
     if own is not None and client not in (None, own):
-        detail = "the token is another client's; operators alone see every client"
-        raise ProblemError(HTTPStatus.FORBIDDEN, "foreign-client", detail)
+        raise foreign_client()
     return own if client is None else client
 
 
@@ -107,7 +114,7 @@ async def _holder(deps: ApiDependencies, request: Request) -> Principal:
         principal = known.holder(deps.now_ms())
     except TokenError as exc:
         what = "has expired" if isinstance(exc, ExpiredTokenError) else "is not valid"
-        raise _unauthorized(f"the token {what}", f'{_REALM}, error="invalid_token"') from None
+        raise unauthorized(token=f"the token {what}") from None
     if last is None:
         await _count(deps, request, principal)
     return principal
@@ -130,19 +137,37 @@ async def _count(deps: ApiDependencies, request: Request, principal: Principal) 
 
 def _check_role(principal: Principal, roles: tuple[Role, ...]) -> None:
     if principal.role not in roles:
-        detail = f"this needs the role {' or '.join(roles)}; the token's is {principal.role}"
-        raise ProblemError(HTTPStatus.FORBIDDEN, "wrong-role", detail)
+        raise wrong_role(principal.role, roles)
 
 
 def _bearer(request: Request) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise _unauthorized("this needs a header `Authorization: Bearer` with a token", _REALM)
+        raise unauthorized()
     return token.strip()
 
 
-def _unauthorized(detail: str, challenge: str) -> ProblemError:
-    headers = {"WWW-Authenticate": challenge}
+def foreign_client() -> ProblemError:
+    """403: what belongs to another client than the token's."""
+    detail = "the token is another client's; operators alone see every client"
+    return ProblemError(HTTPStatus.FORBIDDEN, "foreign-client", detail)
+
+
+def wrong_role(role: Role, allowed: Sequence[Role]) -> ProblemError:
+    """403: a route that is not for tokens of this role."""
+    detail = f"this needs the role {' or '.join(allowed)}; the token's is {role}"
+    return ProblemError(HTTPStatus.FORBIDDEN, "wrong-role", detail)
+
+
+def not_json() -> ProblemError:
+    """415: a body that says that it is something else than JSON."""
+    return ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "the body must be application/json")
+
+
+def unauthorized(*, token: str = "") -> ProblemError:
+    """401: no token was sent, or `token` says what is wrong with it."""
+    detail = token or "this needs a header `Authorization: Bearer` with a token"
+    headers = {"WWW-Authenticate": f'{_REALM}, error="invalid_token"' if token else _REALM}
     return ProblemError(HTTPStatus.UNAUTHORIZED, "unauthorized", detail, headers=headers)
 
 
@@ -150,5 +175,4 @@ def _check_media_type(request: Request) -> None:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     has_body = request.headers.get("content-length", "") not in ("", "0") or "transfer-encoding" in request.headers
     if has_body and media_type != "application/json" and not media_type.endswith("+json"):
-        detail = "the body must be application/json"
-        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", detail)
+        raise not_json()

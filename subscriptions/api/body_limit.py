@@ -15,6 +15,12 @@ from .problems import ProblemError
 _MAX_DIGITS = 18
 
 
+def body_too_large(max_bytes: int) -> ProblemError:
+    """413: a body of more bytes."""
+    detail = f"the body of this request has at most {max_bytes} bytes"
+    return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", detail)
+
+
 class BodyLimit:
     """ASGI middleware that answers 413: bodies of some paths, and those `elsewhere`, have so many bytes at most."""
 
@@ -29,11 +35,9 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         most = self._by_path.get(scope["path"], self._elsewhere)
-        detail = f"the body of this request has at most {most} bytes"
         announced = Headers(scope=scope).get("content-length", "0")
         if announced.isdecimal() and (len(announced) > _MAX_DIGITS or int(announced) > most):
-            problem = ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", detail)
-            await problem.response()(scope, receive, send)
+            await body_too_large(most).response()(scope, receive, send)
             return
         received = 0
 
@@ -43,7 +47,7 @@ class BodyLimit:
             received += len(message.get("body", b""))
             if received > most:
                 # The framework lets this through, and the problem handlers shape it.
-                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, body_too_large(most).detail)
             return message
 
         await self._app(scope, limited, send)

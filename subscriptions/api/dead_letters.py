@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Query, Request
 
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.subscriptions.dead_letters import DeadLetterPlace, DeadLetterQuery, FoundDeadLetter, resend_letters
+from hookstream.subscriptions.errors import DeadLettersUnavailableError, NotPublishedError
 from hookstream.subscriptions.models import Role
 
 from .admission import Question
@@ -43,8 +44,10 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
     """Reading and sending again."""
     routes = route_for(deps, Role.INTEGRATOR, Role.OPERATOR)
     router = APIRouter(tags=["dead letters"], route_class=routes)
+    unavailable = DeadLettersUnavailableError("the dead letters cannot be read: no answer")
+    reading = problems(deps.admission.busy(Question.DEAD_LETTERS), unavailable)
 
-    @router.get("/dead-letters", responses=problems(401, 403, 422, 429, 503), **BEARER)
+    @router.get("/dead-letters", responses=reading, **BEARER)
     def list_dead_letters(  # noqa: PLR0913 - the framework reads one parameter an argument
         request: Request,
         *,
@@ -75,21 +78,26 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
             next_cursor=None if page.after is None else encode_cursor(page.after.id),
         )
 
-    @router.get("/dead-letters/{letter}", responses=problems(401, 403, 404, 422, 429, 503), **BEARER)
+    @router.get("/dead-letters/{letter}", responses=reading | problems(_no_letter()), **BEARER)
     def get_dead_letter(letter: Annotated[str, Path(pattern=LETTER_ID)], request: Request) -> LetterAnswer:
         """Show a dead letter, with the start of its last answer."""
         place = _place(letter)
         with asking(deps, request, Question.DEAD_LETTERS):
             found = _own(deps.dead_letters.get([place]).get(place), request)
         if found is None:
-            raise ProblemError(HTTPStatus.NOT_FOUND, "dead-letter-not-found", "there is no such dead letter")
+            raise _no_letter()
         answer = found.letter.last_answer.decode(errors="replace")
         return LetterAnswer(dead_letter=WholeLetterFields(**_fields(found, deps), last_answer=answer))
 
     @router.post(
         "/dead-letters/resend",
         status_code=HTTPStatus.ACCEPTED,
-        responses=problems(400, 401, 403, 413, 415, 422, 429, 503),
+        responses=reading
+        | problems(
+            _nothing_to_resend("there is no such dead letter"),
+            unavailable,
+            NotPublishedError("deliveries.replay did not acknowledge in time"),
+        ),
         **BEARER,
     )
     def resend_dead_letters(body: ResendBody, request: Request) -> ResentAnswer:
@@ -117,14 +125,19 @@ def _resend(body: ResendBody, request: Request, deps: ApiDependencies) -> Resent
         else:
             fit.append(found)
     if not fit:
-        raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "nothing-to-resend",
-            f"none of them can be sent again; the first: {unfit[0].detail}",
-        )
+        raise _nothing_to_resend(unfit[0].detail)
     actor = principal_of(request).actor
     job = resend_letters(deps.sessions, deps.dead_letters, fit, actor=actor, now_ms=deps.now_ms)
     return ResentAnswer(job=job, resent=[found.place.id for found in fit], unfit=unfit)
+
+
+def _no_letter() -> ProblemError:
+    return ProblemError(HTTPStatus.NOT_FOUND, "dead-letter-not-found", "there is no such dead letter")
+
+
+def _nothing_to_resend(first: str) -> ProblemError:
+    detail = f"none of them can be sent again; the first: {first}"
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "nothing-to-resend", detail)
 
 
 def _own(found: FoundDeadLetter | None, request: Request) -> FoundDeadLetter | None:

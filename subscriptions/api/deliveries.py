@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from http import HTTPStatus
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 
@@ -30,7 +30,15 @@ from hookstream.subscriptions.deliveries import (
     job_name,
     ping_of,
 )
-from hookstream.subscriptions.errors import DeliveryNotFoundError
+from hookstream.subscriptions.errors import (
+    DeliveryExpiredError,
+    DeliveryNotFoundError,
+    HookDeletedError,
+    HookDisabledError,
+    HookNotFoundError,
+    LogSearchError,
+    NotPublishedError,
+)
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.repository import HookRepository
 
@@ -50,6 +58,7 @@ from .delivery_bodies import (
     SentFields,
     SentRequestFields,
 )
+from .delivery_headers import DELIVERY_HEADERS
 from .dependencies import ApiDependencies
 from .ids import asked_client, client_fields, shown_concept
 from .openapi import BEARER, problems
@@ -68,6 +77,7 @@ StartOfAttempt = Annotated[int, Path(ge=0, lt=_MAX_LONG, description="when it be
 OfClient = Annotated[
     str | None, Query(max_length=MAX_ID_CHARS, description="whose it is: for operators, a search is shorter with it")
 ]
+_EXAMPLE_ID: Final = str(DELIVERY_HEADERS[0].example)
 Outcome: TypeAlias = AttemptResult | Literal["failed"]
 
 
@@ -136,7 +146,11 @@ def attempt_routes(deps: ApiDependencies) -> APIRouter:
     routes = route_for(deps, Role.INTEGRATOR, Role.OPERATOR)
     router = APIRouter(tags=["deliveries"], route_class=routes)
 
-    @router.get("/hooks/{hook_id}/attempts", responses=problems(401, 403, 404, 422, 429, 503), **BEARER)
+    @router.get(
+        "/hooks/{hook_id}/attempts",
+        responses=problems(HookNotFoundError(17), deps.admission.busy(Question.ATTEMPTS)),
+        **BEARER,
+    )
     def list_hook_attempts(
         hook_id: IdOfHook, request: Request, page: Annotated[AttemptPage, Depends()]
     ) -> AttemptsAnswer:
@@ -155,7 +169,12 @@ def attempt_routes(deps: ApiDependencies) -> APIRouter:
     @router.post(
         "/hooks/{hook_id}/ping",
         status_code=HTTPStatus.ACCEPTED,
-        responses=problems(401, 403, 404, 409, 422, 429, 503),
+        responses=problems(
+            HookNotFoundError(17),
+            HookDisabledError(17),
+            deps.admission.busy(Question.ACKNOWLEDGEMENTS),
+            NotPublishedError("deliveries.replay did not acknowledge in time"),
+        ),
         **BEARER,
     )
     def ping_hook(hook_id: IdOfHook, request: Request) -> SentAnswer:
@@ -188,8 +207,13 @@ def delivery_routes(deps: ApiDependencies) -> APIRouter:
     routes = route_for(deps, Role.INTEGRATOR, Role.OPERATOR)
     router = APIRouter(tags=["deliveries"], route_class=routes)
     deliveries = Deliveries(deps.sessions, deps.delivery_log)
+    searching = (
+        DeliveryNotFoundError(_EXAMPLE_ID),
+        deps.admission.busy(Question.DELIVERIES),
+        LogSearchError("the logs of deliveries cannot be searched now: no answer"),
+    )
 
-    @router.get("/deliveries/{delivery_id}", responses=problems(401, 403, 404, 422, 429, 503), **BEARER)
+    @router.get("/deliveries/{delivery_id}", responses=problems(*searching), **BEARER)
     def get_delivery(
         delivery_id: IdOfDelivery, request: Request, page: Annotated[AttemptPage, Depends()], client: OfClient = None
     ) -> DeliveryAnswer:
@@ -205,7 +229,7 @@ def delivery_routes(deps: ApiDependencies) -> APIRouter:
 
     @router.get(
         "/deliveries/{delivery_id}/attempts/{started_at_ms}",
-        responses=problems(401, 403, 404, 422, 429, 503),
+        responses=problems(*searching),
         **BEARER,
     )
     def get_attempt(delivery_id: IdOfDelivery, started_at_ms: StartOfAttempt, request: Request) -> AttemptAnswer:
@@ -236,7 +260,13 @@ def delivery_routes(deps: ApiDependencies) -> APIRouter:
     @router.post(
         "/deliveries/{delivery_id}/resend",
         status_code=HTTPStatus.ACCEPTED,
-        responses=problems(401, 403, 404, 409, 422, 429, 503),
+        responses=problems(
+            *searching,
+            DeliveryExpiredError(_EXAMPLE_ID),
+            HookDisabledError(17),
+            HookDeletedError(17),
+            NotPublishedError("deliveries.replay did not acknowledge in time"),
+        ),
         **BEARER,
     )
     def resend_delivery(delivery_id: IdOfDelivery, request: Request, client: OfClient = None) -> SentAnswer:

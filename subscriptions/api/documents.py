@@ -1,4 +1,4 @@
-"""`/openapi.json`, `/asyncapi.json` and `/docs`: what the API and the deliveries look like, for people and programs.
+"""`/openapi.json` and `/asyncapi.json`: what the API and the deliveries look like, for programs; `docs_page` shows it.
 
 They need no token: what they tell is what integrators are sent. Each is written once for a set of schemas.
 """
@@ -10,8 +10,6 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 from fastapi import APIRouter, FastAPI, Response
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse
 
 from hookstream.schemas.event_types import event_types
 
@@ -28,8 +26,8 @@ def known_schemas(deps: ApiDependencies) -> KnownSchemas:
     return tuple(sorted(deps.source_schemas().items()))
 
 
-def install_documents(app: FastAPI, deps: ApiDependencies) -> None:
-    """Serve them. Handlers run in threads: the first request after a change takes milliseconds for each namespace."""
+def document_routes(app: FastAPI, deps: ApiDependencies) -> APIRouter:
+    """Both. Handlers run in threads: the first request after a change takes milliseconds for each namespace."""
 
     @lru_cache(maxsize=1)
     def openapi_json(known: KnownSchemas) -> bytes:
@@ -47,17 +45,13 @@ def install_documents(app: FastAPI, deps: ApiDependencies) -> None:
     def show_openapi() -> Response:
         return Response(openapi_json(known_schemas(deps)), media_type="application/json")
 
-    @router.get("/docs", include_in_schema=False)
-    def show_docs() -> HTMLResponse:
-        return get_swagger_ui_html(openapi_url="/openapi.json", title=app.title)
-
     @router.get("/asyncapi.json", tags=["events"], response_class=Response, responses=_ASYNCAPI)
     def show_asyncapi() -> Response:
         """Describe every event's delivery as an AsyncAPI 3.0 document."""
         return Response(asyncapi_json(known_schemas(deps)), media_type="application/json")
 
-    app.include_router(router)
     app.openapi = lambda: orjson.loads(openapi_json(known_schemas(deps)))  # type: ignore[method-assign]
+    return router
 
 
 _ASYNCAPI: Final[dict[int | str, dict[str, Any]]] = {

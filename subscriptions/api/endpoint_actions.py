@@ -8,8 +8,13 @@ from fastapi import APIRouter, Request
 
 from hookstream.schemas.control import parse_endpoint_id
 from hookstream.subscriptions.database import transact
-from hookstream.subscriptions.endpoint_settings import EndpointKey, EndpointSettingsChanges, StoredSettings
-from hookstream.subscriptions.errors import EndpointNotFoundError
+from hookstream.subscriptions.endpoint_settings import (
+    MAX_SKIPPED,
+    EndpointKey,
+    EndpointSettingsChanges,
+    StoredSettings,
+)
+from hookstream.subscriptions.errors import BrokerClockError, EndpointNotFoundError, TooManySkipsError
 from hookstream.subscriptions.models import Role
 
 from .admission import Question
@@ -19,14 +24,20 @@ from .dependencies import ApiDependencies
 from .ids import IdOfEndpoint, client_fields
 from .openapi import BEARER, problems
 
-_PROBLEMS = problems(400, 401, 403, 404, 413, 415, 422, 503)
+_NOT_FOUND = EndpointNotFoundError("434-4d1f6f0c2b6a9e11")
+_PROBLEMS = problems(_NOT_FOUND)
 
 
 def endpoint_action_routes(deps: ApiDependencies) -> APIRouter:
     """Operators alone."""
     router = APIRouter(tags=["endpoints"], route_class=route_for(deps, Role.OPERATOR))
+    asking_kafka = problems(
+        _NOT_FOUND,
+        deps.admission.busy(Question.ACKNOWLEDGEMENTS),
+        BrokerClockError("the broker's clock cannot be read: no acknowledgement"),
+    )
 
-    @router.get("/endpoints/{endpoint}/settings", responses=problems(401, 403, 404, 422, 503), **BEARER)
+    @router.get("/endpoints/{endpoint}/settings", responses=_PROBLEMS, **BEARER)
     def get_settings(endpoint: IdOfEndpoint) -> EndpointSettingsAnswer:
         """Show what operators want of an endpoint at present."""
         return _shown(_read(deps, _key(endpoint)), deps)
@@ -46,7 +57,7 @@ def endpoint_action_routes(deps: ApiDependencies) -> APIRouter:
         """Try at once whatever waits for a time: a retry, a probe, a Retry-After. No attempt is given or taken."""
         return _write(request, deps, lambda settings: settings.retry_now(_key(endpoint), body.reason))
 
-    @router.post("/endpoints/{endpoint}/drain", responses=_PROBLEMS | problems(429), **BEARER)
+    @router.post("/endpoints/{endpoint}/drain", responses=asking_kafka, **BEARER)
     def drain_endpoint(endpoint: IdOfEndpoint, body: ReasonBody, request: Request) -> EndpointSettingsAnswer:
         """Move the whole backlog of an endpoint to the dead letters, from where it can be resent.
 
@@ -58,7 +69,11 @@ def endpoint_action_routes(deps: ApiDependencies) -> APIRouter:
             before_ms = deps.broker_clock.now_ms()
         return _write(request, deps, lambda settings: settings.drain(key, body.reason, before_ms=before_ms))
 
-    @router.post("/endpoints/{endpoint}/skip", responses=_PROBLEMS | problems(409, 429), **BEARER)
+    @router.post(
+        "/endpoints/{endpoint}/skip",
+        responses=asking_kafka | problems(TooManySkipsError(_NOT_FOUND.endpoint, MAX_SKIPPED)),
+        **BEARER,
+    )
     def skip_delivery(endpoint: IdOfEndpoint, body: SkipBody, request: Request) -> EndpointSettingsAnswer:
         """Move one delivery of an endpoint to the dead letters: at once where its resource waits for it, or in turn."""
         key = _key(endpoint)

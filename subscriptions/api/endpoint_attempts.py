@@ -26,7 +26,11 @@ def endpoint_attempt_routes(deps: ApiDependencies) -> APIRouter:
     routes = route_for(deps, Role.INTEGRATOR, Role.OPERATOR)
     router = APIRouter(tags=["endpoints"], route_class=routes)
 
-    @router.get("/endpoints/{endpoint}/attempts", responses=problems(401, 403, 404, 422, 429, 503), **BEARER)
+    @router.get(
+        "/endpoints/{endpoint}/attempts",
+        responses=problems(EndpointNotFoundError("434-4d1f6f0c2b6a9e11"), deps.admission.busy(Question.ATTEMPTS)),
+        **BEARER,
+    )
     def list_endpoint_attempts(
         endpoint: IdOfEndpoint, request: Request, page: Annotated[AttemptPage, Depends()]
     ) -> AttemptsAnswer:

@@ -23,7 +23,7 @@ from hookstream.subscriptions.endpoints import (
     last_outcomes,
     paused_endpoints,
 )
-from hookstream.subscriptions.errors import EndpointNotFoundError
+from hookstream.subscriptions.errors import BacklogUnknownError, EndpointNotFoundError
 from hookstream.subscriptions.models import Role
 
 from .admission import Question
@@ -95,8 +95,11 @@ class _Wanted:
 def endpoint_routes(deps: ApiDependencies) -> APIRouter:
     """The backlogs of endpoints."""
     router = APIRouter(tags=["endpoints"], route_class=route_for(deps, Role.INTEGRATOR, Role.OPERATOR))
+    unknown = problems(
+        deps.admission.busy(Question.BACKLOG), BacklogUnknownError("the table of hooks is not read to its end")
+    )
 
-    @router.get("/endpoints", responses=problems(401, 403, 422, 429, 503), **BEARER)
+    @router.get("/endpoints", responses=unknown, **BEARER)
     def list_endpoints(  # noqa: PLR0913  # the framework reads one parameter an argument
         request: Request,
         *,
@@ -128,7 +131,11 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
         with asking(deps, request, Question.BACKLOG):
             return _page(deps, wanted, after)
 
-    @router.get("/endpoints/{endpoint_id}", responses=problems(401, 403, 404, 422, 429, 503), **BEARER)
+    @router.get(
+        "/endpoints/{endpoint_id}",
+        responses=unknown | problems(EndpointNotFoundError("434-4d1f6f0c2b6a9e11")),
+        **BEARER,
+    )
     def get_endpoint(endpoint_id: str, request: Request) -> EndpointAnswer:
         """Show one endpoint; `id` is the client and a digest of the target."""
         named, own = parse_endpoint_id(endpoint_id), principal_of(request).client

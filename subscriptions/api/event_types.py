@@ -13,7 +13,7 @@ from .authentication import route_for
 from .bodies import EventTypeFields, EventTypesAnswer
 from .dependencies import ApiDependencies
 from .documents import KnownSchemas, known_schemas
-from .openapi import BEARER, problems
+from .openapi import BEARER
 
 
 def event_type_routes(deps: ApiDependencies) -> APIRouter:
@@ -24,7 +24,7 @@ def event_type_routes(deps: ApiDependencies) -> APIRouter:
     def answer(known: KnownSchemas) -> EventTypesAnswer:
         return EventTypesAnswer(event_types=[_fields(event) for event in event_types(deps.catalogue, dict(known))])
 
-    @router.get("/event-types", responses=problems(401, 403, 503), **BEARER)
+    @router.get("/event-types", **BEARER)
     def list_event_types() -> EventTypesAnswer:
         """List the events that a hook can be registered for, each with the JSON Schema of its body and an example.
 

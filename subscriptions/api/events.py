@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Header
 
@@ -26,9 +26,10 @@ from .bodies import (
     ReceiptsAnswer,
 )
 from .dependencies import ApiDependencies
-from .openapi import BEARER, problems
+from .openapi import BEARER, problems, raised
 from .problems import MAX_FAULTS, Fault, ProblemError, invalid, no_such_event
 
+_EXAMPLE_ID = "0190b7a2-7c1e-7d4f-9d6e-5f3f1f2e4a5b"
 TraceParent = Annotated[str | None, Header(description="W3C Trace Context; the events belong to that trace")]
 
 
@@ -38,7 +39,13 @@ def event_routes(deps: ApiDependencies) -> APIRouter:
     threads = OwnThreads("publishing", deps.limits.publishing_at_once)
 
     @router.post(
-        "/events", status_code=HTTPStatus.ACCEPTED, responses=problems(400, 401, 403, 413, 415, 422, 503), **BEARER
+        "/events",
+        status_code=HTTPStatus.ACCEPTED,
+        responses=problems(
+            _not_published([], [{"id": _EXAMPLE_ID, "detail": "no acknowledgement in time"}]),
+            _no_event(deps),
+        ),
+        **BEARER,
     )
     async def publish_events(body: EventsBody, traceparent: TraceParent = None) -> ReceiptAnswer | ReceiptsAnswer:
         """Publish one event, or a list. The answer comes when Kafka has acknowledged all of them.
@@ -49,6 +56,12 @@ def event_routes(deps: ApiDependencies) -> APIRouter:
         return await threads.run(_published, body, traceparent, deps)
 
     return router
+
+
+def _no_event(deps: ApiDependencies) -> ProblemError:
+    """422: an event that the catalogue does not have."""
+    error = cast("UnknownEventError", raised(deps.catalogue.require_written, "no.event"))
+    return invalid(Fault(pointer="#/event", detail=no_such_event(error)))
 
 
 def _published(body: EventsBody, traceparent: str | None, deps: ApiDependencies) -> ReceiptAnswer | ReceiptsAnswer:
@@ -120,12 +133,17 @@ def _publish(events: Sequence[Event], trace: bytes | None, deps: ApiDependencies
         except NotPublishedError as exc:
             failures.append({"id": str(event.id), "detail": str(exc)})
     if failures:
-        accepted = [receipt.model_dump(mode="json") for receipt in receipts]
-        detail = f"Kafka did not acknowledge {len(failures)} of {len(events)} events; try these again"
-        extra = {"receipts": accepted, "failures": failures}
-        headers = {"Retry-After": "1"}
-        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "not-published", detail, extra=extra, headers=headers)
+        raise _not_published(receipts, failures)
     return receipts
+
+
+def _not_published(receipts: Sequence[ReceiptFields], failures: Sequence[Mapping[str, object]]) -> ProblemError:
+    """503: Kafka acknowledged a part of a request, or nothing of it."""
+    count = len(receipts) + len(failures)
+    detail = f"Kafka did not acknowledge {len(failures)} of {count} events; try these again"
+    extra = {"receipts": [receipt.model_dump(mode="json") for receipt in receipts], "failures": failures}
+    headers = {"Retry-After": "1"}
+    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "not-published", detail, extra=extra, headers=headers)
 
 
 def _result(handed_over: PendingReceipt | NotPublishedError, timeout_s: float) -> Receipt:

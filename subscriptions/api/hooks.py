@@ -13,6 +13,11 @@ from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookState
 from hookstream.subscriptions.changes import StoredHook
 from hookstream.subscriptions.database import transact
+from hookstream.subscriptions.errors import (
+    BrokerClockError,
+    HookChangedError,
+    HookNotFoundError,
+)
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.repository import HookChange, HookQuery, HookRepository, RateLimit
 from hookstream.subscriptions.target_policy import normalise_target
@@ -31,10 +36,11 @@ from .bodies import (
 from .dependencies import ApiDependencies
 from .entity_tags import IfMatch, tag, tagged
 from .ids import ClientQuery, asked_client, client_fields
-from .openapi import BEARER, problems
+from .openapi import BEARER, problems, raised
 from .paging import CursorParameter, decode_cursor, encode_cursor
 
 _MAX_LONG = 2**63 - 1
+_EXAMPLE_MS = 1_795_550_400_000
 _MAX_PAGE = 500
 _DEFAULT_PAGE = 100
 
@@ -46,7 +52,7 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
     routes = route_for(deps, Role.INTEGRATOR, Role.OPERATOR)
     router = APIRouter(tags=["hooks"], route_class=routes)
 
-    @router.get("/hooks", responses=problems(401, 403, 422, 503), **BEARER)
+    @router.get("/hooks", **BEARER)
     def list_hooks(
         request: Request,
         *,
@@ -71,7 +77,7 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
             next_cursor=encode_cursor(str(page[-1].hook.id)) if more else None,
         )
 
-    @router.get("/hooks/{hook_id}", responses=tagged(HTTPStatus.OK) | problems(401, 403, 404, 422, 503), **BEARER)
+    @router.get("/hooks/{hook_id}", responses=tagged(HTTPStatus.OK) | problems(HookNotFoundError(17)), **BEARER)
     def get_hook(hook_id: IdOfHook, request: Request, response: Response) -> HookAnswer:
         """Show a hook. `effective` is true once every router works by it: later events will be delivered by it.
 
@@ -81,7 +87,12 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
 
     @router.patch(
         "/hooks/{hook_id}",
-        responses=tagged(HTTPStatus.OK) | problems(400, 401, 403, 404, 412, 413, 415, 422, 503),
+        responses=tagged(HTTPStatus.OK)
+        | problems(
+            HookNotFoundError(17),
+            HookChangedError(17, 4),
+            raised(normalise_target, "ftp://example.com", deps.target_policy),
+        ),
         **BEARER,
     )
     def change_hook(
@@ -98,7 +109,9 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
         return _shown(stored, deps, response)
 
     @router.post(
-        "/hooks/{hook_id}/disable", responses=tagged(HTTPStatus.OK) | problems(401, 403, 404, 412, 422, 503), **BEARER
+        "/hooks/{hook_id}/disable",
+        responses=tagged(HTTPStatus.OK) | problems(HookNotFoundError(17), HookChangedError(17, 4)),
+        **BEARER,
     )
     def disable_hook(hook_id: IdOfHook, request: Request, response: Response, condition: IfMatch) -> HookAnswer:
         """Stop the deliveries of a hook. Events that arrive meanwhile stay pending, for as long as Kafka has them."""
@@ -107,7 +120,13 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
 
     @router.post(
         "/hooks/{hook_id}/enable",
-        responses=tagged(HTTPStatus.OK) | problems(400, 401, 403, 404, 412, 413, 415, 422, 429, 503),
+        responses=tagged(HTTPStatus.OK)
+        | problems(
+            HookNotFoundError(17),
+            HookChangedError(17, 4),
+            deps.admission.busy(Question.ACKNOWLEDGEMENTS),
+            BrokerClockError("the broker's clock cannot be read: no acknowledgement"),
+        ),
         **BEARER,
     )
     def enable_hook(
@@ -134,7 +153,7 @@ def hook_routes(deps: ApiDependencies) -> APIRouter:
     @router.delete(
         "/hooks/{hook_id}",
         status_code=HTTPStatus.NO_CONTENT,
-        responses=problems(401, 403, 404, 412, 422, 503),
+        responses=problems(HookNotFoundError(17), HookChangedError(17, 4)),
         **BEARER,
     )
     def delete_hook(hook_id: IdOfHook, request: Request, condition: IfMatch) -> Response:

@@ -66,7 +66,7 @@ def portal_link_routes(deps: ApiDependencies) -> APIRouter:
     @router.post(
         "/portal/links",
         status_code=HTTPStatus.CREATED,
-        responses=problems(400, 401, 403, 404, 413, 415, 422, 503),
+        responses=problems(_portal_off()),
         **BEARER,
     )
     def create_portal_link(body: PortalLinkBody, request: Request) -> PortalLinkAnswer:
@@ -76,7 +76,7 @@ def portal_link_routes(deps: ApiDependencies) -> APIRouter:
         its session.
         """
         if not deps.portal:
-            raise ProblemError(HTTPStatus.NOT_FOUND, "portal-off", "this deployment serves no portal")
+            raise _portal_off()
         if not deps.client_ids.takes(deps.client_ids.read(body.link.client)):
             raise invalid(Fault(pointer="#/link/client", detail=f"is not {deps.client_ids.meaning}"))
         principal, client = principal_of(request), ClientId(str(body.link.client))
@@ -90,3 +90,7 @@ def portal_link_routes(deps: ApiDependencies) -> APIRouter:
         return PortalLinkAnswer(link=fields)
 
     return router
+
+
+def _portal_off() -> ProblemError:
+    return ProblemError(HTTPStatus.NOT_FOUND, "portal-off", "this deployment serves no portal")

@@ -1,6 +1,6 @@
 """Every error as `application/problem+json`, of a bounded size, without a value that was sent.
 
-Source: RFC 9457. `type` is `urn:hookstream:problem:<kind>`; `errors` points into the body (RFC 6901, as a fragment) or
+Source: RFC 9457. `type` is one of `PROBLEM_TYPES`; `errors` points into the body (RFC 6901, as a fragment) or
 names a parameter. Of what was sent only the name of an unknown key is shown, where it looks like one.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -45,6 +45,7 @@ from hookstream.subscriptions.errors import (
     TooManySecretsError,
     TooManySkipsError,
 )
+from hookstream.subscriptions.problem_types import ProblemKind, type_uri
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = "1"
@@ -82,7 +83,7 @@ class ProblemError(Exception):
     def __init__(
         self,
         status: HTTPStatus,
-        kind: str,
+        kind: ProblemKind,
         detail: str,
         *,
         extra: Mapping[str, object] | None = None,
@@ -95,16 +96,19 @@ class ProblemError(Exception):
         self.extra = extra or {}
         self.headers = headers or {}
 
-    def response(self) -> JSONResponse:
-        """The answer."""
-        body = {
-            "type": f"urn:hookstream:problem:{self.kind}",
+    def document(self) -> dict[str, object]:
+        """The body of the answer."""
+        return {
+            "type": type_uri(self.kind),
             "title": self.kind.replace("-", " "),
             "status": self.status.value,
             "detail": self.detail,
             **self.extra,
         }
-        return JSONResponse(body, self.status, headers=dict(self.headers), media_type=MEDIA_TYPE)
+
+    def response(self) -> JSONResponse:
+        """The answer."""
+        return JSONResponse(self.document(), self.status, headers=dict(self.headers), media_type=MEDIA_TYPE)
 
 
 def invalid(*faults: Fault, more: int = 0) -> ProblemError:
@@ -169,8 +173,8 @@ def problem_of(exc: Exception) -> ProblemError:  # noqa: C901, PLR0911, PLR0912 
             return invalid(Fault(pointer="#", detail=str(exc)))
         case IdempotencyConflictError():
             fault = {"parameter": "Idempotency-Key", "detail": str(exc)}
-            kind = "idempotency-key-reused"
-            return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, kind, str(exc), extra={"errors": [fault]})
+            faulty = {"errors": [fault]}
+            return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency-key-reused", str(exc), extra=faulty)
         case DeliveryNotFoundError():
             return ProblemError(HTTPStatus.NOT_FOUND, "delivery-not-found", str(exc))
         case DeliveryExpiredError():
@@ -199,7 +203,7 @@ def problem_of(exc: Exception) -> ProblemError:  # noqa: C901, PLR0911, PLR0912 
             return ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal-error", detail)
 
 
-def _unavailable(kind: str, detail: str) -> ProblemError:
+def _unavailable(kind: ProblemKind, detail: str) -> ProblemError:
     headers = {"Retry-After": _RETRY_AFTER_S}
     return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, kind, detail, headers=headers)
 
@@ -249,13 +253,22 @@ def _translated(request: Request, exc: Exception) -> Response:  # noqa: ARG001  
 
 
 def _not_valid(request: Request, exc: Exception) -> Response:  # noqa: ARG001  # Starlette calls it so
-    errors = cast("RequestValidationError", exc).errors()
+    return not_valid(cast("RequestValidationError", exc).errors()).response()
+
+
+def not_valid(errors: Sequence[Mapping[str, Any]]) -> ProblemError:
+    """What pydantic found wrong with a request."""
     if any(error["type"] == "json_invalid" for error in errors):
-        return ProblemError(
-            HTTPStatus.BAD_REQUEST, "malformed-json", "the body is not JSON that can be read"
-        ).response()
+        return malformed_json()
     shown = [_fault(error["loc"], error["type"], error["msg"]) for error in errors[:MAX_FAULTS]]
-    return invalid(*shown, more=len(errors) - len(shown)).response()
+    return invalid(*shown, more=len(errors) - len(shown))
+
+
+def malformed_json(headers: Mapping[str, str] | None = None) -> ProblemError:
+    """400: a body that is not JSON."""
+    return ProblemError(
+        HTTPStatus.BAD_REQUEST, "malformed-json", "the body is not JSON that can be read", headers=headers
+    )
 
 
 def no_such_event(exc: UnknownEventError) -> str:
@@ -277,24 +290,26 @@ def _fault(location: Sequence[str | int], kind: str, message: str) -> Fault:
 def _http(request: Request, exc: Exception) -> Response:
     """What the framework itself answers: no such route, no such method, a body that cannot be read."""
     error = cast("HTTPException", exc)
-    status = HTTPStatus(error.status_code)
     headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed(cast("FastAPI", request.app), request.url.path))
+    return problem_of_http(error, headers).response()
+
+
+def problem_of_http(error: HTTPException, headers: Mapping[str, str]) -> ProblemError:
+    """An error of the framework as a problem with these headers."""
+    status = HTTPStatus(error.status_code)
     match status:
         case HTTPStatus.NOT_FOUND:
-            return ProblemError(status, "no-such-route", "there is nothing at this path").response()
+            return ProblemError(status, "no-such-route", "there is nothing at this path")
         case HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["Allow"] = ", ".join(_allowed(cast("FastAPI", request.app), request.url.path))
-            detail = f"this path takes {headers['Allow']}"
-            return ProblemError(status, "method-not-allowed", detail, headers=headers).response()
+            return ProblemError(status, "method-not-allowed", f"this path takes {headers['Allow']}", headers=headers)
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            return ProblemError(status, "body-too-large", str(error.detail)).response()
+            return ProblemError(status, "body-too-large", str(error.detail))
         case HTTPStatus.BAD_REQUEST:
-            return ProblemError(
-                status, "malformed-json", "the body is not JSON that can be read", headers=headers
-            ).response()
+            return malformed_json(headers)
         case _:
-            kind = status.phrase.lower().replace(" ", "-")
-            return ProblemError(status, kind, str(error.detail), headers=headers).response()
+            return ProblemError(status, "request-refused", str(error.detail), headers=headers)
 
 
 def _allowed(app: FastAPI, path: str) -> list[str]:

@@ -7,7 +7,7 @@ Source: draft-ietf-httpapi-ratelimit-headers-10, whose `w` and `t` are seconds; 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -96,8 +96,8 @@ class RateLimitHeaders:
         await self._app(scope, receive, told)
 
 
-def describe(document: MutableMapping[str, Any], too_many: Mapping[str, Any]) -> None:
-    """Add the headers, and the 429 that is `too_many`, to the operations of an OpenAPI document that need a token."""
+def describe(document: MutableMapping[str, Any]) -> None:
+    """Add the headers to the operations of an OpenAPI document that need a token."""
     components = document.setdefault("components", {})
     components["headers"] = {**components.get("headers", {}), **_HEADERS}
     shared = {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS}
@@ -106,7 +106,6 @@ def describe(document: MutableMapping[str, Any], too_many: Mapping[str, Any]) ->
             if not operation.get("security"):
                 continue
             responses = operation["responses"]
-            responses.setdefault(_TOO_MANY, too_many)
             for response in responses.values():
                 response["headers"] = {**response.get("headers", {}), **shared}
             limited = responses[_TOO_MANY]

@@ -11,7 +11,12 @@ from fastapi.openapi.models import Example
 
 from hookstream.schemas.errors import UnknownEventError
 from hookstream.schemas.event import ClientId, EventName
-from hookstream.subscriptions.errors import InvalidTargetError
+from hookstream.subscriptions.errors import (
+    HookExistsError,
+    HooksExistError,
+    IdempotencyConflictError,
+    InvalidTargetError,
+)
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.registration import (
     NewHooks,
@@ -24,11 +29,11 @@ from hookstream.subscriptions.repository import NewHook
 from hookstream.subscriptions.target_policy import normalise_target
 from hookstream.subscriptions.target_url import Target
 
-from .authentication import principal_of, route_for, scope_of
+from .authentication import foreign_client, principal_of, route_for, scope_of
 from .dependencies import ApiDependencies
 from .entity_tags import entity_tag, tagged
 from .ids import client_fields
-from .openapi import BEARER, problems
+from .openapi import BEARER, problems, raised
 from .problems import MAX_FAULTS, Fault, invalid, no_such_event
 from .registration_bodies import (
     EVERY_EVENT,
@@ -57,11 +62,20 @@ def registration_routes(deps: ApiDependencies) -> APIRouter:
     """A hook belongs to the client of the token that made it, or to the one that an operator names."""
     routes = route_for(deps, Role.INTEGRATOR, Role.OPERATOR)
     router = APIRouter(tags=["hooks"], route_class=routes)
+    example = next(iter(deps.catalogue.event_names))
 
     @router.post(
         "/hooks",
         status_code=HTTPStatus.CREATED,
-        responses=tagged(HTTPStatus.CREATED) | problems(400, 401, 403, 409, 413, 415, 422, 503),
+        responses=tagged(HTTPStatus.CREATED)
+        | problems(
+            HookExistsError(17),
+            HooksExistError({example: 17}),
+            foreign_client(),
+            raised(normalise_target, "ftp://example.com", deps.target_policy),
+            raised(deps.catalogue.require, "no.event"),
+            IdempotencyConflictError(),
+        ),
         **BEARER,
     )
     def create_hook(

@@ -19,6 +19,13 @@ from hookstream.subscriptions.backlogs import EndpointHook
 from hookstream.subscriptions.choices import ReplayOnly, ReplaySource
 from hookstream.subscriptions.database import transact
 from hookstream.subscriptions.endpoints import hooks_by_id
+from hookstream.subscriptions.errors import (
+    BrokerClockError,
+    HookNotFoundError,
+    ReplayNotFoundError,
+    ReplayStateError,
+    ReplayUnfinishedError,
+)
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.replays import (
     NewReplay,
@@ -31,7 +38,7 @@ from hookstream.subscriptions.replays import (
 from hookstream.subscriptions.repository import HookRepository
 
 from .admission import Question
-from .authentication import asking, principal_of, route_for, scope_of
+from .authentication import asking, foreign_client, principal_of, route_for, scope_of
 from .dependencies import ApiDependencies
 from .ids import ClientQuery, asked_client, shown_client, shown_concept
 from .openapi import BEARER, problems
@@ -66,11 +73,18 @@ def replay_routes(deps: ApiDependencies) -> APIRouter:
     """Ask for replays, see them, let them run, pause and end them."""
     routes = route_for(deps, Role.INTEGRATOR, Role.OPERATOR)
     router = APIRouter(tags=["replays"], route_class=routes)
+    steering = problems(ReplayNotFoundError(3), ReplayStateError(3, ReplayState.DONE), _operators_replay())
 
     @router.post(
         "/replays",
         status_code=HTTPStatus.CREATED,
-        responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
+        responses=problems(
+            HookNotFoundError(17),
+            ReplayUnfinishedError(3),
+            foreign_client(),
+            deps.admission.busy(Question.ACKNOWLEDGEMENTS),
+            BrokerClockError("the broker's clock cannot be read: no acknowledgement"),
+        ),
         **BEARER,
     )
     def create_replay(body: NewReplayBody, request: Request, response: Response) -> ReplayAnswer:
@@ -88,7 +102,7 @@ def replay_routes(deps: ApiDependencies) -> APIRouter:
         response.headers["Location"] = f"/replays/{stored.id}"
         return _shown(stored, request, deps)
 
-    @router.get("/replays", responses=problems(401, 403, 422, 503), **BEARER)
+    @router.get("/replays", **BEARER)
     def list_replays(
         request: Request,
         *,
@@ -112,14 +126,14 @@ def replay_routes(deps: ApiDependencies) -> APIRouter:
             next_cursor=encode_cursor(str(page[-1].id)) if len(found) > limit else None,
         )
 
-    @router.get("/replays/{replay_id}", responses=problems(401, 403, 404, 422, 503), **BEARER)
+    @router.get("/replays/{replay_id}", responses=problems(ReplayNotFoundError(3)), **BEARER)
     def get_replay(replay_id: IdOfReplay, request: Request) -> ReplayAnswer:
         """Show a replay, and how far it is."""
         with deps.reading() as session:
             repository = ReplayRepository(session, "", deps.now_ms())
             return _shown(repository.get(replay_id, client=principal_of(request).client), request, deps)
 
-    @router.patch("/replays/{replay_id}", responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503), **BEARER)
+    @router.patch("/replays/{replay_id}", responses=steering, **BEARER)
     def change_replay(replay_id: IdOfReplay, body: ReplayChangeBody, request: Request) -> ReplayAnswer:
         """Let a counted or paused replay run, or pause one. A pause takes some seconds; what was sent is delivered."""
         if body.replay.state == "running":
@@ -131,7 +145,7 @@ def replay_routes(deps: ApiDependencies) -> APIRouter:
     @router.delete(
         "/replays/{replay_id}",
         status_code=HTTPStatus.NO_CONTENT,
-        responses=problems(401, 403, 404, 409, 422, 503),
+        responses=steering,
         **BEARER,
     )
     def cancel_replay(replay_id: IdOfReplay, request: Request) -> Response:
@@ -238,12 +252,15 @@ def _write(
     with deps.reading() as session:
         found = ReplayRepository(session, "", deps.now_ms()).get(replay_id, client=client)
     if client is not None and not found.own:
-        detail = "an operator asked for this replay"
-        raise ProblemError(HTTPStatus.FORBIDDEN, "operators-replay", detail)
+        raise _operators_replay()
     return transact(
         deps.sessions,
         lambda session: work(ReplayRepository(session, principal.actor, deps.now_ms()), client),
     )
+
+
+def _operators_replay() -> ProblemError:
+    return ProblemError(HTTPStatus.FORBIDDEN, "operators-replay", "an operator asked for this replay")
 
 
 def _shown(stored: StoredReplay, request: Request, deps: ApiDependencies) -> ReplayAnswer:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
 from hookstream.schemas.control import parse_endpoint_id
 from hookstream.subscriptions.endpoint_settings import EndpointKey
-from hookstream.subscriptions.errors import EndpointNotFoundError
+from hookstream.subscriptions.errors import (
+    EndpointNotFoundError,
+    HookNotFoundError,
+    IdempotencyConflictError,
+    TooManySecretsError,
+)
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.secret_rotation import (
     EndpointRotated,
@@ -33,7 +39,7 @@ from .registration_bodies import (
     RotatedHookOfEndpointFields,
 )
 
-_PROBLEMS = problems(401, 403, 404, 409, 422, 503)
+_CONFLICTS: Final = (TooManySecretsError(17, 1_795_550_400_000), IdempotencyConflictError())
 
 
 def secret_rotation_routes(deps: ApiDependencies) -> APIRouter:
@@ -41,7 +47,10 @@ def secret_rotation_routes(deps: ApiDependencies) -> APIRouter:
     router = APIRouter(route_class=route_for(deps, Role.INTEGRATOR, Role.OPERATOR))
 
     @router.post(
-        "/hooks/{hook_id}/secret/rotate", tags=["hooks"], responses=tagged(HTTPStatus.OK) | _PROBLEMS, **BEARER
+        "/hooks/{hook_id}/secret/rotate",
+        tags=["hooks"],
+        responses=tagged(HTTPStatus.OK) | problems(HookNotFoundError(17), *_CONFLICTS),
+        **BEARER,
     )
     def rotate_hook_secret(
         hook_id: IdOfHook, request: Request, response: Response, idempotency_key: IdempotencyKey = None
@@ -64,7 +73,12 @@ def secret_rotation_routes(deps: ApiDependencies) -> APIRouter:
         _finish(response, deps, repeated=rotated.repeated)
         return _rotated(rotated, deps)
 
-    @router.post("/endpoints/{endpoint}/secret/rotate", tags=["endpoints"], responses=_PROBLEMS, **BEARER)
+    @router.post(
+        "/endpoints/{endpoint}/secret/rotate",
+        tags=["endpoints"],
+        responses=problems(EndpointNotFoundError("434-4d1f6f0c2b6a9e11"), *_CONFLICTS),
+        **BEARER,
+    )
     def rotate_endpoint_secrets(
         endpoint: IdOfEndpoint, request: Request, response: Response, idempotency_key: IdempotencyKey = None
     ) -> RotatedEndpointAnswer:

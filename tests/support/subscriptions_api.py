@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastapi.testclient import TestClient
@@ -14,6 +15,7 @@ from hookstream.schemas.delivery import Delivery, DeliveryId
 from hookstream.schemas.event import ClientId, Event
 from hookstream.schemas.ids import IdKind
 from hookstream.subscriptions.api import ApiDependencies, MetricsPage, create_app
+from hookstream.subscriptions.api.problems import MEDIA_TYPE
 from hookstream.subscriptions.backlogs import Backlogs, NotBefore
 from hookstream.subscriptions.changes import Receipt
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions, transact
@@ -29,6 +31,7 @@ from hookstream.subscriptions.errors import (
 from hookstream.subscriptions.migrations import migrate
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.portal import PortalConfig, install_portal
+from hookstream.subscriptions.problem_types import PROBLEM_TYPES
 from hookstream.subscriptions.secrets import MasterKey, SecretBox
 from hookstream.subscriptions.target_policy import TargetPolicy
 from hookstream.subscriptions.target_url import IpAddress
@@ -37,12 +40,18 @@ from hookstream.subscriptions.tokens import TokenRequest, issue_token
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from fastapi import FastAPI
+    from fastapi.routing import APIRoute
     from sqlalchemy import Engine
 
     from hookstream.schemas.delivery import Delivery
     from hookstream.schemas.hook import HookId
 
 BOX = SecretBox((MasterKey(b"k" * 32),))
+# What any request may be answered with, by the server or the framework, before a route is found or after it failed.
+OF_ANY_ROUTE = frozenset(
+    {"bad-head", "internal-error", "method-not-allowed", "no-such-route", "request-refused", "too-many-connections"}
+)
 TARGET = "https://example.com/create-lead.php"
 
 
@@ -238,6 +247,67 @@ class FakeBacklogs:
         return replace(self.backlogs, hooks=hooks, health=health)
 
 
+def api_dependencies(sessions: Sessions) -> ApiDependencies:
+    """What the API is given, all of it fakes but the database."""
+    return ApiDependencies(
+        client_ids=IdKind.INTEGER,
+        sessions=sessions,
+        secret_box=BOX,
+        now_ms=TestClock(),
+        target_policy=TargetPolicy(addresses=PublicAddresses()),
+        catalogue=Catalogue.shipped(),
+        events=FakeEvents(),
+        router_progress=FakeProgress(),
+        broker_clock=FakeBrokerClock(),
+        dead_letters=FakeDeadLetters(),
+        delivery_log=FakeDeliveryLog(),
+        delivery_publisher=FakeDeliveryPublisher(),
+        sent_requests=SentRequests(BOX, TargetPolicy(addresses=PublicAddresses())),
+        backlogs=FakeBacklogs(),
+        readiness={},
+        metrics=lambda: MetricsPage(content=b"hookstream_up 1\n", content_type="text/plain; version=0.0.4"),
+    )
+
+
+def unconnected_app(catalogue: Catalogue | None = None) -> FastAPI:
+    """The API without a database: for what it says of itself."""
+    deps = api_dependencies(open_sessions(open_database("sqlite://")))
+    return create_app(deps if catalogue is None else replace(deps, catalogue=catalogue))
+
+
+class DocumentedClient(TestClient):
+    """A client that refuses an answer which is a problem that its route does not document."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(app, raise_server_exceptions=False)
+        self._routes = app.state.api_routes
+
+    def request(self, method: str, url: Any, **sent: Any) -> Any:
+        """Send a request, and look at its answer."""
+        answer = super().request(method, url, **sent)
+        if answer.headers.get("content-type") == MEDIA_TYPE:
+            undocumented = undocumented_problem(self._routes, method, answer.url.path, answer.json())
+            assert not undocumented, undocumented
+        return answer
+
+
+def undocumented_problem(routes: Sequence[APIRoute], method: str, path: str, problem: Mapping[str, Any]) -> str:
+    """What is wrong with a problem as an answer to this request; empty where its route names the type and status."""
+    kind = problem["type"].rpartition(":")[2]
+    status = HTTPStatus(problem["status"])
+    if kind not in PROBLEM_TYPES:
+        return f"{kind} is no type of problem"
+    known = PROBLEM_TYPES[kind]
+    if known.statuses and status not in known.statuses:
+        return f"{kind} with the status {status.value}"
+    route = next((each for each in routes if method in (each.methods or ()) and each.path_regex.fullmatch(path)), None)
+    if route is None or kind in OF_ANY_ROUTE:
+        return ""
+    content = route.responses.get(status.value, {}).get("content", {}).get(MEDIA_TYPE, {})
+    named = {example["value"]["type"] for example in content.get("examples", {}).values()}
+    return "" if problem["type"] in named else f"{method} {route.path} does not document {status.value} {kind}"
+
+
 class Api:
     """The API, callable without a socket, and everything that stands around it."""
 
@@ -255,30 +325,24 @@ class Api:
         self.backlogs = FakeBacklogs()
         self.trouble: dict[str, str | None] = {"database": None}
         self.changes: list[None] = []
-        deps = ApiDependencies(
-            client_ids=IdKind.INTEGER,
-            sessions=self.sessions,
-            secret_box=BOX,
+        deps = replace(
+            api_dependencies(self.sessions),
             now_ms=self.clock,
-            target_policy=TargetPolicy(addresses=PublicAddresses()),
-            catalogue=Catalogue.shipped(),
             events=self.events,
             router_progress=self.progress,
             broker_clock=self.broker_clock,
             dead_letters=self.dead_letters,
             delivery_log=self.delivery_log,
             delivery_publisher=self.delivery_publisher,
-            sent_requests=SentRequests(BOX, TargetPolicy(addresses=PublicAddresses())),
             backlogs=self.backlogs,
             readiness={"database": lambda: self.trouble["database"]},
-            metrics=lambda: MetricsPage(content=b"hookstream_up 1\n", content_type="text/plain; version=0.0.4"),
             changed=lambda: self.changes.append(None),
         )
         self.deps = replace(deps, **changes)  # type: ignore[arg-type]  # fields of the test's choice
         self.app = create_app(self.deps)
         if self.deps.portal:
             install_portal(self.app, self.deps, PortalConfig(embed=embed))
-        self.http = TestClient(self.app, raise_server_exceptions=False)
+        self.http = DocumentedClient(self.app)
 
     def token(self, role: Role, client: int | str | None = None, *, expires_at_ms: int | None = None) -> str:
         """Issue a token."""
