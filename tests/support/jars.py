@@ -26,21 +26,21 @@ _TOOLS_POM = Path(__file__).with_name("kafka-tools-pom.xml")
 
 def kafka_jars() -> Path:
     """The folder of the jars of an Apache Kafka broker."""
-    return _fetched(CACHE / "kafka" / KAFKA_VERSION, _fetch_kafka)
+    return fetched(CACHE / "kafka" / KAFKA_VERSION, _fetch_kafka)
 
 
 def kafka_tools() -> Path:
     """The folder of the jars behind `kafka-topics.sh` and its like."""
-    return _fetched(CACHE / "kafka-tools" / KAFKA_VERSION, lambda into: _fetch_kafka(into, _TOOLS_POM))
+    return fetched(CACHE / "kafka-tools" / KAFKA_VERSION, lambda into: _fetch_kafka(into, _TOOLS_POM))
 
 
 def apicurio() -> Path:
     """The unpacked folder of the Apicurio registry."""
-    return _fetched(CACHE / "apicurio" / APICURIO_VERSION, _fetch_apicurio)
+    return fetched(CACHE / "apicurio" / APICURIO_VERSION, _fetch_apicurio)
 
 
 def _fetch_kafka(into: Path, pom: Path = _POM) -> None:
-    _mvn(
+    mvn(
         "-f", str(pom),
         f"-Dkafka.version={KAFKA_VERSION}",
         "dependency:copy-dependencies",
@@ -51,14 +51,15 @@ def _fetch_kafka(into: Path, pom: Path = _POM) -> None:
 def _fetch_apicurio(into: Path) -> None:
     artifact = f"io.apicurio:apicurio-registry-app:{APICURIO_VERSION}:tar.gz:all"
     archives = into / "archives"
-    _mvn("dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={archives}")
+    mvn("dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={archives}")
     for archive in archives.iterdir():
         with tarfile.open(archive) as tar:
             tar.extractall(into, filter="data")
     shutil.rmtree(archives)
 
 
-def _mvn(*args: str) -> None:
+def mvn(*args: str) -> None:
+    """Run Maven; what it prints is in the error."""
     mvn = shutil.which("mvn") or "mvn"
     done = subprocess.run(  # noqa: S603  # our own program, and no shell
         [mvn, "--batch-mode", "--quiet", *args], capture_output=True, text=True, check=False
@@ -68,7 +69,7 @@ def _mvn(*args: str) -> None:
         raise RuntimeError(message)
 
 
-def _fetched(folder: Path, fetch: Callable[[Path], None]) -> Path:
+def fetched(folder: Path, fetch: Callable[[Path], None]) -> Path:
     """Fetch into a neighbour and rename: a folder that exists is whole, whoever was killed meanwhile."""
     if folder.exists():
         return folder
