@@ -36,7 +36,7 @@ def audit_routes(deps: ApiDependencies) -> APIRouter:
     routes = route_for(deps, Role.INTEGRATOR, Role.OPERATOR)
     router = APIRouter(tags=["audit"], route_class=routes)
 
-    @router.get("/audit", responses=problems(401, 403, 422, 429, 503), **BEARER)
+    @router.get("/audit", responses=problems(deps.admission.busy(Question.AUDIT)), **BEARER)
     def show_audit(  # noqa: PLR0913 - the framework reads one parameter an argument
         request: Request,
         *,

@@ -35,6 +35,7 @@ TAGS: Final[dict[str, str]] = {
     "dead letters": "What could not be delivered, with the reason; sending it again.",
     "replays": "A time of the log, counted first and then sent again, with the same delivery ids.",
     "events": "The catalogue of events, and publishing for platform services that have no Kafka client.",
+    "audit": "Who did what to hooks, endpoints, replays and tokens, and when.",
     "portal": "Links that let one person into the portal, for the platform's own site to hand out.",
     "health": "What load balancers and Prometheus ask for, without a token.",
 }
