@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from hookstream.schemas.topics import TopicNames
 
@@ -55,6 +58,29 @@ class ProducerConfig:
                 msg = f"{key} is fixed to {SAFETY[key]}: order and durability of events rest on it"
                 raise ProducerConfigError(msg)
 
+    @classmethod
+    def from_env(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Settings from the environment, under the names that hookstream's own processes use.
+
+        `HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS` and `HOOKSTREAM_SCHEMA_REGISTRY_URL` are needed; `HOOKSTREAM_KAFKA_OPTIONS`
+        is a JSON object of librdkafka's keys, `HOOKSTREAM_TOPIC_PREFIX` the deployment's.
+
+        Raises:
+            ProducerConfigError: a needed one is missing, or the options are no JSON object; no value is repeated.
+        """
+        found = os.environ if environment is None else environment
+        names = ("KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL")
+        missing = [f"HOOKSTREAM_{name}" for name in names if not found.get(f"HOOKSTREAM_{name}")]
+        if missing:
+            msg = f"not set: {', '.join(missing)}"
+            raise ProducerConfigError(msg)
+        return cls(
+            bootstrap_servers=found["HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS"],
+            schema_registry_url=found["HOOKSTREAM_SCHEMA_REGISTRY_URL"],
+            kafka_options=_options(found.get("HOOKSTREAM_KAFKA_OPTIONS") or "{}"),
+            topics=TopicNames(found.get("HOOKSTREAM_TOPIC_PREFIX", "")),
+        )
+
     def librdkafka(self) -> dict[str, str | int | float | bool]:
         """Give the configuration of the Kafka client."""
         return {
@@ -66,3 +92,14 @@ class ProducerConfig:
             **self.kafka_options,
             **SAFETY,
         }
+
+
+def _options(text: str) -> Mapping[str, str | int | float | bool]:
+    try:
+        options = json.loads(text)
+    except ValueError:
+        options = None
+    if not isinstance(options, dict) or not all(isinstance(value, str | int | float) for value in options.values()):
+        msg = "HOOKSTREAM_KAFKA_OPTIONS is no JSON object of texts, numbers and booleans"
+        raise ProducerConfigError(msg)
+    return options

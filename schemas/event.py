@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NewType
+from datetime import UTC, datetime, timedelta
+from typing import Final, NewType, Self
 from uuid import UUID, uuid4
 
+from .errors import InvalidValueError
 from .ids import is_id
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 ClientId = NewType("ClientId", str)
 """A client as text, whatever its events declare: `434`, `acme`."""
@@ -52,6 +56,38 @@ class Event:
     occurred_at_ms: int
     id: UUID = field(default_factory=uuid4)
     data: object = field(default=None, hash=False)
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        *,
+        client: int | str,
+        id: int | str,  # noqa: A002 - what bodies and documents call it
+        data: object = None,
+        sub_namespace: str | None = None,
+        occurred_at: datetime | None = None,
+        event_id: UUID | None = None,
+    ) -> Self:
+        """An event about the resource `id` of the namespace that is in its name, which happened now or then.
+
+        `event_id` is the event's own: give one that is kept where the same event may be produced twice.
+
+        Raises:
+            InvalidValueError: `occurred_at` has no zone.
+        """
+        if occurred_at is not None and occurred_at.tzinfo is None:
+            msg = "occurred_at has no zone: give datetime.now(UTC), not datetime.now()"
+            raise InvalidValueError(msg, field="occurred_at")
+        since_epoch = (occurred_at or datetime.now(UTC)) - _EPOCH
+        return cls(
+            name=EventName(name),
+            client=client,
+            concept=Concept(id=id, namespace=name.partition(".")[0], sub_namespace=sub_namespace),
+            occurred_at_ms=since_epoch // timedelta(milliseconds=1),
+            id=event_id or uuid4(),
+            data=data,
+        )
 
     @property
     def symbol(self) -> str:
