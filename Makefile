@@ -18,7 +18,7 @@ SOURCES := $(PACKAGES) tests $(wildcard benchmarks)
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports unit pythons compiled contract integration delivery browser screenshots chromium soak bench up down format audit reference lock clean
+.PHONY: help demo test check lint types imports unit pythons compiled contract integration delivery browser screenshots chromium soak bench up down format audit docs reference lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -105,6 +105,9 @@ format: $(INSTALLED) ## format the code and fix what can be fixed
 
 audit: $(INSTALLED) ## known vulnerabilities of every locked dependency (asks pypi.org; fails where it cannot)
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.lock -r requirements-dev.lock
+
+docs: $(INSTALLED) ## the documents as a site in build/docs, without a network
+	$(BIN)/mkdocs build --strict --quiet
 
 reference: $(INSTALLED) ## write the pages of docs/ that are made from the code
 	$(BIN)/python -m tests.support.reference_pages

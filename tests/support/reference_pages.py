@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+import typer
 from fastapi.testclient import TestClient
 from starlette.exceptions import HTTPException
 
+from hookstream.processors.cli import main as cli
 from hookstream.processors.serving import protocol
 from hookstream.subscriptions.api.problems import MEDIA_TYPE, problem_of, problem_of_http
 from hookstream.subscriptions.problem_types import PROBLEM_TYPES, ProblemType, type_uri
@@ -103,13 +107,35 @@ def _asked(app: ASGIApp, method: str, path: str) -> Any:  # whatever JSON holds
     return TestClient(app).request(method, path).json()
 
 
+def commands_page() -> str:
+    """`docs/cli.md`: every command with what it says of itself, its arguments and its options."""
+    sections: list[str] = []
+    _describe(typer.main.get_command(cli.app), "hookstream", sections)
+    return f"# Commands\n\n{_MADE}\n{''.join(sections)}".rstrip() + "\n"
+
+
+def _describe(command: Any, path: str, sections: list[str]) -> None:  # what typer makes of it
+    text = re.sub(r"\s*\x08\s*", "\n\n", inspect.cleandoc(command.help or ""))
+    rows = []
+    for parameter in command.params:
+        names = " ".join([*parameter.opts, *parameter.secondary_opts])
+        shown = names if names.startswith("-") else names.upper()
+        if shown != "--help" and not getattr(parameter, "hidden", False):
+            rows.append(f"| `{shown}` | {(getattr(parameter, 'help', None) or '').replace('|', '/')} |\n")
+    table = f"| argument or option | meaning |\n|---|---|\n{''.join(rows)}\n" if rows else ""
+    sections.append(f"## {path}\n\n{text}\n\n{table}")
+    for name, inner in getattr(command, "commands", {}).items():
+        if not inner.hidden:
+            _describe(inner, f"{path} {name}", sections)
+
+
 def main() -> None:
     """Write every page."""
     for name, page in PAGES.items():
         (ROOT / name).write_text(page())
 
 
-PAGES: Final[Mapping[str, Callable[[], str]]] = {"docs/problems.md": problems_page}
+PAGES: Final[Mapping[str, Callable[[], str]]] = {"docs/problems.md": problems_page, "docs/cli.md": commands_page}
 
 if __name__ == "__main__":
     main()
