@@ -43,6 +43,14 @@ _RETRY_AFTER: Final[dict[str, Any]] = {
 }
 
 
+def refusal(allowance: Allowance, *, close: bool = False) -> ProblemError:
+    """The answer to a request above the limit; with `close`, on a connection that ends with it."""
+    rate = allowance.rate
+    detail = f"this token may make {rate.quota} requests within {rate.window_s} s, and has made them"
+    headers = {"Retry-After": str(allowance.seconds), **({"Connection": "close"} if close else {})}
+    return ProblemError(HTTPStatus.TOO_MANY_REQUESTS, "rate-limited", detail, headers=headers)
+
+
 class Refusals:
     """Answers to requests above the limit, after a pause: who asks again at once does not keep the process busy.
 
@@ -56,14 +64,12 @@ class Refusals:
 
     async def refuse(self, caller: str, allowance: Allowance) -> ProblemError:
         """The answer, when it is time for it."""
-        rate = allowance.rate
-        detail = f"this token may make {rate.quota} requests within {rate.window_s} s, and has made them"
-        headers = {"Retry-After": str(allowance.seconds)}
+        close = False
         if self._waiting[caller] >= _WAITING_OF_ONE or self._waiting.total() >= _WAITING:
-            headers["Connection"] = "close"
+            close = True
         else:
             await self._wait(caller)
-        return ProblemError(HTTPStatus.TOO_MANY_REQUESTS, "rate-limited", detail, headers=headers)
+        return refusal(allowance, close=close)
 
     async def _wait(self, caller: str) -> None:
         self._waiting[caller] += 1
