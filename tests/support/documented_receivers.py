@@ -85,7 +85,7 @@ def _fetch_java(into: Path) -> None:
 
 def _run(*command: str, within: Path) -> None:
     env = {**os.environ, "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"}
-    done = subprocess.run(command, cwd=within, env=env, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, cwd=within, env=env, capture_output=True, text=True, check=False)  # noqa: S603  # build tools, and no shell
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
 
 
