@@ -57,14 +57,14 @@ def roles_of(method: str, path: str) -> set[Role]:
     """Who a route is for."""
     if path == "/event-types":
         return EVERYONE
-    if path.startswith("/endpoints/{endpoint}/") and "secret" not in path:
+    if path.removeprefix("/endpoints/{endpoint}/") in {"settings", "pause", "resume", "retry-now", "drain", "skip"}:
         return {Role.OPERATOR}
     return NOT_INTEGRATORS.get((method, path), {Role.INTEGRATOR, Role.OPERATOR})
 
 
 def kind(answer: Answer) -> str:
     """What kind of problem an answer is."""
-    problem: str = answer.json()["type"].removeprefix("urn:hookstream:problem:")
+    problem: str = answer.json().get("type", "").removeprefix("urn:hookstream:problem:")
     return problem
 
 
