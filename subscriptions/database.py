@@ -9,18 +9,33 @@ the file when a writing transaction begins (BEGIN IMMEDIATE), so that what was r
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import TypeAlias, TypeVar, cast
 
-from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, make_url, text
+from sqlalchemy import (
+    ARRAY,
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    create_engine,
+    event,
+    func,
+    make_url,
+    select,
+    text,
+)
+from sqlalchemy import cast as cast_in_sql
 from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import InstrumentedAttribute, Session, sessionmaker
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random
 
 from .errors import DatabaseRefusedError, DatabaseUnavailableError, SchemaRevisionError
@@ -31,6 +46,7 @@ NowMs: TypeAlias = Callable[[], int]
 
 _Result = TypeVar("_Result")
 _Row = TypeVar("_Row")
+_Value = TypeVar("_Value", str, int)
 
 _READ_ONLY = "hookstream_read_only"
 _PRIVATE_FILE = 0o600
@@ -176,6 +192,17 @@ def transact(sessions: Sessions, work: Callable[[Session], _Result]) -> _Result:
             if attempt == _ATTEMPTS:
                 raise
     raise AssertionError  # pragma: no cover  # the loop returns or raises
+
+
+def one_of(session: Session, column: InstrumentedAttribute[_Value], values: Collection[_Value]) -> ColumnElement[bool]:
+    """A condition that a column is one of these texts or numbers, with one parameter for any number of them.
+
+    `IN` has a parameter for each: ten thousand take longer to be written into the statement than to be looked up.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        each = func.json_each(json.dumps(list(values))).table_valued("value")
+        return column.in_(select(each.c.value))
+    return column == func.any(cast_in_sql(list(values), ARRAY(column.type)))
 
 
 def transact_due(sessions: Sessions, due: Select[_Row], work: Callable[[Sequence[_Row]], int]) -> int:

@@ -15,6 +15,7 @@ from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId, HookState
 
 from .backlogs import EndpointHook
+from .database import one_of
 from .models import AttemptRow, DisabledReason, EndpointSettingsRow, SubscriptionRow
 
 # So many are named in one statement; both databases take more.
@@ -36,9 +37,8 @@ class EndpointQuery:
 
 def hooks_of(session: Session, clients: Collection[ClientId]) -> Iterator[EndpointHook]:
     """Every subscription row of these clients, deleted hooks' too."""
-    left = iter(clients)
-    while chunk := list(islice(left, _AT_ONCE)):
-        yield from _read(session, _COLUMNS.where(SubscriptionRow.client.in_(chunk)))
+    if clients:
+        yield from _read(session, _COLUMNS.where(one_of(session, SubscriptionRow.client, clients)))
 
 
 def hooks_by_id(session: Session, hooks: Collection[HookId]) -> Mapping[HookId, EndpointHook]:

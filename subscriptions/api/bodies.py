@@ -209,6 +209,14 @@ class UnrecordedFields(Answer):
     last_at_ms: int
 
 
+class TrendFields(Answer):
+    """Attempts that began within five minutes from then on, roughly."""
+
+    at_ms: int
+    delivered: int
+    failed: int
+
+
 class EndpointTotalsFields(Answer):
     """All endpoints that the caller sees, or those of the client that was asked for, whatever else is filtered."""
 
@@ -218,6 +226,9 @@ class EndpointTotalsFields(Answer):
     behind_exact: bool
     replays_behind: int
     oldest_undelivered_at_ms: int | None
+    trend: list[TrendFields] | None = Field(
+        description="attempts of the last three hours in steps of five minutes, estimated from a sample; of all clients"
+    )
 
 
 class EndpointsAnswer(Answer):

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from hookstream.schemas.event import ClientId
+from hookstream.subscriptions.attempt_trend import attempt_trend
 from hookstream.subscriptions.backlogs import Endpoint, EndpointHook
 from hookstream.subscriptions.choices import EndpointState
 from hookstream.subscriptions.endpoints import count_endpoints
 
-from .bodies import EndpointTotalsFields
+from .bodies import EndpointTotalsFields, TrendFields
 from .dependencies import ApiDependencies
 
 
@@ -23,6 +24,7 @@ def count_all(
     """
     with deps.reading() as session:
         count = count_endpoints(session, client)
+        trend = None if client is not None else attempt_trend(session, now_ms=deps.now_ms())
     enabled: dict[tuple[ClientId, str], bool] = {}
     for row in rows:
         if not row.gone:
@@ -38,4 +40,7 @@ def count_all(
         behind_exact=all(each.exact for each in judged),
         replays_behind=sum(each.replays for each in judged),
         oldest_undelivered_at_ms=min((each.oldest_ms for each in judged if each.oldest_ms is not None), default=None),
+        trend=None
+        if trend is None
+        else [TrendFields(at_ms=step.at_ms, delivered=step.delivered, failed=step.failed) for step in trend],
     )

@@ -47,6 +47,7 @@ _MAX_PAGE = 500
 _DEFAULT_PAGE = 100
 _MAX_AGE_S = 1e9
 _MOST_UNRECORDED = 100
+_MOST_AT_ONCE = 2000
 # Of endpoints with a backlog, sorted: the key and the name of the last endpoint; of the others: the last one's first
 # hook.
 _POSITION = re.compile(r"o:(-?[0-9]{1,19}):([A-Za-z0-9._~-]{1,3060}-[0-9a-f]{16})|r:([0-9]{1,18})", re.ASCII)
@@ -211,8 +212,9 @@ def _others(
     if wanted.min_age_ms is not None or (wanted.state is not None and wanted.state not in states):
         return
     disabled = None if wanted.state is None else wanted.state is EndpointState.DISABLED
+    limit = wanted.limit + 1
     while True:
-        query = EndpointQuery(client=wanted.client, disabled=disabled, after=after, limit=wanted.limit + 1)
+        query = EndpointQuery(client=wanted.client, disabled=disabled, after=after, limit=limit)
         with deps.reading() as session:
             page = endpoints_page(session, query)
         now_ms = deps.now_ms()
@@ -221,6 +223,7 @@ def _others(
             yield f"r:{after}", judge(hooks, backlogs, paused=False, now_ms=now_ms)
         if len(page) < query.limit:
             return
+        limit = min(2 * limit, _MOST_AT_ONCE)  # few of those fit, or more are wanted
 
 
 def _look(deps: ApiDependencies, client: ClientId | None) -> tuple[list[Endpoint], Backlogs, list[EndpointHook]]:

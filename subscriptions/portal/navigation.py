@@ -29,8 +29,10 @@ ITEMS = (
     Item("Deliveries", "/deliveries", EVERYONE),
     Item("Replays", "/replays", EVERYONE),
     Item("Dead letters", "/dead-letters", EVERYONE),
+    Item("Audit", "/audit", OPERATORS),
     Item("Events", "/events", EVERYONE),
     Item("Guide", "/guide", EVERYONE),
+    Item("Audit", "/audit", INTEGRATORS),
 )
 
 

@@ -1,4 +1,4 @@
-"""Attempts on a timeline: where each one stands in a drawing. Pure.
+"""Attempts on a timeline, where each one stands in a drawing, and bars of many. Pure.
 
 From left to right by start, from bottom to top by duration, which has a logarithmic scale. Each kind is one path, so
 that a drawing of some hundred attempts has a few kilobytes.
@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from math import log10
 from typing import Final
 
+from hookstream.subscriptions.api.bodies import TrendFields
 from hookstream.subscriptions.api.delivery_bodies import AttemptFields
 
 WIDTH: Final = 960
@@ -26,6 +27,9 @@ _SCALE: Final = ((10.0, "10 ms"), (100.0, "100 ms"), (1_000.0, "1 s"), (10_000.0
 _STEPS_S: Final = (1, 5, 15, 60, 300, 900, 3600, 3 * 3600, 6 * 3600, 86_400, 7 * 86_400)
 _MOST_TICKS: Final = 7
 _MARK: Final = 3.5  # half of a cross
+TREND_HEIGHT: Final = 84
+_TREND_BOTTOM: Final = 18
+_HALF_HOUR_MS: Final = 1_800_000
 _DAY_S: Final = 86_400
 _LAST_S: Final = 253_402_300_799  # the end of the year 9999, and of Python's calendar
 
@@ -54,6 +58,46 @@ class Timeline:
     height: int = HEIGHT
     left: int = _LEFT
     bottom: int = HEIGHT - _BOTTOM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trend:
+    """Bars of steps, in units of their own: failed ones stand on delivered ones."""
+
+    delivered: str
+    failed: str
+    delivered_count: int
+    failed_count: int
+    highest: int
+    times: Sequence[Tick]
+    width: int = WIDTH
+    height: int = TREND_HEIGHT
+
+
+def draw_trend(steps: Sequence[TrendFields]) -> Trend | None:
+    """Draw steps of one length; None where there was no attempt."""
+    highest = max((each.delivered + each.failed for each in steps), default=0)
+    if not highest:
+        return None
+    wide, high, ground = WIDTH / len(steps), TREND_HEIGHT - _TREND_BOTTOM - 2, TREND_HEIGHT - _TREND_BOTTOM
+    delivered, failed, times = [], [], []
+    for number, each in enumerate(steps):
+        x, below = number * wide + 1, each.delivered / highest * high
+        if each.delivered:
+            delivered.append(f"M{x:.1f} {ground}h{wide - 2:.1f}v-{below:.1f}h-{wide - 2:.1f}z")
+        if each.failed:
+            above = max(each.failed / highest * high, 1.5)
+            failed.append(f"M{x:.1f} {ground - below:.1f}h{wide - 2:.1f}v-{above:.1f}h-{wide - 2:.1f}z")
+        if each.at_ms % _HALF_HOUR_MS == 0:
+            times.append(Tick(round(x, 1), _label(each.at_ms, 60)))
+    return Trend(
+        delivered="".join(delivered),
+        failed="".join(failed),
+        delivered_count=sum(each.delivered for each in steps),
+        failed_count=sum(each.failed for each in steps),
+        highest=highest,
+        times=times,
+    )
 
 
 def draw(attempts: Sequence[AttemptFields]) -> Timeline | None:

@@ -147,10 +147,33 @@ def test_totals_count_every_endpoint_once_whatever_the_filters(api: Api) -> None
         "oldest_undelivered_at_ms": api.clock() - 40_000,
     }
     for query in ("", "&state=disabled", "&limit=1&sort=behind", "&min_age_seconds=30"):
-        assert api.operator()("GET", f"/endpoints?totals=true{query}").json()["totals"] == expected
+        totals = api.operator()("GET", f"/endpoints?totals=true{query}").json()["totals"]
+        assert totals.pop("trend")
+        assert totals == expected
     assert api.operator()("GET", "/endpoints").json()["totals"] is None
     of_one = api.integrator(2)("GET", "/endpoints?totals=true").json()["totals"]
     assert (of_one["endpoints"], of_one["behind"], of_one["states"]["healthy"]) == (2, 7, 1)
+
+
+def test_the_trend_of_many_attempts_is_estimated_from_a_sample(api: Api) -> None:
+    """Old attempts are left out, and of ten thousand new ones the number is right within some per cent."""
+    hook = register(api, 434)
+    now_ms = api.clock()
+
+    def attempt(number: int, at_ms: int) -> LoggedAttempt:
+        result = AttemptResult.TIMEOUT if number % 10 == 0 else AttemptResult.DELIVERED
+        made = replace(ATTEMPT, hook_id=hook, client=ClientId("434"), started_at_ms=at_ms, number=number, result=result)
+        return LoggedAttempt(made, at_ms)
+
+    old = [attempt(number, now_ms - 86_400_000 + number) for number in range(1, 3001)]
+    new = [attempt(number, now_ms - 3_600_000 + number * 300) for number in range(1, 10_001)]
+    for part in (old, new[:5000], new[5000:]):
+        transact(api.sessions, lambda session, part=part: write_attempts(session, part, ()))  # type: ignore[misc]
+    trend = api.operator()("GET", "/endpoints?totals=true").json()["totals"]["trend"]
+    delivered, failed = (sum(step[kind] for step in trend) for kind in ("delivered", "failed"))
+    assert abs(delivered - 9000) < 500
+    assert abs(failed - 1000) < 500
+    assert sum(step["delivered"] > 0 for step in trend) in (10, 11)
 
 
 def test_attempts_of_an_endpoint_are_those_of_all_of_its_hooks(api: Api) -> None:

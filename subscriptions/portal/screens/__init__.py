@@ -1,5 +1,6 @@
 """The screens of the portal, one module for each part of the navigation."""
 
+from .audit import AUDIT_SCREENS
 from .dead_letters import DEAD_LETTER_SCREENS
 from .deliveries import DELIVERY_SCREENS
 from .endpoints import ENDPOINT_SCREENS
@@ -14,6 +15,7 @@ SCREENS = (
     *DELIVERY_SCREENS,
     *REPLAY_SCREENS,
     *DEAD_LETTER_SCREENS,
+    *AUDIT_SCREENS,
     *EVENT_SCREENS,
     *GUIDE_SCREENS,
 )

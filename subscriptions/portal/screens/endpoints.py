@@ -19,7 +19,7 @@ from hookstream.subscriptions.api.problems import Problem
 from hookstream.subscriptions.choices import EndpointState
 from hookstream.subscriptions.portal.calls import ApiProblemError, Call
 from hookstream.subscriptions.portal.navigation import EVERYONE, OPERATORS
-from hookstream.subscriptions.portal.timeline import draw
+from hookstream.subscriptions.portal.timeline import draw, draw_trend
 from hookstream.subscriptions.portal.visit import Screen, Visit
 
 _PAGE: Final = 50
@@ -49,6 +49,7 @@ async def list_endpoints(visit: Visit) -> Response:
         commands=[" ".join(["hookstream lag", *options])],
         answer=answer,
         totals=answer.totals,
+        trend=draw_trend((answer.totals and answer.totals.trend) or []),
         states=list(EndpointState),
         state=state,
         client=client,
