@@ -50,13 +50,8 @@ class SignIn:
         return await _THREADS.run(self._resume, key) if key else None
 
     async def ask_in(self, request: Request) -> Response:
-        """Send one who is not signed in to the form, or back to the page with the cookie.
-
-        A link in a mail or a chat is a request that another site causes, so the browser sends no strict cookie with it.
-        A page of ours that loads the same address causes a request of our own, which has the cookie.
-        """
-        from_elsewhere = request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
-        if request.method == "GET" and from_elsewhere and not read_cookie(request):
+        """Send one who is not signed in to the form, or back to the page with the cookie."""
+        if _may_have_a_cookie(request):
             return await self.maker.page(request, "reload.html")
         base = request.scope.get("root_path", "")
         wanted = request.url.path.removeprefix(base) + (f"?{request.url.query}" if request.url.query else "")
@@ -65,6 +60,8 @@ class SignIn:
 
     async def show(self, request: Request) -> Response:
         """Show the form; one who is signed in already goes on."""
+        if _may_have_a_cookie(request):
+            return await self.maker.page(request, "reload.html")
         principal = await self.who(request)
         if principal is not None:
             return _to(request, own_path(request.query_params.get("next", "")) or start_of(principal))
@@ -93,9 +90,13 @@ class SignIn:
     async def show_link(self, request: Request) -> Response:
         """Show a button that uses a link: what only looks at the address, such as a mail scanner, spends nothing.
 
-        The script of the page presses it at once.
+        The script of the page presses it at once, but not where that would end the session of a token's holder.
         """
-        response = await self._page(request, "enter.html")
+        if _may_have_a_cookie(request):
+            return await self.maker.page(request, "reload.html")
+        present = await self.who(request)
+        by_token = present if present is not None and present.session_id is None else None
+        response = await self._page(request, "enter.html", present=by_token)
         response.headers["Referrer-Policy"] = "no-referrer"
         return response
 
@@ -175,6 +176,16 @@ class SignIn:
 
     def _close(self, key: str) -> None:
         transact(self.deps.sessions, lambda session: close_session(session, key))
+
+
+def _may_have_a_cookie(request: Request) -> bool:
+    """Whether another site caused this request to look at a page, so that a strict cookie was not sent with it.
+
+    A page of ours that loads the same address causes a request of our own, which has the cookie if there is one.
+    Without that a link in a mail would seem to end the session, and a page that sets a cookie would really end it.
+    """
+    from_elsewhere = request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
+    return request.method == "GET" and from_elsewhere and not read_cookie(request)
 
 
 def own_path(text: str) -> str:

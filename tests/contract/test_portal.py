@@ -110,6 +110,18 @@ def test_a_link_opens_one_session_of_its_client_and_only_once(api: Api) -> None:
     assert (made.client, made.actor.split(":")[0]) == (str(CLIENT), "token")
 
 
+def test_a_link_takes_no_session_of_a_tokens_holder_by_itself(lite: Api) -> None:
+    """Whoever is signed in with a token is asked; without one, or with a link's session, the script goes on at once."""
+    operator, person = signed_in(lite, lite.token(Role.OPERATOR)), Browser(lite)
+    asked = operator.page(link(lite))
+    assert "Going on ends that session" in asked.text
+    assert ("data-submit", "") not in asked.attributes
+    for _ in range(2):
+        path = link(lite)
+        assert ("data-submit", "") in person.page(path).attributes
+        assert enter(person, path) == 303
+
+
 def test_a_link_ends_with_its_lifetime_and_with_its_token(api: Api) -> None:
     """A link that is too old, or whose token was revoked, opens nothing; and what it has opened ends with the token."""
     late, revoked, used = link(api, lifetime_seconds=10), link(api), link(api)
@@ -175,9 +187,11 @@ def test_after_signing_in_one_is_where_one_wanted_to_be(lite: Api) -> None:
 
 def test_a_link_in_a_mail_shows_the_page_to_one_who_is_signed_in(lite: Api) -> None:
     """The request that another site causes has no strict cookie: a page of ours asks again, and then it has."""
-    answer = Browser(lite).get("/endpoints?state=paused", sec_fetch_site="cross-site")
-    assert answer.status_code == 200
-    assert '<meta http-equiv="refresh" content="0">' in answer.text
+    for path in ("/endpoints?state=paused", "/sign-in", link(lite)):
+        answer = Browser(lite).get(path, sec_fetch_site="cross-site")
+        assert answer.status_code == 200
+        assert '<meta http-equiv="refresh" content="0">' in answer.text
+        assert "set-cookie" not in answer.headers, "it would take the place of the one that was not sent"
     assert Browser(lite).get("/endpoints", sec_fetch_site="same-origin").status_code == 303
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.responses import Response
@@ -10,6 +11,7 @@ from starlette.responses import Response
 from hookstream.subscriptions.api.audit_bodies import AuditAnswer
 from hookstream.subscriptions.portal.calls import Call
 from hookstream.subscriptions.portal.navigation import EVERYONE
+from hookstream.subscriptions.portal.rendering import utc
 from hookstream.subscriptions.portal.visit import Screen, Visit
 
 _PAGE: Final = 50
@@ -26,11 +28,22 @@ async def show_audit(visit: Visit) -> Response:
         "audit.html",
         calls=[call],
         commands=[" ".join(["hookstream audit", *options])],
-        entries=answer.audit,
+        entries=[(each, _pairs(each.detail)) for each in answer.audit],
         next_cursor=answer.next_cursor,
         filtered=bool(options),
         visit=visit,
     )
+
+
+def _pairs(detail: Mapping[str, object]) -> list[tuple[str, str]]:
+    """What an entry tells beside itself; times as people read them."""
+    return [
+        (name.removesuffix("_ms"), f"{utc(value)} UTC")
+        if name.endswith("_ms") and isinstance(value, int)
+        else (name, str(value))
+        for name, value in detail.items()
+        if value not in (None, "")
+    ]
 
 
 AUDIT_SCREENS = (Screen(path="/audit", view=show_audit, roles=EVERYONE),)
