@@ -43,7 +43,7 @@ def linked(markdown: str, folder: Path, page: str) -> str:
             place = "decisions.md"
         elif name in OUTSIDE:
             place = OUTSIDE[name]
-        elif path.suffix == ".md" and path.is_relative_to(DOCS):
+        elif path.is_relative_to(DOCS) and path.is_file():
             place = path.relative_to(DOCS).as_posix()
         else:
             return text if text.startswith("`") else f"`{name}`"
