@@ -31,7 +31,7 @@ class FoundDeadLetter:
     """A dead letter. `delivery` or `event` is what can be sent again; `unfit` says why there is neither."""
 
     place: DeadLetterPlace
-    letter: DeadLetter
+    dead_letter: DeadLetter
     kept_at_ms: int
     delivery: Delivery | None = None
     unfit: str | None = None
@@ -52,7 +52,7 @@ class FoundDeadLetter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterQuery:
-    """Which letters: those of one client, hook, event and reason where these are set, kept in [since, until).
+    """Which dead letters: those of one client, hook, event and reason where these are set, kept in [since, until).
 
     They come by partition, and in each from the oldest on; `after` is where the page before ended.
     """
@@ -67,21 +67,21 @@ class DeadLetterQuery:
     limit: int = 100
 
     def wants(self, found: FoundDeadLetter) -> bool:
-        """Whether a letter is among them; its time and place were looked at."""
-        letter = found.letter
+        """Whether a dead letter is among them; its time and place were looked at."""
+        dead_letter = found.dead_letter
         return (
-            (self.client is None or letter.client == self.client)
-            and (self.hook_id is None or letter.hook_id == self.hook_id)
-            and (self.reason is None or letter.reason is self.reason)
+            (self.client is None or dead_letter.client == self.client)
+            and (self.hook_id is None or dead_letter.hook_id == self.hook_id)
+            and (self.reason is None or dead_letter.reason is self.reason)
             and (self.event is None or found.event_name == self.event)
         )
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterPage:
-    """Letters that were found. `after` is where to go on: None at the end; a page may be short, and not the last."""
+    """What was found. `after` is where to go on: None at the end; a page may be short, and not the last."""
 
-    letters: Sequence[FoundDeadLetter]
+    dead_letters: Sequence[FoundDeadLetter]
     after: DeadLetterPlace | None
 
 
@@ -104,7 +104,7 @@ class DeadLetterLog(Protocol):
         """
         ...
 
-    def resend(self, letters: Sequence[FoundDeadLetter], *, job: str) -> None:
+    def resend(self, dead_letters: Sequence[FoundDeadLetter], *, job: str) -> None:
         """Write deliveries to `deliveries.replay`, and events to their topics; return when Kafka has acknowledged all.
 
         Raises:
@@ -113,8 +113,8 @@ class DeadLetterLog(Protocol):
         ...
 
 
-def resend_letters(
-    sessions: Sessions, log: DeadLetterLog, letters: Sequence[FoundDeadLetter], *, actor: str, now_ms: NowMs
+def resend_dead_letters(
+    sessions: Sessions, log: DeadLetterLog, dead_letters: Sequence[FoundDeadLetter], *, actor: str, now_ms: NowMs
 ) -> str:
     """Send again what can be sent, audited before it is: a deed without its record must not be. Give the job's name.
 
@@ -123,14 +123,14 @@ def resend_letters(
         DatabaseUnavailableError: nothing was sent.
     """
     job = f"resend-{secrets.token_hex(8)}"
-    fit = [found for found in letters if found.resendable]
-    clients = {found.letter.client for found in fit}
+    fit = [found for found in dead_letters if found.resendable]
+    clients = {found.dead_letter.client for found in fit}
     row = AuditRow(
         at_ms=now_ms(),
         actor=actor,
         action="dead-letters.resend",
         client=next(iter(clients)) if len(clients) == 1 else None,
-        detail={"job": job, "letters": [found.place.id for found in fit]},
+        detail={"job": job, "dead_letters": [found.place.id for found in fit]},
     )
     transact(sessions, lambda session: session.add(row))
     log.resend(fit, job=job)

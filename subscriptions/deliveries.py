@@ -313,8 +313,8 @@ def state_of(attempted: AttemptedDelivery | None, found: FoundDelivery, hook: Ho
     """Judge; `hook` is None where it was deleted or replaced. A dead letter may have been sent again since it died."""
     if attempted is not None and attempted.delivered:
         return DeliveryState.DELIVERED
-    letter = found.dead_letter
-    if letter is not None and (attempted is None or attempted.last_started_at_ms <= letter.died_at_ms):
+    dead_letter = found.dead_letter
+    if dead_letter is not None and (attempted is None or attempted.last_started_at_ms <= dead_letter.died_at_ms):
         return DeliveryState.DEAD_LETTERED
     if hook is None:
         return DeliveryState.CANCELLED

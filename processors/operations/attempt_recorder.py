@@ -106,7 +106,7 @@ class AttemptRecorder:
         if records:
             self._write(records)
         else:
-            self._metrics.attempt_log_lag_seconds = 0.0
+            self._metrics.attempt_log.lag_seconds = 0.0
         self._delete_old()
         return len(records)
 
@@ -151,7 +151,7 @@ class AttemptRecorder:
         replace_progress(session, anew)
 
     def _report(self, partition: int, start: Start) -> None:
-        self._metrics.attempt_log["expired"] += start.expired
+        self._metrics.attempt_log.records["expired"] += start.expired
         # That a log in memory begins anew with its process is known beforehand.
         if start.expired or (start.anew and self._topic_id != self._embedded_id):
             why = "attempts were deleted before they were read" if start.expired else "the log of attempts begins anew"
@@ -184,10 +184,10 @@ class AttemptRecorder:
                     reason=str(exc),
                 )
         transact(self._sessions, lambda session: _write_read(session, attempts, gaps, tuple(ends.values())))
-        self._metrics.attempt_log["written"] += len(attempts)
-        self._metrics.attempt_log["undecodable"] += unreadable
+        self._metrics.attempt_log.records["written"] += len(attempts)
+        self._metrics.attempt_log.records["undecodable"] += unreadable
         oldest = min(end.appended_at_ms or 0 for end in ends.values())
-        self._metrics.attempt_log_lag_seconds = max(0.0, (self._now_ms() - oldest) / 1000)
+        self._metrics.attempt_log.lag_seconds = max(0.0, (self._now_ms() - oldest) / 1000)
 
     def _delete_old(self) -> None:
         """Delete one batch of what is too old, if it is time; the rest comes with the next turns."""

@@ -154,13 +154,13 @@ class EventRouting:
             self._dead_letter(batch, record, client, DeadLetterReason.UNDECODABLE, event.detail)
             return
         if isinstance(event, Ignored):
-            self._metrics.routed[event.reason] += 1
+            self._metrics.router.routed[event.reason] += 1
             return
         # The name is the record's own: a symbol newer than this process is wanted where a hook wants it.
         route = self._table.route(event.client_id, event.name)
         operators = self._operators_route(event) if event.namespace == NOTICES else None
         if route is None and operators is None:
-            self._metrics.routed["unwanted"] += 1
+            self._metrics.router.routed["unwanted"] += 1
             return
         try:
             if route is not None:
@@ -196,7 +196,7 @@ class EventRouting:
         check_body(delivery, self._max_body_bytes)
         traceparent = find(record.headers) if self._tracing else None
         self._write(lambda: self._writer.write(batch, delivery, traceparent))  # (2)
-        self._metrics.routed["routed"] += 1
+        self._metrics.router.routed["routed"] += 1
         if source.events.foreign:
             self._watch_order(record, event)
 
@@ -204,7 +204,7 @@ class EventRouting:
         """Count a resource whose events come from two partitions, and say so once for each topic."""
         if not self._resource_partitions.moved((event.client_id, event.namespace, event.concept_id), record.partition):
             return
-        self._metrics.order_not_kept += 1
+        self._metrics.router.order_not_kept += 1
         if record.topic not in self._topics_out_of_order:
             self._topics_out_of_order.add(record.topic)
             log.warning(
@@ -243,7 +243,7 @@ class EventRouting:
             self._write(lambda: self._writer.write_dead_letter(batch, final))
         except RecordTooLargeError:
             self._write(lambda: self._writer.write_dead_letter(batch, dead_letter.without_payload()))
-        self._metrics.routed["dead-lettered"] += 1
+        self._metrics.router.routed["dead-lettered"] += 1
         self._metrics.dead_letters[reason] += 1
         log.error(
             "a record was dead-lettered",

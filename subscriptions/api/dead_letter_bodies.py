@@ -11,8 +11,8 @@ from hookstream.schemas.delivery import DeadLetterReason
 from .bodies import Answer, ShownClientId, ShownId
 
 MAX_RESENT = 500
-LETTER_ID = r"^(0|[1-9][0-9]{0,5})-(0|[1-9][0-9]{0,17})$"
-LetterId = Annotated[str, Field(pattern=LETTER_ID, examples=["3-1204"])]
+DEAD_LETTER_ID = r"^(0|[1-9][0-9]{0,5})-(0|[1-9][0-9]{0,17})$"
+DeadLetterId = Annotated[str, Field(pattern=DEAD_LETTER_ID, examples=["3-1204"])]
 
 
 class ResendBody(BaseModel):
@@ -20,10 +20,10 @@ class ResendBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    ids: Annotated[list[LetterId], Field(min_length=1, max_length=MAX_RESENT)]
+    ids: Annotated[list[DeadLetterId], Field(min_length=1, max_length=MAX_RESENT)]
 
 
-class LetterFields(Answer):
+class DeadLetterFields(Answer):
     """A dead letter, and whether it can be sent again."""
 
     id: str = Field(description="`<partition>-<offset>`", examples=["3-1204"])
@@ -42,27 +42,27 @@ class LetterFields(Answer):
     unfit: str | None = Field(description="why it cannot be sent again")
 
 
-class WholeLetterFields(LetterFields):
+class WholeDeadLetterFields(DeadLetterFields):
     """The same with the start of the last answer."""
 
     last_answer: str
 
 
-class LetterAnswer(Answer):
+class DeadLetterAnswer(Answer):
     """`GET /dead-letters/{id}`."""
 
-    dead_letter: WholeLetterFields
+    dead_letter: WholeDeadLetterFields
 
 
-class LettersAnswer(Answer):
+class DeadLettersAnswer(Answer):
     """`GET /dead-letters`: a page, which may be short; `next_cursor` is null on the last one."""
 
-    dead_letters: list[LetterFields]
+    dead_letters: list[DeadLetterFields]
     next_cursor: str | None
 
 
 class UnfitFields(Answer):
-    """A letter that was not sent again, and why."""
+    """A dead letter that was not sent again, and why."""
 
     id: str
     detail: str

@@ -325,7 +325,7 @@ def _request_fields(request: SentRequest) -> SentRequestFields:
 
 
 def _shown(view: DeliveryView, deps: ApiDependencies) -> DeliveryFields:
-    letter = view.dead_letter
+    dead_letter = view.dead_letter
     concept_id = shown_concept(view.concept_id, view.namespace, deps)
     return DeliveryFields(
         id=view.id,
@@ -337,12 +337,12 @@ def _shown(view: DeliveryView, deps: ApiDependencies) -> DeliveryFields:
         arrived_at_ms=None if view.record is None else view.record.arrived_ms,
         dead_letter=(
             None
-            if letter is None
+            if dead_letter is None
             else DeadLetterFields(
-                reason=letter.reason.value,
-                detail=letter.detail,
-                died_at_ms=letter.died_at_ms,
-                status=letter.last_status,
+                reason=dead_letter.reason.value,
+                detail=dead_letter.detail,
+                died_at_ms=dead_letter.died_at_ms,
+                status=dead_letter.last_status,
             )
         ),
     )

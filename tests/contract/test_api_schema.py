@@ -80,7 +80,7 @@ def test_ids_have_the_kind_of_the_deployment_in_the_document(
     catalogue = Catalogue.shipped() if example is None else Catalogue.from_directory(ROOT / "examples" / example)
     api = Api(sqlite_url, catalogue=catalogue, client_ids=IdKind(kind))
     schemas = api.http.get("/openapi.json").json()["components"]["schemas"]
-    for name in ("ClientFields.id", "LetterFields.client", "ReplayFields.client", "NewReplayFields.client"):
+    for name in ("ClientFields.id", "DeadLetterFields.client", "ReplayFields.client", "NewReplayFields.client"):
         model, _, field = name.partition(".")
         said = schemas[model]["properties"].get(field, {})
         assert [each.get("type") for each in said.get("anyOf", [said]) if each.get("type") != "null"] == [kind], name

@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 @pytest.fixture
 def api(sqlite_url: str) -> Iterator[Api]:
     made = Api(sqlite_url)
-    made.dead_letters.letters = [
-        letter(0, client=434, hook=1),
-        letter(1, client=434, hook=2, reason=DeadLetterReason.SKIPPED),
-        letter(2, client=9999, hook=3),
-        replace(letter(3, client=None, hook=None), delivery=None, unfit="its schema is unknown"),
+    made.dead_letters.dead_letters = [
+        dead_letter(0, client=434, hook=1),
+        dead_letter(1, client=434, hook=2, reason=DeadLetterReason.SKIPPED),
+        dead_letter(2, client=9999, hook=3),
+        replace(dead_letter(3, client=None, hook=None), delivery=None, unfit="its schema is unknown"),
     ]
     yield made
     made.close()
 
 
-def letter(
+def dead_letter(
     offset: int, *, client: int | None, hook: int | None, reason: DeadLetterReason = DeadLetterReason.SCHEDULE
 ) -> FoundDeadLetter:
-    """A letter of a delivery."""
+    """A dead letter of a delivery."""
     died: DeadLetter = replace(
         values.DEAD_LETTER,
         reason=reason,
@@ -56,16 +56,16 @@ def ids(caller: Caller, query: str = "") -> list[str]:
     return [found["id"] for found in answer.json()["dead_letters"]]
 
 
-def resend(caller: Caller, *letters: str) -> dict[str, Any]:
-    """Send letters again."""
-    answer = caller("POST", "/dead-letters/resend", {"ids": list(letters)})
+def resend(caller: Caller, *dead_letters: str) -> dict[str, Any]:
+    """Send dead letters again."""
+    answer = caller("POST", "/dead-letters/resend", {"ids": list(dead_letters)})
     assert answer.status_code == 202, answer.text
     resent: dict[str, Any] = answer.json()
     return resent
 
 
 def test_everybody_sees_their_own(api: Api) -> None:
-    """Operators see every letter, integrators their client's alone, and of others not even that they exist."""
+    """Operators see every dead letter, integrators their client's alone, and of others not even that they exist."""
     operator, integrator = api.operator(), api.integrator(434)
     assert ids(operator) == ["0-0", "0-1", "0-2", "0-3"]
     assert ids(integrator) == ids(operator, "client=434") == ["0-0", "0-1"]
@@ -76,7 +76,7 @@ def test_everybody_sees_their_own(api: Api) -> None:
     assert resend(integrator, "0-2", "0-0")["resent"] == ["0-0"]
 
 
-def test_letters_are_filtered_and_paged(api: Api) -> None:
+def test_dead_letters_are_filtered_and_paged(api: Api) -> None:
     """Filters hold together; a page says where the next one begins."""
     operator = api.operator()
     assert ids(operator, "hook=2") == ids(operator, "reason=skipped&client=434") == ["0-1"]
@@ -87,8 +87,8 @@ def test_letters_are_filtered_and_paged(api: Api) -> None:
     assert operator("GET", "/dead-letters?event=no.such").status_code == 422
 
 
-def test_a_letter_shows_its_last_answer_and_whether_it_can_be_resent(api: Api) -> None:
-    """One letter is shown whole, but for the record's bytes."""
+def test_a_dead_letter_shows_its_last_answer_and_whether_it_can_be_resent(api: Api) -> None:
+    """One dead letter is shown whole, but for the record's bytes."""
     operator = api.operator()
     shown = operator("GET", "/dead-letters/0-0").json()["dead_letter"]
     assert (shown["last_answer"], shown["resendable"], shown["event"]) == ("no", True, "property.updated")
@@ -109,7 +109,7 @@ def test_what_can_be_resent_is_and_the_rest_is_named(api: Api) -> None:
     assert (nothing.status_code, nothing.json()["type"]) == (422, "urn:hookstream:problem:nothing-to-resend")
     with reading(api.sessions) as session:
         (row,) = session.scalars(select(AuditRow).where(AuditRow.action == "dead-letters.resend")).all()
-        assert (row.client, row.detail) == ("434", {"job": resent["job"], "letters": ["0-1", "0-0"]})
+        assert (row.client, row.detail) == ("434", {"job": resent["job"], "dead_letters": ["0-1", "0-0"]})
 
 
 def test_kafka_away_is_said(api: Api) -> None:

@@ -191,14 +191,14 @@ def test_what_became_of_a_delivery(told: Told) -> None:
     told.in_log()
     assert told.state() == "owed"
     assert told.api.delivery_log.asked[0].position == LogPosition(ATTEMPT.partition, ATTEMPT.offset)
-    letter = replace(
+    dead_letter = replace(
         DEAD_LETTER,
         delivery_id=DELIVERY_ID,
         reason=DeadLetterReason.SCHEDULE,
         died_at_ms=ATTEMPT.started_at_ms + 5,
         last_status=500,
     )
-    told.in_log(dead_letter=letter)
+    told.in_log(dead_letter=dead_letter)
     shown = told.get(f"/deliveries/{DELIVERY_ID}")["delivery"]
     assert shown["state"] == "dead-lettered"
     assert shown["dead_letter"]["reason"] == "schedule"

@@ -50,15 +50,15 @@ class SlowDeadLetters(FakeDeadLetters):
 
 
 @pytest.fixture
-def letters() -> SlowDeadLetters:
+def dead_letters() -> SlowDeadLetters:
     return SlowDeadLetters()
 
 
 @pytest.fixture
-def api(sqlite_url: str, letters: SlowDeadLetters) -> Iterator[Api]:
-    made = Api(sqlite_url, dead_letters=letters)
+def api(sqlite_url: str, dead_letters: SlowDeadLetters) -> Iterator[Api]:
+    made = Api(sqlite_url, dead_letters=dead_letters)
     yield made
-    letters.go_on.set()
+    dead_letters.go_on.set()
     made.close()
 
 
@@ -70,13 +70,13 @@ def assert_too_many(answer: Answer) -> None:
     assert answer.json()["type"] == "urn:hookstream:problem:too-many-requests"
 
 
-def test_slow_questions_of_many_leave_room_for_others(api: Api, letters: SlowDeadLetters) -> None:
+def test_slow_questions_of_many_leave_room_for_others(api: Api, dead_letters: SlowDeadLetters) -> None:
     """Of thirty clients who ask for dead letters at once four are served, the rest is told so, and others go on."""
     callers = [api.integrator(client) for client in range(30)]
     with ThreadPoolExecutor(len(callers)) as pool:
         answers = [pool.submit(caller, "GET", "/dead-letters") for caller in callers]
         for _ in range(LIMITS.slow_of_one_kind):
-            assert letters.asked.acquire(timeout=20)
+            assert dead_letters.asked.acquire(timeout=20)
         refused = len(callers) - LIMITS.slow_of_one_kind
         eventually(lambda: [answer.done() for answer in answers].count(True) == refused, 30)
         for answer in answers:
@@ -84,24 +84,24 @@ def test_slow_questions_of_many_leave_room_for_others(api: Api, letters: SlowDea
                 assert_too_many(answer.result())
         assert callers[0]("GET", "/hooks").status_code == 200
         assert api.operator()("GET", "/endpoints").status_code == 200, "another kind waits for another part"
-        letters.go_on.set()
+        dead_letters.go_on.set()
     assert [answer.result().status_code for answer in answers].count(200) == LIMITS.slow_of_one_kind
-    assert letters.count == LIMITS.slow_of_one_kind
+    assert dead_letters.count == LIMITS.slow_of_one_kind
     assert callers[0]("GET", "/dead-letters").status_code == 200
 
 
-def test_a_token_has_two_slow_questions_at_once_of_all_kinds(api: Api, letters: SlowDeadLetters) -> None:
+def test_a_token_has_two_slow_questions_at_once_of_all_kinds(api: Api, dead_letters: SlowDeadLetters) -> None:
     """A third slow question of one caller is refused, whatever it is about; its quick ones are not, nor others'."""
     caller = api.integrator(CLIENT)
     with ThreadPoolExecutor(2) as pool:
         slow = [pool.submit(caller, "GET", "/dead-letters") for _ in range(2)]
         for _ in slow:
-            assert letters.asked.acquire(timeout=20)
+            assert dead_letters.asked.acquire(timeout=20)
         assert_too_many(caller("GET", "/dead-letters"))
         assert_too_many(caller("GET", "/endpoints"))
         assert caller("GET", "/hooks").status_code == 200
         assert api.integrator(CLIENT)("GET", "/endpoints").status_code == 200
-        letters.go_on.set()
+        dead_letters.go_on.set()
     assert [answer.result().status_code for answer in slow] == [200, 200]
     assert caller("GET", "/endpoints").status_code == 200
 
@@ -126,10 +126,10 @@ def test_a_token_has_two_slow_questions_at_once_of_all_kinds(api: Api, letters: 
     ],
 )
 def test_every_question_that_waits_is_counted(
-    api: Api, letters: SlowDeadLetters, question: Question, method: str, path: str, body: object
+    api: Api, dead_letters: SlowDeadLetters, question: Question, method: str, path: str, body: object
 ) -> None:
     """Where a kind has all it may have, every route that waits for the same part answers 429, and later again."""
-    letters.go_on.set()
+    dead_letters.go_on.set()
     caller = api.operator()
     assert api.integrator(CLIENT).create().json()["hook"]["id"] == 1
     with ExitStack() as stack:
@@ -204,10 +204,10 @@ def test_a_list_of_which_little_fits_ends_and_goes_on(sqlite_url: str) -> None:
     api.close()
 
 
-def test_a_token_that_is_no_good_costs_no_slow_question(api: Api, letters: SlowDeadLetters) -> None:
+def test_a_token_that_is_no_good_costs_no_slow_question(api: Api, dead_letters: SlowDeadLetters) -> None:
     """Who has no token, or another role's, is told so without being counted."""
-    letters.go_on.set()
+    dead_letters.go_on.set()
     for token in ("x", api.token(Role.PLATFORM)):
         for _ in range(10):
             assert Caller(api.http, token)("GET", "/dead-letters").status_code in (401, 403)
-    assert letters.count == 0
+    assert dead_letters.count == 0

@@ -138,7 +138,7 @@ def test_workers_that_join_and_leave_under_load(stage: DeliveryStage, receiver: 
     second = stage.start_worker()
     eventually(lambda: len(second.worker.partitions) == 2, 20, describe="it has its share")
     eventually(lambda: len(first.worker.partitions) == 2, 20, describe="the first gave it away")
-    eventually(lambda: second.metrics.deliveries["delivered"] > 200, 20, describe="both deliver")
+    eventually(lambda: second.metrics.worker.deliveries["delivered"] > 200, 20, describe="both deliver")
     first.stop()
     eventually(lambda: len(second.worker.partitions) == 4, 20, describe="the second has all")
     sent = load.stop()
@@ -154,7 +154,7 @@ def test_the_classic_protocol_moves_partitions_too(stage: DeliveryStage, receive
     load = Load(stage, hooks, per_s=200)
     second = stage.start_worker(group_protocol="classic")
     eventually(lambda: len(second.worker.partitions) == 2, 30, describe="it has its share")
-    eventually(lambda: second.metrics.deliveries["delivered"] > 50, 20, describe="both deliver")
+    eventually(lambda: second.metrics.worker.deliveries["delivered"] > 50, 20, describe="both deliver")
     first.stop()
     eventually(lambda: len(second.worker.partitions) == 4, 30, describe="the second has all")
     sent = load.stop()
@@ -180,7 +180,7 @@ def test_a_target_that_is_down_is_probed_and_gets_its_backlog_in_order(
     assert lag < 600, "what is owed does not hold the offset"
     judge(sent, receiver, most_duplicates=0)
     eventually(lambda: stage.committed_total() == len(sent), 20, describe="committed")
-    eventually(lambda: worker.metrics.cursors == 0, 10, describe="no cursor is left")
+    eventually(lambda: worker.metrics.worker.cursors == 0, 10, describe="no cursor is left")
     worker.stop()
 
 

@@ -98,7 +98,7 @@ def test_what_a_receiver_refuses_is_a_dead_letter_and_holds_up_nothing(world: De
     world.wait_all(20, of=[*after, *ours])
     eventually(lambda: world.commit_of()[0] == 5, 20, describe="nothing is pending")
     dead = world.dead_letters()
-    assert {(letter.delivery_id, letter.reason, letter.last_status) for letter in dead} == {
+    assert {(dead_letter.delivery_id, dead_letter.reason, dead_letter.last_status) for dead_letter in dead} == {
         (delivery, DeadLetterReason.REFUSED, 500) for delivery in refused
     }
     assert len(world.targets.requests) == 5, "each was asked once"

@@ -129,9 +129,9 @@ def test_data_arrives_whole_and_in_order_though_an_endpoint_fails_and_router_and
     eventually(lambda: shop.arrived() == len(shop.sent) + 1, WITHIN_S, describe="the largest body")
     assert shop.receiver.accepted()[-1].body == rendered(exact)
     assert len(rendered(exact)) == MAX_BODY_BYTES
-    (letter,) = eventually(lambda: shop.client("GET", "/dead-letters").json()["dead_letters"], WITHIN_S)
-    assert (letter["reason"], letter["client"]) == ("too-large", CLIENT)
-    assert letter["detail"] == f"the body has {MAX_BODY_BYTES + 1} bytes; it may have {MAX_BODY_BYTES}"
+    (dead_letter,) = eventually(lambda: shop.client("GET", "/dead-letters").json()["dead_letters"], WITHIN_S)
+    assert (dead_letter["reason"], dead_letter["client"]) == ("too-large", CLIENT)
+    assert dead_letter["detail"] == f"the body has {MAX_BODY_BYTES + 1} bytes; it may have {MAX_BODY_BYTES}"
 
 
 def rendered(event: Event) -> bytes:

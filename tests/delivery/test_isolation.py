@@ -129,8 +129,12 @@ def test_a_poison_resource_ends_in_the_dead_letters_and_the_others_flow(world: D
     others = world.send(hook, [1 + n % 20 for n in range(MANY)], partition=0)
     world.wait_all(20, of=others)
     eventually(world.dead_letters, 20, describe="a dead letter")
-    (letter,) = world.dead_letters()
-    assert (letter.delivery_id, letter.reason, letter.last_status) == (poison.id, DeadLetterReason.SCHEDULE, 422)
+    (dead_letter,) = world.dead_letters()
+    assert (dead_letter.delivery_id, dead_letter.reason, dead_letter.last_status) == (
+        poison.id,
+        DeadLetterReason.SCHEDULE,
+        422,
+    )
     assert [seen.attempt for seen in world.targets.to("one") if seen.id == poison.id] == [1, 2, 3, 4]
 
     world.targets.answer = lambda _seen: OK

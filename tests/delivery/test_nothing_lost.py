@@ -210,7 +210,7 @@ def test_a_dead_letter_that_kafka_refuses_is_not_settled(world: DeliveryWorld) -
     eventually(lambda: world.commit_of()[0] == 1, 20, describe="everything below is committed")
     eventually(lambda: len(world.accepted()) == 1, 10)
     limit(1_000_000)
-    eventually(lambda: world.commit_of()[0] == 3, 60, describe="the letter is there, and reading goes on")
-    (letter,) = world.dead_letters()
-    assert (letter.offset, letter.reason) == (1, DeadLetterReason.UNDECODABLE)
+    eventually(lambda: world.commit_of()[0] == 3, 60, describe="the dead letter is there, and reading goes on")
+    (dead_letter,) = world.dead_letters()
+    assert (dead_letter.offset, dead_letter.reason) == (1, DeadLetterReason.UNDECODABLE)
     assert len(world.accepted()) == 2

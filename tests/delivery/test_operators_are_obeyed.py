@@ -70,12 +70,12 @@ def test_what_is_drained_is_in_the_dead_letters_and_can_be_resent(world: Deliver
     eventually(lambda: world.targets.to("down"), 30)
     world.wanted(hook, skip_before_ms=now_ms() + 1, drained_by="operator 7", drain_reason="too old")
 
-    def letters() -> list[str]:
-        return sorted(letter.delivery_id for letter in world.dead_letters())
+    def dead_letters() -> list[str]:
+        return sorted(dead_letter.delivery_id for dead_letter in world.dead_letters())
 
-    eventually(lambda: letters() == sorted(d.id for d in owed), 60, every_s=0.5, describe="all are dead letters")
-    assert {letter.reason for letter in world.dead_letters()} == {DeadLetterReason.SKIPPED}
-    assert {letter.detail for letter in world.dead_letters()} == {"drained by operator 7: too old"}
+    eventually(lambda: dead_letters() == sorted(d.id for d in owed), 60, every_s=0.5, describe="all are dead letters")
+    assert {dead_letter.reason for dead_letter in world.dead_letters()} == {DeadLetterReason.SKIPPED}
+    assert {dead_letter.detail for dead_letter in world.dead_letters()} == {"drained by operator 7: too old"}
     world.targets.answer = lambda _seen: OK
     world.wanted(hook, retry_at_ms=now_ms())
     later = [world.delivery(hook, 1, arrived_ms=now_ms() + 2)]
@@ -107,8 +107,8 @@ def test_one_delivery_is_skipped_and_the_next_one_follows(world: DeliveryWorld) 
     world.wanted(hook, skipped=(skip,))
     world.wait_all(30)
     world.check_order()
-    (letter,) = world.dead_letters()
-    assert (letter.delivery_id, letter.reason, letter.detail) == (
+    (dead_letter,) = world.dead_letters()
+    assert (dead_letter.delivery_id, dead_letter.reason, dead_letter.detail) == (
         bad.id, DeadLetterReason.SKIPPED, "skipped by operator 7: never taken",
     )  # fmt: skip
     assert len([seen for seen in world.targets.requests if seen.id == bad.id]) == 1
@@ -141,7 +141,7 @@ def test_settings_that_were_written_while_no_worker_lived_hold_from_the_start(wo
     world.start()
     world.wait_all(30, of=[d for d in world.sent if d.hook_id in (resumed.id, other.id)])
     eventually(lambda: len(world.dead_letters()) == 5, 30, every_s=0.2)
-    assert {letter.hook_id for letter in world.dead_letters()} == {drained.id}
+    assert {dead_letter.hook_id for dead_letter in world.dead_letters()} == {drained.id}
     assert not world.targets.to("paused")
     assert not world.targets.to("drained")
 

@@ -121,7 +121,7 @@ def test_a_quarantined_backlog_is_counted_though_the_groups_lag_is_none(
     assert endpoint.next_attempt_ms is not None
     assert endpoint.failing_since_ms is not None
     age_s = time.time() - first.arrived_ms / 1000
-    eventually(lambda: worker.metrics.cursors >= 1 and worker.metrics.owed_oldest_seconds >= age_s, 30)
+    eventually(lambda: worker.metrics.worker.cursors >= 1 and worker.metrics.worker.owed_oldest_seconds >= age_s, 30)
     assert look.wait(good, EndpointState.HEALTHY, 0).oldest_ms is None
 
     world.targets.answer = lambda _seen: OK
@@ -129,7 +129,7 @@ def test_a_quarantined_backlog_is_counted_though_the_groups_lag_is_none(
     for hook in (bad, good):
         healed = look.wait(hook, EndpointState.HEALTHY, 0)
         assert (healed.oldest_ms, healed.next_attempt_ms, healed.failing_since_ms) == (None, None, None)
-    eventually(lambda: (worker.metrics.cursors, worker.metrics.owed_oldest_seconds) == (0, 0.0), 30)
+    eventually(lambda: (worker.metrics.worker.cursors, worker.metrics.worker.owed_oldest_seconds) == (0, 0.0), 30)
 
 
 def test_the_age_of_what_is_owed_covers_the_window(world: DeliveryWorld) -> None:
@@ -138,8 +138,8 @@ def test_the_age_of_what_is_owed_covers_the_window(world: DeliveryWorld) -> None
     world.targets.answer = lambda _seen: HANG
     worker = world.start(drain_timeout_s=0.3)
     world.send(hook, [1])
-    eventually(lambda: worker.metrics.owed_oldest_seconds > 1, 30)
-    assert worker.metrics.cursors == 0
+    eventually(lambda: worker.metrics.worker.owed_oldest_seconds > 1, 30)
+    assert worker.metrics.worker.cursors == 0
 
 
 def test_what_a_killed_worker_owed_is_still_told_and_grows(

@@ -68,10 +68,10 @@ def test_what_is_owed_for_too_long_is_moved_to_the_dead_letters(world: DeliveryW
     young = world.send(hook, range(10), partition=0)
     world.start(policy={**QUICK_PROBES, "expire_after_s": 1800.0, "notice_every_s": 0.5})
     eventually(lambda: len(world.dead_letters()) == 30, 30, describe="thirty dead letters")
-    letters = world.dead_letters()
-    assert {letter.reason for letter in letters} == {DeadLetterReason.EXPIRED}
-    assert {letter.delivery_id for letter in letters} == {delivery.id for delivery in old}
-    assert all(letter.record_value for letter in letters)
+    dead_letters = world.dead_letters()
+    assert {dead_letter.reason for dead_letter in dead_letters} == {DeadLetterReason.EXPIRED}
+    assert {dead_letter.delivery_id for dead_letter in dead_letters} == {delivery.id for delivery in old}
+    assert all(dead_letter.record_value for dead_letter in dead_letters)
     world.publish(world.hook(1, 1, world.targets.url("one"), revision=2))
     world.wait_all(20, of=young)
     assert {seen.id for seen in world.accepted()} == {delivery.id for delivery in young}

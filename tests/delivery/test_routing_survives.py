@@ -209,7 +209,7 @@ def test_a_new_hook_becomes_effective(world: RoutingWorld) -> None:
         turn(router, lambda: all(note.get("o") == CLIENTS + 1 for _, note in world.committed()))
         world.put_event(newcomer, 1)
         world.flush()
-        turn(router, lambda: router.metrics.routed["routed"] == 1 and not router.outstanding)
+        turn(router, lambda: router.metrics.router.routed["routed"] == 1 and not router.outstanding)
     finally:
         router.close()
     assert len(world.wait_all_arrived()) == 1

@@ -41,7 +41,7 @@ def test_a_hook_that_the_table_does_not_know_is_waited_for(world: DeliveryWorld)
     worker = world.start(policy=SOON)
     world.send(unknown, range(20), partition=0)
     eventually(lambda: world.commit_of()[0] == 40, 20)
-    assert worker.metrics.deliveries["cancelled"] == 0
+    assert worker.metrics.worker.deliveries["cancelled"] == 0
     world.publish(unknown)
     assert world.check_promises(20) == 0
 
@@ -58,9 +58,9 @@ def test_only_a_row_that_is_new_enough_cancels(world: DeliveryWorld) -> None:
     world.publish(new)
     world.wait_all(20, of=first)
     world.send(old, range(5), partition=0)
-    eventually(lambda: worker.metrics.deliveries["cancelled"] == 5, 20)
+    eventually(lambda: worker.metrics.worker.deliveries["cancelled"] == 5, 20)
     world.publish(world.hook(2, 1, world.targets.url("new"), revision=4, state=HookState.DELETED))
     world.send(new, range(5), partition=0)
-    eventually(lambda: worker.metrics.deliveries["cancelled"] == 10, 20)
+    eventually(lambda: worker.metrics.worker.deliveries["cancelled"] == 10, 20)
     eventually(lambda: world.commit_of()[0] == 15, 20)
     assert len(world.targets.requests) == 5

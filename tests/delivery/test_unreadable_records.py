@@ -28,13 +28,13 @@ def test_garbage_is_a_dead_letter_and_the_partition_goes_on(world: DeliveryWorld
     world.start()
     world.wait_all(30)
     eventually(lambda: world.commit_of()[0] == 13, 20)
-    letters = sorted(world.dead_letters(), key=lambda letter: letter.offset)
-    assert [(letter.offset, letter.record_value) for letter in letters] == [
+    dead_letters = sorted(world.dead_letters(), key=lambda dead_letter: dead_letter.offset)
+    assert [(dead_letter.offset, dead_letter.record_value) for dead_letter in dead_letters] == [
         (5, b"no avro"),
         (6, UNKNOWN_ID + b"rest"),
         (7, b""),
     ]
-    assert {letter.reason for letter in letters} == {DeadLetterReason.UNDECODABLE}
+    assert {dead_letter.reason for dead_letter in dead_letters} == {DeadLetterReason.UNDECODABLE}
     world.check_order()
 
 

@@ -77,7 +77,7 @@ class Served:
     server: HttpServer
     port: int
     clock: Clock
-    letters: SlowDeadLetters
+    dead_letters: SlowDeadLetters
 
     def count(self, phase: Phase) -> int:
         """How many connections wait for that."""
@@ -90,16 +90,16 @@ class Served:
 
 @contextmanager
 def serving(sqlite_url: str, **limits: Any) -> Iterator[Served]:
-    letters = SlowDeadLetters()
-    api, clock = Api(sqlite_url, dead_letters=letters), Clock()
+    dead_letters = SlowDeadLetters()
+    api, clock = Api(sqlite_url, dead_letters=dead_letters), Clock()
     listener = socket.create_server(("127.0.0.1", 0))
     server = HttpServer(api.app, limits=ConnectionLimits(**limits), stop_timeout_s=1, monotonic_s=clock)
     thread = threading.Thread(target=server.run, args=(listener,))
     thread.start()
     try:
-        yield Served(api, server, listener.getsockname()[1], clock, letters)
+        yield Served(api, server, listener.getsockname()[1], clock, dead_letters)
     finally:
-        letters.go_on.set()
+        dead_letters.go_on.set()
         server.stop()
         thread.join()
         listener.close()
@@ -270,7 +270,7 @@ def test_where_all_wait_for_us_health_is_answered_and_the_rest_is_told_to_come_b
                 assert probe.recv(65536).startswith(b"HTTP/1.1 200 ")
         status, body = ask(served.port, request)
         assert (status, json.loads(body)["type"]) == (503, "urn:hookstream:problem:too-many-connections")
-        served.letters.go_on.set()
+        served.dead_letters.go_on.set()
         assert [answer(connection)[0] for connection in (a, b, c, d)] == [200] * 4
 
 
@@ -281,13 +281,13 @@ def test_slow_searches_of_many_clients_take_their_share_and_no_more(sqlite_url: 
         for connection in clients:
             connection.sendall(get("/dead-letters", served.token(Role.OPERATOR), more=""))
         for _ in range(4):
-            assert served.letters.asked.acquire(timeout=20)
+            assert served.dead_letters.asked.acquire(timeout=20)
         eventually(lambda: served.count(Phase.HANDLER) == 4, 30)
-        assert not served.letters.asked.acquire(blocking=False)
+        assert not served.dead_letters.asked.acquire(blocking=False)
         for path in ("/healthz", "/readyz", "/metrics"):
             assert ask(served.port, get(path))[0] == 200
         assert ask(served.port, get("/hooks", served.token()))[0] == 200
-        served.letters.go_on.set()
+        served.dead_letters.go_on.set()
         statuses = [answer(connection)[0] for connection in clients]
     assert (statuses.count(200), statuses.count(429)) == (4, 56)
 

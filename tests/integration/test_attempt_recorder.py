@@ -164,7 +164,7 @@ def test_what_cannot_be_read_is_counted_and_holds_nothing_up(stage: Stage, recor
     stage.tell(b"nonsense", b"", *attempts(1))
     stage.read_all(3, recorder)
     assert stage.numbers() == {1: 1}
-    assert stage.metrics.attempt_log == {"written": 1, "undecodable": 2, "expired": 0}
+    assert stage.metrics.attempt_log.records == {"written": 1, "undecodable": 2, "expired": 0}
 
 
 def test_what_the_database_refuses_holds_nothing_up(on_both: Stage, request: pytest.FixtureRequest) -> None:
@@ -176,7 +176,7 @@ def test_what_the_database_refuses_holds_nothing_up(on_both: Stage, request: pyt
     request.addfinalizer(recorder.close)
     stage.read_all(5, recorder)
     assert stage.numbers() == {1: 1}
-    assert stage.metrics.attempt_log == {"written": 1, "undecodable": 4, "expired": 0}
+    assert stage.metrics.attempt_log.records == {"written": 1, "undecodable": 4, "expired": 0}
 
 
 def test_what_workers_could_not_record_is_summed_up_by_client(stage: Stage, recorder: GroupReader) -> None:
@@ -185,7 +185,7 @@ def test_what_workers_could_not_record_is_summed_up_by_client(stage: Stage, reco
     stage.read_all(3, recorder)
     with reading(stage.sessions) as session:
         assert [(found.client, found.attempts) for found in list_gaps(session, None, limit=9)] == [("7", 80)]
-    assert stage.metrics.attempt_log == {"written": 1, "undecodable": 0, "expired": 0}
+    assert stage.metrics.attempt_log.records == {"written": 1, "undecodable": 0, "expired": 0}
 
 
 def test_attempts_wait_for_the_registry(stage: Stage) -> None:

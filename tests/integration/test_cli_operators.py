@@ -37,7 +37,9 @@ def deployment(
     return Deployment(kafka.bootstrap_servers, registry_url, database_url, topics, processes)
 
 
-def test_an_endpoint_is_paused_drained_resumed_and_its_letters_resent(deployment: Deployment, targets: Targets) -> None:
+def test_an_endpoint_is_paused_drained_resumed_and_its_dead_letters_resent(
+    deployment: Deployment, targets: Targets
+) -> None:
     deployment.prepare()
     roles = [deployment.role("api"), deployment.role("router"), deployment.role("deliver")]
     api = roles[0].wait_ready()
@@ -66,7 +68,7 @@ def test_an_endpoint_is_paused_drained_resumed_and_its_letters_resent(deployment
     publish(2, 3, 4)
     eventually(lambda: run("drain", wanted["endpoint"], *WHY, "--dry-run")["behind"] == 3, 60, every_s=0.5)
 
-    def letters() -> list[dict[str, Any]]:
+    def dead_letters() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = run("dead-letters", "list", "--client", str(CLIENT), "--since", "1h")
         return found
 
@@ -79,12 +81,12 @@ def test_an_endpoint_is_paused_drained_resumed_and_its_letters_resent(deployment
     )
     drained = run("drain", wanted["endpoint"], "--yes", *WHY)
     assert drained["skip_before_ms"] > 0
-    found = eventually(lambda: four if len(four := letters()) == 4 else None, 60, every_s=0.5)
+    found = eventually(lambda: four if len(four := dead_letters()) == 4 else None, 60, every_s=0.5)
     assert found is not None
-    assert {letter["reason"] for letter in found} == {"skipped"}
-    assert all(letter["detail"].endswith("ticket 17") for letter in found)
+    assert {dead_letter["reason"] for dead_letter in found} == {"skipped"}
+    assert all(dead_letter["detail"].endswith("ticket 17") for dead_letter in found)
     plan = run("dead-letters", "resend", "--hook", str(hook_id), "--dry-run")
-    assert plan == {"resendable": 4, "unfit": 0, "hooks": [{"client": CLIENT, "hook_id": hook_id, "letters": 4}]}
+    assert plan == {"resendable": 4, "unfit": 0, "hooks": [{"client": CLIENT, "hook_id": hook_id, "dead_letters": 4}]}
     assert len(targets.accepted) == 1
 
     targets.answer = lambda _seen: OK
@@ -92,7 +94,7 @@ def test_an_endpoint_is_paused_drained_resumed_and_its_letters_resent(deployment
     run("retry-now", "--hook", str(hook_id), *WHY)
     assert run("dead-letters", "resend", "--reason", "skipped", "--rate", "100") == {"resent": 4, "unfit": 0, "left": 0}
     eventually(lambda: len(targets.accepted) == 5, 60, describe="what was resent is delivered, and not drained again")
-    assert {seen.id for seen in targets.accepted[1:]} == {letter["delivery_id"] for letter in found}
+    assert {seen.id for seen in targets.accepted[1:]} == {dead_letter["delivery_id"] for dead_letter in found}
     assert {seen.headers["hookstream-replay"].partition("-")[0] for seen in targets.accepted[1:]} == {"resend"}
     shown = deployment.run("dead-letters", "show", found[0]["id"], also=operator)
     assert found[0]["delivery_id"] in shown.out

@@ -50,10 +50,10 @@ class Logs:
     def write(self, *records: Delivery | DeadLetter) -> None:
         """Write records where they belong."""
         producer = make_producer(producer_config(self.kafka, message_timeout_ms=20_000))
-        encode, encode_letter = delivery_encoder(1), dead_letter_encoder(2)
+        encode, encode_dead_letter = delivery_encoder(1), dead_letter_encoder(2)
         for record in records:
             if isinstance(record, DeadLetter):
-                producer.produce(self.topics.dead_letters, encode_letter(record), (record.client or "0").encode())
+                producer.produce(self.topics.dead_letters, encode_dead_letter(record), (record.client or "0").encode())
             else:
                 topic = self.topics.deliveries if record.replay is None else self.topics.replays
                 producer.produce(topic, encode(record), record.key)
@@ -126,10 +126,14 @@ def test_pings_are_found_among_the_replays(logs: Logs) -> None:
 
 def test_the_last_dead_letter_counts_and_holds_the_record(logs: Logs) -> None:
     value = delivery_encoder(1)(delivery(1))
-    letter = replace(DEAD_LETTER, delivery_id=named(1), record_value=value)
-    logs.write(letter, replace(letter, died_at_ms=letter.died_at_ms + 1), replace(letter, client=ClientId("5")))
+    dead_letter = replace(DEAD_LETTER, delivery_id=named(1), record_value=value)
+    logs.write(
+        dead_letter,
+        replace(dead_letter, died_at_ms=dead_letter.died_at_ms + 1),
+        replace(dead_letter, client=ClientId("5")),
+    )
     found = logs.find(1)
-    assert found.dead_letter == replace(letter, died_at_ms=letter.died_at_ms + 1)
+    assert found.dead_letter == replace(dead_letter, died_at_ms=dead_letter.died_at_ms + 1)
     assert found.delivery == delivery(1)
     assert logs.find(1, client=ClientId("77")) == FoundDelivery()
 

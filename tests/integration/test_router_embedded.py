@@ -43,7 +43,7 @@ def router(world: RoutingWorld) -> Iterator[Router]:
 
 
 def counts(router: Router) -> dict[str, int]:
-    return router.metrics.routed
+    return router.metrics.router.routed
 
 
 def test_each_event_goes_to_the_hook_that_wants_it(world: RoutingWorld, router: Router) -> None:
@@ -102,12 +102,12 @@ def test_what_cannot_be_read_is_dead_lettered_whole_and_the_rest_goes_on(world: 
     router.open()
     turn(router, lambda: sum(counts(router).values()) == 5 and not router.outstanding)
     assert len(world.wait_all_arrived()) == 1
-    dead = {letter.record_value: letter for letter in world.dead()}
+    dead = {dead_letter.record_value: dead_letter for dead_letter in world.dead()}
     assert set(dead) == {b"garbage", b"garbage too", None, b"\x00\x00\x0f\x42\x40rest"}
     assert dead[b"garbage too"].client is None
-    assert {letter.reason for letter in dead.values()} == {DeadLetterReason.UNDECODABLE}
+    assert {dead_letter.reason for dead_letter in dead.values()} == {DeadLetterReason.UNDECODABLE}
     assert (dead[b"garbage"].record_key, dead[b"garbage"].client) == (b"1|7", "1")
-    assert all(letter.detail and letter.topic == world.source for letter in dead.values())
+    assert all(dead_letter.detail and dead_letter.topic == world.source for dead_letter in dead.values())
     turn(router, lambda: sum(offset for offset, _ in world.committed()) == 5)
 
 
@@ -283,7 +283,7 @@ def test_a_delivery_that_the_producer_finds_too_large_is_dead_lettered_and_the_r
     finally:
         router.close()
     assert world.check_promises(world.wait_all_arrived()) == 0
-    (letter,) = world.dead()
-    assert letter.reason is DeadLetterReason.TOO_LARGE
-    assert letter.record_value is None  # the dead letters do not take it either
-    assert "bytes left out" in letter.detail
+    (dead_letter,) = world.dead()
+    assert dead_letter.reason is DeadLetterReason.TOO_LARGE
+    assert dead_letter.record_value is None  # the dead letters do not take it either
+    assert "bytes left out" in dead_letter.detail

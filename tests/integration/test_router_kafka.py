@@ -29,7 +29,7 @@ def world(kafka: Kafka, topics: TopicNames) -> RoutingWorld:
 
 
 def routed(router: Router) -> int:
-    return 0 if router.outstanding else sum(router.metrics.routed.values())
+    return 0 if router.outstanding else sum(router.metrics.router.routed.values())
 
 
 def recreate(world: RoutingWorld, topic: str) -> None:
@@ -144,10 +144,10 @@ def test_what_the_broker_refuses_is_tried_alone_and_then_dead_lettered(world: Ro
     assert ["start again" in (end or "") for end in ends[:2]] == [True, True]
     world.sent.remove(big)
     world.check_promises(world.wait_all_arrived())
-    (letter,) = world.dead()
-    assert letter.reason is DeadLetterReason.TOO_LARGE
-    assert letter.record_value is not None
-    assert len(letter.record_value) > 100_000
+    (dead_letter,) = world.dead()
+    assert dead_letter.reason is DeadLetterReason.TOO_LARGE
+    assert dead_letter.record_value is not None
+    assert len(dead_letter.record_value) > 100_000
 
 
 def test_a_dead_letter_that_the_broker_refuses_too_keeps_its_position(world: RoutingWorld) -> None:
@@ -161,10 +161,10 @@ def test_a_dead_letter_that_the_broker_refuses_too_keeps_its_position(world: Rou
     assert [end is None for end in ends] == [False, False, False, True]
     world.sent.remove(big)
     world.check_promises(world.wait_all_arrived())
-    (letter,) = world.dead()
-    assert (letter.topic, letter.client) == (world.source, "1")
-    assert letter.record_value is None
-    assert "bytes left out" in letter.detail
+    (dead_letter,) = world.dead()
+    assert (dead_letter.topic, dead_letter.client) == (world.source, "1")
+    assert dead_letter.record_value is None
+    assert "bytes left out" in dead_letter.detail
 
 
 def test_nothing_overtakes_a_refused_request(world: RoutingWorld) -> None:

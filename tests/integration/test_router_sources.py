@@ -87,7 +87,7 @@ def booking(number: int, **changes: Any) -> bytes:
 
 
 def read(router: Router) -> int:
-    return 0 if router.outstanding else sum(router.metrics.routed.values())
+    return 0 if router.outstanding else sum(router.metrics.router.routed.values())
 
 
 def test_each_bad_json_record_is_a_dead_letter_of_its_own_and_the_others_are_delivered(world: RoutingWorld) -> None:
@@ -122,15 +122,17 @@ def test_each_bad_json_record_is_a_dead_letter_of_its_own_and_the_others_are_del
     with closing(world.router()) as router:
         router.open()
         turn(router, lambda: read(router) == len(bad) + len(good) + 4)
-        counts = {key: count for key, count in router.metrics.routed.items() if count}
+        counts = {key: count for key, count in router.metrics.router.routed.items() if count}
         assert counts == {"routed": 4, "dead-lettered": len(bad) + 1, "tombstone": 1, "unmapped": 1}
-    *letters, too_large = sorted(world.dead(), key=lambda letter: letter.offset)
+    *dead_letters, too_large = sorted(world.dead(), key=lambda dead_letter: dead_letter.offset)
     assert (too_large.reason, too_large.client) == (DeadLetterReason.TOO_LARGE, "1")
     assert (too_large.record_value, "262144" in too_large.detail) == (large, True)
-    assert [letter.record_value for letter in letters] == list(bad)
-    for letter, detail in zip(letters, bad.values(), strict=True):
-        assert detail in letter.detail
-        assert (letter.reason, letter.client) == (DeadLetterReason.UNDECODABLE, None), "whose it is, nothing says"
+    assert [dead_letter.record_value for dead_letter in dead_letters] == list(bad)
+    for dead_letter, detail in zip(dead_letters, bad.values(), strict=True):
+        assert detail in dead_letter.detail
+        assert (dead_letter.reason, dead_letter.client) == (DeadLetterReason.UNDECODABLE, None), (
+            "whose it is, nothing says"
+        )
     arrived = [each.delivery for each in world.arrived() if each.delivery.namespace == "booking"]
     assert [json.loads(delivery.body)["data"] for delivery in arrived] == list(map(json.loads, good))
     assert [delivery.source_offset for delivery in arrived] == sorted(delivery.source_offset for delivery in arrived)
@@ -162,11 +164,11 @@ def test_each_bad_avro_record_is_a_dead_letter_and_an_unavailable_registry_is_wa
         router.open()
         turn(router, lambda: read(router) == 2 * len(bad))
         assert (unavailable.refused, router.health.reasons) == (2, {})
-    letters = sorted(world.dead(), key=lambda letter: letter.offset)
-    assert [letter.record_value for letter in letters] == list(bad)
-    for letter, detail in zip(letters, bad.values(), strict=True):
-        assert detail in letter.detail
-    assert letters[6].client == "1", "its bytes were read, so it is known whose it is"
+    dead_letters = sorted(world.dead(), key=lambda dead_letter: dead_letter.offset)
+    assert [dead_letter.record_value for dead_letter in dead_letters] == list(bad)
+    for dead_letter, detail in zip(dead_letters, bad.values(), strict=True):
+        assert detail in dead_letter.detail
+    assert dead_letters[6].client == "1", "its bytes were read, so it is known whose it is"
     assert [each.delivery.body for each in world.arrived()] == [b'{"client":1,"ship_on":"2026-11-28"}'] * len(bad)
 
 
@@ -280,6 +282,6 @@ def test_a_resource_in_two_partitions_is_counted_and_said_once_for_its_topic(wor
             world.put(bookings, booking(10 + number, room=f"other-{partition}"), b"k", partition=partition)
             world.flush()
             turn(router, lambda number=number: read(router) == 2 * number + 2)  # type: ignore[misc]
-        assert router.metrics.order_not_kept == 2
+        assert router.metrics.router.order_not_kept == 2
     told = [line for line in lines if "two partitions" in line["event"]]
     assert [(line["topic"], line["offset"]) for line in told] == [(bookings, 0)]

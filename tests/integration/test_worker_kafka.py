@@ -96,7 +96,7 @@ def test_a_delivery_is_posted_as_promised(stage: DeliveryStage, receiver: Receiv
     worker.stop()
     attempt = stage.attempts()[0]
     assert (attempt.delivery_id, attempt.number, attempt.status, attempt.result) == (delivery.id, 1, 204, "delivered")
-    assert worker.metrics.deliveries["delivered"] == 1
+    assert worker.metrics.worker.deliveries["delivered"] == 1
 
 
 def test_deliveries_of_one_resource_arrive_in_order_and_once(stage: DeliveryStage, receiver: Receiver) -> None:
@@ -268,12 +268,12 @@ def test_an_unreadable_record_is_a_dead_letter_before_it_is_passed(stage: Delive
     received(receiver, 2)
     eventually(lambda: settled_everything(stage, 4), describe="committed")
     worker.stop()
-    letters = sorted(stage.dead_letters(), key=lambda letter: letter.offset)
+    dead_letters = sorted(stage.dead_letters(), key=lambda dead_letter: dead_letter.offset)
 
-    assert [letter.offset for letter in letters] == [1, 2]
-    assert {letter.reason for letter in letters} == {DeadLetterReason.UNDECODABLE}
-    assert letters[1].record_value == b"no avro"
-    assert letters[1].client == "9999"
+    assert [dead_letter.offset for dead_letter in dead_letters] == [1, 2]
+    assert {dead_letter.reason for dead_letter in dead_letters} == {DeadLetterReason.UNDECODABLE}
+    assert dead_letters[1].record_value == b"no avro"
+    assert dead_letters[1].client == "9999"
     assert worker.metrics.dead_letters["undecodable"] == 2
 
 
@@ -299,11 +299,11 @@ def test_an_exhausted_schedule_ends_in_a_dead_letter_with_the_last_answer(
     stage.produce([bad], partition=0)
     eventually(stage.dead_letters, 20, describe="a dead letter")
     worker.stop()
-    letter = stage.dead_letters()[0]
+    dead_letter = stage.dead_letters()[0]
 
-    assert letter.delivery_id == bad.id
-    assert (letter.reason, letter.last_status) == (DeadLetterReason.SCHEDULE, 422)
-    assert letter.record_value is not None
+    assert dead_letter.delivery_id == bad.id
+    assert (dead_letter.reason, dead_letter.last_status) == (DeadLetterReason.SCHEDULE, 422)
+    assert dead_letter.record_value is not None
 
 
 def test_a_410_disables_the_hook_at_once_and_says_so(stage: DeliveryStage, receiver: Receiver) -> None:
@@ -332,7 +332,7 @@ def test_a_secret_that_does_not_open_sends_nothing_unsigned_and_loses_nothing(
     hook = one_hook(stage, receiver)
     stage.produce((stage.delivery(hook, n) for n in range(5)), partition=0)
     worker = stage.start_worker(master_key="42" * 32)
-    eventually(lambda: worker.metrics.attempts["blocked"] >= 2, describe="attempts that could not be made")
+    eventually(lambda: worker.metrics.worker.attempts["blocked"] >= 2, describe="attempts that could not be made")
     worker.stop()
     assert not receiver.requests
     again = stage.start_worker(policy={"probe_first_s": 0.2, "probe_steady_s": 0.2})
@@ -345,7 +345,7 @@ def test_a_deleted_hook_s_deliveries_are_cancelled(stage: DeliveryStage, receive
     stage.produce([stage.delivery(hook, 1, hook_revision=1)], partition=0)
     worker = stage.start_worker()
     eventually(lambda: settled_everything(stage, 1), describe="committed")
-    eventually(lambda: worker.metrics.deliveries["cancelled"] == 1, describe="counted")
+    eventually(lambda: worker.metrics.worker.deliveries["cancelled"] == 1, describe="counted")
     worker.stop()
     assert not receiver.requests
 

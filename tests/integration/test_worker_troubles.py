@@ -85,7 +85,7 @@ def test_what_retention_took_from_a_cursor_is_counted_and_the_rest_arrives(
     receiver.answer = lambda _path: 204
     eventually(lambda: set(ids_of(receiver)) >= {delivery.id for delivery in sent[50:]}, 30, describe="the rest")
     eventually(lambda: again.metrics.expired >= 50, describe="counted")
-    eventually(lambda: again.metrics.cursors == 0, describe="no cursor is left")
+    eventually(lambda: again.metrics.worker.cursors == 0, describe="no cursor is left")
     again.stop()
 
 
@@ -393,4 +393,4 @@ def test_a_worker_that_met_a_bug_is_followed_by_another_in_its_process(
         thread.join(30)
     assert not thread.is_alive()
     assert sorted(ids_of(receiver)) == sorted(delivery.id for delivery in before + after)
-    assert metrics.internal_errors["worker"] == 1
+    assert metrics.worker.internal_errors["worker"] == 1

@@ -62,7 +62,7 @@ class PartitionBench:
     """One partition, and a Kafka that takes or refuses dead letters when it is told to."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.letters: list[tuple[DeadLetter, Callable[[int | None], None]]] = []
+        self.dead_letters: list[tuple[DeadLetter, Callable[[int | None], None]]] = []
         self.told: list[tuple[Notice, Callable[[bool], None]]] = []
         self.later: list[tuple[float, Callable[[], None]]] = []
         self.fetching: list[Callable[[], None]] = []
@@ -71,7 +71,7 @@ class PartitionBench:
         self.now = 1000.0
         loop = SimpleNamespace(call_later=lambda delay, call: self.later.append((delay, call)))
         monkeypatch.setattr(dead_letters, "asyncio", SimpleNamespace(get_running_loop=lambda: loop))
-        writer = SimpleNamespace(write=lambda _topic, _key, letter, written: self.letters.append((letter, written)))
+        writer = SimpleNamespace(write=lambda _topic, _key, dead_letter, written: self.dead_letters.append((dead_letter, written)))
         self.metrics = Metrics()
         table = Table({(ROW.client, ROW.event): ROW})
         # One failure is enough, so that a rejected record is a dead letter after its second.
@@ -90,7 +90,7 @@ class PartitionBench:
                 encode=lambda _: b"value",
                 fetch_schema=lambda _id, then: self.fetching.append(then),
             ),
-            dead_letters=DeadLetters(writer, "deliveries.dead", encode=lambda letter: letter),  # type: ignore[arg-type,return-value]
+            dead_letters=DeadLetters(writer, "deliveries.dead", encode=lambda dead_letter: dead_letter),  # type: ignore[arg-type,return-value]
             notify=lambda *_: None,
             tell=lambda notice, written: self.told.append((notice, written)),
             wake=lambda: None,
@@ -131,17 +131,17 @@ class PartitionBench:
         return 0 if self.part.blocked[LIVE] else self.part.read(LIVE, 100)
 
     def refuse(self) -> None:
-        """Refuse every letter that is under way, and let the time pass until it is written again."""
-        letters, self.letters = self.letters, []
-        for _, written in letters:
+        """Refuse every dead letter that is under way, and let the time pass until it is written again."""
+        dead_letters, self.dead_letters = self.dead_letters, []
+        for _, written in dead_letters:
             written(None)
         later, self.later = self.later, []
         for _, call in later:
             call()
 
     def accept(self) -> None:
-        letters, self.letters = self.letters, []
-        for _, written in letters:
+        dead_letters, self.dead_letters = self.dead_letters, []
+        for _, written in dead_letters:
             written(5)
 
     def turn(self, seconds: float) -> Any:

@@ -165,28 +165,28 @@ class FakeBrokerClock:
 class FakeDeadLetters:
     """The dead letters of one partition, and what was sent again, by job; `away` where Kafka does not answer."""
 
-    letters: list[FoundDeadLetter] = field(default_factory=list)
+    dead_letters: list[FoundDeadLetter] = field(default_factory=list)
     resent: dict[str, list[Delivery]] = field(default_factory=dict)
     away: bool = False
 
     def find(self, query: DeadLetterQuery) -> DeadLetterPage:
         """Read on from where the query says."""
         self._check()
-        found = [f for f in self.letters if query.wants(f) and (query.after is None or f.place > query.after)]
+        found = [f for f in self.dead_letters if query.wants(f) and (query.after is None or f.place > query.after)]
         page = found[: query.limit]
         return DeadLetterPage(page, page[-1].place if len(found) > len(page) else None)
 
     def get(self, places: Sequence[DeadLetterPlace]) -> dict[DeadLetterPlace, FoundDeadLetter]:
         """Read some."""
         self._check()
-        return {found.place: found for found in self.letters if found.place in places}
+        return {found.place: found for found in self.dead_letters if found.place in places}
 
-    def resend(self, letters: Sequence[FoundDeadLetter], *, job: str) -> None:
+    def resend(self, dead_letters: Sequence[FoundDeadLetter], *, job: str) -> None:
         """Take what can be sent."""
         if self.away:
             msg = "no delivery report in time"
             raise NotPublishedError(msg)
-        self.resent[job] = [found.delivery for found in letters if found.delivery is not None]
+        self.resent[job] = [found.delivery for found in dead_letters if found.delivery is not None]
 
     def _check(self) -> None:
         if self.away:

@@ -26,7 +26,7 @@ app = typer.Typer(
 _ASK_ABOVE = 1000
 _BATCH = 100
 _FAILED = 1
-# What is kept of each letter that is to be resent: there may be a million.
+# What is kept of each dead letter that is to be resent: there may be a million.
 _NEEDED = ("id", "client", "hook_id", "resendable")
 
 Client: TypeAlias = Annotated[str | None, typer.Option(help="Only those of this client.")]
@@ -60,14 +60,14 @@ def list_(  # noqa: PLR0913 - an option each
         say_json(found)
         return
     head = ("id", "kept", "client", "hook", "event", "reason", "status", "delivery", "detail")
-    say_table(head, [_row(letter) for letter in found])
+    say_table(head, [_row(dead_letter) for dead_letter in found])
 
 
 @app.command("show")
-def show(letter: Annotated[str, typer.Argument(metavar="ID")], *, as_json: Json = False) -> None:
+def show(dead_letter: Annotated[str, typer.Argument(metavar="ID")], *, as_json: Json = False) -> None:
     """Show a dead letter, with the start of its last answer."""
     with open_api() as api:
-        found = api.get(f"/dead-letters/{letter}")["dead_letter"]
+        found = api.get(f"/dead-letters/{dead_letter}")["dead_letter"]
     if as_json:
         say_json(found)
         return
@@ -79,7 +79,7 @@ def show(letter: Annotated[str, typer.Argument(metavar="ID")], *, as_json: Json 
 
 @app.command("resend")
 def resend(  # noqa: PLR0913 - an option each
-    letters: Annotated[
+    dead_letters: Annotated[
         list[str] | None, typer.Argument(metavar="[ID]...", help="Resend these; or give a filter.")
     ] = None,
     *,
@@ -101,24 +101,24 @@ def resend(  # noqa: PLR0913 - an option each
     sent. What cannot be read cannot be resent: it is counted, and `show` says why.
     """
     query = _query(client=client, hook=hook, event=event, reason=reason, since=since, until=until)
-    if bool(letters) + bool(query) + everything != 1:
+    if bool(dead_letters) + bool(query) + everything != 1:
         message = "say which: ids, a filter, or --all"
         raise typer.BadParameter(message)
     with open_api() as api:
         chosen = (
-            (_one(api, letter) for letter in letters)
-            if letters
+            (_one(api, dead_letter) for dead_letter in dead_letters)
+            if dead_letters
             else list_items(api, "/dead-letters", "dead_letters", query)
         )
-        found = [{name: letter[name] for name in _NEEDED} for letter in chosen]
-        fit = [letter for letter in found if letter["resendable"]]
+        found = [{name: dead_letter[name] for name in _NEEDED} for dead_letter in chosen]
+        fit = [dead_letter for dead_letter in found if dead_letter["resendable"]]
         if dry_run:
             _say_plan(fit, len(found) - len(fit), as_json=as_json)
             return
         if len(fit) > _ASK_ABOVE and not yes:
             _say_plan(fit, len(found) - len(fit), as_json=False, say=note)
             typer.confirm(f"Send {len(fit):,} again?", abort=True, err=True)
-        sent = _send(api, [letter["id"] for letter in fit], rate)
+        sent = _send(api, [dead_letter["id"] for dead_letter in fit], rate)
     left = len(fit) - sent
     if as_json:
         say_json({"resent": sent, "unfit": len(found) - len(fit), "left": left})
@@ -152,9 +152,9 @@ def _send(api: ApiClient, ids: Sequence[str], rate: float | None) -> int:
 
 
 def _say_plan(fit: Sequence[Item], unfit: int, *, as_json: bool, say: Callable[[str], None] = say) -> None:
-    counts = Counter((letter["client"], letter["hook_id"]) for letter in fit)
+    counts = Counter((dead_letter["client"], dead_letter["hook_id"]) for dead_letter in fit)
     if as_json:
-        hooks = [{"client": client, "hook_id": hook, "letters": count} for (client, hook), count in counts.items()]
+        hooks = [{"client": client, "hook_id": hook, "dead_letters": count} for (client, hook), count in counts.items()]
         say_json({"resendable": len(fit), "unfit": unfit, "hooks": hooks})
         return
     for (client, hook), count in sorted(counts.items(), key=str):
@@ -162,8 +162,8 @@ def _say_plan(fit: Sequence[Item], unfit: int, *, as_json: bool, say: Callable[[
     say(f"{len(fit):,} can be sent again, {unfit:,} cannot; nothing was sent")
 
 
-def _one(api: ApiClient, letter: str) -> Item:
-    found: Item = api.get(f"/dead-letters/{letter}")["dead_letter"]
+def _one(api: ApiClient, dead_letter: str) -> Item:
+    found: Item = api.get(f"/dead-letters/{dead_letter}")["dead_letter"]
     return found
 
 
@@ -193,15 +193,15 @@ def _query(
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _row(letter: Mapping[str, Any]) -> tuple[object, ...]:
+def _row(dead_letter: Mapping[str, Any]) -> tuple[object, ...]:
     return (
-        letter["id"],
-        shown_time(letter["kept_at_ms"]),
-        letter["client"],
-        letter["hook_id"],
-        letter["event"],
-        letter["reason"],
-        letter["last_status"],
-        letter["delivery_id"],
-        letter["detail"],
+        dead_letter["id"],
+        shown_time(dead_letter["kept_at_ms"]),
+        dead_letter["client"],
+        dead_letter["hook_id"],
+        dead_letter["event"],
+        dead_letter["reason"],
+        dead_letter["last_status"],
+        dead_letter["delivery_id"],
+        dead_letter["detail"],
     )

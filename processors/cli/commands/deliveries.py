@@ -159,7 +159,8 @@ def _first_attempt(api: ApiClient, delivery_id: str, wait_s: float) -> dict[str,
 
 
 def _state(delivery: Mapping[str, Any]) -> str:
-    letter = delivery["dead_letter"]
-    if letter is None:
+    dead_letter = delivery["dead_letter"]
+    if dead_letter is None:
         return str(delivery["state"])
-    return f"{delivery['state']} ({letter['reason']}, {shown_time(letter['died_at_ms'])}: {letter['detail']})"
+    at = shown_time(dead_letter["died_at_ms"])
+    return f"{delivery['state']} ({dead_letter['reason']}, {at}: {dead_letter['detail']})"

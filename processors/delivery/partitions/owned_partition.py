@@ -251,7 +251,7 @@ class OwnedPartition:
 
     def _count_dead_letter(self, reason: DeadLetterReason) -> None:
         self._deps.metrics.dead_letters[reason] += 1
-        self._deps.metrics.deliveries["dead-lettered"] += 1
+        self._deps.metrics.worker.deliveries["dead-lettered"] += 1
 
     def notify(self, hook: TrackedHook, row: HookRow, kind: NoticeKind) -> None:
         """Send the API's process a notice about a hook."""

@@ -129,7 +129,7 @@ class DeliveryLoop:
         fenced = deps.committing.fenced
         if not fenced:
             deps.requests.dispatch(partitions.by_engine, partitions.leaving, now, wall_ms // 1000)
-        deps.metrics.inflight = deps.dispatcher.in_flight
+        deps.metrics.worker.inflight = deps.dispatcher.in_flight
         deps.attempts.flush()
         if dirty:
             deps.committing.soon()

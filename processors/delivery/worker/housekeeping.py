@@ -59,9 +59,9 @@ class Housekeeping:
         else:
             deps.turns.beat = now
         deps.attempts.poll()
-        deps.metrics.attempt_records_dropped = deps.attempts.dropped
+        deps.metrics.worker.attempt_records_dropped = deps.attempts.dropped
         deps.committing.repeat_idle()
         deps.states.write_due_tombstones()
         deps.sweep.look(deps.partitions.order)
         measure(deps.partitions.order, deps.metrics)
-        deps.metrics.commit_metadata_bytes = deps.committing.metadata_characters
+        deps.metrics.worker.commit_metadata_bytes = deps.committing.metadata_characters

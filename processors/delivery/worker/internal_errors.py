@@ -37,7 +37,7 @@ class InternalErrors:
 
     def report(self, where: str, error: BaseException | None, **about: int | str) -> None:
         """Take one exception. `where` is a label of the metric; `about` are ids of the request."""
-        self._metrics.internal_errors[where] += 1
+        self._metrics.worker.internal_errors[where] += 1
         passed = _passed(error)
         known = self._logged.get((where, passed))
         if known is None:

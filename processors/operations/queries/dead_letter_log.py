@@ -1,6 +1,6 @@
 """Reads `deliveries.dead` for the API: `assign()`-based, a consumer a question, committing nothing.
 
-A client's letters are in one partition, found by its key; without a client every partition is read, one after the
+A client's dead letters are in one partition, found by its key; without a client every partition is read, one after the
 other. What is kept is 30 days of what went wrong: a scan is bounded by time, and says where the next one goes on.
 """
 
@@ -128,17 +128,17 @@ class KafkaDeadLetters:
                 self._scan(scanner, partition, offsets, take, deadline)
         return found
 
-    def resend(self, letters: Sequence[FoundDeadLetter], *, job: str) -> None:
+    def resend(self, dead_letters: Sequence[FoundDeadLetter], *, job: str) -> None:
         """Write deliveries to `deliveries.replay` in their order, and events to the topic that they came from.
 
         Raises:
             NotPublishedError: Kafka or the registry refused one, or did not answer in time.
         """
-        deliveries = [found.delivery for found in letters if found.delivery is not None]
+        deliveries = [found.delivery for found in dead_letters if found.delivery is not None]
         events = [
-            EventRecord(found.letter.topic, found.letter.record_value, found.event)
-            for found in letters
-            if found.event is not None and found.letter.record_value is not None
+            EventRecord(found.dead_letter.topic, found.dead_letter.record_value, found.event)
+            for found in dead_letters
+            if found.event is not None and found.dead_letter.record_value is not None
         ]
         try:
             if deliveries:
@@ -187,36 +187,39 @@ class KafkaDeadLetters:
             raise KafkaUnavailableError(message)
 
     def _found(self, message: Message) -> FoundDeadLetter | None:
-        """The letter of a record; None where it is none of ours."""
+        """The dead letter of a record; None where it is none of ours."""
         try:
-            letter = self._decode(message.value())
+            dead_letter = self._decode(message.value())
         except UndecodableError:
             return None
         place = DeadLetterPlace(message.partition() or 0, message.offset() or 0)
-        return FoundDeadLetter(place, letter, message.timestamp()[1], **self._contents(letter))
+        return FoundDeadLetter(place, dead_letter, message.timestamp()[1], **self._contents(dead_letter))
 
-    def _contents(self, letter: DeadLetter) -> _Contents:
+    def _contents(self, dead_letter: DeadLetter) -> _Contents:
         """What can be sent again, or why nothing can; what could not be read when it died may be readable by now."""
-        if letter.record_value is None:
-            return {"unfit": f"its bytes did not fit; they are at {letter.topic}:{letter.partition}:{letter.offset}"}
+        if dead_letter.record_value is None:
+            place = f"{dead_letter.topic}:{dead_letter.partition}:{dead_letter.offset}"
+            return {"unfit": f"its bytes did not fit; they are at {place}"}
         try:
-            if letter.topic in self._logs:
-                delivery = self._decode_delivery(letter.record_value)
-                return {"unfit": _STOLEN} if letter.client not in (None, delivery.client) else {"delivery": delivery}
-            if letter.topic in self._foreign:
+            if dead_letter.topic in self._logs:
+                delivery = self._decode_delivery(dead_letter.record_value)
+                return (
+                    {"unfit": _STOLEN} if dead_letter.client not in (None, delivery.client) else {"delivery": delivery}
+                )
+            if dead_letter.topic in self._foreign:
                 return {"unfit": _FOREIGN}
-            decode = self._decode_event.get(letter.topic)
+            decode = self._decode_event.get(dead_letter.topic)
             if decode is None:
-                return {"unfit": f"it was read from {letter.topic}, which is none of our topics"}
-            event = decode(letter.record_value)
+                return {"unfit": f"it was read from {dead_letter.topic}, which is none of our topics"}
+            event = decode(dead_letter.record_value)
         except UndecodableError as exc:
             return {"unfit": f"it cannot be read: {exc}"}
-        return {"unfit": _STOLEN} if letter.client not in (None, event.client_id) else {"event": event}
+        return {"unfit": _STOLEN} if dead_letter.client not in (None, event.client_id) else {"event": event}
 
 
 # Nothing is written to such a topic. Its record is still there, as long as the topic keeps it.
 _FOREIGN = "another service writes its topic; once it can be read, a replay of that time from `events` sends it"
-# Whose letter it is was read from the record's key: with another client's inside it would be sent for the wrong one.
+# The client of a dead letter was read from the record's key: with another's inside it would be sent for the wrong one.
 _STOLEN = "its key and its value are of two clients"
 
 

@@ -154,9 +154,9 @@ class _Finds:
         else:
             self.replayed = delivery
 
-    def _take_dead_letter(self, letter: DeadLetter) -> None:
-        if letter.delivery_id != self.wanted.id or self.wanted.client not in (None, letter.client):
+    def _take_dead_letter(self, dead_letter: DeadLetter) -> None:
+        if dead_letter.delivery_id != self.wanted.id or self.wanted.client not in (None, dead_letter.client):
             return
-        self.dead_letter = letter
-        if letter.record_value is not None and self.replayed is None:
-            self._take_delivery(self.decode(letter.record_value), live=False)
+        self.dead_letter = dead_letter
+        if dead_letter.record_value is not None and self.replayed is None:
+            self._take_delivery(self.decode(dead_letter.record_value), live=False)

@@ -58,7 +58,7 @@ def obeyed(text: str) -> list[str]:
     return [char for char in text if not char.isprintable() and char != "\n"]
 
 
-LETTER = {
+DEAD_LETTER = {
     "id": "0-7", "client": 434, "hook_id": 1, "event": "lead.new", "reason": HOSTILE, "kept_at_ms": 0,
     "last_status": 500, "delivery_id": "msg_1", "detail": HOSTILE, "last_answer": HOSTILE,
 }  # fmt: skip
@@ -82,8 +82,8 @@ REPLAY = {
 @pytest.mark.parametrize(
     ("args", "document"),
     [
-        (["dead-letters", "show", "0-7"], {"dead_letter": LETTER}),
-        (["dead-letters", "list"], {"dead_letters": [LETTER], "next_cursor": None}),
+        (["dead-letters", "show", "0-7"], {"dead_letter": DEAD_LETTER}),
+        (["dead-letters", "list"], {"dead_letters": [DEAD_LETTER], "next_cursor": None}),
         (["hooks", "show", "1"], {"hook": HOOK}),
         (["hooks", "list"], {"hooks": [HOOK], "next_cursor": None}),
         (["lag"], {"endpoints": [ENDPOINT], "next_cursor": None, "unknown": [HOSTILE]}),

@@ -51,7 +51,7 @@ def test_the_same_again_is_counted_and_told_seldom() -> None:
     now[0] += TELL_AGAIN_AFTER_S
     (line,) = reported(errors, "build", again)
     assert line["left_out"] == 49
-    assert (metrics.internal_errors["build"], metrics.internal_errors["send"]) == (51, 1)
+    assert (metrics.worker.internal_errors["build"], metrics.worker.internal_errors["send"]) == (51, 1)
 
 
 def test_many_different_ones_are_remembered_within_bounds() -> None:

@@ -25,17 +25,17 @@ def test_a_dead_letter_that_kafka_refuses_again_and_again_stays_pending_and_no_c
     bench: PartitionBench,
 ) -> None:
     bench.bring(b"garbage", b"1")
-    whole = bench.letters[0][0]
+    whole = bench.dead_letters[0][0]
     assert whole.record_value == b"garbage"
     delays = []
     for _ in range(12):
-        bench.letters[0][1](None)
+        bench.dead_letters[0][1](None)
         delays += [delay for delay, _ in bench.later]
-        bench.letters.clear()
+        bench.dead_letters.clear()
         later, bench.later = bench.later, []
         assert len(later) == 1, "it is written again, by itself"
         later[0][1]()
-        assert bench.letters[0][0].record_value is None, "it may have been refused for its size"
+        assert bench.dead_letters[0][0].record_value is None, "it may have been refused for its size"
         assert bench.read() == 0, "nothing behind it is read"
         assert bench.committed == 0
     assert delays == [0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30, 30, 30]
@@ -59,7 +59,7 @@ def test_a_delivery_whose_dead_letter_kafka_refuses_holds_its_resource_and_the_c
         again = bench.turn(2)
         assert again.pending.offset == 1
         answer(again, REJECTED, 0.1)
-        assert [letter.reason for letter, _ in bench.letters] == [DeadLetterReason.SCHEDULE]
+        assert [dead_letter.reason for dead_letter, _ in bench.dead_letters] == [DeadLetterReason.SCHEDULE]
         for _ in range(5):
             assert bench.turn(60) is None, "its resource waits"
             assert (bench.committed, bench.owed) == (1, 0)
@@ -71,8 +71,8 @@ def test_a_delivery_whose_dead_letter_kafka_refuses_holds_its_resource_and_the_c
     assert bench.turn(0).pending.offset == 3
 
 
-def test_a_letter_that_is_acknowledged_when_the_partition_is_gone_says_nothing(bench: PartitionBench) -> None:
-    """Its next owner has read the same record, and writes a letter of its own."""
+def test_a_dead_letter_that_is_acknowledged_when_the_partition_is_gone_says_nothing(bench: PartitionBench) -> None:
+    """Its next owner has read the same record, and writes a dead letter of its own."""
     bench.bring(b"garbage", b"1")
     bench.part.gone = True
     bench.accept()
@@ -84,7 +84,7 @@ def test_a_record_whose_schema_is_not_known_waits_and_its_log_with_it(bench: Par
     bench.bring(b"newer", b"2")
     assert bench.part.blocked[LIVE]
     assert bench.turn(0) is None
-    assert not bench.letters
+    assert not bench.dead_letters
     bench.unknown = False
     bench.fetching.pop()()
     assert not bench.part.blocked[LIVE]
@@ -102,16 +102,16 @@ def test_nothing_of_a_stretch_is_given_to_the_engine_before_each_of_its_dead_let
     records = [BacklogRecord(n, b"434", value) for n, value in enumerate((b"x", b"1", b"y"))]
     fed: list[int] = []
     bench.part.feed(LIVE, Chunk(("deliveries", 3), 0, 3, records), lambda: fed.append(1))
-    first, second = bench.letters
+    first, second = bench.dead_letters
     second[1](7)
     assert not given
     assert not fed
     first[1](None)
     assert not given
-    bench.letters.clear()
+    bench.dead_letters.clear()
     bench.later.pop()[1]()
     bench.accept()
     assert len(given) == len(fed) == 1
     bench.part.feed(LIVE, Chunk(("deliveries", 3), 0, 3, records), lambda: fed.append(1))
-    assert len(given) == 2, "they are letters already"
-    assert not bench.letters
+    assert len(given) == 2, "they are dead letters already"
+    assert not bench.dead_letters

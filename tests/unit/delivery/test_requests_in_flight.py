@@ -80,16 +80,16 @@ def test_one_request_fails_by_a_bug_and_is_told_of_once_without_what_it_said(
     assert [(line["where"], line["client"], line["log_level"]) for line in told] == [(place, "434", "error")]
     assert "ValueError at " in told[0]["traceback"]
     assert "SENTINEL" not in str(lines)
-    assert bench.metrics.internal_errors[place] == 1
+    assert bench.metrics.worker.internal_errors[place] == 1
     if place == "record":
-        assert bench.metrics.deliveries["delivered"] == 1, "delivered is delivered, whatever its record became"
+        assert bench.metrics.worker.deliveries["delivered"] == 1, "delivered is delivered, whatever its record became"
     else:
         assert bench.attempts.results == ["internal-error"]
         planted.error = None
         monkeypatch.undo()
         assert bench.turn(seconds=60) == 1, "and tried again"
         bench.answer(OK)
-        assert bench.metrics.deliveries["delivered"] == 1
+        assert bench.metrics.worker.deliveries["delivered"] == 1
 
 
 def test_the_others_are_delivered_beside_a_request_that_cannot_be_built() -> None:
@@ -105,8 +105,8 @@ def test_the_others_are_delivered_beside_a_request_that_cannot_be_built() -> Non
         bench.read(bench.hook(client))
     bench.turn()
     bench.answer(OK)
-    assert bench.metrics.attempts["delivered"] == 4
-    assert bench.metrics.attempts["internal-error"] == 1
+    assert bench.metrics.worker.attempts["delivered"] == 4
+    assert bench.metrics.worker.attempts["internal-error"] == 1
 
 
 def test_a_row_with_a_target_that_is_no_url_is_owed_and_ends_nothing() -> None:
@@ -116,7 +116,7 @@ def test_a_row_with_a_target_that_is_no_url_is_owed_and_ends_nothing() -> None:
     bench.turn()
     bench.turn()
     assert bench.attempts.results == ["blocked"]
-    assert bench.metrics.internal_errors["record"] == 0
+    assert bench.metrics.worker.internal_errors["record"] == 0
 
 
 def test_a_bug_for_every_request_slows_the_process_down_until_one_works() -> None:
@@ -130,17 +130,17 @@ def test_a_bug_for_every_request_slows_the_process_down_until_one_works() -> Non
             bench.turn()
     assert is_braked(bench)
     assert any(line["log_level"] == "critical" for line in lines)
-    before = sum(bench.metrics.attempts.values())
+    before = sum(bench.metrics.worker.attempts.values())
     for _ in range(200):
         bench.turn(seconds=0.05)
-    assert 0 < sum(bench.metrics.attempts.values()) - before <= 41, "in ten seconds"
+    assert 0 < sum(bench.metrics.worker.attempts.values()) - before <= 41, "in ten seconds"
     planted.error = None
     with capture_logs():
         for _ in range(200):
             bench.turn(seconds=0.05)
             bench.answer(OK)
     assert not is_braked(bench)
-    assert bench.metrics.deliveries["delivered"] == 300, "the brake was on before an endpoint was quarantined"
+    assert bench.metrics.worker.deliveries["delivered"] == 300, "the brake was on before an endpoint was quarantined"
 
 
 def test_one_client_cannot_slow_the_others_down() -> None:
@@ -214,5 +214,5 @@ def test_no_answer_raises_anywhere_between_the_socket_and_the_engine(parts: list
         (answer,) = an_answer_to(head)
         bench.answer(answer)
         bench.turn(seconds=100.0)
-    assert sum(bench.metrics.internal_errors.values()) == 0
+    assert sum(bench.metrics.worker.internal_errors.values()) == 0
     assert len(bench.attempts.results) >= 1

@@ -225,8 +225,8 @@ class TestKnownSchemas:
 
 
 class TestDeadLetters:
-    def test_a_delivery_s_letter_has_everything_and_4_kib_of_the_answer(self) -> None:
-        letter = dead_letter_of(
+    def test_a_delivery_s_dead_letter_has_everything_and_4_kib_of_the_answer(self) -> None:
+        dead_letter = dead_letter_of(
             DELIVERY,
             b"value",
             topic="deliveries",
@@ -237,9 +237,13 @@ class TestDeadLetters:
             last_status=500,
             last_answer=b"x" * 5000,
         )
-        assert (letter.delivery_id, letter.hook_id, letter.client) == (DELIVERY.id, DELIVERY.hook_id, DELIVERY.client)
-        assert (letter.record_key, letter.record_value) == (DELIVERY.key, b"value")
-        assert len(letter.last_answer) == 4096
+        assert (dead_letter.delivery_id, dead_letter.hook_id, dead_letter.client) == (
+            DELIVERY.id,
+            DELIVERY.hook_id,
+            DELIVERY.client,
+        )
+        assert (dead_letter.record_key, dead_letter.record_value) == (DELIVERY.key, b"value")
+        assert len(dead_letter.last_answer) == 4096
 
     @pytest.mark.parametrize(
         ("key", "client"),
@@ -248,17 +252,17 @@ class TestDeadLetters:
     def test_the_key_tells_whose_an_undecodable_record_was_if_it_can(
         self, key: bytes | None, client: str | None
     ) -> None:
-        letter = undecodable_dead_letter(
+        dead_letter = undecodable_dead_letter(
             key, b"?", topic="deliveries", partition=0, offset=1, detail="no", died_at_ms=5
         )
-        assert letter.client == client
-        assert letter.record_value == b"?"
+        assert dead_letter.client == client
+        assert dead_letter.record_value == b"?"
 
-    def test_a_letter_that_is_too_large_keeps_the_position(self) -> None:
-        letter = undecodable_dead_letter(
+    def test_a_dead_letter_that_is_too_large_keeps_the_position(self) -> None:
+        dead_letter = undecodable_dead_letter(
             b"1", b"?" * 99, topic="deliveries", partition=0, offset=1, detail="no", died_at_ms=5
         )
-        small = letter.without_payload()
+        small = dead_letter.without_payload()
         assert (small.record_key, small.record_value) == (None, None)
         assert small.detail == "no; 100 bytes left out"
         assert (small.topic, small.partition, small.offset) == ("deliveries", 0, 1)

@@ -58,7 +58,7 @@ def expressions() -> list[str]:
 def label_values() -> dict[str, dict[str, set[str]]]:
     """What `/metrics` answers: the values of each label, by sample."""
     metrics = Metrics()
-    metrics.window_used_ratio[0] = 0.0
+    metrics.worker.window_used_ratio[0] = 0.0
     metrics.last_answers_s = lambda: dict.fromkeys(LAST_ANSWERS, 0.0)
     found: dict[str, dict[str, set[str]]] = {}
     for family in text_string_to_metric_families(metrics.render().decode()):

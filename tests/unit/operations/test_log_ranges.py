@@ -159,7 +159,7 @@ def dead_letters(logs: Logs) -> KafkaDeadLetters:
 def listed(logs: Logs) -> tuple[list[int], DeadLetterPlace | None]:
     """The offsets of one page of dead letters, and where the next page goes on."""
     page = dead_letters(logs).find(DeadLetterQuery())
-    return [each.place.offset for each in page.letters], page.after
+    return [each.place.offset for each in page.dead_letters], page.after
 
 
 def test_all_is_read_where_nothing_is_missing(logs: Logs) -> None:

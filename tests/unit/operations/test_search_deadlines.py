@@ -160,7 +160,7 @@ def test_the_search_of_dead_letters_ends(kafka: SlowKafka, silent: bool) -> None
             dead_letters(kafka).find(query)
     else:
         page = dead_letters(kafka).find(query)
-        assert list(page.letters) == []
+        assert list(page.dead_letters) == []
         assert page.after in (DeadLetterPlace(0, kafka.offset - 1), DeadLetterPlace(0, kafka.offset))
     assert kafka.now_s <= 1000.0 + 10.1
 

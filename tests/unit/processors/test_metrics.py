@@ -19,7 +19,7 @@ def families(metrics: Metrics) -> dict[str, dict[tuple[str, ...], float]]:
 
 def test_every_announced_name_is_answered_and_none_else_of_ours() -> None:
     metrics = Metrics()
-    metrics.window_used_ratio[3] = 0.5
+    metrics.worker.window_used_ratio[3] = 0.5
     metrics.last_answers_s = lambda: dict.fromkeys(LAST_ANSWERS, 0.0)
     shown = {name for name in families(metrics) if name.startswith("hookstream_")}
     histograms = {"hookstream_delivery_seconds", "hookstream_attempt_seconds"}
@@ -29,9 +29,9 @@ def test_every_announced_name_is_answered_and_none_else_of_ours() -> None:
 
 def test_counts_arrive_under_their_labels_and_start_at_zero() -> None:
     metrics = Metrics()
-    metrics.routed["unwanted"] += 2
+    metrics.router.routed["unwanted"] += 2
     metrics.dead_letters["undecodable"] += 1
-    metrics.attempts["timeout"] += 3
+    metrics.worker.attempts["timeout"] += 3
     shown = families(metrics)
     results = dict.fromkeys([("routed",), ("dead-lettered",), ("tombstone",), ("unmapped",)], 0)
     assert shown["hookstream_routed_total"] == {**results, ("unwanted",): 2}
@@ -51,13 +51,13 @@ def test_two_roles_of_one_process_do_not_overwrite_each_other() -> None:
 
 def test_a_label_that_is_not_announced_is_an_error() -> None:
     with pytest.raises(KeyError):
-        Metrics().deliveries["whatever"] += 1
+        Metrics().worker.deliveries["whatever"] += 1
 
 
 def test_a_histogram_counts_into_cumulative_buckets() -> None:
     metrics = Metrics()
     for seconds in (0.001, 0.0025, 0.2, 99999.0, 1e9):
-        metrics.delivery_seconds.observe(seconds)
+        metrics.worker.delivery_seconds.observe(seconds)
     shown = families(metrics)
     buckets = {float(bound): count for (bound,), count in shown["hookstream_delivery_seconds_bucket"].items()}
     assert (buckets[0.0025], buckets[0.1], buckets[0.25], buckets[86400], buckets[float("inf")]) == (2, 2, 3, 3, 5)
@@ -67,6 +67,6 @@ def test_a_histogram_counts_into_cumulative_buckets() -> None:
 
 def test_a_revoked_partition_leaves_no_series_behind() -> None:
     metrics = Metrics()
-    metrics.window_used_ratio.update({1: 0.25, 2: 1.0})
-    del metrics.window_used_ratio[1]
+    metrics.worker.window_used_ratio.update({1: 0.25, 2: 1.0})
+    del metrics.worker.window_used_ratio[1]
     assert families(metrics)["hookstream_window_used_ratio"] == {("2",): 1.0}

@@ -130,9 +130,9 @@ class Writer:
         """Take a delivery."""
         return self._take(batch, delivery, delivery.source_offset)
 
-    def write_dead_letter(self, batch: Batch, letter: DeadLetter) -> bool:
+    def write_dead_letter(self, batch: Batch, dead_letter: DeadLetter) -> bool:
         """Take a dead letter."""
-        return self._take(batch, letter, letter.offset)
+        return self._take(batch, dead_letter, dead_letter.offset)
 
     def _take(self, batch: Batch, what: Delivery | DeadLetter, offset: int) -> bool:
         if offset in self.too_large and isinstance(what, Delivery):
@@ -382,12 +382,12 @@ def test_a_body_that_is_too_large_is_a_dead_letter_and_the_next_is_routed(world:
     world.put(0, value=event_encoder(CATALOGUE, "property", EVENT)(large))
     world.put(1)
     world.router.run_once(0)
-    letter, delivery = world.writer.written
-    assert isinstance(letter, DeadLetter)
+    dead_letter, delivery = world.writer.written
+    assert isinstance(dead_letter, DeadLetter)
     assert isinstance(delivery, Delivery)
-    assert letter.reason is DeadLetterReason.TOO_LARGE
-    assert letter.detail == f"the body has {allowed + 1} bytes; it may have {allowed}"
-    assert (letter.client, letter.offset, delivery.source_offset) == ("9999", 0, 1)
+    assert dead_letter.reason is DeadLetterReason.TOO_LARGE
+    assert dead_letter.detail == f"the body has {allowed + 1} bytes; it may have {allowed}"
+    assert (dead_letter.client, dead_letter.offset, delivery.source_offset) == ("9999", 0, 1)
 
 
 def test_what_the_producer_does_not_take_is_a_dead_letter_and_the_next_is_routed(world: World) -> None:

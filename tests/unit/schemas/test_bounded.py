@@ -64,8 +64,8 @@ def test_no_reader_of_keys_raises(text: str) -> None:
     assert StateKey.decode(b"deliveries|0|0011223344556677|%b" % key) is None
     assert (parse_endpoint_id(f"{text}-0011223344556677") or ("",))[0] in ("", text)
     SubscriptionTable().apply(0, key + b"|lead.new", None)
-    letter = undecodable_dead_letter(key, b"", topic="t", partition=0, offset=0, detail="", died_at_ms=0)
-    assert letter.client == owner
+    dead_letter = undecodable_dead_letter(key, b"", topic="t", partition=0, offset=0, detail="", died_at_ms=0)
+    assert dead_letter.client == owner
 
 
 @pytest.mark.parametrize("number", ["1e308", "1e999", "-1", '"9"', "true", "null", str(2**64), "[]", "1.5"])
