@@ -150,11 +150,11 @@ def damaged(kafka: Kafka, make_world: Callable[..., DeliveryWorld]) -> DeliveryW
 
 def test_keep_owed_mends_every_refusal_and_loses_nothing(damaged: DeliveryWorld) -> None:
     """A dry run changes nothing; `--yes` makes every partition start, and everything that was owed is delivered."""
-    before = {side: (tp.offset, tp.metadata) for side, tp in damaged.committed().items()}
+    before = {key: (tp.offset, tp.metadata) for key, tp in damaged.committed().items()}
     dry = recover(damaged, "--keep-owed")
     assert "nothing was changed" in dry.err
     assert dry.out.count("\n") == 1 + len(DAMAGES)
-    assert {side: (tp.offset, tp.metadata) for side, tp in damaged.committed().items()} == before
+    assert {key: (tp.offset, tp.metadata) for key, tp in damaged.committed().items()} == before
 
     assert set(refused(damaged, "--keep-owed", "--partition", "0", "--yes")) == {0}
     done = recover(damaged, "--keep-owed", "--yes")

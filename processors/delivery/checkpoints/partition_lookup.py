@@ -19,7 +19,7 @@ log = structlog.get_logger("hookstream.deliver")
 
 
 class StreamStarting(NamedTuple):
-    """One topic's side of a partition that begins."""
+    """The log of one topic, of a partition that begins."""
 
     start: StartAt
     state: PartitionState
@@ -69,7 +69,7 @@ class PartitionLookup:
         return StreamStarting(start, state)
 
     def judge(self, found: FoundCommit, identity: LogIdentity) -> tuple[StartAt, PartitionState]:
-        """Where one topic's side of a partition begins, and with which state.
+        """Where the log of one topic begins in a partition, and with which state.
 
         Raises:
             StartRefusedError: only an operator can say what is pending.

@@ -73,7 +73,7 @@ class LookLimits:
 
 @dataclass(slots=True)
 class _Log:
-    """One topic's side of a partition, as last seen."""
+    """The log of one topic and partition, as last seen."""
 
     records: LogRecords = field(default_factory=LogRecords)
     view: CommitView = field(default_factory=lambda: CommitView(0))
@@ -139,9 +139,9 @@ class KafkaBacklogs:
         if not self._lock.acquire(timeout=self._limits.wait_s):
             raise BacklogUnknownError("backlogs are being counted for other requests; try again")
         try:
-            sides = self._sides(client, deadline)
-            self._look(sides, deadline)
-            return self._backlogs({side: self._logs[side] for side in sides}, client, not_before)
+            keys = self._keys(client, deadline)
+            self._look(keys, deadline)
+            return self._backlogs({key: self._logs[key] for key in keys}, client, not_before)
         except (ProcessorError, RegistryError) as exc:
             raise BacklogUnknownError(f"backlogs cannot be computed now: {exc}") from exc
         finally:
@@ -149,7 +149,7 @@ class KafkaBacklogs:
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
-    def _sides(self, client: ClientId | None, deadline: Deadline) -> list[TopicPartitionKey]:
+    def _keys(self, client: ClientId | None, deadline: Deadline) -> list[TopicPartitionKey]:
         """Logs that hold the backlog of a client, or of all."""
         if self._clients is None:
             self._clients = _Clients(self._kafka, self._topics)
@@ -158,28 +158,28 @@ class KafkaBacklogs:
         found = numbers if client is None else [partition_of(client.encode(), len(numbers))]
         return [(topic, partition) for topic in topics for partition in found]
 
-    def _look(self, sides: Iterable[TopicPartitionKey], deadline: Deadline) -> None:
+    def _look(self, keys: Iterable[TopicPartitionKey], deadline: Deadline) -> None:
         """Bring these logs up to date, but for those that are."""
         now = self._monotonic_s()
         stale = [
-            side for side in sides if now - self._logs.setdefault(side, _Log()).looked_at >= self._limits.fresh_for_s
+            key for key in keys if now - self._logs.setdefault(key, _Log()).looked_at >= self._limits.fresh_for_s
         ]
         if not stale:
             return
         self._follow_commits(stale, deadline)
-        readable = [side for side in stale if self._logs[side].trouble is None]
+        readable = [key for key in stale if self._logs[key].trouble is None]
         self._scan(readable, deadline.sooner(self._limits.scan_s))
-        self._sample([side for side in readable if not self._logs[side].exact], deadline)
-        for side in stale:
-            self._logs[side].looked_at = self._monotonic_s()
+        self._sample([key for key in readable if not self._logs[key].exact], deadline)
+        for key in stale:
+            self._logs[key].looked_at = self._monotonic_s()
 
-    def _follow_commits(self, sides: Collection[TopicPartitionKey], deadline: Deadline) -> None:
+    def _follow_commits(self, keys: Collection[TopicPartitionKey], deadline: Deadline) -> None:
         """Read the ends of logs, and only then the commits: what is settled by then is seen as settled."""
         clients = self._connected()
-        for side in sides:
-            held = self._logs[side]
-            held.low, held.end = clients.scanner.watermarks(*side, deadline)
-        for (topic, partition), (offset, metadata) in clients.committed(sides, deadline).items():
+        for key in keys:
+            held = self._logs[key]
+            held.low, held.end = clients.scanner.watermarks(*key, deadline)
+        for (topic, partition), (offset, metadata) in clients.committed(keys, deadline).items():
             held = self._logs[topic, partition]
             found = FoundCommit(topic, partition, offset if offset >= 0 else None, metadata)
             if found == held.commit and found.offset is not None:
@@ -226,20 +226,20 @@ class KafkaBacklogs:
 
     def _connected(self) -> _Clients:
         if self._clients is None:
-            raise AssertionError  # `_sides` is called first
+            raise AssertionError  # `_keys` is called first
         return self._clients
 
-    def _scan(self, sides: Iterable[TopicPartitionKey], deadline: Deadline) -> None:
+    def _scan(self, keys: Iterable[TopicPartitionKey], deadline: Deadline) -> None:
         """Read what came since, for as long as a look may take, and as far as there is room for it."""
         wanted: dict[TopicPartitionKey, OffsetRange] = {}
-        for side in sides:
-            held = self._logs[side]
-            wanted[side] = OffsetRange(held.records.follow(held.view, low=held.low), held.end)
+        for key in keys:
+            held = self._logs[key]
+            wanted[key] = OffsetRange(held.records.follow(held.view, low=held.low), held.end)
         room = self._limits.kept_records - sum(held.records.size for held in self._logs.values())
 
-        def take(side: TopicPartitionKey, message: Message) -> bool:
+        def take(key: TopicPartitionKey, message: Message) -> bool:
             nonlocal room
-            held = self._logs[side]
+            held = self._logs[key]
             offset = message.offset() or 0
             if held.records.wants(message.key(), offset, held.view):
                 before = held.records.size
@@ -252,40 +252,40 @@ class KafkaBacklogs:
             return True
 
         scanned = self._connected().scanner.scan(wanted, take, deadline=deadline)
-        for side, offset in scanned.reached.items():
-            self._logs[side].records.scanned_to = offset
+        for key, offset in scanned.reached.items():
+            self._logs[key].records.scanned_to = offset
 
-    def _sample(self, sides: Collection[TopicPartitionKey], deadline: Deadline) -> None:
+    def _sample(self, keys: Collection[TopicPartitionKey], deadline: Deadline) -> None:
         """Read some stretches of what was not read."""
         limits = self._limits
-        read: dict[TopicPartitionKey, list[tuple[int, Delivery]]] = {side: [] for side in sides}
-        covered = dict.fromkeys(sides, 0)
+        read: dict[TopicPartitionKey, list[tuple[int, Delivery]]] = {key: [] for key in keys}
+        covered = dict.fromkeys(keys, 0)
         enough = deadline.sooner(limits.sample_s)
 
-        def take(side: TopicPartitionKey, message: Message) -> bool:
-            held = self._logs[side]
+        def take(key: TopicPartitionKey, message: Message) -> bool:
+            held = self._logs[key]
             if held.records.wants(message.key(), message.offset() or 0, held.view):
                 delivery = self._decoded(message)
                 if delivery is not None:
-                    read[side].append((message.offset() or 0, delivery))
+                    read[key].append((message.offset() or 0, delivery))
             return True
 
         for number in range(limits.sample_stretches):
             wanted = {}
-            for side in sides:
-                start, end = self._logs[side].records.scanned_to or 0, self._logs[side].end
+            for key in keys:
+                start, end = self._logs[key].records.scanned_to or 0, self._logs[key].end
                 at = start + (end - start) * number // limits.sample_stretches
                 # In a short rest stretches would overlap, and what is read twice would make the estimate too low.
                 next_at = start + (end - start) * (number + 1) // limits.sample_stretches
-                wanted[side] = OffsetRange(at, min(at + limits.sample_records, next_at))
+                wanted[key] = OffsetRange(at, min(at + limits.sample_records, next_at))
             scanned = self._connected().scanner.scan(wanted, take, deadline=enough)
-            for side, offset in scanned.reached.items():
-                covered[side] += offset - wanted[side].start
-        for side in sides:
-            held = self._logs[side]
+            for key, offset in scanned.reached.items():
+                covered[key] += offset - wanted[key].start
+        for key in keys:
+            held = self._logs[key]
             span = held.end - (held.records.scanned_to or 0)
             # The rest of a log is as these stretches are.
-            held.sample = sample_of(read[side], held.view, read=covered[side], span=span)
+            held.sample = sample_of(read[key], held.view, read=covered[key], span=span)
 
     def _decoded(self, message: Message) -> Delivery | None:
         """The delivery; None where the record cannot be decoded: it becomes a dead letter, and names no hook."""
@@ -397,7 +397,7 @@ class _Clients:
         self._group: Consumer = make_consumer(group_consumer_config(kafka, group=topics.deliver_group))
 
     def committed(
-        self, sides: Iterable[TopicPartitionKey], deadline: Deadline
+        self, keys: Iterable[TopicPartitionKey], deadline: Deadline
     ) -> dict[TopicPartitionKey, tuple[int, str | None]]:
         """Offset, below 0 where there is none, and metadata that the group has, without joining it.
 
@@ -407,7 +407,7 @@ class _Clients:
         doing = "cannot read the delivery workers' offsets"
         timeout_s = deadline.left_s(REQUEST_TIMEOUT_S, doing)
         with translated(doing):
-            found = self._group.committed([TopicPartition(*side) for side in sides], timeout=timeout_s)
+            found = self._group.committed([TopicPartition(*key) for key in keys], timeout=timeout_s)
         for tp in found:
             if tp.error is not None:
                 raise kafka_error(tp.error, doing)

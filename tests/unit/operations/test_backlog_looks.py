@@ -54,10 +54,10 @@ class Log:
         self.asked.append("end")
         return 0, self.records if topic == TOPICS.deliveries else 0
 
-    def committed(self, sides: Iterable[tuple[str, int]], _deadline: object) -> dict[tuple[str, int], tuple[int, None]]:
+    def committed(self, keys: Iterable[tuple[str, int]], _deadline: object) -> dict[tuple[str, int], tuple[int, None]]:
         """Tell what is committed."""
         self.asked.append("commits")
-        return dict.fromkeys(sides, (-1001, None))
+        return dict.fromkeys(keys, (-1001, None))
 
     def any_state(self, _topic: str, _partition: int, *, deadline: object) -> bool:
         """Find no state."""
@@ -74,11 +74,11 @@ class Log:
         """Give records until one is not taken."""
         del deadline
         reached = {}
-        for side, (start, end) in wanted.items():
+        for key, (start, end) in wanted.items():
             offset = start
-            while offset < end and take(side, record(b"%d" % offset, topic=side[0], offset=offset, key=b"9999")):
+            while offset < end and take(key, record(b"%d" % offset, topic=key[0], offset=offset, key=b"9999")):
                 offset += 1
-            reached[side] = offset
+            reached[key] = offset
         return Scanned(reached, {}, [])
 
     def close(self) -> None:
