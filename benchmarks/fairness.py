@@ -1,8 +1,8 @@
 """Sixty clients with 23 hooks each, whose endpoints all hang: what a healthy client feels, beside a quiet run before.
 
-The crowd's deliveries come at a rate that has more in flight than a worker has places for before the first time-out. In
-a second run every one of its clients also moves one of its hooks to a new address every second. The healthy client's
-load begins with the crowd's, so the first fifteen seconds, in which it is unknown who hangs, count.
+The deliveries of those that hang come at a rate that has more in flight than a worker has places for before the first
+time-out. In a second run each of these clients also moves one of its hooks to a new address every second. The healthy
+client's load begins with theirs, so the first fifteen seconds, in which it is unknown who hangs, count.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
     from hookstream.schemas.hook import Hook
 
 HEALTHY = 1
-CROWD = range(1_000, 1_060)
+HANGING = range(1_000, 1_060)
 HOOKS = 23
 BAR_FACTOR, BAR_SLACK_MS = 1.5, 20.0
 SIZES = (
     Size("rate", 100.0, 50.0, "deliveries a second to the healthy client"),
     Size("healthy-seconds", 30.0, 6.0, "how long it is alone"),
-    Size("seconds", 60.0, 10.0, "how long the crowd is there, in each of two runs"),
-    Size("crowd-rate", 500.0, 500.0, "deliveries a second to the crowd"),
+    Size("seconds", 60.0, 10.0, "how long these clients are there, in each of two runs"),
+    Size("hanging-rate", 500.0, 500.0, "deliveries a second to them"),
 )
 
 
-class Crowd:
-    """Everything that the clients of the crowd do, in a thread of its own."""
+class HangingClients:
+    """Everything that the clients whose endpoints hang do, in a thread of its own."""
 
     def __init__(self, stack: Stack, *, retargets: bool, rate_per_s: float) -> None:
         """Publish the hooks; nothing is written yet."""
@@ -53,7 +53,7 @@ class Crowd:
         self._stack = stack
         self._retargets = retargets
         self._rate_per_s = rate_per_s
-        self._revisions = dict.fromkeys(itertools.product(CROWD, range(HOOKS)), 1)
+        self._revisions = dict.fromkeys(itertools.product(HANGING, range(HOOKS)), 1)
         self._encode = delivery_encoder(stack.schema_id(stack.topics.deliveries))
         self._producer = make_producer(producer_config(stack.kafka, linger_ms=5.0))
         self._written = 0
@@ -95,17 +95,17 @@ class Crowd:
                 moved += 1
 
     def _retarget(self, hook: int) -> None:
-        """Every client of the crowd moves one of its hooks."""
-        for client in CROWD:
+        """Every client whose endpoints hang moves one of its hooks."""
+        for client in HANGING:
             self._revisions[client, hook] += 1
-        self._stack.publish_rows(self._row(client, hook) for client in CROWD)
+        self._stack.publish_rows(self._row(client, hook) for client in HANGING)
 
     def _write(self, client: int, hook: int, resource: int) -> None:
         self._written += 1
         now_ms = time.time_ns() // 1_000_000
         event = EventName(f"{NAMESPACE}.e{hook}")
         delivery = Delivery(
-            id=DeliveryId(f"crowd_{self._written:032x}"),
+            id=DeliveryId(f"hanging_{self._written:032x}"),
             event=event,
             client=ClientId(str(client)),
             concept_id=str(resource),
@@ -124,16 +124,16 @@ class Crowd:
 
 
 def scene(servers: str, options: argparse.Namespace, *, retargets: bool) -> tuple[Received, Received, int]:
-    """A quiet run and one beside the crowd; what the healthy client received in each, and what it did not."""
+    """A quiet run and one beside those that hang; what the healthy client received in each, and what it did not."""
     with Stack(servers) as stack:
         stack.publish_hooks((HEALTHY,))
-        crowd = Crowd(stack, retargets=retargets, rate_per_s=options.crowd_rate)
+        hanging = HangingClients(stack, retargets=retargets, rate_per_s=options.hanging_rate)
         stack.role("deliver").wait_ready()
         quiet = healthy_run(
             stack, DELIVERIES, (HEALTHY,), rate_per_s=options.rate, seconds=options.healthy_seconds, of=(HEALTHY,)
         )
         load = warm_load(stack, DELIVERIES, (HEALTHY,), rate_per_s=options.rate, seconds=options.seconds)
-        with crowd:
+        with hanging:
             load.go()
             load.wait(options.seconds + 60)
             wait_received(stack, (HEALTHY,), load.plan.records, 20.0)

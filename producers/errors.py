@@ -67,14 +67,14 @@ class QueueFullError(ProducerError):
 class DeliveryFailedError(ProducerError):
     """An accepted record was not acknowledged. It may be in the log all the same: produce it again with the same id.
 
-    `blames_record` is True where the record itself was refused (its size, its form), so that the next one may pass.
+    `record_refused` is True where the record itself was refused (its size, its form), so that the next one may pass.
     """
 
-    def __init__(self, message: str, *, retriable: bool, blames_record: bool) -> None:
+    def __init__(self, message: str, *, retriable: bool, record_refused: bool) -> None:
         """Say what happened, and whether it may go better."""
         super().__init__(message)
         self.retriable = retriable
-        self.blames_record = blames_record
+        self.record_refused = record_refused
 
 
 class FlushTimeoutError(ProducerError):

@@ -32,7 +32,7 @@ from .tracing import current_traceparent
 _POLL_S = 0.1  # how soon the poll thread sees that it should end; reports wake it at once
 _FULL_QUEUE_WAIT_S = 0.01
 _PURGE_S = 5.0
-_BLAMES_RECORD = frozenset(
+_RECORD_REFUSED = frozenset(
     {
         KafkaError.MSG_SIZE_TOO_LARGE,
         KafkaError.INVALID_MSG,
@@ -254,8 +254,8 @@ def _failed(topic: str, error: KafkaError) -> DeliveryFailedError:
     After a fatal error the client refuses everything with a code of its own, and these errors do not call themselves
     fatal: this producer never sends again, whoever asks.
     """
-    blames_record = error.code() in _BLAMES_RECORD
+    record_refused = error.code() in _RECORD_REFUSED
     fatal = error.fatal() or error.code() == KafkaError._FATAL
-    retriable = not blames_record and not fatal
+    retriable = not record_refused and not fatal
     what = f"{topic}: {error.name()}: {error.str()}"
-    return DeliveryFailedError(what, retriable=retriable, blames_record=blames_record)
+    return DeliveryFailedError(what, retriable=retriable, record_refused=record_refused)

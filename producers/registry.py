@@ -187,7 +187,7 @@ class SchemaRegistry:
 
         return self._translated(subject, ask)
 
-    def prove_answering(self) -> None:
+    def require_answer(self) -> None:
         """Return when the registry has answered a question whose answer is not cached; that it refuses is an answer.
 
         Raises:

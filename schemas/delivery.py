@@ -69,7 +69,7 @@ class DeadLetterReason(StrEnum):
 
     SCHEDULE = "schedule"  # every attempt of the schedule failed
     EXPIRED = "expired"  # pending for longer than six days
-    SKIPPED = "skipped"  # an operator said so
+    SKIPPED = "skipped"  # an operator skipped it, or drained its endpoint
     REFUSED = "refused"  # its receiver answered `webhook-delivery: abort`
     UNDECODABLE = "undecodable"  # not Avro of a known schema
     UNROUTABLE = "unroutable"  # of earlier releases, whose routers took no event that was newer than they

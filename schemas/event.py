@@ -91,7 +91,7 @@ class Event:
 
     @property
     def symbol(self) -> str:
-        """The bare symbol in the Avro enum: `updated` of `property.updated`."""
+        """The symbol in the Avro enum: `updated` of `property.updated`."""
         return self.name.partition(".")[2]
 
     @property

@@ -45,7 +45,7 @@ class DeliveryState(StrEnum):
     PENDING = "owed"  # it will be attempted, again or for the first time
     DEAD_LETTERED = "dead-lettered"  # given up, with a reason, and kept for being sent again
     CANCELLED = "cancelled"  # its hook was deleted
-    SKIPPED = "skipped"  # it arrived before its hook wanted any
+    BEFORE_START = "skipped"  # it arrived before its hook wanted any
     UNKNOWN = "unknown"  # attempted without success, and the logs do not say what came then
 
 
@@ -310,7 +310,7 @@ def _view(subject: AttemptedDelivery | Delivery, found: FoundDelivery, hook: Hoo
 
 
 def state_of(attempted: AttemptedDelivery | None, found: FoundDelivery, hook: Hook | None) -> DeliveryState:
-    """Judge; `hook` is None where it was deleted or replaced. A dead letter may have been sent again since it died."""
+    """Judge; `hook` is None where it was deleted or replaced. A dead letter may have been sent again since."""
     if attempted is not None and attempted.delivered:
         return DeliveryState.DELIVERED
     dead_letter = found.dead_letter
@@ -321,5 +321,5 @@ def state_of(attempted: AttemptedDelivery | None, found: FoundDelivery, hook: Ho
     if found.delivery is None or not found.complete:
         return DeliveryState.UNKNOWN
     if found.delivery.replay is None and found.delivery.arrived_ms < hook.not_before_ms:
-        return DeliveryState.SKIPPED
+        return DeliveryState.BEFORE_START
     return DeliveryState.PENDING

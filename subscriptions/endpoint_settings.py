@@ -1,7 +1,7 @@
 """What operators want of endpoints: every change locks the endpoint's row, raises its revision and is audited.
 
-Settings are absolute, and a verb changes its own part of them: of a pause and a drain that meet, both hold; of a pause
-and a resume, the one that committed last. The row is the outbox of the `control` topic, see
+Settings are absolute, and an action changes its own part of them: of a pause and a drain that meet, both hold; of a
+pause and a resume, the one that committed last. The row is the outbox of the `control` topic, see
 `endpoint_settings_publication`.
 """
 
@@ -73,7 +73,7 @@ class EndpointSettingsChanges:
         """Send nothing to the endpoint; what arrives stays pending.
 
         Raises:
-            EndpointNotFoundError: as in `get`; the same holds for every verb.
+            EndpointNotFoundError: as in `get`; the same holds for every action.
         """
         row = self._locked(endpoint)
         row.paused = True
@@ -130,7 +130,7 @@ class EndpointSettingsChanges:
             raise EndpointNotFoundError(endpoint.id)
 
     def _written(
-        self, row: EndpointSettingsRow, verb: str, reason: str, detail: Mapping[str, object]
+        self, row: EndpointSettingsRow, action: str, reason: str, detail: Mapping[str, object]
     ) -> StoredSettings:
         row.revision += 1
         row.asked_by, row.reason = self.actor, reason
@@ -140,7 +140,7 @@ class EndpointSettingsChanges:
             AuditRow(
                 at_ms=self.now_ms,
                 actor=self.actor,
-                action=f"endpoint.{verb}",
+                action=f"endpoint.{action}",
                 client=row.client,
                 detail={"endpoint": wanted.endpoint, "revision": row.revision, "reason": reason, **detail},
             )

@@ -136,7 +136,7 @@ def _taken(
     row.published_partition, row.published_offset = record.partition, record.offset
     row.updated_at_ms = now_ms
     detail = {"endpoint": wanted.endpoint, "revision": merged_settings.revision, "topic_revision": wanted.revision}
-    session.add(AuditRow(at_ms=now_ms, actor="relay", action="endpoint.adopt", client=wanted.client, detail=detail))
+    session.add(AuditRow(at_ms=now_ms, actor="relay", action="endpoint.take-over", client=wanted.client, detail=detail))
     session.flush()
     return row
 

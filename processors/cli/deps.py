@@ -55,7 +55,7 @@ def needs_of(deps: Deps) -> dict[Component, Callable[[], object]]:
     """What every role needs, each with a question that shows whether it answers; nothing is asked yet."""
     return {
         Component.KAFKA: kafka_question(deps.kafka, deps.topics.control),
-        Component.REGISTRY: deps.registry.prove_answering,
+        Component.REGISTRY: deps.registry.require_answer,
     }
 
 

@@ -1,21 +1,12 @@
 """The JSON form of each logical type, made while fastavro reads.
 
-fastavro calls a function for each value of a logical type that it knows; here it learns types of our own, one for each
-form. A schema is marked with them (`marks`), and what is read by it is a JSON tree at once: in one pass, in C but for
-these functions, and in a union by the branch that was written. Values that have no form become `Unshowable`.
-
-| Avro | JSON |
-|---|---|
-| bytes, fixed | base64 |
-| decimal | text, exact, with its scale: "12.30" |
-| date · time-millis, -micros | "2026-11-28" · "13:45:30.123", ".123456" |
-| timestamp-millis, -micros, -nanos · local-timestamp-… | RFC 3339 with Z · without; 3, 6 or 9 digits |
-| uuid | text |
-| duration | ISO 8601: "P1M2DT3.004S" |
-
-A logical type that does not fit its type is none, as the specification wants it.
-
-Source: Apache Avro 1.12 specification, "Logical Types".
+fastavro calls a function for each value of a logical type that it knows; here it is given types of our own, one for
+each form. A schema is marked with them (`marks`), and what is read by it is a JSON tree at once: in one pass, in C but
+for these functions, and in a union by the branch that was written. Values that have no form become `Unshowable`. | Avro
+| JSON | |---|---| | bytes, fixed | base64 | | decimal | text, exact, with its scale: "12.30" | | date · time-millis,
+-micros | "2026-11-28" · "13:45:30.123", ".123456" | | timestamp-millis, -micros, -nanos · local-timestamp-… | RFC 3339
+with Z · without; 3, 6 or 9 digits | | uuid | text | | duration | ISO 8601: "P1M2DT3.004S" | A logical type that does
+not fit its type is none, as the specification wants it. Source: Apache Avro 1.12 specification, "Logical Types".
 """
 
 from __future__ import annotations

@@ -402,6 +402,6 @@ class EndpointSettingsFields(Answer):
 
 
 class EndpointSettingsAnswer(Answer):
-    """`GET /endpoints/{endpoint}/settings`, and what every verb answers."""
+    """`GET /endpoints/{endpoint}/settings`, and what every action answers."""
 
     settings: EndpointSettingsFields

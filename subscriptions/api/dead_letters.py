@@ -103,7 +103,7 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
     def resend_dead_letters(body: ResendBody, request: Request) -> ResentAnswer:
         """Send dead letters again, with the same `webhook-id`s, after what is routed by now.
 
-        They stay among the dead letters. An event that could not be read when it died, and can be now, is routed as a
+        They stay among the dead letters. An event that could not be read then, and can be now, is routed as a
         new one. What cannot be read is named with the reason; the rest is sent.
         """
         with asking(deps, request, Question.DEAD_LETTERS):

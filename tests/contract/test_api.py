@@ -49,7 +49,7 @@ def on_sqlite(sqlite_url: str) -> Iterator[Api]:
 
 
 def assert_problem(response: Answer, status: int, kind: str) -> dict[str, object]:
-    """Prove that the answer is a problem document of this kind, and give it."""
+    """Check that the answer is a problem document of this kind, and give it."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     body: dict[str, object] = response.json()

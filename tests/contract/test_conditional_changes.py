@@ -47,8 +47,8 @@ def test_every_answer_about_a_hook_has_the_entity_tag_of_its_state(api: Api) -> 
     path = f"/hooks/{created.json()['hook']['id']}"
     seen = [created.headers["etag"]]
     assert caller("GET", path).headers["etag"] == seen[0]
-    for method, verb, body in [*CHANGES[:3], ("POST", "/secret/rotate", None)]:
-        seen.append(caller(method, path + verb, body).headers["etag"])
+    for method, action, body in [*CHANGES[:3], ("POST", "/secret/rotate", None)]:
+        seen.append(caller(method, path + action, body).headers["etag"])
         assert caller("GET", path).headers["etag"] == seen[-1]
     assert len(set(seen)) == len(seen)
     unchanged = caller("PATCH", path, {"hook": {"target": "https://other.example/"}})
@@ -56,9 +56,9 @@ def test_every_answer_about_a_hook_has_the_entity_tag_of_its_state(api: Api) -> 
     assert caller.create("lead.new", **{"Idempotency-Key": "k"}).headers["etag"] == seen[0], "the first answer again"
 
 
-@pytest.mark.parametrize(("method", "verb", "body"), CHANGES)
+@pytest.mark.parametrize(("method", "action", "body"), CHANGES)
 def test_a_change_of_what_has_changed_since_is_refused(
-    api: Api, method: str, verb: str, body: dict[str, object] | None
+    api: Api, method: str, action: str, body: dict[str, object] | None
 ) -> None:
     """With an `If-Match` of an earlier state the answer is 412 with the present ETag, and nothing is done."""
     caller = api.integrator(434)
@@ -66,12 +66,12 @@ def test_a_change_of_what_has_changed_since_is_refused(
     path = f"/hooks/{created.json()['hook']['id']}"
     caller("PATCH", path, {"hook": {"rate_limit_per_second": 5}})
     before, told = caller("GET", path), len(api.changes)
-    refused = caller(method, path + verb, body, {"If-Match": created.headers["etag"]})
+    refused = caller(method, path + action, body, {"If-Match": created.headers["etag"]})
     assert (refused.status_code, refused.json()["type"]) == (412, "urn:hookstream:problem:hook-changed")
     assert refused.headers["etag"] == before.headers["etag"]
     assert caller("GET", path).text == before.text
     assert len(api.changes) == told, "the relay is not told"
-    done = caller(method, path + verb, body, {"If-Match": refused.headers["etag"]})
+    done = caller(method, path + action, body, {"If-Match": refused.headers["etag"]})
     assert done.status_code == (204 if method == "DELETE" else 200), done.text
 
 

@@ -38,7 +38,7 @@ def dead_letter(
     offset: int, *, client: int | None, hook: int | None, reason: DeadLetterReason = DeadLetterReason.SCHEDULE
 ) -> FoundDeadLetter:
     """A dead letter of a delivery."""
-    died: DeadLetter = replace(
+    made: DeadLetter = replace(
         values.DEAD_LETTER,
         reason=reason,
         client=None if client is None else ClientId(str(client)),
@@ -46,7 +46,7 @@ def dead_letter(
         last_answer=b"no",
     )
     delivery = replace(values.DELIVERY, id=DeliveryId(f"msg_{offset}"))
-    return FoundDeadLetter(DeadLetterPlace(0, offset), died, 1_700_000_000_000, delivery)
+    return FoundDeadLetter(DeadLetterPlace(0, offset), made, 1_700_000_000_000, delivery)
 
 
 def ids(caller: Caller, query: str = "") -> list[str]:

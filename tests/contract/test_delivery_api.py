@@ -79,7 +79,7 @@ def signature_of(secret: str, text: bytes) -> str:
 
 
 def assert_problem(answer: Answer, status: int, kind: str) -> None:
-    """Prove that the answer is a problem document of this kind."""
+    """Check that the answer is a problem document of this kind."""
     assert (answer.status_code, answer.json()["type"]) == (status, f"urn:hookstream:problem:{kind}"), answer.text
 
 

@@ -67,9 +67,9 @@ def operator(api: Api) -> Caller:
     return api.operator()
 
 
-def say(caller: Caller, verb: str, **body: str) -> dict[str, Any]:
-    """Say a verb and give the settings that it leads to."""
-    answer = caller("POST", f"/endpoints/{ENDPOINT}/{verb}", {"reason": "it melts", **body})
+def say(caller: Caller, action: str, **body: str) -> dict[str, Any]:
+    """Take an action and give the settings that it leads to."""
+    answer = caller("POST", f"/endpoints/{ENDPOINT}/{action}", {"reason": "it melts", **body})
     assert answer.status_code == 200, answer.text
     wanted: dict[str, Any] = answer.json()["settings"]
     return wanted
@@ -86,8 +86,8 @@ def shown(caller: Caller) -> dict[str, Any]:
     return wanted
 
 
-def test_every_verb_changes_its_own_part_and_is_audited(api: Api, operator: Caller) -> None:
-    """A row holds all settings: a later verb leaves what others asked for, and each is audited with who and why."""
+def test_every_action_changes_its_own_part_and_is_audited(api: Api, operator: Caller) -> None:
+    """A row holds all settings: a later action leaves what others asked for, and each is audited with who and why."""
     assert (shown(operator)["revision"], shown(operator)["published"]) == (0, True)
     assert say(operator, "pause")["paused"]
     assert say(operator, "drain")["skip_before_ms"] == api.broker_clock.ms, "the time of the broker, not of the API"
@@ -110,15 +110,15 @@ def test_every_verb_changes_its_own_part_and_is_audited(api: Api, operator: Call
 
 
 def test_two_operators_at_once_are_both_heard(api: Api, operator: Caller) -> None:
-    """Of verbs that meet none is lost, and the endpoint's first row is made once."""
+    """Of actions that meet none is lost, and the endpoint's first row is made once."""
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda verb: say(operator, verb), ["pause", "drain", "pause", "drain"]))
+        list(pool.map(lambda action: say(operator, action), ["pause", "drain", "pause", "drain"]))
     wanted = shown(operator)
     assert (wanted["revision"], wanted["paused"], wanted["skip_before_ms"]) == (4, True, api.broker_clock.ms)
 
 
 def test_others_may_not(api: Api, operator: Caller) -> None:
-    """Verbs are for operators; an endpoint that no hook has, or a name that is none, is not found."""
+    """Actions are for operators; an endpoint that no hook has, or a name that is none, is not found."""
     assert api.integrator(CLIENT)("POST", f"/endpoints/{ENDPOINT}/pause", {"reason": "x"}).status_code == 403
     for name in (f"435-{target_digest(TARGET).hex()}", "434-0123456789abcdef", "nonsense", "434-0123456789ABCDEF"):
         answer = operator("POST", f"/endpoints/{name}/pause", {"reason": "x"})
@@ -198,8 +198,8 @@ def test_a_restored_database_takes_over_what_the_topic_knows(api: Api, operator:
     assert (newest.revision, newest.paused, newest.skip_before_ms, newest.retry_at_ms) == (21, True, 77, 88)
 
 
-def test_a_lost_database_learns_all_settings(api: Api, operator: Caller) -> None:
-    """Settings that the database never had is taken over, and a verb goes on from it."""
+def test_a_lost_database_gets_all_settings_back(api: Api, operator: Caller) -> None:
+    """Settings that the database never had is taken over, and an action goes on from it."""
     foreign = EndpointSettings(
         client=ClientId(str(CLIENT)), target_digest=target_digest(TARGET), paused=True, revision=5
     )

@@ -269,8 +269,8 @@ def test_the_record_is_what_consumers_expect(real: tuple[str, TopicNames]) -> No
     assert event_decoder(CATALOGUE, "property", registry.schema_text_by_id)(record.value()) == event
 
 
-def test_an_event_that_is_too_large_is_blamed_and_nothing_else(real: tuple[str, TopicNames]) -> None:
-    """An event beyond the broker's size fails with the blame on itself; the next one passes."""
+def test_an_event_that_is_too_large_is_refused_and_nothing_else(real: tuple[str, TopicNames]) -> None:
+    """An event beyond the broker's size is refused itself; the next one passes."""
     servers, topics = real
     with EventProducer(
         config(servers, topics, kafka_options={"message.max.bytes": 5_000_000}), registry=registered(topics)
@@ -278,11 +278,11 @@ def test_an_event_that_is_too_large_is_blamed_and_nothing_else(real: tuple[str, 
         large = producer.produce(an_event("lead.new", sub="x" * 2_000_000))
         with pytest.raises(DeliveryFailedError) as caught:
             large.result(DEADLINE_S)
-        assert caught.value.blames_record
+        assert caught.value.record_refused
         assert not caught.value.retriable
         with pytest.raises(DeliveryFailedError) as at_once:
             producer.produce(an_event("lead.new", sub="x" * 6_000_000)).result(DEADLINE_S)
-        assert at_once.value.blames_record
+        assert at_once.value.record_refused
         assert producer.produce(an_event("lead.new")).result(DEADLINE_S).offset == 0
 
 
@@ -321,7 +321,7 @@ def test_an_event_without_acknowledgement_fails_at_its_deadline() -> None:
     with EventProducer(nowhere, registry=registered(topics)) as producer, pytest.raises(DeliveryFailedError) as caught:
         producer.produce(an_event()).result(DEADLINE_S)
     assert caught.value.retriable
-    assert not caught.value.blames_record
+    assert not caught.value.record_refused
 
 
 def test_a_schema_that_is_not_registered_stops_the_first_event() -> None:

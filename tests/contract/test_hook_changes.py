@@ -65,7 +65,7 @@ def hook_in(answer: Answer) -> dict[str, Any]:
 
 
 def assert_refused(answer: Answer, status: int, kind: str) -> dict[str, Any]:
-    """Prove that the answer is a problem of this kind, and give it."""
+    """Check that the answer is a problem of this kind, and give it."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     problem: dict[str, Any] = answer.json()

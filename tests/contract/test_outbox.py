@@ -26,9 +26,9 @@ from tests.support.values import an_event
 from tests.support.wait import eventually
 
 DEADLINE_S = 20.0
-AGAIN = DeliveryFailedError("broker away", retriable=True, blames_record=False)
-TOO_LARGE = DeliveryFailedError("too large", retriable=False, blames_record=True)
-FATAL = DeliveryFailedError("fenced", retriable=False, blames_record=False)
+AGAIN = DeliveryFailedError("broker away", retriable=True, record_refused=False)
+TOO_LARGE = DeliveryFailedError("too large", retriable=False, record_refused=True)
+FATAL = DeliveryFailedError("fenced", retriable=False, record_refused=False)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

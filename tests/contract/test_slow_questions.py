@@ -63,7 +63,7 @@ def api(sqlite_url: str, dead_letters: SlowDeadLetters) -> Iterator[Api]:
 
 
 def assert_too_many(answer: Answer) -> None:
-    """Prove that the caller is told to come again."""
+    """Check that the caller is told to come again."""
     assert answer.status_code == 429, answer.text
     assert answer.headers["retry-after"] == "1"
     assert answer.headers["content-type"] == "application/problem+json"

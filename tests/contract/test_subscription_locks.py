@@ -441,7 +441,7 @@ def test_a_lift_above_the_topic_sees_what_is_being_written(store: Store) -> None
 # --- endpoint settings ------------------------------------------------------------------------------------------------
 
 
-def test_a_verb_sees_the_one_before(store: Store) -> None:
+def test_an_action_sees_the_one_before(store: Store) -> None:
     """Of a pause and a drain at once both hold; each has a revision of its own."""
     transact(store.sessions, lambda session: EndpointSettingsChanges(session, "a", NOW_MS).resume(ENDPOINT, "first"))
 

@@ -25,7 +25,7 @@ ARRIVE_S = 60.0
 
 
 def refused(answer: httpx.Response, status: int, *says: str) -> None:
-    """Prove that a request was refused, with a problem document that says why and repeats no token."""
+    """Check that a request was refused, with a problem document that says why and repeats no token."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()

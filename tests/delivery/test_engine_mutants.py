@@ -8,8 +8,8 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.support.engine_crowd import check_crowd
 from tests.support.engine_machine import QUICK, EngineMachine
+from tests.support.engine_many_clients import check_many_clients
 from tests.support.engine_model import ViolationError
 from tests.support.engine_mutants import MUTANTS, forget, plant
 from tests.support.engine_pace import SCENES, judge
@@ -40,7 +40,7 @@ _SHOWN_BY = {
     "success_keeps_five_day_clock": 9,
 }
 _SEEDS = 300
-_CROWDS = 4
+_WORLDS = 4
 # Bugs of how much and how soon: what shows them at the pace of a deployment, see `engine_pace`.
 _SHOWN_AT_PACE = {
     "schedule_begins_late": "one request in ten fails",
@@ -63,7 +63,7 @@ def test_the_judge_finds_a_planted_bug(name: str, tmp_path: Path) -> None:
     kit = plant(MUTANTS[name], name, tmp_path)
     try:
         if MUTANTS[name].crowded:
-            assert any(check_crowd(seed, kit)[1] is not None for seed in range(_CROWDS)), MUTANTS[name].meaning
+            assert any(check_many_clients(seed, kit)[1] is not None for seed in range(_WORLDS)), MUTANTS[name].meaning
             return
         scene = _SHOWN_AT_PACE.get(name)
         if scene is not None:

@@ -46,13 +46,13 @@ def test_a_hanging_endpoint_holds_up_no_other(world: DeliveryWorld) -> None:
 def test_clients_whose_endpoints_hang_do_not_take_every_place(world: DeliveryWorld) -> None:
     """While more clients hang than a worker has places for, one whose endpoint answers gets everything."""
     good = world.hook(1, 1, world.targets.url("good"))
-    crowd = [world.hook(number, number, world.targets.url(f"bad-{number}")) for number in range(2, 42)]
-    world.publish(good, *crowd)
+    failing = [world.hook(number, number, world.targets.url(f"bad-{number}")) for number in range(2, 42)]
+    world.publish(good, *failing)
     world.targets.answer = lambda seen: OK if seen.path == "/good" else HANG
     few = {"process_in_flight": 64, "client_in_flight": 8}
     world.start(policy=few, drain_timeout_s=0.3, attempt_timeout_s=60.0)
     world.wait_all(20, of=world.send(good, range(5), partition=0))
-    for hook in crowd:
+    for hook in failing:
         world.send(hook, range(8), partition=0)
     eventually(lambda: world.targets.held >= 50)
     world.wait_all(20, of=world.send(good, range(100), partition=0))
@@ -61,11 +61,11 @@ def test_clients_whose_endpoints_hang_do_not_take_every_place(world: DeliveryWor
 
 def test_a_worker_that_may_open_no_more_files_lives_on(world: DeliveryWorld, processes: Processes) -> None:
     """Endpoints that hang take all files that a worker may open: it stays and delivers everything once they answer."""
-    crowd = [world.hook(number, number, world.targets.url(f"bad-{number}")) for number in range(1, 61)]
-    world.publish(*crowd)
+    failing = [world.hook(number, number, world.targets.url(f"bad-{number}")) for number in range(1, 61)]
+    world.publish(*failing)
     world.targets.answer = lambda _seen: HANG
     worker = world.spawn(processes, open_files=256, attempt_timeout_s=3.0)
-    for hook in crowd:
+    for hook in failing:
         world.send(hook, range(8), partition=0)
     eventually(lambda: any(each.result is AttemptResult.CONNECT_FAILED for each in world.attempts()), 30)
     assert "builtins.OSError" in worker.log_text(), "it was for another reason"

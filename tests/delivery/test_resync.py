@@ -62,7 +62,7 @@ def test_a_subscriptions_topic_that_was_made_anew(deployment: Deployment, kafka:
         assert len(receiver.accepted()) == 1
 
         dry = deployment.run("subscriptions", "resync", "--dry-run", "--json").json()
-        assert (dry["seen"], dry["adopted"], dry["dry_run"]) == (0, 0, True)
+        assert (dry["seen"], dry["taken_over"], dry["dry_run"]) == (0, 0, True)
         assert "resync" in router.unready_because()
         done = deployment.run("subscriptions", "resync")
         assert done.code == 0, done.err
@@ -99,11 +99,11 @@ def test_a_database_that_was_restored_from_a_backup(deployment: Deployment, tmp_
         caller = Caller(api.url, token)
         assert [hook["id"] for hook in caller("GET", "/hooks").json()["hooks"]] == [first["id"]]
         dry = deployment.run("subscriptions", "resync", "--dry-run", "--json").json()
-        assert (dry["adopted"], dry["closed"]) == (1, [])
+        assert (dry["taken_over"], dry["closed"]) == (1, [])
         assert [hook["id"] for hook in caller("GET", "/hooks").json()["hooks"]] == [first["id"]]
         done = deployment.run("subscriptions", "resync", "--json")
         assert done.code == 0, done.err
-        assert (done.json()["adopted"], done.json()["published"]) == (1, 2)
+        assert (done.json()["taken_over"], done.json()["published"]) == (1, 2)
         api.wait_ready()
         assert [hook["id"] for hook in caller("GET", "/hooks").json()["hooks"]] == [first["id"], second["id"]]
         third = caller.register("lead.updated", receiver.url("third"))

@@ -10,7 +10,7 @@ from benchmarks.stack import Stack
 if TYPE_CHECKING:
     from tests.support.kafka_cluster import KafkaCluster
 
-# What a router and a worker had not committed when they were killed, and what was under way when the broker died.
+# What a router and a worker had not committed when they were killed, and what was under way when the broker was killed.
 REPEATED_BY_KILLS = 600
 
 

@@ -171,7 +171,7 @@ def test_the_commands_of_the_readme_deliver_an_event_from_another_process(
         assert registry.id_for("orders-value", text) == schema_id
         assert registry.latest_text("orders-value") == registry.schema_text_by_id(schema_id) == text
         assert registry.latest_text("none-value") is None
-        registry.prove_answering()
+        registry.require_answer()
     assert running.terminate(30) == 0, running.log_tail()
 
 

@@ -1,4 +1,4 @@
-"""Operators' verbs and dead letters from the command line, through API, control topic and worker, to the endpoint."""
+"""Operators' actions and dead letters from the command line, through API, control topic and worker, to the endpoint."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class DeadLetters:
         )
 
     def dead_letter(self, client: int, number: int, **fields: Any) -> DeadLetter:
-        """A delivery that died."""
+        """Make the dead letter of a delivery."""
         delivery = replace(values.DELIVERY, id=DeliveryId(f"msg_{client}_{number}"), client=ClientId(str(client)))
         return replace(
             values.DEAD_LETTER,
@@ -155,8 +155,8 @@ def test_what_cannot_be_sent_again_says_why(dead_letters: DeadLetters) -> None:
         topic=dead_letters.topics.events("lead"),
         hook_id=None,
     )
-    bare = replace(dead_letters.dead_letter(1, 2), record_value=None)
-    dead_letters.write(undecodable, unroutable, bare, dead_letters.dead_letter(1, 3))
+    without_payload = replace(dead_letters.dead_letter(1, 2), record_value=None)
+    dead_letters.write(undecodable, unroutable, without_payload, dead_letters.dead_letter(1, 3))
     found = dead_letters.all(client=ClientId("1"))
     assert [dead_letter.delivery is not None for dead_letter in found] == [False, False, False, True]
     assert ["read" in (f.unfit or "") or "routed" in (f.unfit or "") or "fit" in (f.unfit or "") for f in found] == [
@@ -180,10 +180,10 @@ def test_an_event_that_can_be_decoded_by_now_is_routed_anew(dead_letters: DeadLe
     newer = json.loads(dead_letters.catalogue.schema_text("property")) | {"doc": "as a later release describes it"}
     schema_id = dead_letters.registry.register(subject(source), json.dumps(newer))
     value = event_encoder(dead_letters.catalogue, "property", schema_id)(values.EVENT)
-    died = replace(
+    unread = replace(
         dead_letters.dead_letter(9999, 0), topic=source, reason=DeadLetterReason.UNDECODABLE, record_value=value
     )
-    mine = replace(died, record_key=b"9999|888999", hook_id=None, delivery_id=None)
+    mine = replace(unread, record_key=b"9999|888999", hook_id=None, delivery_id=None)
     stolen = replace(mine, client=ClientId("1"), record_key=b"1|888999")
     dead_letters.write(mine, stolen)
     (found,) = dead_letters.all(client=ClientId("9999"))

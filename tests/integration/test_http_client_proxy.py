@@ -94,7 +94,7 @@ def authority() -> trustme.CA:
 
 
 @pytest.mark.parametrize(("certified", "expected"), [(NAME, 200), ("other.example", AttemptResult.TLS_FAILED)])
-def test_an_https_target_proves_its_name_through_the_tunnel(
+def test_an_https_target_shows_a_certificate_of_its_name_through_the_tunnel(
     run_on: RunOn, authority: trustme.CA, tmp_path: Path, certified: str, expected: object
 ) -> None:
     async def main() -> None:

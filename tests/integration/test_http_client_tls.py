@@ -45,7 +45,7 @@ def serving(certificate: trustme.LeafCert) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_requests_share_a_session_with_a_target_that_proves_its_name(
+def test_requests_share_a_session_with_a_target_whose_certificate_names_it(
     run_on: RunOn, authority: trustme.CA, ca_file: Path, version: ssl.TLSVersion
 ) -> None:
     async def main() -> None:
@@ -91,7 +91,7 @@ def of_a_common_name_alone(authority: trustme.CA) -> trustme.LeafCert:
 
 
 @pytest.mark.parametrize("issue", [untrusted, expired, of_another_host, of_a_common_name_alone])
-def test_a_certificate_that_proves_nothing_ends_the_attempt_before_the_request(
+def test_a_certificate_of_another_name_ends_the_attempt_before_the_request(
     run_on: RunOn, authority: trustme.CA, ca_file: Path, issue: Callable[[trustme.CA], trustme.LeafCert]
 ) -> None:
     async def main() -> None:

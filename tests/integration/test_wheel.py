@@ -95,7 +95,7 @@ def test_the_command_is_installed(installed: Path) -> None:
 def test_the_command_says_what_to_install_where_the_server_s_parts_are_not(
     wheel: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    folder = tmp_path_factory.mktemp("bare")
+    folder = tmp_path_factory.mktemp("empty")
     venv.create(folder, symlinks=True)
     python = folder / "bin" / "python"
     run("-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel)

@@ -144,7 +144,7 @@ class Actions:
         if flight.outcome == OK:
             world.judge.judge_receipt(flight)
         if flight.owner not in world.owners:
-            world.flights.remove(flight)  # its owner died: no process hears the answer
+            world.flights.remove(flight)  # its owner was killed: no process hears the answer
 
     def answer(self) -> None:
         """An answer arrives at the owner that made the request."""
@@ -156,7 +156,7 @@ class Actions:
         world.flights.remove(flight)
         post, owner, result = flight.post, flight.owner, flight.outcome
         if owner not in world.owners or result is None:
-            return  # its owner died: no process hears it
+            return  # its owner was killed: no process hears it
         pending = post.pending
         world.say("answer", pending.stream, pending.offset, flight.endpoint, result, "probe" if post.probe else "")
         if flight.refuses:

@@ -41,7 +41,7 @@ class Failures:
             self.probes += 1
             self.probe_due = now + pauses[min(self.probes, len(pauses) - 1)]
 
-    def prove(self, *, alone: bool) -> bool:
+    def is_endpoint_down(self, *, alone: bool) -> bool:
         """Whether an endpoint that answers so is down: nothing but failure for a while, or often enough."""
         lasting = self.count >= 2 and self.last - self.since >= BREAKER_AFTER
         return (len(self.resources) >= 2 or alone) and (lasting or self.count >= BREAKER_IN_A_ROW)
@@ -71,7 +71,7 @@ class History:
         self.lane_failures: Counter[tuple[int, str]] = Counter()
         self.only_failure_since: dict[tuple[str, str], int] = {}
         self.first_failure: dict[tuple[str, str], int] = {}
-        self.answered: tuple[set[int], set[int]] = (set(), set())  # 2xx, to owners since the last that died
+        self.answered: tuple[set[int], set[int]] = (set(), set())  # 2xx, to owners since the last that was killed
         # refusals to requests under the target of today, and those that the owner of the time has heard
         self.refusals: tuple[set[int], set[int]] = (set(), set())
         self.refusals_heard: set[tuple[int, int, int]] = set()

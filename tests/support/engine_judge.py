@@ -179,16 +179,16 @@ class Judge(History):
         for endpoint in set(owner.ledger.tracked.endpoints.values()) - before:
             failures = self.failing[owner.serial, (endpoint.client_id, endpoint.target)]
             parked = {r for h in endpoint.hooks.values() for b in h.backlogs for r in b.resource_cursors}
-            proved = failures.prove(alone=not endpoint.health.several_resources)
+            is_down = failures.is_endpoint_down(alone=not endpoint.health.several_resources)
             if endpoint.health.breaker_open:
-                if not proved and len(parked) < MAX_RESOURCE_CURSORS:
+                if not is_down and len(parked) < MAX_RESOURCE_CURSORS:
                     raise ViolationError(
                         f"I9 {endpoint.target} quarantined for {failures.count} failures of "
                         f"{sorted(failures.resources)} since {failures.since}"
                     )
                 if endpoint.health.probe_times.due > now + PROBE_FIRST:
                     raise ViolationError(f"I5 {endpoint.target} is probed only at {endpoint.health.probe_times.due}")
-            if proved and len(failures.resources) >= 2:
+            if is_down and len(failures.resources) >= 2:
                 failures.quarantine(now)
 
     def judge_dead_letter(self, stream: int, pending: Pending, reason: str) -> None:

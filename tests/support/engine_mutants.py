@@ -32,7 +32,7 @@ _CHECKPOINTS = ("varints", "commit_metadata", "commit_state", "state_codec", "pa
 
 @dataclass(frozen=True)
 class Mutant:
-    """One planted bug: what it does, how, and whether it needs a crowd to do harm."""
+    """One planted bug: what it does, how, and whether it needs many clients to do harm."""
 
     meaning: str
     edits: tuple[Edit, ...]
@@ -604,8 +604,8 @@ MUTANTS = {
         "a single delivery that an operator skipped is sent",
         (
             "skips",
-            "        return since < self.before_ms or since < self.single.get(delivery.id, 0)\n",
-            "        return since < self.before_ms\n",
+            "        return since < self.drained_before_ms or since < self.single.get(delivery.id, 0)\n",
+            "        return since < self.drained_before_ms\n",
         ),
     ),
     "single_skip_forgets_the_probes": _mutant(
@@ -613,7 +613,7 @@ MUTANTS = {
         (
             "sending",
             "        if endpoint.skips.covers(head.delivery):\n",
-            "        if head.delivery.owed_since_ms < endpoint.skips.before_ms:\n",
+            "        if head.delivery.owed_since_ms < endpoint.skips.drained_before_ms:\n",
         ),
     ),
     "resent_is_skipped_again": _mutant(

@@ -311,15 +311,15 @@ def _quarantines(least: int, most: int) -> Bar:
     return Bar(what="quarantines", count=lambda seen: len(seen.quarantines), at_least=least, at_most=most)
 
 
-def _sent_before_quarantine(died_s: float, at_most: int) -> Bar:
+def _sent_before_quarantine(down_s: float, at_most: int) -> Bar:
     def count(seen: Seen) -> float:
-        return seen.sent_between(died_s, seen.quarantines[0] + 1e-9) if seen.quarantines else math.inf
+        return seen.sent_between(down_s, seen.quarantines[0] + 1e-9) if seen.quarantines else math.inf
 
     return Bar(what="requests before the quarantine", count=count, at_most=at_most)
 
 
 _P99 = Bar(what="p99 of what was delivered", count=Seen.p99_s, at_most=6.0)
-_DIED = 2.0
+_DOWN = 2.0
 SCENES: dict[str, Scene] = {
     "one request in ten fails": Scene(
         plan=Plan(rate_per_s=100, fails=always(0.1)),
@@ -339,9 +339,9 @@ SCENES: dict[str, Scene] = {
         bars=(_delivered(30, 0.97), _quarantines(0, 0)),
     ),
     "down at 500/s": Scene(
-        plan=Plan(rate_per_s=500, fails=down(_DIED), publish_s=10.0),
-        until_s=_DIED + 180,
-        bars=(_sent_before_quarantine(_DIED, 40), _quarantines(1, 1), _sent(_DIED + 120, _DIED + 180, 15)),
+        plan=Plan(rate_per_s=500, fails=down(_DOWN), publish_s=10.0),
+        until_s=_DOWN + 180,
+        bars=(_sent_before_quarantine(_DOWN, 40), _quarantines(1, 1), _sent(_DOWN + 120, _DOWN + 180, 15)),
     ),
     "down and slow from the beginning": Scene(
         plan=Plan(rate_per_s=500, fails=always(1.0), publish_s=5.0, latency_s=0.3),

@@ -61,7 +61,7 @@ def dies_with_parent(by: signal.Signals) -> Callable[[], None] | None:
 
     def arm() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, int(by), 0, 0, 0)
-        if os.getppid() != parent:  # it died before we were armed
+        if os.getppid() != parent:  # it ended before we were armed
             os._exit(1)
 
     return arm

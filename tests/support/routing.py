@@ -241,7 +241,7 @@ class RoutingWorld:
         return self.arrived()
 
     def check_promises(self, arrived: list[Arrived]) -> int:
-        """Prove that nothing is lost, first deliveries are in order, and duplicates carry one id; give their number."""
+        """Check that nothing is lost, first deliveries are in order, and duplicates carry one id; give their number."""
         assert self.missing() == set()
         first: dict[tuple[int, int], str] = {}
         last_of_resource: dict[tuple[str, str], int] = {}

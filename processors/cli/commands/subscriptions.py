@@ -72,7 +72,7 @@ def _print_result(lift: LiftReport, done: dict[str, Any], *, as_json: bool) -> N
     if as_json:
         closed = [{"client": client, "event": event} for client, event in lift.closed]
         refused = [{"client": client, "event": event} for client, event in lift.refused]
-        found = {"seen": lift.seen, "lifted": lift.lifted, "adopted": lift.taken_over}
+        found = {"seen": lift.seen, "lifted": lift.lifted, "taken_over": lift.taken_over}
         say_json({**found, "closed": closed, "refused": refused, **done})
         return
     say(f"the topic has rows for {lift.seen} subscription keys; {lift.taken_over} are newer there than in the database")

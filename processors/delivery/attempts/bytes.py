@@ -63,7 +63,7 @@ class AttemptBytes:
         delivery = pending.delivery
         known = self._known.get(delivery.hook_id)
         if known is None or known.row is not post.row or known.namespace != delivery.namespace:
-            known = self._learn(post)
+            known = self._remember(post)
         ending = self._endings.get((result, answer.status))
         if ending is None:
             status = _NULL if answer.status is None else _PRESENT + long_bytes(answer.status)
@@ -91,7 +91,7 @@ class AttemptBytes:
         )
         return known.key, value
 
-    def _learn(self, post: Post) -> _Known:
+    def _remember(self, post: Post) -> _Known:
         delivery = post.pending.delivery
         fields = (
             long_bytes(delivery.hook_id)

@@ -74,7 +74,7 @@ class CursorScans:
         """Whether the first pending record of a cursor is too old to be kept, or was skipped with all before a time."""
         if not oldest_ms:
             return False
-        skip_before_ms = 0 if hook.endpoint is None else hook.endpoint.skips.before_ms
+        skip_before_ms = 0 if hook.endpoint is None else hook.endpoint.skips.drained_before_ms
         return self._expires(oldest_ms) or oldest_ms < skip_before_ms
 
     def _expires(self, since_ms: int) -> bool:
@@ -155,7 +155,7 @@ class Stretch:
             self._stop(cursor, offset)
             return
         standing = ledger.standing(delivery, hook, stream.index)
-        if standing in (Standing.CANCELLED, Standing.SKIPPED) and offset not in stream.in_flight:
+        if standing in (Standing.CANCELLED, Standing.BEFORE_START) and offset not in stream.in_flight:
             ledger.count(standing)
             cursor.settle(offset)
             stream.dead_letters_pending.pop(offset, None)

@@ -44,4 +44,4 @@ class Standing(Enum):
     WAIT = "wait"  # the table is older than the row that routed it
     HELD = "held"  # pending, but its hook is disabled
     CANCELLED = "cancelled"  # its hook is deleted or replaced
-    SKIPPED = "skipped"  # it arrived before the hook's not_before
+    BEFORE_START = "skipped"  # it arrived before the hook's not_before

@@ -148,7 +148,7 @@ class Isolation:
         `refused`: its receiver asked for a dead letter.
         """
         standing = self._ledger.standing(pending.delivery, pending.hook, stream.index)
-        if standing in (Standing.CANCELLED, Standing.SKIPPED):
+        if standing in (Standing.CANCELLED, Standing.BEFORE_START):
             self.settle_unsent(stream, pending, standing)
             return
         endpoint = pending.hook.endpoint

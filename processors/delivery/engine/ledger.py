@@ -51,7 +51,7 @@ class Ledger:
         self.now = 0.0
         self.wall_ms = 0
         self.touched: dict[Endpoint, None] = {}  # endpoints whose cursors may be ready to rejoin
-        self._settled_unsent = {Standing.CANCELLED: 0, Standing.SKIPPED: 0}
+        self._settled_unsent = {Standing.CANCELLED: 0, Standing.BEFORE_START: 0}
         self.changes = 0  # of what a stored state would hold
 
     @property
@@ -70,7 +70,7 @@ class Ledger:
         if row.id != delivery.hook_id or row.state is HookState.DELETED:
             return Standing.CANCELLED
         if delivery.arrived_ms < row.not_before_ms and stream == LIVE:
-            return Standing.SKIPPED
+            return Standing.BEFORE_START
         if row.state is HookState.DISABLED or hook.disabled_under is not None:
             return Standing.HELD
         return Standing.SEND
@@ -182,7 +182,7 @@ class Ledger:
             self.leave_window(stream, pending)
         return Cursor(start, settled, resource, oldest_ms=_oldest_ms(mine))
 
-    def adopt_cursor(self, hook: TrackedHook, stream: Stream, cursor: Cursor) -> None:
+    def restore_cursor(self, hook: TrackedHook, stream: Stream, cursor: Cursor) -> None:
         """Take a cursor over from a stored state."""
         cursor.restored = True
         backlog = hook.backlogs[stream.index]

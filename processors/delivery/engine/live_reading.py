@@ -57,7 +57,7 @@ class LiveReading:
             self._read_restored(hook, stream, offset, delivery)
             return
         standing = ledger.standing(delivery, hook, stream_index)
-        if standing is Standing.CANCELLED or standing is Standing.SKIPPED:
+        if standing is Standing.CANCELLED or standing is Standing.BEFORE_START:
             stream.tracker.read(offset, settled=True)
             ledger.count(standing)
             return

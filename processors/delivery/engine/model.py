@@ -2,7 +2,7 @@
 
 Lane = (endpoint, resource): one request in flight, its head is the lowest offset. A cursor holds any amount of backlog
 in the log itself, by its offset. A record below the reading position is in exactly one place (the executable model in
-`tests` proves it): settled; unsettled in the window; pending from the cursor (hook, resource) if there is one; else
+`tests` checks it): settled; unsettled in the window; pending from the cursor (hook, resource) if there is one; else
 pending from the cursor of the hook.
 
 These are plain mutable records that refer to each other, so they are in one module; the rules that move them are in

@@ -49,7 +49,7 @@ class OperatorSettings:
         if wanted is None:
             return
         health, ledger = endpoint.health, self._ledger
-        endpoint.skips.before_ms = max(endpoint.skips.before_ms, wanted.skip_before_ms)
+        endpoint.skips.drained_before_ms = max(endpoint.skips.drained_before_ms, wanted.skip_before_ms)
         self._skip_single(endpoint, wanted)
         if wanted.retry_at_ms > max(health.retried_at_ms, ledger.wall_ms - _RETRY_KEPT_MS):
             health.retried_at_ms = wanted.retry_at_ms

@@ -225,7 +225,7 @@ class Probes:
         if len(walk.seen) >= self._policy.probe_resources:
             walk.seen.clear()
         standing = self._ledger.standing(delivery, hook, stream.index)
-        if standing in (Standing.CANCELLED, Standing.SKIPPED):
+        if standing in (Standing.CANCELLED, Standing.BEFORE_START):
             return True
         walk.seen.add(resource)
         walk.found_pending = True

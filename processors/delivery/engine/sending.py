@@ -103,7 +103,7 @@ class Sending:
         standing = ledger.standing(delivery, hook, stream.index)
         if standing is Standing.SEND:
             return hook.newest_row
-        if standing in (Standing.CANCELLED, Standing.SKIPPED):
+        if standing in (Standing.CANCELLED, Standing.BEFORE_START):
             lane = pending.lane
             self._isolation.settle_unsent(stream, pending, standing)
             if lane is not None:

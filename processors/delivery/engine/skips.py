@@ -8,21 +8,21 @@ from hookstream.schemas.delivery import Delivery
 
 
 class Skips:
-    """What endpoint settings skip of one endpoint. Times are Unix milliseconds."""
+    """What endpoint settings skip of one endpoint: drained, or single deliveries. Times are Unix milliseconds."""
 
-    __slots__ = ("before_ms", "single")
+    __slots__ = ("drained_before_ms", "single")
 
     def __init__(self) -> None:
         """Skip nothing."""
-        self.before_ms = 0  # what is pending since earlier
+        self.drained_before_ms = 0  # what is pending since earlier
         self.single: Mapping[str, int] = {}  # single deliveries, and when each was skipped
 
     @property
     def some(self) -> bool:
         """Whether any delivery is skipped."""
-        return bool(self.before_ms or self.single)
+        return bool(self.drained_before_ms or self.single)
 
     def covers(self, delivery: Delivery) -> bool:
         """Whether a delivery is skipped; one that was resent from the dead letters since is not meant."""
         since = delivery.owed_since_ms
-        return since < self.before_ms or since < self.single.get(delivery.id, 0)
+        return since < self.drained_before_ms or since < self.single.get(delivery.id, 0)

@@ -141,7 +141,7 @@ class Restoration:
         if hook is None:
             return
         cursor = Cursor(found.next_offset, set(found.settled), found.resource, oldest_ms=found.oldest_ms)
-        self._ledger.adopt_cursor(hook, stream, cursor)
+        self._ledger.restore_cursor(hook, stream, cursor)
         if hook.endpoint is not None:
             self._ledger.touched[hook.endpoint] = None
 

@@ -1,6 +1,6 @@
 """The commits of all partitions of a worker: one request at a time, every 100 ms at most. The event loop's thread.
 
-A worker with nothing to commit repeats a commit now and then, so that it learns of it where it does not own its
+A worker with nothing to commit repeats a commit now and then, so that it hears of it where it does not own its
 partitions any more.
 """
 

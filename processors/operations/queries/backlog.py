@@ -161,9 +161,7 @@ class KafkaBacklogs:
     def _look(self, keys: Iterable[TopicPartitionKey], deadline: Deadline) -> None:
         """Bring these logs up to date, but for those that are."""
         now = self._monotonic_s()
-        stale = [
-            key for key in keys if now - self._logs.setdefault(key, _Log()).looked_at >= self._limits.fresh_for_s
-        ]
+        stale = [key for key in keys if now - self._logs.setdefault(key, _Log()).looked_at >= self._limits.fresh_for_s]
         if not stale:
             return
         self._follow_commits(stale, deadline)

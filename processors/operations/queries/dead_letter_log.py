@@ -196,7 +196,7 @@ class KafkaDeadLetters:
         return FoundDeadLetter(place, dead_letter, message.timestamp()[1], **self._contents(dead_letter))
 
     def _contents(self, dead_letter: DeadLetter) -> _Contents:
-        """What can be sent again, or why nothing can; what could not be read when it died may be readable by now."""
+        """What can be sent again, or why nothing can; what could not be read then may be readable by now."""
         if dead_letter.record_value is None:
             place = f"{dead_letter.topic}:{dead_letter.partition}:{dead_letter.offset}"
             return {"unfit": f"its bytes did not fit; they are at {place}"}

@@ -143,7 +143,7 @@ class _Finds:
         return self.live is None and self.replayed is None
 
     def result(self, *, complete: bool) -> FoundDelivery:
-        """What there is; a dead letter holds the record that died."""
+        """What there is; a dead letter holds its record."""
         return FoundDelivery(delivery=self.live or self.replayed, dead_letter=self.dead_letter, complete=complete)
 
     def _take_delivery(self, delivery: Delivery, *, live: bool) -> None:

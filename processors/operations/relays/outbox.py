@@ -233,7 +233,7 @@ class _Sending:
         return False
 
     def _failed(self, row: OutboxRow, exc: DeliveryFailedError) -> None:
-        if exc.blames_record:
+        if exc.record_refused:
             self._park(row, exc)
         elif not exc.retriable:
             raise exc

@@ -95,7 +95,7 @@ def _indexes(table: str) -> dict[str, tuple[str, sa.TextClause]]:
 
 
 def _check_integers(table: str, column: str) -> None:
-    """Prove that every id is an integer: SQLite would write 0 for another, and two clients would be one."""
+    """Check that every id is an integer: SQLite would write 0 for another, and two clients would be one."""
     is_other = f"{column} !~ '^(0|[1-9][0-9]{{0,17}})$'"
     if op.get_bind().dialect.name == "sqlite":
         is_other = f"{column} GLOB '*[^0-9]*' OR {column} GLOB '0?*' OR length({column}) NOT BETWEEN 1 AND 18"

@@ -82,7 +82,7 @@ class Sink:
         future: Future[Receipt] = Future()
         self.events.append(event)
         if event.concept.id == 1:
-            future.set_exception(DeliveryFailedError("refused", retriable=False, blames_record=True))
+            future.set_exception(DeliveryFailedError("refused", retriable=False, record_refused=True))
         else:
             future.set_result(Receipt("events.lead", 0, len(self.events)))
         return future

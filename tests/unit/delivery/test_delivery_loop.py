@@ -178,7 +178,7 @@ def on_loop(monkeypatch: pytest.MonkeyPatch, test: Callable[[Bench], Coroutine[A
     asyncio.run(main())
 
 
-def test_a_loop_that_had_no_turn_for_long_sends_nothing_before_a_commit_proved_that_it_may(
+def test_a_loop_that_had_no_turn_for_long_sends_nothing_before_a_commit_shows_that_it_may(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def run(bench: Bench) -> None:

@@ -111,7 +111,7 @@ def test_each_failed_probe_makes_the_next_one_later() -> None:
     assert endpoint.probe_times.due == pytest.approx(300.2), "nothing was sent, so it is as soon as before"
 
 
-def test_a_rejection_blames_the_record_only_while_other_resources_succeed() -> None:
+def test_a_rejection_is_the_record_s_only_while_other_resources_succeed() -> None:
     endpoint = health("a", "b")
     assert not endpoint.record_at_fault("a"), "nothing ever succeeded"
     endpoint.succeed("b", 0.01, 1)

@@ -52,7 +52,7 @@ def test_more_resource_cursors_than_an_endpoint_may_have_become_one_for_each_hoo
     assert small.endpoint(row).from_backlog[LIVE]
 
 
-def test_an_endpoint_that_holds_much_of_the_window_for_long_goes_behind_cursors_without_blame() -> None:
+def test_an_endpoint_that_holds_much_of_the_window_for_long_goes_behind_cursors_and_into_no_quarantine() -> None:
     small = SmallEngine(window_records=8, read_ahead_records=8, buffer_records=4)
     row = small.row()
     small.read(row, 1, 1)
@@ -87,7 +87,7 @@ def test_a_dead_letter_is_produced_once() -> None:
     small = SmallEngine()
     row = small.row()
     small.read(row, 1)
-    small.endpoint(row).skips.before_ms = small.wall_ms
+    small.endpoint(row).skips.drained_before_ms = small.wall_ms
     for _ in range(3):
         small.engine._ledger.ready.wake_lanes(small.endpoint(row))
         assert small.send() == []

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hookstream.processors.delivery.engine.policy import EnginePolicy
-from tests.support.engine_crowd import check_crowd
 from tests.support.engine_machine import QUICK, EngineMachine
+from tests.support.engine_many_clients import check_many_clients
 from tests.support.engine_model import FAIL, LIVE
 from tests.support.engine_simulation import Simulation, check
 from tests.support.engine_world import World
@@ -30,9 +30,9 @@ def test_no_world_violates_an_invariant(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_crowd_of_clients_that_hang_holds_up_no_other_client(seed: int) -> None:
-    """The second crowd moves its hooks to other targets all the time, which hides nothing."""
-    _, violation = check_crowd(seed)
+def test_many_clients_that_hang_hold_up_no_other_client(seed: int) -> None:
+    """The second time clients move their hooks to other targets all the time, which hides nothing."""
+    _, violation = check_many_clients(seed)
     assert violation is None
 
 
@@ -48,7 +48,7 @@ def test_no_random_world_violates_an_invariant(seed: int) -> None:
 
 
 def test_the_worlds_go_through_what_they_claim() -> None:
-    """A judge of a world in which nothing happens proves nothing."""
+    """A judge of a world in which nothing happens shows nothing."""
     words = Simulation(World(1)).world.words.copy()
     for seed in range(30, 36):
         words += check(seed)[0].words

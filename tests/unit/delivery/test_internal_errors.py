@@ -1,4 +1,4 @@
-"""What the log and the metric learn of an exception of our own code, and what they must not."""
+"""What the log and the metric say of an exception of our own code, and what they must not say."""
 
 from __future__ import annotations
 

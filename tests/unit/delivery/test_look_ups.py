@@ -169,7 +169,7 @@ def test_no_more_than_so_many_hang_beside_those_that_have_places() -> None:
     run(main)
 
 
-def test_a_name_that_failed_last_time_waits_among_the_untrusted_until_it_is_proven() -> None:
+def test_a_name_that_failed_last_time_waits_among_the_untrusted_until_it_succeeds() -> None:
     async def main() -> None:
         world = World(replace(LIMITS, untrusted_permits=1))
         assert await world.ask("fail", BAD) == ()

@@ -33,7 +33,7 @@ def test_each_failure_takes_the_next_pause_of_the_schedule_and_the_one_after_the
     assert pauses_until_dead(rejected=False) == pytest.approx(POLICY.full_schedule_s)
 
 
-def test_a_record_that_is_blamed_itself_has_a_short_schedule() -> None:
+def test_a_record_that_is_rejected_itself_has_a_short_schedule() -> None:
     assert pauses_until_dead(rejected=True) == pytest.approx(POLICY.short_schedule_s)
 
 

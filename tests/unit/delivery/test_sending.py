@@ -87,7 +87,7 @@ def test_what_an_operator_skips_goes_to_the_dead_letters_instead_of_the_target()
     small = SmallEngine()
     row = small.row()
     small.read(row, 1)
-    small.endpoint(row).skips.before_ms = small.wall_ms
+    small.endpoint(row).skips.drained_before_ms = small.wall_ms
     assert small.send() == []
     assert [reason for _, _, reason in small.dead_letters] == [DeadLetterReason.SKIPPED]
 

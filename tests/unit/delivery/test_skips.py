@@ -12,7 +12,7 @@ def test_what_an_operator_skips_is_by_when_it_is_owed_so_what_was_resent_since_i
     skips = Skips()
     old, resent = replace(DELIVERY, arrived_ms=5, replayed_at_ms=0), replace(DELIVERY, arrived_ms=5, replayed_at_ms=11)
     assert not skips.some
-    skips.before_ms = 10
+    skips.drained_before_ms = 10
     assert (skips.some, skips.covers(old), skips.covers(resent)) == (True, True, False)
-    skips.before_ms, skips.single = 0, {DELIVERY.id: 10}
+    skips.drained_before_ms, skips.single = 0, {DELIVERY.id: 10}
     assert (skips.some, skips.covers(old), skips.covers(resent)) == (True, True, False)

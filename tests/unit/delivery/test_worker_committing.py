@@ -296,7 +296,7 @@ def test_a_worker_that_owned_nothing_for_long_begins_unfenced() -> None:
     asyncio.run(run())
 
 
-def test_a_worker_that_was_suspended_proves_that_it_still_owns_before_it_sends() -> None:
+def test_a_worker_that_was_suspended_checks_that_it_still_owns_before_it_sends() -> None:
     async def run() -> None:
         bench = Bench()
         bench.committing.require_commit()

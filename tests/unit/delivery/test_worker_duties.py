@@ -192,7 +192,7 @@ class TestSweeping:
     def test_only_what_is_old_and_not_pointed_to_is_removed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert self.sweep(monkeypatch) == [b"orphaned"]
 
-    def test_nothing_is_removed_before_a_commit_proved_who_owns_the_partition(
+    def test_nothing_is_removed_before_a_commit_shows_who_owns_the_partition(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A worker that was suspended would remove its successor's state."""

@@ -21,7 +21,7 @@ SETTINGS = Path("processors/settings.py")
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
 
 
-def bare_package_imports(source: str) -> Iterator[str]:
+def folder_imports(source: str) -> Iterator[str]:
     """Absolute imports of a package by the name of its folder: they work here by accident and collide elsewhere."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -45,17 +45,17 @@ def environment_reads(source: str) -> Iterator[int]:
 @pytest.mark.parametrize(
     "planted", ["import schemas", "from processors.cli import main", "import os, producers.x as p"]
 )
-def test_a_bare_import_of_a_package_is_seen(planted: str) -> None:
-    assert list(bare_package_imports(planted))
+def test_an_import_by_the_name_of_a_folder_is_seen(planted: str) -> None:
+    assert list(folder_imports(planted))
 
 
 @pytest.mark.parametrize("fine", ["from . import event", "from .schemas import x", "import hookstream.schemas"])
-def test_a_proper_import_is_not_blamed(fine: str) -> None:
-    assert not list(bare_package_imports(fine))
+def test_a_proper_import_is_let_through(fine: str) -> None:
+    assert not list(folder_imports(fine))
 
 
 def test_packages_are_imported_by_their_full_names_everywhere() -> None:
-    found = {str(path): list(bare_package_imports((ROOT / path).read_text())) for path in python_files()}
+    found = {str(path): list(folder_imports((ROOT / path).read_text())) for path in python_files()}
     assert {path: modules for path, modules in found.items() if modules} == {}
 
 

@@ -71,8 +71,8 @@ def label_values() -> dict[str, dict[str, set[str]]]:
 
 def names_in(expression: str) -> Iterator[str]:
     """Names of metrics in an expression: what is neither in braces, grouped by, quoted, a duration nor a function."""
-    bare = GROUPING.sub("", re.sub(r"\{[^}]*\}|\[[^\]]*\]|\"[^\"]*\"", "", expression))
-    yield from (name for name in re.findall(r"(?<![\w.])[a-zA-Z_:][\w:]*", bare) if name not in FUNCTIONS)
+    stripped = GROUPING.sub("", re.sub(r"\{[^}]*\}|\[[^\]]*\]|\"[^\"]*\"", "", expression))
+    yield from (name for name in re.findall(r"(?<![\w.])[a-zA-Z_:][\w:]*", stripped) if name not in FUNCTIONS)
 
 
 def complaints(expression: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The relay of what operators want of endpoints: what it waits for, learns, and writes again."""
+"""The relay of what operators want of endpoints: what it waits for, takes over, and writes again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps of a replay in their order: what is waited for before anything is judged, and proved before a write."""
+"""The steps of a replay in their order: what is waited for before anything is judged, and checked before a write."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def test_a_receipt_comes_with_the_report_and_not_before(producer: EventProducer)
 
 
 @pytest.mark.parametrize(
-    ("code", "retriable", "blames"),
+    ("code", "retriable", "refused"),
     [
         (KafkaError._FATAL, False, False),
         (KafkaError.MSG_SIZE_TOO_LARGE, False, True),
@@ -135,12 +135,12 @@ def test_a_receipt_comes_with_the_report_and_not_before(producer: EventProducer)
         (KafkaError.NOT_ENOUGH_REPLICAS, True, False),
     ],
 )
-def test_what_a_refusal_means(producer: EventProducer, code: int, *, retriable: bool, blames: bool) -> None:
+def test_what_a_refusal_means(producer: EventProducer, code: int, *, retriable: bool, refused: bool) -> None:
     future = producer.produce(EVENT)
     kafka_of(producer).settle(KafkaError(code))
     error = future.exception(0)
     assert isinstance(error, DeliveryFailedError)
-    assert (error.retriable, error.blames_record) == (retriable, blames)
+    assert (error.retriable, error.record_refused) == (retriable, refused)
     kafka_of(producer).refuses = KafkaException(KafkaError(code))
     with pytest.raises(DeliveryFailedError) as caught:
         producer.produce(EVENT)

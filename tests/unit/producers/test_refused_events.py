@@ -89,12 +89,12 @@ def test_after_a_fatal_error_of_the_kafka_client_a_receipt_s_error_is_not_retria
     """Only a new producer helps: who tries this one again would try for ever."""
     failed = failure(producer, error, how)
     assert not failed.retriable
-    assert not failed.blames_record
+    assert not failed.record_refused
 
 
 @pytest.mark.parametrize("how", ["raised", "reported"])
 @pytest.mark.parametrize(
-    ("code", "retriable", "blames_record"),
+    ("code", "retriable", "record_refused"),
     [
         (KafkaError._MSG_TIMED_OUT, True, False),
         (KafkaError.NOT_ENOUGH_REPLICAS, True, False),
@@ -103,7 +103,7 @@ def test_after_a_fatal_error_of_the_kafka_client_a_receipt_s_error_is_not_retria
     ],
 )
 def test_other_errors_say_whether_the_same_may_succeed_later(
-    producer: EventProducer, how: str, code: int, retriable: bool, blames_record: bool
+    producer: EventProducer, how: str, code: int, retriable: bool, record_refused: bool
 ) -> None:
     failed = failure(producer, KafkaError(code), how)
-    assert (failed.retriable, failed.blames_record) == (retriable, blames_record)
+    assert (failed.retriable, failed.record_refused) == (retriable, record_refused)

@@ -164,7 +164,7 @@ class Writer:
         return not self.outstanding
 
     def failures(self) -> tuple[str, dict[tuple[str, int], list[int]]]:
-        """Blame what waits first."""
+        """Refuse what waits first."""
         return "refused", {P0: [5]}
 
     def close(self) -> None:

@@ -53,19 +53,19 @@ def test_a_variable_of_the_environment_gives_a_part(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
-def bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def empty_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take every source away."""
     monkeypatch.setattr(machine, "available", lambda _part, _source: False)
 
 
-@pytest.mark.usefixtures("bare_machine")
+@pytest.mark.usefixtures("empty_machine")
 def test_without_any_source_a_test_is_skipped_at_home_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
     with pytest.raises(pytest.skip.Exception, match=r"no Apache Kafka to be had here.*HOOKSTREAM_TEST_KAFKA"):
         conftest.source_of(Part.KAFKA)
 
 
-@pytest.mark.usefixtures("bare_machine")
+@pytest.mark.usefixtures("empty_machine")
 def test_without_any_source_a_test_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="no PostgreSQL to be had here"):

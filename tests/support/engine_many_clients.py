@@ -36,13 +36,13 @@ MIXED = "c"  # one more hook of those that hang, whose endpoint would answer
 TIMEOUT = 150
 NOTICED = 2 * TIMEOUT  # until then those that hang have been waited for twice
 TICKS = 330
-TURNS, ASKS_FOR_MORE = 46, 65  # those of the crowd that answer at first begin to hang all at once, then write much
+TURNS, ASKS_FOR_MORE = 46, 65  # those that answer at first begin to hang all at once, then write much
 # Records of how many resources, every so many ticks, from which tick on.
 QUICK = {FEW: (2, 3, 0), MANY: (12, 5, 0), NEW: (2, 4, 20), LATE: (1, 4, 44)}
 
 
-class CrowdJudge(Judge):
-    """Checks only what is about caps: the rest is checked in the small world, where a crowd does not hide it."""
+class ManyClientsJudge(Judge):
+    """Checks only what is about caps: the rest is checked in the small world, where many clients do not hide it."""
 
     def __init__(self, world: World) -> None:
         """Begin with no request in flight."""
@@ -91,13 +91,13 @@ class CrowdJudge(Judge):
         return [lane.windows[LIVE][0].offset for lane in lanes if lane.windows[LIVE]]
 
 
-class CrowdWorld(World):
+class ManyClientsWorld(World):
     """A world with room for many requests, in which nothing expires and no hook is disabled."""
 
-    judge: CrowdJudge
+    judge: ManyClientsJudge
 
-    def _judge(self) -> CrowdJudge:
-        return CrowdJudge(self)
+    def _judge(self) -> ManyClientsJudge:
+        return ManyClientsJudge(self)
 
     def _policy(self) -> EnginePolicy:
         return replace(
@@ -118,14 +118,14 @@ class CrowdWorld(World):
         )
 
 
-class Crowd(Simulation):
+class ManyClients(Simulation):
     """Seeds differ in whether hooks that hang are retargeted all the time, and in the order in which clients come."""
 
     def __init__(self, seed: int, kit: Kit | None = None) -> None:
         """Publish the hooks of all clients and start."""
-        world = CrowdWorld(seed, kit, records=0)
+        world = ManyClientsWorld(seed, kit, records=0)
         super().__init__(world)
-        self.crowd_judge = world.judge
+        self.caps_judge = world.judge
         self.retargeting = seed % 2 == 1
         for row in list(world.latest.values()):
             world.publish(replace(row, revision=Revision(row.revision + 1), state=HookState.DELETED))
@@ -207,7 +207,7 @@ class Crowd(Simulation):
         self.read_all()
         for _ in range(2):
             self.send_all()
-            self.crowd_judge.judge_waiting_clients()
+            self.caps_judge.judge_waiting_clients()
             self.land_all()
         owner.engine.end_turn()
         for _ in range(4):
@@ -226,7 +226,7 @@ class Crowd(Simulation):
         owner = self.world.owner
         while (post := owner.dispatcher.next()) is not None:
             self.judge.judge_send(owner, post)
-        self.crowd_judge.judge_caps(owner)
+        self.caps_judge.judge_caps(owner)
 
     def land_all(self) -> None:
         """Those that answer do so at once; the others never: their requests end by time-out."""
@@ -243,17 +243,17 @@ class Crowd(Simulation):
                 self.world.flights.append(flight)
 
     def hangs(self, endpoint: Endpoint) -> bool:
-        """Whether an endpoint does not answer; one in eight of the crowd answers at first, and no engine can know."""
+        """Whether an endpoint does not answer; one in eight answers at first, and no engine can know."""
         client = int(endpoint.client_id)
         mixed = endpoint.target.startswith(MIXED)
         return client in HANGING and not mixed and (client % 8 != 0 or self.world.now >= TURNS)
 
     def live(self) -> None:
-        """The crowd comes and goes on; then all endpoints are well, and everything is delivered."""
+        """Many clients come and go on; then all endpoints are well, and everything is delivered."""
         while self.world.now < TICKS:
             self.tick()
-        if self.crowd_judge.most_in_flight < PROCESS_CAP // 2:
-            raise ViolationError(f"I15 the crowd never fills the caps: {self.crowd_judge.most_in_flight}")
+        if self.caps_judge.most_in_flight < PROCESS_CAP // 2:
+            raise ViolationError(f"I15 the many clients never fill the caps: {self.caps_judge.most_in_flight}")
         self.world.healing = True
         for _ in range(TICKS):
             self.tick()
@@ -262,11 +262,11 @@ class Crowd(Simulation):
         raise ViolationError(f"I8 not drained: {self.world.describe()}")
 
 
-def check_crowd(seed: int, kit: Kit | None = None) -> tuple[Crowd, str | None]:
-    """Run one crowd; return it with the violation, if there was one."""
-    crowd = Crowd(seed, kit)
+def check_many_clients(seed: int, kit: Kit | None = None) -> tuple[ManyClients, str | None]:
+    """Run one world of many clients; return it with the violation, if there was one."""
+    world = ManyClients(seed, kit)
     try:
-        crowd.live()
+        world.live()
     except ViolationError as violation:
-        return crowd, str(violation)
-    return crowd, None
+        return world, str(violation)
+    return world, None
