@@ -17,7 +17,7 @@ _SEEDS = 60
 
 
 def test_what_is_tested_here_is_compiled() -> None:
-    """Started by hand without the compiled packages, this folder proves nothing."""
+    """Started by hand without the compiled packages, this folder tests nothing."""
     assert Path(str(engine.__file__)).suffix == ".so", "run `make compiled`"
 
 

@@ -61,7 +61,7 @@ def limited(sqlite_url: str, clock: Clock) -> Iterator[Api]:
 
 
 def assert_limited(answer: Answer) -> None:
-    """Prove that the caller is told that its token has made its requests."""
+    """Check that the caller is told that its token has made its requests."""
     assert answer.status_code == 429, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["type"] == "urn:hookstream:problem:rate-limited"
@@ -87,7 +87,7 @@ def test_a_token_has_a_quota_and_every_answer_says_what_is_left(limited: Api, cl
 
 
 def test_one_token_takes_nothing_from_another(limited: Api) -> None:
-    """A token of the same client has its own quota; who has none learns nothing of limits."""
+    """A token of the same client has its own quota; who has none is told nothing of limits."""
     first, second = limited.integrator(434), limited.integrator(434)
     assert [first("GET", "/hooks").status_code for _ in range(5)] == [200, 200, 200, 429, 429]
     assert second("GET", "/hooks").status_code == 200
@@ -117,7 +117,7 @@ def test_a_flood_asks_the_database_for_no_more_than_its_quota(
 
 
 def assert_problem_429(answer: Answer) -> None:
-    """Prove that a request was refused for its rate."""
+    """Check that a request was refused for its rate."""
     assert answer.json()["type"] == "urn:hookstream:problem:rate-limited"
 
 
