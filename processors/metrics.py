@@ -107,33 +107,88 @@ class Histogram:
         return HistogramMetricFamily(name, HELP[name], buckets=buckets, sum_value=self.total)
 
 
-class Metrics:
-    """Every number of one process. Add to the fields; `render` is what `/metrics` answers."""
+class WorkerNumbers:
+    """What a worker counts."""
 
     def __init__(self) -> None:
-        """Start at zero, with every label that there will be: an alert on a rate needs the zero before the one."""
+        """Start at zero."""
         self.deliveries = dict.fromkeys(OUTCOMES, 0)
         self.attempts: dict[str, int] = dict.fromkeys(map(str, AttemptResult), 0)
-        self.dead_letters: dict[str, int] = dict.fromkeys(map(str, DeadLetterReason), 0)
         self.internal_errors = dict.fromkeys(INTERNAL_ERRORS, 0)
-        self.routed = dict.fromkeys(ROUTED, 0)
-        self.notices: dict[str, int] = dict.fromkeys(map(str, NoticeName), 0)
-        self.attempt_log = dict.fromkeys(LOGGED, 0)
-        self.attempt_log_lag_seconds = 0.0
-        self.expired_of: dict[str, int] = {}
-        """By role, of those that run in this process: each writes its own."""
-        self.table_offset_of: dict[str, int] = {}
-        """By role likewise."""
-        self.attempt_records_dropped = 0
-        self.order_not_kept = 0
         self.delivery_seconds = Histogram(_DELIVERY_BUCKETS_S)
         self.attempt_seconds = Histogram(_ATTEMPT_BUCKETS_S)
+        self.attempt_records_dropped = 0
         self.inflight = 0
         self.cursors = 0
         self.owed_oldest_seconds = 0.0
         self.commit_metadata_bytes = 0
         self.window_used_ratio: dict[int, float] = {}
         """By partition; take a partition out when it is revoked."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the numbers to Prometheus."""
+        yield _counter("hookstream_deliveries_total", "outcome", self.deliveries)
+        yield _counter("hookstream_attempts_total", "result", self.attempts)
+        yield _counter("hookstream_internal_errors_total", "where", self.internal_errors)
+        yield self.delivery_seconds.family("hookstream_delivery_seconds")
+        yield self.attempt_seconds.family("hookstream_attempt_seconds")
+        yield _count("hookstream_attempt_records_dropped_total", self.attempt_records_dropped)
+        yield _gauge("hookstream_inflight", self.inflight)
+        yield _gauge("hookstream_cursors", self.cursors)
+        yield _gauge("hookstream_owed_oldest_seconds", self.owed_oldest_seconds)
+        yield _gauge("hookstream_commit_metadata_bytes", self.commit_metadata_bytes)
+        ratio = "hookstream_window_used_ratio"
+        window = GaugeMetricFamily(ratio, HELP[ratio], labels=["partition"])
+        for partition, used in dict(self.window_used_ratio).items():
+            window.add_metric([str(partition)], used)
+        yield window
+
+
+class RouterNumbers:
+    """What a router counts."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.routed = dict.fromkeys(ROUTED, 0)
+        self.order_not_kept = 0
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the numbers to Prometheus."""
+        yield _counter("hookstream_routed_total", "result", self.routed)
+        yield _count("hookstream_order_not_kept_total", self.order_not_kept)
+
+
+class AttemptLogNumbers:
+    """What the attempt log counts."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.records = dict.fromkeys(LOGGED, 0)
+        self.lag_seconds = 0.0
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the numbers to Prometheus."""
+        yield _counter("hookstream_attempt_log_records_total", "result", self.records)
+        yield _gauge("hookstream_attempt_log_lag_seconds", self.lag_seconds)
+
+
+class Metrics:
+    """Every number of one process. Add to the fields; `render` is what `/metrics` answers.
+
+    Each label that there will be is there from the start: an alert on a rate needs the zero before the one.
+    """
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.worker = WorkerNumbers()
+        self.router = RouterNumbers()
+        self.attempt_log = AttemptLogNumbers()
+        self.dead_letters: dict[str, int] = dict.fromkeys(map(str, DeadLetterReason), 0)
+        self.notices: dict[str, int] = dict.fromkeys(map(str, NoticeName), 0)
+        self.expired_of: dict[str, int] = {}
+        """By role, of those that run in this process: each writes its own."""
+        self.table_offset_of: dict[str, int] = {}
+        """By role likewise."""
         self.last_answers_s: Callable[[], Mapping[str, float]] = dict
         """By component of LAST_ANSWERS, of those that are asked: seconds since it answered."""
         self._registry = CollectorRegistry(auto_describe=False)
@@ -160,35 +215,15 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Give the numbers to Prometheus."""
-        yield _counter("hookstream_deliveries_total", "outcome", self.deliveries)
-        yield _counter("hookstream_attempts_total", "result", self.attempts)
         yield _counter("hookstream_dead_letters_total", "reason", self.dead_letters)
-        yield _counter("hookstream_routed_total", "result", self.routed)
         yield _counter("hookstream_notices_total", "event", self.notices)
-        yield _counter("hookstream_attempt_log_records_total", "result", self.attempt_log)
-        yield _counter("hookstream_internal_errors_total", "where", self.internal_errors)
-        for name in ("expired", "attempt_records_dropped", "order_not_kept"):
-            full_name = f"hookstream_{name}_total"
-            yield CounterMetricFamily(full_name, HELP[full_name], value=getattr(self, name))
-        yield self.delivery_seconds.family("hookstream_delivery_seconds")
-        yield self.attempt_seconds.family("hookstream_attempt_seconds")
-        for name in (
-            "inflight",
-            "cursors",
-            "owed_oldest_seconds",
-            "commit_metadata_bytes",
-            "table_offset",
-            "attempt_log_lag_seconds",
-        ):
-            full_name = f"hookstream_{name}"
-            yield GaugeMetricFamily(full_name, HELP[full_name], value=getattr(self, name))
+        yield _count("hookstream_expired_total", self.expired)
+        yield _gauge("hookstream_table_offset", self.table_offset)
         for component, age_s in self.last_answers_s().items():
-            yield GaugeMetricFamily(LAST_ANSWERS[component], HELP[LAST_ANSWERS[component]], value=age_s)
-        ratio = "hookstream_window_used_ratio"
-        window = GaugeMetricFamily(ratio, HELP[ratio], labels=["partition"])
-        for partition, used in dict(self.window_used_ratio).items():
-            window.add_metric([str(partition)], used)
-        yield window
+            yield _gauge(LAST_ANSWERS[component], age_s)
+        yield from self.worker.collect()
+        yield from self.router.collect()
+        yield from self.attempt_log.collect()
 
 
 def _counter(name: str, label: str, counts: Mapping[str, int]) -> CounterMetricFamily:
@@ -196,3 +231,11 @@ def _counter(name: str, label: str, counts: Mapping[str, int]) -> CounterMetricF
     for value, count in dict(counts).items():
         family.add_metric([value], count)
     return family
+
+
+def _count(name: str, value: int) -> CounterMetricFamily:
+    return CounterMetricFamily(name, HELP[name], value=value)
+
+
+def _gauge(name: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, HELP[name], value=value)

@@ -10,8 +10,8 @@ from typing import Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from hookstream.schemas.catalogue import Catalogue, subject
-from hookstream.schemas.codecs.events import WrittenEvent, event_encoder
+from hookstream.schemas.catalogue import Catalogue
+from hookstream.schemas.codecs.events import WrittenEvent
 from hookstream.schemas.event import Event
 from hookstream.schemas.trace_context import HEADER
 
@@ -21,10 +21,11 @@ from .deadline import Deadline
 from .errors import (
     DeliveryFailedError,
     FlushTimeoutError,
-    ProducerClosedError,
     ProducerConfigError,
     QueueFullError,
 )
+from .event_values import EventValues
+from .in_flight import InFlight
 from .receipt import Receipt
 from .registry import SchemaRegistry
 from .tracing import current_traceparent
@@ -65,12 +66,9 @@ class EventProducer:
         self._catalogue = catalogue or Catalogue.shipped()
         self._registry = registry or SchemaRegistry(config.schema_registry_url, config.registry_options)
         self._owns_registry = registry is None
+        self._values = EventValues(config, self._catalogue, self._registry)
         self._source = config.source.encode()
-        self._encoders: dict[str, tuple[str, Callable[[Event], bytes]]] = {}
-        self._encoders_lock = threading.Lock()
-        self._unsettled = 0
-        self._settled = threading.Condition()
-        self._closed = False
+        self._in_flight = InFlight()
         self._stopped = threading.Event()
         try:
             self._kafka = Producer(config.librdkafka())
@@ -91,7 +89,7 @@ class EventProducer:
             DeliveryFailedError: Kafka did not answer within `registry_deadline_s`.
         """
         for namespace in namespaces or self._catalogue.envelopes:
-            topic, _ = self._encoder(namespace)
+            topic, _ = self._values.encoder(namespace)
             try:
                 self._kafka.list_topics(topic, timeout=self._config.registry_deadline_s)
             except KafkaException as exc:
@@ -114,33 +112,19 @@ class EventProducer:
             DeliveryFailedError: refused at once, such as for its size.
             ProducerClosedError: after `close`.
         """
-        self._catalogue.require_written(event.name)
-        namespace = event.name.partition(".")[0]
-        if written is None:
-            topic, encode = self._encoder(namespace)
-            value = encode(event)
-        else:
-            topic = self._config.topics.events(namespace)
-            value = written.under(self._schema_id(topic, written.schema_text))
-        headers = cloud_events.headers(event, self._source)
-        traceparent = traceparent or current_traceparent()
-        if traceparent is not None:
-            headers.append((HEADER, traceparent))
+        topic, value = self._values.of(event, written)
+        headers = self._headers(event, traceparent)
         future: Future[Receipt] = Future()
         future.set_running_or_notify_cancel()  # it is on its way: `cancel` answers False
 
         def report(error: KafkaError | None, message: Message) -> None:
             self._settle(future, topic, error, message)
 
-        with self._settled:
-            if self._closed:
-                msg = "the producer is closed"
-                raise ProducerClosedError(msg)
-            self._unsettled += 1
+        self._in_flight.add()
         try:
             self._enqueue(topic, event.key, value, headers, report)
         except BaseException:
-            self._one_settled()
+            self._in_flight.remove()
             raise
         return future
 
@@ -152,10 +136,7 @@ class EventProducer:
         """
         deadline = Deadline.after(deadline_s)
         self._kafka.flush(deadline_s)
-        with self._settled:
-            if not self._settled.wait_for(lambda: self._unsettled == 0, deadline.remaining_s):
-                msg = f"{self._unsettled} events unacknowledged after {deadline_s:g} s"
-                raise FlushTimeoutError(msg)
+        self._in_flight.wait(deadline, asked_s=deadline_s)
 
     def close(self, deadline_s: float | None = None) -> None:
         """Flush, give up on what is left (its futures raise), and end the poll thread. A second call does nothing.
@@ -163,10 +144,8 @@ class EventProducer:
         Raises:
             FlushTimeoutError: something was given up.
         """
-        with self._settled:
-            if self._closed:
-                return
-            self._closed = True
+        if not self._in_flight.close():
+            return
         try:
             self.flush(self._config.close_deadline_s if deadline_s is None else deadline_s)
         except FlushTimeoutError:
@@ -187,24 +166,12 @@ class EventProducer:
         """Close under `close_deadline_s`."""
         self.close()
 
-    def _encoder(self, namespace: str) -> tuple[str, Callable[[Event], bytes]]:
-        found = self._encoders.get(namespace)
-        if found is not None:
-            return found
-        with self._encoders_lock:
-            found = self._encoders.get(namespace)
-            if found is None:
-                text = self._catalogue.schema_text(namespace)
-                topic = self._config.topics.events(namespace)
-                schema_id = self._schema_id(topic, text)
-                found = self._encoders[namespace] = (topic, event_encoder(self._catalogue, namespace, schema_id))
-        return found
-
-    def _schema_id(self, topic: str, text: str) -> int:
-        """The id of a schema of a topic's values; the registry remembers what it was asked."""
-        return self._registry.wait_for(
-            lambda: self._registry.id_for(subject(topic), text), self._config.registry_deadline_s
-        )
+    def _headers(self, event: Event, traceparent: bytes | None) -> cloud_events.Headers:
+        headers = cloud_events.headers(event, self._source)
+        traceparent = traceparent or current_traceparent()
+        if traceparent is not None:
+            headers.append((HEADER, traceparent))
+        return headers
 
     def _enqueue(
         self,
@@ -235,13 +202,7 @@ class EventProducer:
             else:
                 future.set_result(Receipt(topic, message.partition() or 0, message.offset() or 0))
         finally:
-            self._one_settled()
-
-    def _one_settled(self) -> None:
-        with self._settled:
-            self._unsettled -= 1
-            if self._unsettled == 0:
-                self._settled.notify_all()
+            self._in_flight.remove()
 
     def _poll(self) -> None:
         while not self._stopped.is_set():

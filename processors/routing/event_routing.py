@@ -25,13 +25,11 @@ from dataclasses import dataclass
 import structlog
 from confluent_kafka import Message
 
-from hookstream.processors.deadline import Deadline
-from hookstream.processors.errors import ProduceFailedError, StoppedError
-from hookstream.processors.lifecycle import Health, StopSignal, until_available
+from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
 from hookstream.processors.source_record import source_record
 from hookstream.processors.tables.subscription_table import Route, SubscriptionTable
-from hookstream.producers.errors import RegistryError, RegistryRefusedError, RegistryUnavailableError
+from hookstream.producers.errors import RegistryError
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.errors import UnrenderableError
 from hookstream.schemas.event import ClientId
@@ -43,17 +41,14 @@ from hookstream.schemas.trace_context import find
 from .assignment import SourcePartition
 from .delivery_of import BodyTooLargeError, check_body, delivery_of
 from .delivery_writer import DeliveryWriter, RecordTooLargeError
+from .order_watch import OrderWatch
 from .pipeline import Batch
-from .resource_partitions import ResourcePartitions
 from .source_reader import SourceReader, Taken
 from .unroutable import client_of_event_key, dead_letter_of
+from .waits import RouterWaits
 
 # Reports awaited at most: with that many the broker, not this process, is what is slow.
 _MAX_OUTSTANDING = 20_000
-# The group is served without reading when something else has been waited for this long.
-_SERVE_GROUP_AFTER_S = 1.0
-_TURN_S = 0.05
-_REPORT_WITHIN_S = 1.0
 # How often a record was rejected: it may have been another of the request, or it was this one.
 _AMONG_OTHERS, _ALONE = 1, 2
 
@@ -79,24 +74,28 @@ class RoutingDeps:
 
 
 class EventRouting:
-    """Routes what its source gives, from joining the group to leaving it."""
+    """Routes what its source gives, turn by turn."""
 
     def __init__(self, deps: RoutingDeps) -> None:
         """The source has joined its group, and the table is read to the end that it had before."""
         self._table = deps.table
         self._source = deps.source
         self._writer = deps.writer
-        self._stop = deps.stop
-        self._health = deps.health
         self._metrics = deps.metrics
         self._now_ms = deps.now_ms
-        self._monotonic_s = deps.monotonic_s
-        self._drain_timeout_s = deps.drain_timeout_s
         self._max_body_bytes = deps.max_body_bytes
         self._operator_client = deps.operator_client
         self._tracing = deps.tracing
-        self._resource_partitions = ResourcePartitions()
-        self._topics_out_of_order: set[str] = set()
+        self._health = deps.health
+        self._waits = RouterWaits(
+            deps.source,
+            deps.writer,
+            stop=deps.stop,
+            health=deps.health,
+            monotonic_s=deps.monotonic_s,
+            drain_timeout_s=deps.drain_timeout_s,
+        )
+        self._order = OrderWatch(deps.metrics)
 
     def run_once(self, timeout_s: float) -> int:
         """Do one turn, waiting at most `timeout_s` for something to do; give the number of records routed.
@@ -106,25 +105,19 @@ class EventRouting:
             StoppedError: asked to stop in the middle of a wait; `finish` as usual.
             ProcessorError: what Kafka refuses for good.
         """
-        self._check_reports()
-        self._wait_until(lambda: self._writer.outstanding < _MAX_OUTSTANDING, "kafka", "does not acknowledge records")
+        self._waits.check_reports()
+        self._waits.until_outstanding(_MAX_OUTSTANDING - 1)
         taken = self._source.take(timeout_s)
         if taken:
             self._route(taken)
-        self._check_reports()
+        self._waits.check_reports()
         self._source.commit_if_due()  # (3)
         self._report_health()
         return len(taken)
 
     def finish(self) -> None:
-        """Wait for reports and commit. The group is not served inside its own `close`, so it is done before."""
-        writer = self._writer
-        self._source.stalled = True
-        deadline = Deadline.after(self._drain_timeout_s, self._monotonic_s)
-        while writer.outstanding and not writer.failed and not deadline.over:
-            writer.poll(_TURN_S)
-            self._source.keep_alive()
-        self._source.commit_now(list(self._source.partitions.values()))
+        """Wait for reports and commit; the source may be closed then."""
+        self._waits.finish()
 
     # --- routing ------------------------------------------------------------------------------------------------------
 
@@ -195,28 +188,14 @@ class EventRouting:
         delivery = delivery_of(event, route, record, arrived_ms=arrived_ms, client=client)
         check_body(delivery, self._max_body_bytes)
         traceparent = find(record.headers) if self._tracing else None
-        self._write(lambda: self._writer.write(batch, delivery, traceparent))  # (2)
+        self._waits.write(lambda: self._writer.write(batch, delivery, traceparent))  # (2)
         self._metrics.router.routed["routed"] += 1
         if source.events.foreign:
-            self._watch_order(record, event)
-
-    def _watch_order(self, record: SourceRecord, event: ReadEvent) -> None:
-        """Count a resource whose events come from two partitions, and say so once for each topic."""
-        if not self._resource_partitions.moved((event.client_id, event.namespace, event.concept_id), record.partition):
-            return
-        self._metrics.router.order_not_kept += 1
-        if record.topic not in self._topics_out_of_order:
-            self._topics_out_of_order.add(record.topic)
-            log.warning(
-                "events of one resource come from two partitions: the topic keeps no order for it, so nor do we",
-                topic=record.topic,
-                partition=record.partition,
-                offset=record.offset,
-            )
+            self._order.see(record, event)
 
     def _route_rejected(self, batch: Batch, source: SourcePartition, record: SourceRecord, rejections: int) -> None:
         """Take a record that the broker rejected before: alone, so that nothing else can be rejected with it."""
-        self._await_reports()
+        self._waits.until_outstanding(0)
         if rejections <= _AMONG_OTHERS:
             self._judge(batch, source, record)
         else:
@@ -224,7 +203,7 @@ class EventRouting:
             client = None if source.events.foreign else client_of_event_key(record.key)
             whole = rejections <= _ALONE
             self._dead_letter(batch, record, client, DeadLetterReason.TOO_LARGE, detail, whole=whole)
-        self._await_reports()
+        self._waits.until_outstanding(0)
 
     def _dead_letter(  # the record, and why
         self,
@@ -240,9 +219,9 @@ class EventRouting:
         dead_letter = dead_letter_of(record, client=client, reason=reason, detail=detail, now_ms=self._now_ms())
         try:
             final = dead_letter if whole else dead_letter.without_payload()
-            self._write(lambda: self._writer.write_dead_letter(batch, final))
+            self._waits.write(lambda: self._writer.write_dead_letter(batch, final))
         except RecordTooLargeError:
-            self._write(lambda: self._writer.write_dead_letter(batch, dead_letter.without_payload()))
+            self._waits.write(lambda: self._writer.write_dead_letter(batch, dead_letter.without_payload()))
         self._metrics.router.routed["dead-lettered"] += 1
         self._metrics.dead_letters[reason] += 1
         log.error(
@@ -259,83 +238,7 @@ class EventRouting:
         try:
             return source.events.read(record)
         except RegistryError:
-            try:
-                return until_available(
-                    "schema registry",
-                    lambda: source.events.read(record),
-                    stop=self._stop,
-                    health=self._health,
-                    retriable=(RegistryUnavailableError, RegistryRefusedError),
-                    sleep=self._serve_group,
-                )
-            finally:
-                self._source.stalled = False
-
-    # --- waiting ------------------------------------------------------------------------------------------------------
-
-    def _write(self, write: Callable[[], bool]) -> None:
-        """Write, waiting while the producer's queue is full."""
-        try:
-            while not write():
-                # Its queue is bounded in bytes too: with large records it is full long before so many are outstanding.
-                before = max(1, self._writer.outstanding)
-                self._wait_until(lambda: self._writer.outstanding < before, "kafka", "takes no more records")  # noqa: B023 - called at once
-        except ProduceFailedError:
-            self._writer.poll(_REPORT_WITHIN_S)  # the report that says why
-            self._check_reports()
-            raise
-
-    def _await_reports(self) -> None:
-        self._wait_until(lambda: self._writer.outstanding == 0, "kafka", "does not acknowledge records")
-
-    def _wait_until(self, condition: Callable[[], bool], component: str, reason: str) -> None:
-        """Wait for reports; what takes long is shown by `/readyz`, and the group is served meanwhile."""
-        if condition():
-            return
-        served_until = Deadline.after(_SERVE_GROUP_AFTER_S, self._monotonic_s)
-        while not condition():
-            if not served_until.over:
-                self._writer.poll(_TURN_S)
-                self._check_reports()
-                self._check_stop()
-            else:
-                self._health.down(component, reason)
-                self._serve_group(_TURN_S)
-        if self._source.stalled:
-            self._source.stalled = False
-            self._health.up(component)
-
-    def _serve_group(self, seconds: float) -> None:
-        """Keep the membership and take reports, for so long, without reading."""
-        self._source.stalled = True
-        deadline = Deadline.after(seconds, self._monotonic_s)
-        while not deadline.over:
-            self._check_stop()
-            self._writer.poll(min(deadline.remaining_s, _TURN_S))
-            self._check_reports()
-            self._source.keep_alive()
-            self._source.commit_if_due()
-
-    def _check_stop(self) -> None:
-        if self._stop.asked:
-            message = "asked to stop in the middle of a batch"
-            raise StoppedError(message)
-
-    def _check_reports(self) -> None:
-        """Take reports; the first failed one ends the process (4), after the records that were rejected were noted."""
-        self._writer.poll(0)
-        if not self._writer.failed:
-            return
-        reason, rejected = self._writer.failures()
-        owned = self._source.partitions
-        sources = [owned[key] for key in rejected if key in owned]
-        for source in sources:
-            source.note_rejections(rejected[source.key])
-        noted = self._source.commit_now(sources)
-        count = sum(map(len, rejected.values()))
-        log.error("a record was not acknowledged", reason=reason, rejected=count, noted=noted)
-        message = f"a record was not acknowledged: {reason}; the router has to start again from its committed offsets"
-        raise ProduceFailedError(message)
+            return self._waits.until_registry_answers(lambda: source.events.read(record))
 
     def _report_health(self) -> None:
         self._metrics.expired_of["router"] = self._source.expired

@@ -49,8 +49,8 @@ from .delivery_bodies import (
     AttemptedConceptFields,
     AttemptFields,
     AttemptsAnswer,
-    DeadLetterFields,
     DeliveryAnswer,
+    DeliveryDeadLetterFields,
     DeliveryFields,
     HeaderFields,
     HookIdFields,
@@ -338,7 +338,7 @@ def _shown(view: DeliveryView, deps: ApiDependencies) -> DeliveryFields:
         dead_letter=(
             None
             if dead_letter is None
-            else DeadLetterFields(
+            else DeliveryDeadLetterFields(
                 reason=dead_letter.reason.value,
                 detail=dead_letter.detail,
                 died_at_ms=dead_letter.died_at_ms,

@@ -73,7 +73,7 @@ class AttemptAnswer(Answer):
     request_missing: RequestMissing | None = Field(description="why there is no request")
 
 
-class DeadLetterFields(Answer):
+class DeliveryDeadLetterFields(Answer):
     """Why and when a delivery was given up."""
 
     reason: str
@@ -92,7 +92,7 @@ class DeliveryFields(Answer):
     concept: AttemptedConceptFields
     state: Literal["delivered", "owed", "dead-lettered", "cancelled", "skipped", "unknown"]
     arrived_at_ms: int | None = Field(description="when its event arrived; null where no log was asked, or holds it")
-    dead_letter: DeadLetterFields | None
+    dead_letter: DeliveryDeadLetterFields | None
 
 
 class DeliveryAnswer(Answer):

@@ -70,7 +70,7 @@ def secrets_of(row: SubscriptionRow) -> list[str]:
 
 
 def refused(answer: Answer, status: int, kind: str) -> dict[str, Any]:
-    """Prove that the answer is a problem of this kind, and give it."""
+    """Check that the answer is a problem of this kind, and give it."""
     assert (answer.status_code, answer.json()["type"]) == (status, f"urn:hookstream:problem:{kind}"), answer.text
     problem: dict[str, Any] = answer.json()
     return problem

@@ -154,13 +154,19 @@ def test_a_backlog_keeps_its_traces(world: DeliveryWorld, exported: Exported) ->
         headers: list[tuple[str, str | bytes | None]] = [(HEADER, traces[number].encode())]
         world.producer.produce(world.topics.deliveries, world.encode(delivery), delivery.key, headers=headers)
     world.producer.flush(30)
-    eventually(lambda: worker.metrics.worker.cursors and worker.metrics.worker.attempts["error-status"], 30, describe="quarantined")
+    eventually(
+        lambda: worker.metrics.worker.cursors and worker.metrics.worker.attempts["error-status"],
+        30,
+        describe="quarantined",
+    )
     eventually(lambda: all(low >= high for low, high in progress(world)), 30, describe="all of it is behind a cursor")
     worker.stop()
     world.targets.answer = lambda _seen: OK
     worker = world.start(policy=SMALL_WINDOW, spans=AttemptSpans(exported.tracer()))
     world.check_promises()
-    eventually(lambda: worker.metrics.worker.deliveries["delivered"] == len(traces), 30, describe="every answer is taken")
+    eventually(
+        lambda: worker.metrics.worker.deliveries["delivered"] == len(traces), 30, describe="every answer is taken"
+    )
     spans = exported.attempts()
     delivered = {trace for trace, parent, _, result in spans if result == "delivered" and parent == trace}
     assert delivered == set(traces)

@@ -146,9 +146,13 @@ class Bench:
         self.engine.advance(self.now, WALL_MS + int((self.now - 1000) * 1000))
         self.requesting.take_answers({self.engine: self.part}, WALL_MS)
         self.engine.end_turn()
-        before = sum(self.metrics.worker.attempts.values()) + len(self.http.waiting) + len(self.requesting._answers)
+        before = self._asked()
         self.requesting.dispatch({self.engine: self.part}, (), self.now, WALL_MS // 1000)
-        return sum(self.metrics.worker.attempts.values()) + len(self.http.waiting) + len(self.requesting._answers) - before
+        return self._asked() - before
+
+    def _asked(self) -> int:
+        """How many requests were made, with those that wait for an answer."""
+        return sum(self.metrics.worker.attempts.values()) + len(self.http.waiting) + len(self.requesting._answers)
 
     def answer(self, answer: Answer) -> None:
         """Answer every request that waits, and let the engine hear of it."""

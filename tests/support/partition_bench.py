@@ -71,7 +71,9 @@ class PartitionBench:
         self.now = 1000.0
         loop = SimpleNamespace(call_later=lambda delay, call: self.later.append((delay, call)))
         monkeypatch.setattr(dead_letters, "asyncio", SimpleNamespace(get_running_loop=lambda: loop))
-        writer = SimpleNamespace(write=lambda _topic, _key, dead_letter, written: self.dead_letters.append((dead_letter, written)))
+        writer = SimpleNamespace(
+            write=lambda _topic, _key, dead_letter, written: self.dead_letters.append((dead_letter, written))
+        )
         self.metrics = Metrics()
         table = Table({(ROW.client, ROW.event): ROW})
         # One failure is enough, so that a rejected record is a dead letter after its second.

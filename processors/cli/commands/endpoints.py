@@ -106,13 +106,13 @@ def drain(
 
 
 def _wanted(  # the settings, the endpoint, and what is printed
-    verb: str, endpoint: str | None, hook: int | None, body: Mapping[str, str], done: str, *, as_json: bool
+    action: str, endpoint: str | None, hook: int | None, body: Mapping[str, str], done: str, *, as_json: bool
 ) -> None:
     """Ask it of the API; `done` is what that does, in which {endpoint} stands for the endpoint's name."""
     check_named(endpoint, hook)
     with open_api() as api:
         name = endpoint_name(api, endpoint, hook)
-        wanted = _published(api, api.post(f"/endpoints/{name}/{verb}", body)["settings"])
+        wanted = _published(api, api.post(f"/endpoints/{name}/{action}", body)["settings"])
         _say(wanted, done.format(endpoint=name), as_json=as_json)
 
 

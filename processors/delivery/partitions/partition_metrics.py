@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hookstream.processors.metrics import Metrics
+    from hookstream.processors.metrics import WorkerNumbers
 
     from .owned_partition import OwnedPartition
 
 
-def measure(owned: Iterable[OwnedPartition], metrics: Metrics) -> None:
+def measure(owned: Iterable[OwnedPartition], metrics: WorkerNumbers) -> None:
     """Set what is measured of partitions; call it about once a second."""
     cursors = 0
     oldest: list[int] = []
@@ -31,7 +31,7 @@ def measure(owned: Iterable[OwnedPartition], metrics: Metrics) -> None:
     metrics.owed_oldest_seconds = max(0.0, time.time() - min(oldest) / 1000) if oldest else 0.0
 
 
-def measure_settled(partition: OwnedPartition, metrics: Metrics) -> None:
+def measure_settled(partition: OwnedPartition, metrics: WorkerNumbers) -> None:
     """Count what a partition has settled unsent since the last call; also the last time before it is given away."""
     for standing, count in partition.engine.take_settled_unsent().items():
         metrics.deliveries[standing.value] += count

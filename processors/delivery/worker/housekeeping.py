@@ -63,5 +63,5 @@ class Housekeeping:
         deps.committing.repeat_idle()
         deps.states.write_due_tombstones()
         deps.sweep.look(deps.partitions.order)
-        measure(deps.partitions.order, deps.metrics)
+        measure(deps.partitions.order, deps.metrics.worker)
         deps.metrics.worker.commit_metadata_bytes = deps.committing.metadata_characters

@@ -135,7 +135,7 @@ class PartitionHandover:
         deps = self._deps
         deps.partitions.drop(partition)
         deps.reading.forget(partition)
-        metrics = deps.shared.metrics
+        metrics = deps.shared.metrics.worker
         measure_settled(partition, metrics)
         metrics.window_used_ratio.pop(partition.index, None)
 

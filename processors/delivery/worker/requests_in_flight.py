@@ -145,7 +145,7 @@ class Requesting:
         return len(answers)
 
     def _take(self, partition: OwnedPartition, post: Post, answer: Answer, wall_ms: int) -> None:
-        metrics = self._deps.metrics
+        metrics = self._deps.metrics.worker
         try:
             result, outcome = judge(
                 answer.status, answer.error, answer.retry_after, wall_s=wall_ms / 1000, refused=answer.refused

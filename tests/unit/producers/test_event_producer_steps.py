@@ -196,7 +196,7 @@ def test_the_first_events_of_a_namespace_ask_the_registry_once(
     asked = registry.wait_for
 
     def slow(question: Callable[[], int], deadline_s: float) -> int:
-        assert not producer._encoders, "the second looks again when it has the lock"
+        assert not producer._values._encoders, "the second looks again when it has the lock"
         return asked(question, deadline_s)
 
     monkeypatch.setattr(registry, "wait_for", slow)
