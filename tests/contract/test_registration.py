@@ -249,7 +249,7 @@ def test_whose_hooks_they_are_has_to_be_known_and_allowed(on_sqlite: Api) -> Non
 
 
 def check_whose(api: Api, operator: Caller, integrator: Caller, form: str, events: dict[str, object]) -> None:
-    """Prove it for one form of the body."""
+    """Check it for one form of the body."""
     before = len(rows_of(api))
     unnamed = refused(operator("POST", "/hooks", {form: {**events, "target": TARGET}}), 422, "invalid-request")
     assert [fault["pointer"] for fault in unnamed["errors"]] == [f"#/{form}/client"]
