@@ -30,7 +30,7 @@ class Belongings:
     caller: Caller
     hook_id: int
     delivery_id: str
-    letter_id: str
+    dead_letter_id: str
     replay_id: int
     endpoint: str
 
@@ -45,7 +45,7 @@ class Belongings:
         return {
             "hook_id": str(self.hook_id),
             "delivery_id": self.delivery_id,
-            "letter": self.letter_id,
+            "dead_letter": self.dead_letter_id,
             "replay_id": str(self.replay_id),
             "started_at_ms": str(values.ATTEMPT.started_at_ms),
             "endpoint": self.endpoint,
@@ -58,15 +58,15 @@ def furnish(api: Api, client: int) -> Belongings:
     caller, operator = api.integrator(client), api.operator()
     target = f"https://example.com/of-{client}"
     hook_id = HookId(caller.create("property.updated", target=target).json()["hook"]["id"])
-    owner, number = ClientId(str(client)), len(api.dead_letters.letters)
+    owner, number = ClientId(str(client)), len(api.dead_letters.dead_letters)
     delivery_id = DeliveryId(f"msg_{client:032x}")
     attempt = replace(values.ATTEMPT, delivery_id=delivery_id, hook_id=hook_id, client=owner, probe=False)
     transact(api.sessions, lambda session: write_attempts(session, [LoggedAttempt(attempt, 0)], ()))
     delivery = replace(values.DELIVERY, id=delivery_id, hook_id=hook_id, client=owner, replay=None, live_end=0)
     api.delivery_log.found[delivery_id] = FoundDelivery(delivery=delivery)
-    letter = replace(values.DEAD_LETTER, client=owner, hook_id=hook_id, delivery_id=delivery_id)
+    dead_letter = replace(values.DEAD_LETTER, client=owner, hook_id=hook_id, delivery_id=delivery_id)
     place = DeadLetterPlace(0, number)
-    api.dead_letters.letters.append(FoundDeadLetter(place, letter, api.clock.now_ms, delivery))
+    api.dead_letters.dead_letters.append(FoundDeadLetter(place, dead_letter, api.clock.now_ms, delivery))
     replay = caller("POST", "/replays", {"replay": {"from_ms": api.clock.now_ms - 3_600_000}}).json()["replay"]
     endpoint = endpoint_id(owner, target_digest(target))
     paused = operator("POST", f"/endpoints/{endpoint}/pause", {"reason": f"client {client} asked for it"})
@@ -76,7 +76,7 @@ def furnish(api: Api, client: int) -> Belongings:
         caller=caller,
         hook_id=hook_id,
         delivery_id=delivery_id,
-        letter_id=place.id,
+        dead_letter_id=place.id,
         replay_id=replay["id"],
         endpoint=endpoint,
     )
