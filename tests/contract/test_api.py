@@ -20,10 +20,10 @@ from hookstream.subscriptions.models import Role, SubscriptionRow, TokenRow
 from hookstream.subscriptions.secrets import MasterKey, SecretBox
 from tests.support.asyncapi_schema import asyncapi_faults
 from tests.support.repository import ROOT
-from tests.support.subscriptions_api import TARGET, Api, Caller
+from tests.support.subscriptions_api import TARGET, Api, Caller, assert_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from tests.support.subscriptions_api import Answer
 
@@ -31,33 +31,6 @@ JSON = {"content-type": "application/json"}
 SEED_BODY = {"hook": {"event": "lead.new", "target": "http://custom-platform.com/create-lead.php"}}
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 EVENT = {"event": "property.updated", "client": 9999, "concept": {"id": 888999, "sub_namespace": None}}
-
-
-@pytest.fixture
-def api(any_database_url: str) -> Iterator[Api]:
-    made = Api(any_database_url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def on_sqlite(sqlite_url: str) -> Iterator[Api]:
-    """Make an API for what no database has a part in."""
-    made = Api(sqlite_url)
-    yield made
-    made.close()
-
-
-def assert_problem(response: Answer, status: int, kind: str) -> dict[str, object]:
-    """Check that the answer is a problem document of this kind, and give it."""
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    body: dict[str, object] = response.json()
-    assert body["type"] == f"urn:hookstream:problem:{kind}"
-    assert body["status"] == status
-    assert body["title"]
-    assert body["detail"]
-    return body
 
 
 # --- hooks ------------------------------------------------------------------------------------------------------------
@@ -218,7 +191,7 @@ def test_bad_hooks_are_refused_with_the_place(on_sqlite: Api, event: str, target
     """An unknown event or a target that cannot be, names its place in the body, and makes no hook."""
     caller = on_sqlite.integrator(434)
     problem = assert_problem(caller.create(event=event, target=target), 422, "invalid-request")
-    assert [fault["pointer"] for fault in problem["errors"]] == [pointer]  # type: ignore[attr-defined]
+    assert [fault["pointer"] for fault in problem["errors"]] == [pointer]
     assert caller("GET", "/hooks").json()["hooks"] == []
 
 
@@ -307,7 +280,7 @@ def test_an_answer_is_no_multiple_of_its_request(on_sqlite: Api, body: object) -
     """Of thousands of faults twenty are shown, the rest is counted, and nothing of what was sent comes back."""
     answer = on_sqlite.platform()("POST", "/events", body)
     problem = assert_problem(answer, 422, "invalid-request")
-    assert 1 <= len(problem["errors"]) <= 20  # type: ignore[arg-type]
+    assert 1 <= len(problem["errors"]) <= 20
     assert len(answer.content) < 5000
     assert MARK not in answer.text
     assert on_sqlite.events.published == []
@@ -317,7 +290,7 @@ def test_many_faults_are_counted(on_sqlite: Api) -> None:
     """The answer says how many faults it does not show; the name of a misspelt key is shown."""
     hook = {"event": "lead.new", "target": TARGET} | {f"targt{number}": 1 for number in range(50)}
     problem = assert_problem(on_sqlite.integrator(434)("POST", "/hooks", {"hook": hook}), 422, "invalid-request")
-    pointers = [fault["pointer"] for fault in problem["errors"]]  # type: ignore[attr-defined]
+    pointers = [fault["pointer"] for fault in problem["errors"]]
     assert pointers == [f"#/hook/targt{number}" for number in range(20)]
     assert "30 more are not shown" in str(problem["detail"])
 
@@ -326,7 +299,7 @@ def test_many_faults_are_counted(on_sqlite: Api) -> None:
 def test_bad_parameters_are_refused_by_name(on_sqlite: Api, query: str) -> None:
     """A parameter outside what it may be is 422 and named."""
     problem = assert_problem(on_sqlite.operator()("GET", f"/hooks?{query}"), 422, "invalid-request")
-    assert [fault["parameter"] for fault in problem["errors"]] == [query.partition("=")[0]]  # type: ignore[attr-defined]
+    assert [fault["parameter"] for fault in problem["errors"]] == [query.partition("=")[0]]
 
 
 # --- idempotency ------------------------------------------------------------------------------------------------------
@@ -570,7 +543,7 @@ def test_publish_a_list_in_its_order(on_sqlite: Api) -> None:
 def test_one_bad_event_stops_the_list(on_sqlite: Api, change: dict[str, object], pointer: str) -> None:
     """Where one event of a list is not valid, its place is named and nothing is published."""
     problem = assert_problem(on_sqlite.platform()("POST", "/events", [EVENT, EVENT | change]), 422, "invalid-request")
-    assert [fault["pointer"] for fault in problem["errors"]] == [pointer]  # type: ignore[attr-defined]
+    assert [fault["pointer"] for fault in problem["errors"]] == [pointer]
     assert on_sqlite.events.published == []
 
 
@@ -588,8 +561,8 @@ def test_what_kafka_does_not_acknowledge_is_not_accepted(on_sqlite: Api) -> None
     response = on_sqlite.platform()("POST", "/events", [EVENT, refused])
     problem = assert_problem(response, 503, "not-published")
     assert response.headers["retry-after"]
-    assert len(problem["receipts"]) == 1  # type: ignore[arg-type]
-    assert [failure["id"] for failure in problem["failures"]] == [refused["id"]]  # type: ignore[attr-defined]
+    assert len(problem["receipts"]) == 1
+    assert [failure["id"] for failure in problem["failures"]] == [refused["id"]]
 
 
 def test_the_catalogue_lists_every_event(on_sqlite: Api) -> None:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.subscriptions_api import Answer, Api, Caller
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CHANGES = [
     ("PATCH", "", {"hook": {"target": "https://other.example/"}}),
@@ -18,21 +14,6 @@ CHANGES = [
     ("POST", "/enable", {"backlog": "resume"}),
     ("DELETE", "", None),
 ]
-
-
-@pytest.fixture
-def api(any_database_url: str) -> Iterator[Api]:
-    made = Api(any_database_url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def on_sqlite(sqlite_url: str) -> Iterator[Api]:
-    """Make an API for what no database has a part in."""
-    made = Api(sqlite_url)
-    yield made
-    made.close()
 
 
 def retarget(caller: Caller, path: str, target: str, if_match: str) -> Answer:

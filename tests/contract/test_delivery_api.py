@@ -19,13 +19,12 @@ from hookstream.subscriptions.attempt_log import LoggedAttempt, write_attempts
 from hookstream.subscriptions.database import reading, transact
 from hookstream.subscriptions.deliveries import FoundDelivery, LogPosition
 from hookstream.subscriptions.models import AuditRow
-from tests.support.subscriptions_api import TARGET, Api, Caller
+from tests.support.subscriptions_api import TARGET, Api, Caller, assert_problem
 from tests.support.values import ATTEMPT, DEAD_LETTER, DELIVERY, DELIVERY_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.support.subscriptions_api import Answer
 
 CLIENT = 434
 ABSENT = "msg_" + "f" * 32
@@ -76,11 +75,6 @@ def signature_of(secret: str, text: bytes) -> str:
     """As a receiver computes it."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     return "v1," + base64.b64encode(hmac.new(key, text, hashlib.sha256).digest()).decode()
-
-
-def assert_problem(answer: Answer, status: int, kind: str) -> None:
-    """Check that the answer is a problem document of this kind."""
-    assert (answer.status_code, answer.json()["type"]) == (status, f"urn:hookstream:problem:{kind}"), answer.text
 
 
 def test_attempts_of_a_hook_are_listed(told: Told) -> None:

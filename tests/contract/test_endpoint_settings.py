@@ -23,7 +23,7 @@ from hookstream.subscriptions.models import AuditRow, EndpointSettingsRow
 from tests.support.subscriptions_api import TARGET, Api, Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 CLIENT = 434
 ENDPOINT = endpoint_id(ClientId(str(CLIENT)), target_digest(TARGET))
@@ -51,13 +51,6 @@ class FakeControl:
     def newest(self) -> EndpointSettings:
         """What compaction would keep."""
         return self.records[-1].wanted
-
-
-@pytest.fixture
-def api(any_database_url: str) -> Iterator[Api]:
-    made = Api(any_database_url)
-    yield made
-    made.close()
 
 
 @pytest.fixture

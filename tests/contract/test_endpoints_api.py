@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-
-import pytest
+from typing import Any
 
 from hookstream.schemas.attempt import AttemptGap, AttemptResult
 from hookstream.schemas.control import endpoint_id, target_digest
@@ -18,17 +16,7 @@ from hookstream.subscriptions.database import transact
 from tests.support.subscriptions_api import Api
 from tests.support.values import ATTEMPT
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 TARGET = "https://example.com/hook?key=secret"
-
-
-@pytest.fixture
-def api(any_database_url: str) -> Iterator[Api]:
-    made = Api(any_database_url)
-    yield made
-    made.close()
 
 
 def name(client: int, target: str = TARGET) -> str:

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from hookstream.subscriptions.database import reading
 from hookstream.subscriptions.models import AuditRow, SubscriptionRow
-from tests.support.subscriptions_api import TARGET, Answer, Api, Caller
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.support.subscriptions_api import TARGET, Answer, Api, Caller, assert_problem
 
 CLIENT = 434
 OTHER_TARGET = "https://other.example/hooks?key=1"
-
-
-@pytest.fixture
-def api(any_database_url: str) -> Iterator[Api]:
-    made = Api(any_database_url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def on_sqlite(sqlite_url: str) -> Iterator[Api]:
-    """Make an API for what no database has a part in."""
-    made = Api(sqlite_url)
-    yield made
-    made.close()
 
 
 def stored_row(api: Api) -> SubscriptionRow:
@@ -62,15 +44,6 @@ def hook_in(answer: Answer) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     hook: dict[str, Any] = answer.json()["hook"]
     return hook
-
-
-def assert_refused(answer: Answer, status: int, kind: str) -> dict[str, Any]:
-    """Check that the answer is a problem of this kind, and give it."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    problem: dict[str, Any] = answer.json()
-    assert problem["type"] == f"urn:hookstream:problem:{kind}"
-    return problem
 
 
 # --- change -----------------------------------------------------------------------------------------------------------
@@ -129,12 +102,12 @@ def test_another_clients_hook_cannot_be_changed(api: Api) -> None:
     """A client cannot tell another's hook from none, and changes neither; an operator changes every client's."""
     hook_id = created(api.integrator(CLIENT))
     other = api.integrator(435)
-    problem = assert_refused(patch(other, hook_id, target=OTHER_TARGET), 404, "hook-not-found")
+    problem = assert_problem(patch(other, hook_id, target=OTHER_TARGET), 404, "hook-not-found")
     missing = patch(other, 999_999, target=OTHER_TARGET)
     assert missing.json() == {**problem, "detail": str(problem["detail"]).replace(str(hook_id), "999999")}
     assert stored_row(api).revision == 1
     assert hook_in(patch(api.operator(), hook_id, target=OTHER_TARGET))["target"] == OTHER_TARGET
-    assert_refused(patch(api.platform(), hook_id, target=TARGET), 403, "wrong-role")
+    assert_problem(patch(api.platform(), hook_id, target=TARGET), 403, "wrong-role")
 
 
 def test_a_deleted_hook_cannot_be_changed(api: Api) -> None:
@@ -142,9 +115,9 @@ def test_a_deleted_hook_cannot_be_changed(api: Api) -> None:
     caller = api.integrator(CLIENT)
     hook_id = created(caller)
     caller("DELETE", f"/hooks/{hook_id}")
-    assert_refused(patch(caller, hook_id, target=OTHER_TARGET), 404, "hook-not-found")
+    assert_problem(patch(caller, hook_id, target=OTHER_TARGET), 404, "hook-not-found")
     created(caller)
-    assert_refused(patch(caller, hook_id, target=OTHER_TARGET), 404, "hook-not-found")
+    assert_problem(patch(caller, hook_id, target=OTHER_TARGET), 404, "hook-not-found")
     assert stored_row(api).target == TARGET
 
 
@@ -172,10 +145,10 @@ def test_a_bad_change_is_refused_with_the_place(on_sqlite: Api, fields: dict[str
     """What a hook cannot be, or what cannot be changed, names its place in the body; nothing of it is done."""
     caller = on_sqlite.integrator(CLIENT)
     hook_id = created(caller)
-    problem = assert_refused(patch(caller, hook_id, **fields), 422, "invalid-request")
+    problem = assert_problem(patch(caller, hook_id, **fields), 422, "invalid-request")
     assert [fault["pointer"] for fault in problem["errors"]] == [pointer]
     both = {"target": OTHER_TARGET, "rate_limit_per_second": 5, **fields}
-    assert_refused(patch(caller, hook_id, **both), 422, "invalid-request")
+    assert_problem(patch(caller, hook_id, **both), 422, "invalid-request")
     assert stored_row(on_sqlite).revision == 1
 
 
@@ -266,11 +239,11 @@ def test_a_disabled_hook_keeps_its_subscription_key(api: Api) -> None:
     caller = api.integrator(CLIENT)
     hook_id = created(caller)
     disable(caller, hook_id)
-    assert_refused(caller.create(), 409, "hook-exists")
+    assert_problem(caller.create(), 409, "hook-exists")
     enable(caller, hook_id, "skip")
     disable(caller, hook_id)
     assert caller("DELETE", f"/hooks/{hook_id}").status_code == 204
-    assert_refused(enable(caller, hook_id), 404, "hook-not-found")
+    assert_problem(enable(caller, hook_id), 404, "hook-not-found")
     hook = hook_in(caller("GET", f"/hooks/{created(caller)}"))
     assert (hook["state"], hook["disabled_reason"], hook["not_before_ms"]) == ("enabled", None, None)
 
@@ -281,13 +254,13 @@ def test_another_clients_hook_is_neither_disabled_nor_enabled(api: Api) -> None:
     other = api.integrator(435)
     time_of_broker, api.broker_clock.ms = api.broker_clock.ms, None
     for answer in (disable(other, hook_id), enable(other, hook_id), enable(other, hook_id, "skip")):
-        assert_refused(answer, 404, "hook-not-found")
+        assert_problem(answer, 404, "hook-not-found")
     assert stored_row(api).revision == 1
     api.broker_clock.ms = time_of_broker
     operator = api.operator()
     assert hook_in(disable(operator, hook_id))["state"] == "disabled"
     assert hook_in(enable(operator, hook_id, "skip"))["state"] == "enabled"
-    assert_refused(disable(api.platform(), hook_id), 403, "wrong-role")
+    assert_problem(disable(api.platform(), hook_id), 403, "wrong-role")
 
 
 def test_without_the_brokers_time_nothing_is_skipped(api: Api) -> None:
@@ -297,7 +270,7 @@ def test_without_the_brokers_time_nothing_is_skipped(api: Api) -> None:
     disable(caller, hook_id)
     api.broker_clock.ms = None
     answer = enable(caller, hook_id, "skip")
-    assert_refused(answer, 503, "broker-clock-unavailable")
+    assert_problem(answer, 503, "broker-clock-unavailable")
     assert answer.headers["retry-after"] == "1"
     assert (stored_row(api).state, stored_row(api).revision) == ("disabled", 2)
     assert hook_in(enable(caller, hook_id))["state"] == "enabled"
@@ -309,5 +282,5 @@ def test_enable_wants_a_choice(on_sqlite: Api, body: object) -> None:
     caller = on_sqlite.integrator(CLIENT)
     hook_id = created(caller)
     disable(caller, hook_id)
-    assert_refused(caller("POST", f"/hooks/{hook_id}/enable", body), 422, "invalid-request")
+    assert_problem(caller("POST", f"/hooks/{hook_id}/enable", body), 422, "invalid-request")
     assert stored_row(on_sqlite).state == "disabled"

@@ -18,7 +18,7 @@ from hookstream.subscriptions.repository import HookRepository
 from tests.support.subscriptions_api import Api
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 CLIENT = 434
 
@@ -36,13 +36,6 @@ class Topic:
         if self.refuses:
             msg = "no acknowledgement"
             raise NotPublishedError(msg)
-
-
-@pytest.fixture
-def api(any_database_url: str) -> Iterator[Api]:
-    made = Api(any_database_url)
-    yield made
-    made.close()
 
 
 def made(api: Api, event: str = "lead.new", **fields: str) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import select
@@ -17,17 +16,7 @@ from hookstream.subscriptions.models import AuditRow, DisabledReason, Subscripti
 from hookstream.subscriptions.repository import HookRepository
 from tests.support.subscriptions_api import Api
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 CLIENT = 434
-
-
-@pytest.fixture
-def api(any_database_url: str) -> Iterator[Api]:
-    made = Api(any_database_url)
-    yield made
-    made.close()
 
 
 def hook_and_notice(api: Api) -> tuple[int, HookNotice]:

@@ -24,13 +24,6 @@ PAGES = ["/sign-in", "/endpoints", "/none", "/enter/x", "/static/portal.css"]
 
 
 @pytest.fixture
-def api(any_database_url: str) -> Iterator[Api]:
-    made = Api(any_database_url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def lite(sqlite_url: str) -> Iterator[Api]:
     """One on SQLite alone, for what no database decides."""
     made = Api(sqlite_url)

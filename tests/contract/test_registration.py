@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -21,29 +21,11 @@ from hookstream.subscriptions.secret_rotation import SECRET_OVERLAP_MS
 from hookstream.subscriptions.secrets import open_hook_secrets
 from tests.support.subscriptions_api import BOX, TARGET, Answer, Api, Caller
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 CLIENT = 434
 EVERY = list(Catalogue.shipped().domain_names)
 SOME = ["lead.updated", "user.new", "lead.new"]
 ENDPOINT = endpoint_id(ClientId(str(CLIENT)), target_digest(TARGET))
 BROUGHT = "whsec_" + base64.b64encode(bytes(range(24))).decode()
-
-
-@pytest.fixture
-def api(any_database_url: str) -> Iterator[Api]:
-    made = Api(any_database_url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def on_sqlite(sqlite_url: str) -> Iterator[Api]:
-    """Make an API for what no database has a part in."""
-    made = Api(sqlite_url)
-    yield made
-    made.close()
 
 
 def register(caller: Caller, events: object, *, key: str | None = None, **fields: object) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -19,21 +19,10 @@ from hookstream.subscriptions.replays import (
 )
 from tests.support.subscriptions_api import TARGET, Api
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 NOW_MS = 1_700_000_000_000
 LEASE = Lease(owner="a", lasts_ms=30_000)
 WINDOW = Window(stretches=[Stretch(topic="events.lead", partition=0, start=0, end=90)], left_from_ms=NOW_MS - 5)
 COUNT = ReplayCount(deliveries=83, hooks={HookId(1): 80, HookId(2): 3}, hook_count=2, estimate_s=0.8)
-
-
-@pytest.fixture
-def api(any_database_url: str) -> Iterator[Api]:
-    """The API on an empty database."""
-    made = Api(any_database_url)
-    yield made
-    made.close()
 
 
 def asked(**fields: object) -> dict[str, object]:

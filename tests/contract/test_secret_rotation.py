@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import pytest
 from sqlalchemy import select
 
 from hookstream.subscriptions.changes import hook_of
@@ -15,17 +14,7 @@ from hookstream.subscriptions.secret_rotation import SECRET_OVERLAP_MS, drop_old
 from hookstream.subscriptions.secrets import MasterKey, SecretBox, open_hook_secrets
 from tests.support.subscriptions_api import BOX, Answer, Api, Caller
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 CLIENT = 434
-
-
-@pytest.fixture
-def api(any_database_url: str) -> Iterator[Api]:
-    made = Api(any_database_url)
-    yield made
-    made.close()
 
 
 def stored_row(api: Api) -> SubscriptionRow:

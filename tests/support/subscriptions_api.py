@@ -387,3 +387,14 @@ class Caller:
     def create(self, event: str = "lead.new", target: str = TARGET, **headers: str) -> Answer:
         """Register a hook."""
         return self("POST", "/hooks", {"hook": {"event": event, "target": target}}, headers)
+
+
+def assert_problem(answer: Answer, status: int, kind: str) -> dict[str, Any]:
+    """Check that an answer is a problem document of this kind, and give it."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json()
+    assert (problem["type"], problem["status"]) == (f"urn:hookstream:problem:{kind}", status)
+    assert problem["title"]
+    assert problem["detail"]
+    return problem
