@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from tests.support import jars
 from tests.support.machine import IMAGES, Part, Source
 from tests.support.processes import accepts_connections, free_port
-from tests.support.runners import ContainerRunner, ProcessRunner, Runner, wait_until
+from tests.support.runners import ContainerRunner, ProcessRunner, Runner, Server, wait_until
 from tests.support.wait import eventually
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _java(*args: str) -> list[str]:
     return [java, "-Xmx512m", "-Xms128m", _LOG_LEVEL, *jars.JVM_OPTIONS, "-cp", f"{jars.kafka_jars()}/*", *args]
 
 
-class KafkaBroker:
+class KafkaBroker(Server):
     """A cluster of one broker."""
 
     def __init__(
@@ -161,50 +161,16 @@ class KafkaBroker:
         """Prepare a broker with its data in `directory`, on random ports if not told; `more` properties win."""
         self.port = port or free_port(neighbours=1)
         properties = node_properties(node=1, port=self.port, voters=f"1@127.0.0.1:{self.port + 1}")
-        self._runner = kafka_runner(
-            source, directory, cluster_id=new_cluster_id(), properties={**properties, **(more or {})}
+        super().__init__(
+            kafka_runner(source, directory, cluster_id=new_cluster_id(), properties={**properties, **(more or {})})
         )
         self.bootstrap_servers = f"127.0.0.1:{self.port}"
-
-    @property
-    def log(self) -> Path:
-        """Where its output goes."""
-        return self._runner.log
 
     def start(self) -> None:
         """Start on the same data; returns when it answers."""
         self._runner.start()
         wait_listening(self._runner, self.port)
         wait_answering(self.bootstrap_servers)
-
-    def stop(self) -> None:
-        """SIGTERM: an orderly shutdown."""
-        self._runner.stop()
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self._runner.kill()
-
-    def pause(self) -> None:
-        """Freeze it: connections stay open and nothing answers."""
-        self._runner.pause()
-
-    def resume(self) -> None:
-        """Thaw it."""
-        self._runner.resume()
-
-    def fill_disk(self) -> None:
-        """Leave it no room for what it is sent, until it is started again."""
-        self._runner.fill_disk()
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started and has not ended."""
-        return self._runner.running
-
-    def close(self) -> None:
-        """End it for good."""
-        self._runner.close()
 
 
 def wait_listening(runner: Runner, port: int, deadline_s: float = 60.0) -> None:

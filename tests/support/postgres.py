@@ -19,7 +19,7 @@ from sqlalchemy import URL, make_url
 
 from tests.support.machine import IMAGES, Part
 from tests.support.processes import free_port
-from tests.support.runners import ContainerRunner, ProcessRunner, wait_until
+from tests.support.runners import ContainerRunner, ProcessRunner, Server, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ class Postgres(Protocol):
         """Crash it."""
 
 
-class PostgresServer:
+class PostgresServer(Server):
     """`initdb` and `postgres` from one folder of binaries, as an unprivileged user where we are root."""
 
     def __init__(self, binaries: Path) -> None:
@@ -72,13 +72,15 @@ class PostgresServer:
         for name, value in {**SETTINGS, "port": str(self.port), "unix_socket_directories": ""}.items():
             argv += ["-c", f"{name}={value}"]
         # SIGINT ends connections and writes data; SIGQUIT is a crash, in every one of its processes at once.
-        self._runner = ProcessRunner(
-            argv,
-            log=self._directory / "postgres.log",
-            cwd=self._directory,
-            user=self._user,
-            stop_by=signal.SIGINT,
-            kill_by=signal.SIGQUIT,
+        super().__init__(
+            ProcessRunner(
+                argv,
+                log=self._directory / "postgres.log",
+                cwd=self._directory,
+                user=self._user,
+                stop_by=signal.SIGINT,
+                kill_by=signal.SIGQUIT,
+            )
         )
 
     @property
@@ -86,27 +88,14 @@ class PostgresServer:
         """Its maintenance database, as an SQLAlchemy URL."""
         return f"postgresql+psycopg://{_SUPERUSER}@127.0.0.1:{self.port}/postgres"
 
-    @property
-    def log(self) -> Path:
-        """Where its output goes."""
-        return self._runner.log
-
     def start(self) -> None:
         """Start on the same data; returns when it answers."""
         self._runner.start()
         wait_until(self._runner, lambda: answers(self.url), 30.0, what="a connection")
 
-    def stop(self) -> None:
-        """End every connection and shut down in order."""
-        self._runner.stop()
-
-    def kill(self) -> None:
-        """Crash it: the next start recovers from the log."""
-        self._runner.kill()
-
     def close(self) -> None:
         """End it for good and remove its data."""
-        self._runner.close()
+        super().close()
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def _initialise(self) -> None:
@@ -124,7 +113,7 @@ class PostgresServer:
             raise RuntimeError(message)
 
 
-class PostgresContainer:
+class PostgresContainer(Server):
     """PostgreSQL in a container."""
 
     def __init__(self, directory: Path) -> None:
@@ -135,29 +124,14 @@ class PostgresContainer:
             command += ["-c", f"{name}={value}"]
         env = {"POSTGRES_USER": _SUPERUSER, "POSTGRES_HOST_AUTH_METHOD": "trust"}
         self.url = f"postgresql+psycopg://{_SUPERUSER}@127.0.0.1:{port}/postgres"
-        self._runner = ContainerRunner(IMAGES[Part.POSTGRES], log=directory / "postgres.log", env=env, command=command)
-
-    @property
-    def log(self) -> Path:
-        """Where its output goes."""
-        return self._runner.log
+        super().__init__(
+            ContainerRunner(IMAGES[Part.POSTGRES], log=directory / "postgres.log", env=env, command=command)
+        )
 
     def start(self) -> None:
         """Start on the same data; returns when it answers."""
         self._runner.start()
         wait_until(self._runner, lambda: answers(self.url), 60.0, what="a connection")
-
-    def stop(self) -> None:
-        """End every connection and shut down in order."""
-        self._runner.stop()
-
-    def kill(self) -> None:
-        """Crash it: the next start recovers from the log."""
-        self._runner.kill()
-
-    def close(self) -> None:
-        """End it for good."""
-        self._runner.close()
 
 
 def answers(url: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from tests.support import jars
 from tests.support.machine import IMAGES, Part, Source
 from tests.support.processes import free_port, http_status
-from tests.support.runners import ContainerRunner, ProcessRunner, Runner, wait_until
+from tests.support.runners import ContainerRunner, ProcessRunner, Runner, Server, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ class Registry(Protocol):
         """Thaw it."""
 
 
-class ApicurioRegistry:
+class ApicurioRegistry(Server):
     """Apicurio as a Java process or a container; its schemas are a file."""
 
     def __init__(self, source: Source, directory: Path) -> None:
@@ -48,8 +48,8 @@ class ApicurioRegistry:
         directory.mkdir(parents=True, exist_ok=True)
         port = free_port()
         self.url = f"http://127.0.0.1:{port}{API_PATH}"
-        self.log = directory / "registry.log"
-        self._runner = self._container(port) if source is Source.DOCKER else self._process(port, directory)
+        log = directory / "registry.log"
+        super().__init__(_container(port, log) if source is Source.DOCKER else _process(port, directory, log))
 
     def start(self) -> None:
         """Start on the same schemas; returns when it answers."""
@@ -57,36 +57,18 @@ class ApicurioRegistry:
         subjects = f"{self.url}/subjects"
         wait_until(self._runner, lambda: http_status(subjects) == OK, 90.0, what=f"200 from {subjects}")
 
-    def stop(self) -> None:
-        """SIGTERM."""
-        self._runner.stop()
 
-    def kill(self) -> None:
-        """SIGKILL."""
-        self._runner.kill()
+def _process(port: int, directory: Path, log: Path) -> Runner:
+    home = jars.apicurio()
+    argv: list[str | Path] = [shutil.which("java") or "java", "-Xmx384m", *jars.JVM_OPTIONS]
+    argv += [f"-D{name}={value}" for name, value in _settings(port, directory / "schemas").items()]
+    return ProcessRunner([*argv, "-jar", next(home.glob("*-runner.jar"))], log=log, cwd=home)
 
-    def pause(self) -> None:
-        """Freeze it: connections stay open and nothing answers."""
-        self._runner.pause()
 
-    def resume(self) -> None:
-        """Thaw it."""
-        self._runner.resume()
-
-    def close(self) -> None:
-        """End it for good."""
-        self._runner.close()
-
-    def _process(self, port: int, directory: Path) -> Runner:
-        home = jars.apicurio()
-        argv: list[str | Path] = [shutil.which("java") or "java", "-Xmx384m", *jars.JVM_OPTIONS]
-        argv += [f"-D{name}={value}" for name, value in _settings(port, directory / "schemas").items()]
-        return ProcessRunner([*argv, "-jar", next(home.glob("*-runner.jar"))], log=self.log, cwd=home)
-
-    def _container(self, port: int) -> Runner:
-        settings = _settings(port, "/tmp/schemas")  # noqa: S108 - inside the container
-        env = {name.replace(".", "_").upper(): value for name, value in settings.items()}
-        return ContainerRunner(IMAGES[Part.REGISTRY], log=self.log, env=env)
+def _container(port: int, log: Path) -> Runner:
+    settings = _settings(port, "/tmp/schemas")  # noqa: S108 - inside the container
+    env = {name.replace(".", "_").upper(): value for name, value in settings.items()}
+    return ContainerRunner(IMAGES[Part.REGISTRY], log=log, env=env)
 
 
 def _settings(port: int, schemas: Path | str) -> dict[str, str]:

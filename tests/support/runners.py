@@ -72,6 +72,48 @@ def wait_until(runner: Runner, ready: Callable[[], bool], deadline_s: float, *, 
         time.sleep(0.05)
 
 
+class Server:
+    """A server of a test's own. Its address and its data survive everything but `close`."""
+
+    def __init__(self, runner: Runner) -> None:
+        """Have it run by this runner; nothing is started yet."""
+        self._runner = runner
+
+    @property
+    def log(self) -> Path:
+        """Where its output goes."""
+        return self._runner.log
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._runner.running
+
+    def stop(self) -> None:
+        """End it in order."""
+        self._runner.stop()
+
+    def kill(self) -> None:
+        """Crash it."""
+        self._runner.kill()
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open and nothing answers."""
+        self._runner.pause()
+
+    def resume(self) -> None:
+        """Thaw it."""
+        self._runner.resume()
+
+    def fill_disk(self) -> None:
+        """Leave it no room for what it is sent, until it is started again."""
+        self._runner.fill_disk()
+
+    def close(self) -> None:
+        """End it for good."""
+        self._runner.close()
+
+
 class ProcessRunner:
     """A child process; it dies with the test run."""
 
