@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Engine
+
+    from hookstream.processors.cli.deps import Deps
+
+    from .process import Running
+
 
 def api() -> None:
     """Serve the API on API_HOST:API_PORT and relay its changes to Kafka.
@@ -75,21 +86,11 @@ def attempt_log() -> None:
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL and _DATABASE_URL. Deliveries never wait for it.
     /healthz, /readyz and /metrics are on METRICS_PORT, 9402 by default.
     """
-    from hookstream.processors.cli.database import database_question, engine_for
-    from hookstream.processors.cli.deps import needs_of, real_deps
-    from hookstream.processors.last_answers import Component
-    from hookstream.processors.settings import Settings
+    from hookstream.processors.cli.database import engine_for
 
     from .attempt_log import run_attempt_log
-    from .process import run_process
 
-    settings = Settings.read()
-    deps, engine = real_deps(settings), engine_for(settings.database())
-    try:
-        needs = {**needs_of(deps), Component.DATABASE: database_question(engine)}
-        run_process("attempt-log", settings, lambda running: run_attempt_log(deps, engine, running), needs=needs)
-    finally:
-        engine.dispose()
+    _run_with_database("attempt-log", run_attempt_log, engine_for)
 
 
 def replayer() -> None:
@@ -98,21 +99,11 @@ def replayer() -> None:
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL and _DATABASE_URL. One replayer works on a replay; if
     it is killed, another continues. /healthz, /readyz and /metrics are on METRICS_PORT, 9403 by default.
     """
-    from hookstream.processors.cli.database import database_question, engine_for
-    from hookstream.processors.cli.deps import needs_of, real_deps
-    from hookstream.processors.last_answers import Component
-    from hookstream.processors.settings import Settings
+    from hookstream.processors.cli.database import engine_for
 
-    from .process import run_process
     from .replayer import run_replayer
 
-    settings = Settings.read()
-    deps, engine = real_deps(settings), engine_for(settings.database())
-    try:
-        needs = {**needs_of(deps), Component.DATABASE: database_question(engine)}
-        run_process("replayer", settings, lambda running: run_replayer(deps, engine, running), needs=needs)
-    finally:
-        engine.dispose()
+    _run_with_database("replayer", run_replayer, engine_for)
 
 
 def outbox_relay() -> None:
@@ -121,18 +112,27 @@ def outbox_relay() -> None:
     Needs HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS, _SCHEMA_REGISTRY_URL, and in _DATABASE_URL the service's own database,
     which holds the table hookstream_outbox. /healthz, /readyz and /metrics are on METRICS_PORT, 9404 by default.
     """
-    from hookstream.processors.cli.database import database_question, service_engine
+    from hookstream.processors.cli.database import service_engine
+
+    from .outbox_relay import run_outbox_relay
+
+    _run_with_database("outbox-relay", run_outbox_relay, service_engine)
+
+
+def _run_with_database(
+    name: str, role: Callable[[Deps, Engine, Running], None], open_engine: Callable[[str], Engine]
+) -> None:
+    from hookstream.processors.cli.database import database_question
     from hookstream.processors.cli.deps import needs_of, real_deps
     from hookstream.processors.last_answers import Component
     from hookstream.processors.settings import Settings
 
-    from .outbox_relay import run_outbox_relay
     from .process import run_process
 
     settings = Settings.read()
-    deps, engine = real_deps(settings), service_engine(settings.database())
+    deps, engine = real_deps(settings), open_engine(settings.database())
     try:
         needs = {**needs_of(deps), Component.DATABASE: database_question(engine)}
-        run_process("outbox-relay", settings, lambda running: run_outbox_relay(deps, engine, running), needs=needs)
+        run_process(name, settings, lambda running: role(deps, engine, running), needs=needs)
     finally:
         engine.dispose()
