@@ -183,5 +183,5 @@ def _name_things_of(whose: Belongings, case: schemathesis.Case[Any]) -> None:
         if name in (case.query or {}):
             case.query[name] = value
     if isinstance(case.body, dict):
-        named: dict[str, Any] = {"ids": [whose.letter_id], "delivery": whose.delivery_id}
+        named: dict[str, Any] = {"ids": [whose.dead_letter_id], "delivery": whose.delivery_id}
         case.body.update({name: value for name, value in named.items() if name in case.body})

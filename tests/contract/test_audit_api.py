@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture
-def api(any_database_url: str) -> Iterator[Api]:
-    made = Api(any_database_url)
-    yield made
-    made.close()
-
-
 # Deeds that are none of the audit's, with the reason.
 NOT_AUDITED = {
     ("POST", "/events"): "the log of events is their record, and no event waits for a database",

@@ -88,8 +88,9 @@ def test_api1_broken_object_level_authorization(api: Api) -> None:
         assert shown == missing.text, "the answer says whether it exists"
     assert tried >= 10
     assert theirs.caller("GET", "/audit").json() == seen, "something was changed"
-    resent = ours.caller("POST", "/dead-letters/resend", {"ids": [ours.letter_id, theirs.letter_id]}).json()
-    assert (resent["resent"], [unfit["id"] for unfit in resent["unfit"]]) == ([ours.letter_id], [theirs.letter_id])
+    resent = ours.caller("POST", "/dead-letters/resend", {"ids": [ours.dead_letter_id, theirs.dead_letter_id]}).json()
+    unfit = [each["id"] for each in resent["unfit"]]
+    assert (resent["resent"], unfit) == ([ours.dead_letter_id], [theirs.dead_letter_id])
     for path in ("/hooks", "/endpoints", "/dead-letters", "/replays", "/audit"):
         own = ours.caller("GET", path)
         assert own.status_code == 200
@@ -101,7 +102,7 @@ def test_api1_broken_object_level_authorization(api: Api) -> None:
 MISSING = {
     "hook_id": "999999999",
     "delivery_id": "msg_" + "f" * 32,
-    "letter": "0-999999",
+    "dead_letter": "0-999999",
     "replay_id": "999999999",
     "started_at_ms": "999999999",
     "endpoint": f"{THEIRS}-{'f' * 16}",
@@ -225,7 +226,7 @@ HOSTILE = [
 def test_api7_server_side_request_forgery(api: Api, target: str) -> None:
     """API7:2023. No hook gets or changes to a target inside the network; names are checked again at every connection.
 
-    That is proved in `tests/unit/delivery/test_address_guard.py` and `tests/delivery/test_hostile_network.py`.
+    That is tested in `tests/unit/delivery/test_address_guard.py` and `tests/delivery/test_hostile_network.py`.
     """
     ours = furnish(api, OURS)
     for answer in (

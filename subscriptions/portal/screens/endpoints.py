@@ -25,7 +25,7 @@ from hookstream.subscriptions.portal.visit import Screen, Visit
 _PAGE: Final = 50
 _DRAWN: Final = 400
 _ERRORS: Final = 10
-# What is done with an endpoint: the API's verb, and what the page says then.
+# What is done with an endpoint: the API's action, and what the page says then.
 _DONE: Final[Mapping[str, str]] = {
     "pause": "It is paused: what arrives stays pending.",
     "resume": "It is served again: its backlog first, in order.",
@@ -112,20 +112,20 @@ async def show_drain(visit: Visit, *, problem: Problem | None = None) -> Respons
     )
 
 
-async def change_endpoint(visit: Visit, verb: str) -> Response:
+async def change_endpoint(visit: Visit, action: str) -> Response:
     """Let an endpoint be paused, resumed, tried at once, drained, or let it skip one delivery."""
     name = visit.path("endpoint")
     body = {"reason": visit.form("reason")}
-    if verb == "skip":
+    if action == "skip":
         body["delivery"] = visit.form("delivery")
     try:
-        await visit.do(Call.post(f"/endpoints/{name}/{verb}", body))
+        await visit.do(Call.post(f"/endpoints/{name}/{action}", body))
     except ApiProblemError as exc:
         if exc.status in (404, 503):
             raise
-        show = show_drain if verb == "drain" else show_endpoint
+        show = show_drain if action == "drain" else show_endpoint
         return await show(visit, problem=exc.problem)
-    return visit.redirect(f"/endpoints/{name}", done=verb)
+    return visit.redirect(f"/endpoints/{name}", done=action)
 
 
 async def _settings(visit: Visit, call: Call) -> EndpointSettingsFields | None:
@@ -141,11 +141,11 @@ ENDPOINT_SCREENS = (
     Screen(path="/endpoints/{endpoint}/drain", view=show_drain, roles=OPERATORS),
     *(
         Screen(
-            path=f"/endpoints/{{endpoint}}/{verb}",
-            view=partial(change_endpoint, verb=verb),
+            path=f"/endpoints/{{endpoint}}/{action}",
+            view=partial(change_endpoint, action=action),
             roles=OPERATORS,
             method="POST",
         )
-        for verb in _DONE
+        for action in _DONE
     ),
 )

@@ -111,19 +111,19 @@ async def show_replay(visit: Visit, *, problem: Problem | None = None) -> Respon
     )
 
 
-async def change_replay(visit: Visit, verb: str) -> Response:
+async def change_replay(visit: Visit, action: str) -> Response:
     """Start, pause or cancel it."""
     path = f"/replays/{visit.path('replay')}"
     try:
-        if verb == "cancel":
+        if action == "cancel":
             await visit.do(Call(method="DELETE", path=path))
         else:
-            await visit.do(Call(method="PATCH", path=path, body={"replay": {"state": _CHANGES[verb]}}))
+            await visit.do(Call(method="PATCH", path=path, body={"replay": {"state": _CHANGES[action]}}))
     except ApiProblemError as exc:
         if exc.status in (404, 503):
             raise
         return await show_replay(visit, problem=exc.problem)
-    return visit.redirect(path, done=verb)
+    return visit.redirect(path, done=action)
 
 
 async def follow_replay(visit: Visit) -> Response:
@@ -189,8 +189,11 @@ REPLAY_SCREENS = (
     Screen(path="/replays/{replay}/progress", view=follow_replay, roles=EVERYONE),
     *(
         Screen(
-            path=f"/replays/{{replay}}/{verb}", view=partial(change_replay, verb=verb), roles=EVERYONE, method="POST"
+            path=f"/replays/{{replay}}/{action}",
+            view=partial(change_replay, action=action),
+            roles=EVERYONE,
+            method="POST",
         )
-        for verb in _DONE
+        for action in _DONE
     ),
 )
