@@ -50,7 +50,7 @@ def scenery_of(stack: PortalStack) -> Scenery:
     assert stack.operator("POST", f"/endpoints/{endpoint}/skip", body).status_code == 200
     replay = _replay(stack, client)
     eventually(lambda: _dead_letters(stack, client), WITHIN_S)
-    letter = _dead_letters(stack, client)[0]["id"]
+    dead_letter = _dead_letters(stack, client)[0]["id"]
     delivery, started = attempts[0]["delivery_id"], attempts[0]["started_at_ms"]
     own_pages = {
         "hooks": "/hooks",
@@ -75,8 +75,8 @@ def scenery_of(stack: PortalStack) -> Scenery:
         "new-replay": "/replays/new?hours=3",
         "replay": f"/replays/{replay}",
         "dead-letters": "/dead-letters",
-        "dead-letter": f"/dead-letters/{letter}",
-        "resend": f"/dead-letters/resend?id={letter}",
+        "dead-letter": f"/dead-letters/{dead_letter}",
+        "resend": f"/dead-letters/resend?id={dead_letter}",
         "all-hooks": "/hooks",
         "none": "/endpoints?client=1",
     }

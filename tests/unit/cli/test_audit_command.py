@@ -51,7 +51,7 @@ def test_in_80_columns_the_details_stand_below() -> None:
     assert lines[0] == "time                  actor                 action               client  hook"
     assert lines[2] == "  event=lead.new revision=2 target=https://example.com/leads"
     assert lines[3].split("  ")[1] == "token:12:a name of …"
-    assert lines[4] == '  dead letters=["0-1","0-2"] job=resend-0123456789abcdef'
+    assert lines[4] == '  dead_letters=["0-1","0-2"] job=resend-0123456789abcdef'
 
 
 def test_nothing_that_is_in_the_audit_reaches_the_terminal_as_it_is() -> None:
