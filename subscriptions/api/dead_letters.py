@@ -9,21 +9,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 
 from hookstream.schemas.delivery import DeadLetterReason
-from hookstream.subscriptions.dead_letters import DeadLetterPlace, DeadLetterQuery, FoundDeadLetter, resend_letters
+from hookstream.subscriptions.dead_letters import DeadLetterPlace, DeadLetterQuery, FoundDeadLetter, resend_dead_letters
 from hookstream.subscriptions.errors import DeadLettersUnavailableError, NotPublishedError
 from hookstream.subscriptions.models import Role
 
 from .admission import Question
 from .authentication import asking, principal_of, route_for, scope_of
 from .dead_letter_bodies import (
-    LETTER_ID,
-    LetterAnswer,
-    LetterFields,
-    LettersAnswer,
+    DEAD_LETTER_ID,
+    DeadLetterAnswer,
+    DeadLetterFields,
+    DeadLettersAnswer,
     ResendBody,
     ResentAnswer,
     UnfitFields,
-    WholeLetterFields,
+    WholeDeadLetterFields,
 )
 from .dependencies import ApiDependencies
 from .ids import ClientQuery, asked_client, shown_client, shown_concept
@@ -59,7 +59,7 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
         until_ms: Time = None,
         limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = _DEFAULT_PAGE,
         cursor: CursorParameter = None,
-    ) -> LettersAnswer:
+    ) -> DeadLettersAnswer:
         """List dead letters by partition, in each from the oldest on. A page may be short, and not the last one."""
         query = DeadLetterQuery(
             client=scope_of(request, asked_client(client, deps)),
@@ -73,21 +73,23 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
         )
         with asking(deps, request, Question.DEAD_LETTERS):
             page = deps.dead_letters.find(query)
-        return LettersAnswer(
-            dead_letters=[LetterFields(**_fields(found, deps)) for found in page.letters],
+        return DeadLettersAnswer(
+            dead_letters=[DeadLetterFields(**_fields(found, deps)) for found in page.dead_letters],
             next_cursor=None if page.after is None else encode_cursor(page.after.id),
         )
 
-    @router.get("/dead-letters/{letter}", responses=reading | problems(_no_letter()), **BEARER)
-    def get_dead_letter(letter: Annotated[str, Path(pattern=LETTER_ID)], request: Request) -> LetterAnswer:
+    @router.get("/dead-letters/{dead_letter}", responses=reading | problems(_no_dead_letter()), **BEARER)
+    def get_dead_letter(
+        dead_letter: Annotated[str, Path(pattern=DEAD_LETTER_ID)], request: Request
+    ) -> DeadLetterAnswer:
         """Show a dead letter, with the start of its last answer."""
-        place = _place(letter)
+        place = _place(dead_letter)
         with asking(deps, request, Question.DEAD_LETTERS):
             found = _own(deps.dead_letters.get([place]).get(place), request)
         if found is None:
-            raise _no_letter()
-        answer = found.letter.last_answer.decode(errors="replace")
-        return LetterAnswer(dead_letter=WholeLetterFields(**_fields(found, deps), last_answer=answer))
+            raise _no_dead_letter()
+        answer = found.dead_letter.last_answer.decode(errors="replace")
+        return DeadLetterAnswer(dead_letter=WholeDeadLetterFields(**_fields(found, deps), last_answer=answer))
 
     @router.post(
         "/dead-letters/resend",
@@ -115,23 +117,23 @@ def dead_letter_routes(deps: ApiDependencies) -> APIRouter:
 def _resend(body: ResendBody, request: Request, deps: ApiDependencies) -> ResentAnswer:
     fit: list[FoundDeadLetter] = []
     unfit: list[UnfitFields] = []
-    letters = deps.dead_letters.get([_place(letter_id) for letter_id in body.ids])
-    for letter_id in body.ids:
-        found = _own(letters.get(_place(letter_id)), request)
+    dead_letters = deps.dead_letters.get([_place(dead_letter_id) for dead_letter_id in body.ids])
+    for dead_letter_id in body.ids:
+        found = _own(dead_letters.get(_place(dead_letter_id)), request)
         if found is None:
-            unfit.append(UnfitFields(id=letter_id, detail="there is no such dead letter"))
+            unfit.append(UnfitFields(id=dead_letter_id, detail="there is no such dead letter"))
         elif not found.resendable:
-            unfit.append(UnfitFields(id=letter_id, detail=found.unfit or "it cannot be read"))
+            unfit.append(UnfitFields(id=dead_letter_id, detail=found.unfit or "it cannot be read"))
         else:
             fit.append(found)
     if not fit:
         raise _nothing_to_resend(unfit[0].detail)
     actor = principal_of(request).actor
-    job = resend_letters(deps.sessions, deps.dead_letters, fit, actor=actor, now_ms=deps.now_ms)
+    job = resend_dead_letters(deps.sessions, deps.dead_letters, fit, actor=actor, now_ms=deps.now_ms)
     return ResentAnswer(job=job, resent=[found.place.id for found in fit], unfit=unfit)
 
 
-def _no_letter() -> ProblemError:
+def _no_dead_letter() -> ProblemError:
     return ProblemError(HTTPStatus.NOT_FOUND, "dead-letter-not-found", "there is no such dead letter")
 
 
@@ -141,38 +143,38 @@ def _nothing_to_resend(first: str) -> ProblemError:
 
 
 def _own(found: FoundDeadLetter | None, request: Request) -> FoundDeadLetter | None:
-    """The letter, unless it is another client's: the caller cannot tell which."""
+    """The dead letter, unless it is another client's: the caller cannot tell which."""
     own = principal_of(request).client
-    return None if found is None or own not in (None, found.letter.client) else found
+    return None if found is None or own not in (None, found.dead_letter.client) else found
 
 
 def _position(text: str) -> DeadLetterPlace | None:
-    return None if re.fullmatch(LETTER_ID, text) is None else _place(text)
+    return None if re.fullmatch(DEAD_LETTER_ID, text) is None else _place(text)
 
 
-def _place(letter_id: str) -> DeadLetterPlace:
-    partition, _, offset = letter_id.partition("-")
+def _place(dead_letter_id: str) -> DeadLetterPlace:
+    partition, _, offset = dead_letter_id.partition("-")
     return DeadLetterPlace(int(partition), int(offset))
 
 
 def _fields(found: FoundDeadLetter, deps: ApiDependencies) -> dict[str, Any]:
-    letter, delivery, event = found.letter, found.delivery, found.event
+    dead_letter, delivery, event = found.dead_letter, found.delivery, found.event
     concept_id = None if event is None else event.concept.id
     if delivery is not None:
         concept_id = shown_concept(delivery.concept_id, delivery.namespace, deps)
     return {
         "id": found.place.id,
-        "reason": letter.reason,
-        "detail": letter.detail,
-        "client": shown_client(letter.client, deps),
-        "hook_id": letter.hook_id,
-        "delivery_id": letter.delivery_id,
+        "reason": dead_letter.reason,
+        "detail": dead_letter.detail,
+        "client": shown_client(dead_letter.client, deps),
+        "hook_id": dead_letter.hook_id,
+        "delivery_id": dead_letter.delivery_id,
         "event": found.event_name,
         "concept_id": concept_id,
-        "position": f"{letter.topic}:{letter.partition}:{letter.offset}",
-        "died_at_ms": letter.died_at_ms,
+        "position": f"{dead_letter.topic}:{dead_letter.partition}:{dead_letter.offset}",
+        "died_at_ms": dead_letter.died_at_ms,
         "kept_at_ms": found.kept_at_ms,
-        "last_status": letter.last_status,
+        "last_status": dead_letter.last_status,
         "resendable": found.resendable,
         "unfit": found.unfit,
     }
