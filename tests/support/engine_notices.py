@@ -1,7 +1,7 @@
 """The judge of notices about endpoints in the simulated world (I18): none is too early, too late, told twice, or lost.
 
-Kafka answers the notices of the present owner every third second, and refuses one in five; those of an owner that was killed
-or was fenced are not answered.
+Kafka answers the notices of the present owner every third second, and refuses one in five; those of an owner that was
+killed or fenced are not answered.
 """
 
 from __future__ import annotations
