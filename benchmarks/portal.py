@@ -109,9 +109,9 @@ def fill(api: Api, options: argparse.Namespace) -> None:
             hooks[hook] = HookBacklog(client=client, event=event, pending=17, oldest_ms=oldest_ms, backlogged=True)
         health[client, target_digest(target(number))] = SeenHealth(quarantined=number % 2 == 0, probe_at_ms=oldest_ms)
     api.backlogs.backlogs = Backlogs(hooks=hooks, health=health)
-    died = replace(values.DEAD_LETTER, last_answer=ANSWER.encode(), detail="x" * 300)
-    api.dead_letters.letters = [
-        FoundDeadLetter(DeadLetterPlace(0, n), died, 1, replace(values.DELIVERY, id=DeliveryId(f"msg_{n:032x}")))
+    made = replace(values.DEAD_LETTER, last_answer=ANSWER.encode(), detail="x" * 300)
+    api.dead_letters.dead_letters = [
+        FoundDeadLetter(DeadLetterPlace(0, n), made, 1, replace(values.DELIVERY, id=DeliveryId(f"msg_{n:032x}")))
         for n in range(500)
     ]
     for _ in range(100):

@@ -46,23 +46,23 @@ PLACES = {
     "/endpoints": "/endpoints",
     "/endpoints/{endpoint}": f"/endpoints/{ENDPOINT}",
     **{
-        f"/endpoints/{{endpoint}}/{verb}": f"/endpoints/{ENDPOINT}/{verb}"
-        for verb in ("pause", "resume", "retry-now", "drain", "skip")
+        f"/endpoints/{{endpoint}}/{action}": f"/endpoints/{ENDPOINT}/{action}"
+        for action in ("pause", "resume", "retry-now", "drain", "skip")
     },
     "/replays": "/replays",
     "/replays/new": "/replays/new",
     "/replays/{replay}": "/replays/1",
-    **{f"/replays/{{replay}}/{verb}": f"/replays/1/{verb}" for verb in ("progress", "start", "pause", "cancel")},
+    **{f"/replays/{{replay}}/{action}": f"/replays/1/{action}" for action in ("progress", "start", "pause", "cancel")},
     "/dead-letters": "/dead-letters",
     "/dead-letters/resend": "/dead-letters/resend",
-    "/dead-letters/{letter}": "/dead-letters/0-0",
+    "/dead-letters/{dead_letter}": "/dead-letters/0-0",
     "/audit": "/audit",
     "/hooks": "/hooks",
     "/hooks/new": "/hooks/new",
     "/hooks/{hook}": "/hooks/1",
     **{
-        f"/hooks/{{hook}}/{verb}": f"/hooks/1/{verb}"
-        for verb in ("test", "target", "enable", "disable", "secret", "delete", "attempts")
+        f"/hooks/{{hook}}/{action}": f"/hooks/1/{action}"
+        for action in ("test", "target", "enable", "disable", "secret", "delete", "attempts")
     },
     "/deliveries": "/deliveries",
     "/deliveries/{delivery}": f"/deliveries/{DELIVERY}",
@@ -104,7 +104,7 @@ def api(sqlite_url: str) -> Iterator[Api]:
         health={(CLIENT, target_digest(TARGET)): SeenHealth(quarantined=True, probe_at_ms=made.clock() + 4_000)},
         unknown=(EVIL,),
     )
-    died = replace(
+    dead_letter = replace(
         values.DEAD_LETTER,
         reason=DeadLetterReason.SCHEDULE,
         client=CLIENT,
@@ -113,9 +113,9 @@ def api(sqlite_url: str) -> Iterator[Api]:
         last_answer=EVIL.encode(),
     )
     delivery = replace(values.DELIVERY, id=DeliveryId("msg_" + "0" * 32), client=CLIENT)
-    made.dead_letters.letters = [
-        FoundDeadLetter(DeadLetterPlace(0, 0), died, made.clock(), delivery),
-        FoundDeadLetter(DeadLetterPlace(0, 1), died, made.clock(), None, unfit=EVIL),
+    made.dead_letters.dead_letters = [
+        FoundDeadLetter(DeadLetterPlace(0, 0), dead_letter, made.clock(), delivery),
+        FoundDeadLetter(DeadLetterPlace(0, 1), dead_letter, made.clock(), None, unfit=EVIL),
     ]
     asked = {"replay": {"from_ms": made.clock() - 3_600_000}}
     assert made.integrator(MINE)("POST", "/replays", asked).status_code == 201
@@ -168,7 +168,7 @@ def test_another_clients_thing_is_not_there(api: Api) -> None:
 
 
 def test_lists_show_an_integrator_their_clients_own(api: Api) -> None:
-    """Lists show another client nothing of this one's, and a resend of its letters finds none."""
+    """Lists show another client nothing of this one's, and a resend of its dead letters finds none."""
     other = signed_in(api, api.token(Role.INTEGRATOR, OTHER))
     for path in ("/endpoints", "/replays", "/dead-letters"):
         text = other.page(path).text
@@ -233,12 +233,12 @@ def test_an_endpoint_is_shown_with_its_attempts_and_steered_with_a_reason(api: A
     assert "1 delivered" in page.text
     assert "2 failed" in page.text
     assert "svg" in page.tags
-    for verb, says in (("pause", "It is paused"), ("resume", "served again"), ("retry-now", "is tried now")):
-        done = send(operator, f"/endpoints/{ENDPOINT}/{verb}", reason=f"ticket {verb}")
-        assert done.headers["location"] == f"/portal/endpoints/{ENDPOINT}?done={verb}"
-        page = operator.page(f"/endpoints/{ENDPOINT}?done={verb}")
+    for action, says in (("pause", "It is paused"), ("resume", "served again"), ("retry-now", "is tried now")):
+        done = send(operator, f"/endpoints/{ENDPOINT}/{action}", reason=f"ticket {action}")
+        assert done.headers["location"] == f"/portal/endpoints/{ENDPOINT}?done={action}"
+        page = operator.page(f"/endpoints/{ENDPOINT}?done={action}")
         assert says in page.text
-        assert f"ticket {verb}" in page.text
+        assert f"ticket {action}" in page.text
     assert send(operator, f"/endpoints/{ENDPOINT}/skip", reason="r", delivery="msg_7").status_code == 303
     assert "msg_7" in operator.page(f"/endpoints/{ENDPOINT}").text
     plan = operator.page(f"/endpoints/{ENDPOINT}/drain").text
@@ -252,8 +252,8 @@ def test_an_endpoint_is_shown_with_its_attempts_and_steered_with_a_reason(api: A
 
 def test_a_form_that_is_refused_comes_back_with_the_reason(operator: Browser) -> None:
     """What the API says about a field stands above the form, and what was typed stays in it."""
-    for verb in ("pause", "skip", "drain"):
-        answer = send(operator, f"/endpoints/{ENDPOINT}/{verb}", reason="a\x07b", delivery="msg_7")
+    for action in ("pause", "skip", "drain"):
+        answer = send(operator, f"/endpoints/{ENDPOINT}/{action}", reason="a\x07b", delivery="msg_7")
         assert answer.status_code == 422
         page = Page(answer.text)
         assert "#/reason" in page.text
@@ -287,8 +287,8 @@ def test_a_replay_is_counted_looked_at_started_paused_and_cancelled(api: Api, op
     page = operator.page("/replays/1")
     for text in ("planned", "83 deliveries", "lead.new", TARGET, "the hook is gone", "Start: send 83 deliveries"):
         assert text in page.text
-    for verb, state in (("start", "running"), ("pause", "paused"), ("start", "running"), ("cancel", "cancelled")):
-        assert send(operator, f"/replays/1/{verb}").headers["location"] == f"/portal/replays/1?done={verb}"
+    for action, state in (("start", "running"), ("pause", "paused"), ("start", "running"), ("cancel", "cancelled")):
+        assert send(operator, f"/replays/1/{action}").headers["location"] == f"/portal/replays/1?done={action}"
         assert api.operator()("GET", "/replays/1").json()["replay"]["state"] == state
     late = send(operator, "/replays/1/start")
     assert late.status_code == 409
