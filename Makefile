@@ -18,7 +18,7 @@ SOURCES := $(PACKAGES) tests $(wildcard benchmarks)
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports unit pythons compiled contract integration delivery browser screenshots chromium soak bench up down format audit docs reference lock clean
+.PHONY: help demo test check lint types imports unit pythons compiled contract integration delivery browser screenshots packages soak bench up down format audit docs reference lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -27,7 +27,7 @@ help: ## this list
 demo: $(INSTALLED) ## events to endpoints in one process, nothing else needed; EXAMPLE=orders: those of examples/orders
 	@$(if $(EXAMPLE),HOOKSTREAM_SCHEMA_DIR=examples/$(EXAMPLE) )$(BIN)/hookstream demo
 
-test: check pythons compiled chromium ## check, then everything on real parts (Kafka, PostgreSQL, registry, a browser)
+test: check pythons compiled packages ## check, then everything on real parts (Kafka, PostgreSQL, registry, a browser)
 	$(BIN)/python -m pytest tests/delivery tests/integration tests/contract tests/browser -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 check: lint types imports unit ## lint, types, import directions, unit tests
@@ -58,7 +58,7 @@ pythons: $(INSTALLED) ## unit tests on every other Python that is claimed and th
 # The wheel that `make release` and the image build, unpacked: its packages come before those of the checkout.
 COMPILED := build/compiled
 $(COMPILED)/.built: $(INSTALLED) setup.py $(shell find $(PACKAGES) -name '*.py')
-	@rm -rf $(COMPILED) build/compiled-wheel && mkdir -p $(COMPILED)
+	@rm -rf $(COMPILED) build/compiled-wheel build/lib* build/temp* build/mypyc && mkdir -p $(COMPILED) # or old modules stay
 	HOOKSTREAM_COMPILE=1 $(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir build/compiled-wheel .
 	@$(BIN)/python -m zipfile --extract build/compiled-wheel/*.whl $(COMPILED) && touch $@
 
@@ -75,14 +75,14 @@ integration: $(INSTALLED) ## each part with real Kafka, PostgreSQL, registry
 delivery: $(INSTALLED) ## the whole pipeline, a file per promise and per failure
 	$(BIN)/python -m pytest tests/delivery $(PYTEST_ARGS)
 
-browser: $(INSTALLED) chromium ## the portal in Chromium, on a whole deployment
+browser: $(INSTALLED) packages ## the portal in Chromium, on a whole deployment
 	$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
 
-screenshots: $(INSTALLED) chromium ## pictures of the portal into docs/images: light, dark, and 390 pixels wide
+screenshots: $(INSTALLED) packages ## pictures of the portal into docs/images: light, dark, and 390 pixels wide
 	$(BIN)/python -m pytest tests/browser/take_screenshots.py $(PYTEST_ARGS)
 
-chromium: # Debian's package where there is none and this is root; without a browser its tests fail under CI
-	@.ci/install-chromium
+packages: # Debian's Chromium and PHP where there is none and this is root; without them their tests fail under CI
+	@.ci/install-packages
 
 soak: $(INSTALLED) ## simulated worlds on fresh seeds for ten minutes, added to docs/soak.jsonl; SOAK_ARGS="--minutes 60"
 	$(if $(wildcard $(COMPILED)/.built),PYTHONPATH=$(COMPILED) )$(BIN)/python -m tests.soak $(SOAK_ARGS)
@@ -103,7 +103,7 @@ format: $(INSTALLED) ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-audit: $(INSTALLED) ## known vulnerabilities of every locked dependency (asks pypi.org; fails where it cannot)
+audit: $(INSTALLED) ## known vulnerabilities of every locked dependency (asks the package index; fails where it cannot)
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.lock -r requirements-dev.lock
 
 docs: $(INSTALLED) ## the documents as a site in build/docs, without a network

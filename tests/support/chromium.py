@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-MISSING = "no Chromium on this machine: `make chromium` installs Debian's package where it is run as root"
+MISSING = "no Chromium on this machine: `make packages` installs Debian's package where it is run as root"
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 def verify(secret: str, headers: Mapping[str, str], body: bytes) -> None:
     """Raise ValueError unless the request was signed with this hook's secret, within the last five minutes."""
     message_id, timestamp = headers["webhook-id"], headers["webhook-timestamp"]
-    if abs(time.time() - int(timestamp)) > 5 * 60:
+    if abs(int(time.time()) - int(timestamp)) > 5 * 60:
         raise ValueError("too old, or from the future")
     key = base64.b64decode(secret.removeprefix("whsec_"))
     signed = message_id.encode() + b"." + timestamp.encode() + b"." + body
