@@ -8,7 +8,7 @@ COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose
 PYTEST_ARGS ?=
 SOAK_ARGS ?=
 # Processes that tests run in, those on real parts each with parts of its own. 0: one after the other, in this process.
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 # The versions that pyproject.toml claims; the tests on real parts run on the one of $(VENV), the unit tests on all that are found.
 PYTHONS := 3.11 3.12 3.13
 PACKAGES := schemas producers subscriptions processors
