@@ -56,7 +56,7 @@ async def post_all(url: str, ca_file: Path | None, options: argparse.Namespace) 
         sent += 1
         client.post(
             target,
-            b"content-type: application/json\r\nuser-agent: hookstream/0.1.0\r\nhookstream-attempt: 1\r\n"
+            b"content-type: application/json\r\nuser-agent: hookstream/0.2.0\r\nhookstream-attempt: 1\r\n"
             b"hookstream-sequence: events.property:0:%d\r\nhookstream-occurred-at: %d\r\n%b"
             % (sent, time.time() * 1000, signer.header_lines(b"msg_%032x" % sent, int(time.time()), BODY)),
             BODY,
