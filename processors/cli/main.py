@@ -8,8 +8,8 @@ What a command needs is imported when it runs, so that `--help` and a typing err
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Final
 
 import typer
 from typer.exceptions import TyperException
@@ -38,6 +38,7 @@ from .commands import (
     topics,
 )
 from .console import CommandError, complain, escape_unencodable, say
+from .help_panels import GroupWithPanels, Panel
 from .roles import commands as roles
 from .trial import demo, listen, up
 from .version import installed
@@ -48,8 +49,8 @@ _EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="hookstream",
+    cls=GroupWithPanels,
     help="Webhooks delivered straight from the Kafka log. Settings are environment variables: docs/settings.md.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
@@ -78,35 +79,56 @@ def _options(
     del version_  # its callback has done what there is to do
 
 
-app.command("demo", short_help="Send every event to an endpoint, and check each delivery.")(demo.demo)
-app.command("up", short_help="Run everything in one process, to try hookstream out.")(up.up)
-app.command("listen", short_help="Receive deliveries, verify and print them, misbehave on request.")(listen.listen)
-app.add_typer(topics.app, name="topics", short_help="Create and check topics and schemas.")
-app.add_typer(events.app, name="events", short_help="Write and check the schemas of your own domain.")
-app.command("migrate", short_help="Migrate the database to this release's schema.")(migrate.migrate)
-app.add_typer(tokens.app, name="token", short_help="Issue, list and revoke tokens of the API.")
-app.command("api", short_help="Role: serves the API and relays its changes.")(roles.api)
-app.command("router", short_help="Role: joins events with hooks.")(roles.router)
-app.command("deliver", short_help="Role: posts deliveries to their targets.")(roles.deliver)
-app.command("attempt-log", short_help="Role: writes the result of each request to the database.")(roles.attempt_log)
-app.command("replayer", short_help="Role: counts and sends replays.")(roles.replayer)
-app.command("outbox-relay", short_help="Role: sends the outbox of a service.")(roles.outbox_relay)
-app.command("publish", short_help="Publish one event, or a file of them.")(publish.publish)
-app.add_typer(subscriptions.app, name="subscriptions", short_help="Make the database and the topic of hooks agree.")
-app.add_typer(secrets.app, name="secrets", short_help="Rotate the master key.")
-app.command("recover", short_help="Repair partitions that workers refuse to start.")(recover.recover)
-app.add_typer(replay.app, name="replay", short_help="Send a window of the log again.")
-app.add_typer(hooks.app, name="hooks", short_help="Register, show, change, ping and delete hooks.")
-app.add_typer(endpoint_views.app, name="endpoints", short_help="Show endpoints, their hooks and their settings.")
-app.command("retry-now", short_help="Attempt the pending deliveries of an endpoint at once.")(endpoints.retry_now)
-app.command("skip", short_help="Move one delivery to the dead letters.")(endpoints.skip)
-app.command("pause", short_help="Send nothing to an endpoint.")(endpoints.pause)
-app.command("resume", short_help="Send to a paused endpoint again.")(endpoints.resume)
-app.command("drain", short_help="Move the backlog of an endpoint to the dead letters.")(endpoints.drain)
-app.add_typer(dead_letters.app, name="dead-letters", short_help="Show what could not be delivered, and send it again.")
-app.add_typer(deliveries.app, name="deliveries", short_help="Show the state of a delivery, and send it again.")
-app.command("audit", short_help="Show who did what.")(audit.audit)
-app.command("lag", short_help="Show the backlog and the state of each endpoint.")(lag.lag)
+# In the order in which the help shows them: within a panel, commands before groups of them.
+_COMMANDS: Final[Mapping[Panel, Sequence[tuple[str, Callable[..., None] | typer.Typer, str]]]] = {
+    Panel.TRY: (
+        ("demo", demo.demo, "Send every event to an endpoint, and check each delivery."),
+        ("up", up.up, "Run everything in one process, to try hookstream out."),
+        ("listen", listen.listen, "Receive deliveries, verify and print them, misbehave on request."),
+    ),
+    Panel.SET_UP: (
+        ("topics", topics.app, "Create and check topics and schemas."),
+        ("events", events.app, "Write and check the schemas of your own domain."),
+        ("migrate", migrate.migrate, "Migrate the database to this release's schema."),
+        ("token", tokens.app, "Issue, list and revoke tokens of the API."),
+    ),
+    Panel.ROLES: (
+        ("api", roles.api, "Serve the API and relay its changes."),
+        ("router", roles.router, "Join events with hooks."),
+        ("deliver", roles.deliver, "Post deliveries to their targets."),
+        ("attempt-log", roles.attempt_log, "Write the result of each request to the database."),
+        ("replayer", roles.replayer, "Count and send replays."),
+        ("outbox-relay", roles.outbox_relay, "Send the outbox of a service."),
+    ),
+    Panel.HOOKS: (
+        ("publish", publish.publish, "Publish one event, or a file of them."),
+        ("hooks", hooks.app, "Register, show, change, ping and delete hooks."),
+        ("endpoints", endpoint_views.app, "Show endpoints, their hooks and their settings."),
+        ("deliveries", deliveries.app, "Show the state of a delivery, and send it again."),
+    ),
+    Panel.OUTAGE: (
+        ("lag", lag.lag, "Show the backlog and the state of each endpoint."),
+        ("pause", endpoints.pause, "Send nothing to an endpoint."),
+        ("resume", endpoints.resume, "Send to a paused endpoint again."),
+        ("retry-now", endpoints.retry_now, "Attempt the pending deliveries of an endpoint at once."),
+        ("skip", endpoints.skip, "Move one delivery to the dead letters."),
+        ("drain", endpoints.drain, "Move the backlog of an endpoint to the dead letters."),
+        ("replay", replay.app, "Send a window of the log again."),
+        ("dead-letters", dead_letters.app, "Show what could not be delivered, and send it again."),
+    ),
+    Panel.CARE: (
+        ("audit", audit.audit, "Show who did what."),
+        ("recover", recover.recover, "Repair partitions that workers refuse to start."),
+        ("secrets", secrets.app, "Rotate the master key."),
+        ("subscriptions", subscriptions.app, "Make the database and the topic of hooks agree."),
+    ),
+}
+for _panel, _known in _COMMANDS.items():
+    for _name, _what, _sentence in _known:
+        if isinstance(_what, typer.Typer):
+            app.add_typer(_what, name=_name, cls=GroupWithPanels, short_help=_sentence, rich_help_panel=_panel.value)
+        else:
+            app.command(_name, short_help=_sentence, rich_help_panel=_panel.value)(_what)
 
 
 def main() -> None:

@@ -6,11 +6,14 @@ import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from hookstream.processors.cli import main as cli
 from hookstream.processors.cli.console import CommandError
+from hookstream.processors.cli.help_panels import Panel
 from hookstream.processors.delivery.engine import engine
 from hookstream.processors.errors import KafkaUnavailableError, SettingsError
 from hookstream.producers.errors import ProducerConfigError, QueueFullError
@@ -55,6 +58,45 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     for name, *_ in COMMANDS:
         assert f"  {name} " in out
+
+
+@pytest.mark.parametrize("group", [(), ("hooks",), ("replay",), ("dead-letters",)], ids=" ".join)
+def test_help_fits_eighty_columns_and_cuts_no_sentence(
+    group: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.run([*group, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "..." not in out.replace("COMMAND [ARGS]...", "")
+
+
+def test_commands_stand_under_headings_in_the_order_of_need(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--help"]) == 0
+    headings = [line.removesuffix(":") for line in capsys.readouterr().out.splitlines() if line.endswith(":")]
+    assert headings == ["Options", *(panel.value for panel in Panel)]
+    command: Any = typer.main.get_command(cli.app)
+    assert {each.rich_help_panel for each in command.commands.values()} == {panel.value for panel in Panel}
+
+
+def test_completion_can_be_shown_and_completes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("typer.completion._get_shell_name", lambda: "bash")
+    with pytest.raises(SystemExit) as shown:
+        cli.run(["--show-completion"])
+    assert not shown.value.code
+    assert "_HOOKSTREAM_COMPLETE=complete_bash" in capsys.readouterr().out
+    for name, value in (
+        ("_HOOKSTREAM_COMPLETE", "complete_bash"),
+        ("COMP_WORDS", "hookstream lag --state q"),
+        ("COMP_CWORD", "3"),
+    ):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as completed:
+        cli.run([])
+    assert not completed.value.code
+    assert capsys.readouterr().out.split() == ["quarantined"]
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
