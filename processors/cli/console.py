@@ -37,6 +37,16 @@ def say(text: str) -> None:
     typer.echo(printable(text))
 
 
+def say_styled(line: Text | str) -> None:
+    """A result, in one line; parts of `as_cell` have their styles on a terminal, and NO_COLOR is respected."""
+    if isinstance(line, str) or not sys.stdout.isatty():
+        say(str(line))
+        return
+    from rich.console import Console
+
+    Console(file=sys.stdout, highlight=False).print(line, soft_wrap=True)
+
+
 def note(text: str) -> None:
     """One line that a person may want to know, and no program reads."""
     typer.echo(printable(text), err=True)

@@ -22,15 +22,18 @@ def list_pages(
     *,
     limit: int | None = None,
     longest_page: int = LONGEST_PAGE,
+    first_page: Mapping[str, object] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The pages of a list, each with its items under `name`: together at most `limit`. A page may be short or empty.
 
-    `next_cursor` of the last page that is given says whether there is more.
+    `next_cursor` of the last page that is given says whether there is more. `first_page` is asked with the first alone.
     """
     cursor: str | None = None
+    also = first_page or {}
     while True:
         size = longest_page if limit is None else min(limit, longest_page)
-        page = api.get(path, **query, limit=size, cursor=cursor)
+        page = api.get(path, **query, **also, limit=size, cursor=cursor)
+        also = {}
         yield page
         cursor = page["next_cursor"]
         if limit is not None:

@@ -21,7 +21,7 @@ from hookstream.processors.cli.console import (
     terminal_width,
 )
 
-from .lag import ago
+from .lag_view import ago
 
 if TYPE_CHECKING:
     from hookstream.subscriptions.tokens import TokenInfo

@@ -133,6 +133,7 @@ def test_a_watched_table_shows_text_as_it_is_and_obeys_nothing() -> None:
     shown = rendered(
         lag._screen(
             {
+                "at_ms": 0,
                 "endpoints": [{**ENDPOINT, "target": each} for each in targets],
                 "more": True,
                 "unknown": [f"[red] {HOSTILE}"],
