@@ -187,7 +187,11 @@ def pages(api: Api) -> tuple[Sequence[Figure], Sequence[str]]:
         *(Figure(name=name, value=ms, unit="ms", at_most=BAR_MS) for name, ms in taken.items()),
         Figure(name="heaviest_page", value=sizes[heaviest] + once, unit="bytes", at_most=BAR_BYTES),
     ]
-    return figures, [f"the slowest page is {slowest}, the heaviest {heaviest}"]
+    weights = ", ".join(f"{name} {size / 1000:.1f}" for name, size in sorted(sizes.items(), key=lambda page: -page[1]))
+    return figures, [
+        f"the slowest page is {slowest}, the heaviest {heaviest}",
+        f"kB of HTML: {weights}; {once / 1000:.1f} of style, script and icon, once",
+    ]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The commands, tables and schemas of docs/events.md and docs/sources.md do what those documents say."""
+"""The commands, tables and schemas of docs/events.md, docs/sources.md and a tutorial do what those documents say."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from tests.support.repository import ROOT
 from tests.support.values import Schemas
 
 DOCUMENTS = {
-    name: (ROOT / name).read_text() for name in ("docs/events.md", "docs/sources.md", "examples/orders/README.md")
+    name: (ROOT / name).read_text()
+    for name in ("docs/events.md", "docs/sources.md", "docs/tutorials/own-domain.md", "examples/orders/README.md")
 }
 # These need Kafka, or run for long: tests/integration has them.
 NEED_MORE = ("demo", "topics", "--sample", "publish", "router", "deliver", "api", "up")
@@ -53,7 +54,13 @@ def _in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("document", "count"), [("docs/events.md", 2), ("docs/sources.md", 1), ("examples/orders/README.md", 1)]
+    ("document", "count"),
+    [
+        ("docs/events.md", 2),
+        ("docs/sources.md", 1),
+        ("docs/tutorials/own-domain.md", 2),
+        ("examples/orders/README.md", 1),
+    ],
 )
 def test_the_commands_of_a_document_succeed(document: str, count: int) -> None:
     found = commands(document)

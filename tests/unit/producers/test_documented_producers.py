@@ -1,4 +1,4 @@
-"""The code of docs/producers.md runs, and the package exports what that document imports."""
+"""The code of docs/producers.md and of the tutorials runs, and the package exports what those documents import."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from hookstream import producers
+from hookstream.processors.cli import main as cli
 from hookstream.producers import Event, ProducerConfig, event_producer
 from hookstream.producers.errors import ProducerConfigError
 from hookstream.producers.outbox import OUTBOX, event_of
 from hookstream.producers.testing import FakeEventProducer
+from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.errors import InvalidValueError
 from tests.support.repository import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-DOCUMENT = (ROOT / "docs/producers.md").read_text()
+PAGES = ("producers.md", "tutorials/first-producer.md", "tutorials/own-domain.md")
+DOCUMENT = "".join((ROOT / "docs" / page).read_text() for page in PAGES)
 ENVIRONMENT = {"HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS": "kafka:9092", "HOOKSTREAM_SCHEMA_REGISTRY_URL": "http://registry"}
 
 
 def code(name: str) -> str:
-    """The block of the document whose first line is `# name`."""
+    """The block of the documents whose first line is `# name`."""
     found = re.search(rf"```python\n# {name}\n(.*?)```", DOCUMENT, re.DOTALL)
     assert found, name
     return found[1]
@@ -52,6 +55,25 @@ def test_the_direct_producer_of_the_document_says_what_was_accepted(
     monkeypatch.setattr(event_producer, "EventProducer", Fake)
     run("direct")["main"]()
     assert re.fullmatch(r"accepted: events\.lead, partition \d+, offset 0\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(("name", "accepted"), [("announce", 3), ("own", 1)])
+def test_the_producers_of_the_tutorials_are_accepted(
+    name: str, accepted: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    class Fake(FakeEventProducer):
+        def __init__(self, config: ProducerConfig, catalogue: Catalogue | None = None) -> None:
+            super().__init__(catalogue=catalogue)
+            assert config.bootstrap_servers == "kafka:9092"
+
+    for variable, value in ENVIRONMENT.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(event_producer, "EventProducer", Fake)
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["events", "new", "order", "placed", "--ids", "string", "--data", "--dir", "catalogue"]) == 0
+    capsys.readouterr()
+    run(name)
+    assert len(capsys.readouterr().out.splitlines()) == accepted
 
 
 def test_the_outbox_of_the_document_writes_into_the_callers_transaction(tmp_path: Path) -> None:
