@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -37,6 +37,9 @@ MAX_PORT = 65_535
 _PORT = re.compile(r"[0-9]{1,5}")
 # As `frame-ancestors` of a content security policy takes them; nothing else may get into that header.
 _ORIGIN = re.compile(r"https?://(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?", re.ASCII)
+
+Need: TypeAlias = Literal["kafka_bootstrap_servers", "schema_registry_url", "database_url", "secret_key"]
+"""A setting that has no default."""
 
 Network: TypeAlias = IPv4Network | IPv6Network
 _T = TypeVar("_T")
@@ -234,13 +237,13 @@ class Settings(BaseSettings):
         return self
 
     @classmethod
-    def read(cls) -> Settings:
-        """Read the environment.
+    def read(cls, *needs: Need) -> Settings:
+        """Read the environment; `needs` are settings without a default that have to be there.
 
         Raises:
-            SettingsError: one line that names each variable that is wrong, and never its value.
+            SettingsError: one line that names each variable that is wrong or missing, and never its value.
         """
-        complaints = unknown_variables(os.environ)
+        complaints = [*unknown_variables(os.environ), *missing_variables(os.environ, needs)]
         try:
             settings = cls()
         except ValidationError as exc:
@@ -382,6 +385,12 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
         near = get_close_matches(called, known, n=1, cutoff=_NEAR)
         found.append(f"{name}: there is no such setting{f'; did you mean {near[0]}?' if near else ''}")
     return found
+
+
+def missing_variables(environment: Mapping[str, str], needs: Iterable[Need]) -> list[str]:
+    """A complaint about each setting that is needed and not there, by itself or as a file: all are told at once."""
+    there = {name.upper() for name, value in environment.items() if value}
+    return [f"{variable(need)} is not set" for need in needs if not {variable(need), variable(f"{need}_file")} & there]
 
 
 def variable(field: str) -> str:

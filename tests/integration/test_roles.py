@@ -36,10 +36,13 @@ def deployment(
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_without_kafka_says_so_and_is_a_usage_error(command: Command, role: str) -> None:
+def test_a_role_without_settings_names_all_and_is_a_usage_error(command: Command, role: str) -> None:
     done = command(role)
     assert (done.code, done.out) == (2, "")
-    assert done.err == "hookstream: HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS is not set\n"
+    both = "HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS is not set; HOOKSTREAM_SCHEMA_REGISTRY_URL is not set"
+    assert done.err.startswith(f"hookstream: {both}")
+    assert ("HOOKSTREAM_DATABASE_URL is not set" in done.err) == (role not in ("router", "deliver"))
+    assert ("HOOKSTREAM_SECRET_KEY is not set" in done.err) == (role in ("api", "deliver"))
 
 
 @pytest.mark.parametrize(

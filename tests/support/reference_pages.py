@@ -44,6 +44,59 @@ Repeat a request by itself only where the answer has `Retry-After`, after that m
 """
 
 
+_COMMANDS_HEAD: Final = f"""# Commands
+
+{_MADE}
+`hookstream --install-completion` installs completion for the shell that runs it (bash, zsh, fish, PowerShell);
+`--show-completion` prints it.
+
+Results are printed on stdout, everything else on stderr. The exit code is 0 when it is done, 1 when it failed (one line
+on stderr says why), 2 when a command was called wrongly or a setting is missing or wrong, and 130 after Ctrl-C.
+
+A time is typed in ISO 8601 with its zone, such as `2026-11-24T02:10:00Z`, or as so long before now: `3h`, `-3h` and
+`90m` are the same grammar everywhere, with `s`, `m`, `h` and `d`. A time without a zone is refused. Times are printed
+in ISO 8601, in UTC.
+
+## JSON
+
+With `--json` a command prints one JSON document on stdout: an object, or for a list an array of objects. `audit`,
+`listen` and `lag --watch`, which may have no end, print an object a line. Without `--json` the text is for people, and
+its words and columns may change.
+
+The shapes are stable. In a release of the same major version no field is removed or renamed, and none changes its
+type or its meaning; fields may be added, so ignore those that you do not know. Names are in snake_case. A name that
+ends in `_ms` is a time in Unix milliseconds (or a duration, as in `duration_ms`), `_s` is seconds. `null` is a value
+that is not known, or that there is not.
+
+Hooks, endpoints, endpoint settings, deliveries, attempts, dead letters, replays and entries of the audit are the
+objects of the API, field by field: `/openapi.json` describes them. The others are the commands' own:
+
+| command | JSON |
+|---|---|
+| `lag` | `at_ms`, `endpoints`, `more` (whether `--limit` left some out), `totals`, `unknown`, `unrecorded` |
+| `publish EVENT` | `id`, `topic`, `partition`, `offset`, `dry_run` |
+| `publish --file` | `accepted`, `failed`, `failures` (`line`, `reason`), `dry_run` |
+| `deliveries show` | `delivery`, `attempts` |
+| `hooks ping` | `delivery`, `attempt` |
+| `hooks delete` | `id`, `deleted` |
+| `drain --dry-run` | `endpoint`, `behind`, `behind_exact` |
+| `dead-letters resend` | `resent`, `unfit`, `left`; with `--dry-run` `resendable`, `unfit`, `hooks` |
+| `token create`, `list`, `revoke` | `id`, `role`, `client`, `name`, `created_at_ms`, `last_used_at_ms`, \
+`expires_at_ms`, `revoked_at_ms`; of `create` also `token` |
+| `topics create` | `created`, `topics`, `subjects` |
+| `topics check` | `topics`, `subjects`, `complaints` |
+| `events check` | `events` (`name`, `topic`, `description`, `since`, `example`, `json_schema`), `faults`; with \
+`--sample` an array of `position`, `key`, `headers`, `value`, `result`, `detail`, `body` |
+| `migrate` | `revision` |
+| `recover` | `partitions`, `dry_run` |
+| `subscriptions resync` | `seen`, `lifted`, `taken_over`, `closed`, `refused`, `published`, `mark_offset`, `dry_run` |
+| `secrets rotate` | `key`, `under`, `hooks`, `answers`, `unopenable_hooks`, `unpublished`, `dry_run` |
+| `listen` | `at_ms`, `method`, `path`, `headers`, `status`, `verified`, `fault`, and `body` or `body_base64` |
+| `demo` | `events`, `deliveries`, `duplicates`, `problems`, `latency_ms`, `seconds` |
+
+"""
+
+
 def problems_page() -> str:
     """`docs/problems.md`: each type of problem with cause, cure, routes and an example that the API made."""
     app = unconnected_app()
@@ -111,7 +164,7 @@ def commands_page() -> str:
     """`docs/cli.md`: every command with what it says of itself, its arguments and its options."""
     sections: list[str] = []
     _describe(typer.main.get_command(cli.app), "hookstream", sections)
-    return f"# Commands\n\n{_MADE}\n{''.join(sections)}".rstrip() + "\n"
+    return f"{_COMMANDS_HEAD}{''.join(sections)}".rstrip() + "\n"
 
 
 def _describe(command: Any, path: str, sections: list[str]) -> None:  # what typer makes of it

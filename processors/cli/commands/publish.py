@@ -74,26 +74,27 @@ def publish(  # noqa: PLR0913  # options of a command, all by name
 
 
 def _publish_one(fields: dict[str, Any], *, dry_run: bool, wait_s: float, as_json: bool) -> None:
-    from hookstream.processors.settings import Settings
     from hookstream.schemas.errors import SchemaError
 
     from .publish_file import event_of_fields
 
-    settings = Settings.read()
-    catalogue = settings.catalogue()
+    catalogue = _settings(dry_run=True).catalogue()
     try:
         event = event_of_fields(_as_declared(fields, catalogue), catalogue, now_ms=_now_ms())
     except SchemaError as exc:
         raise typer.BadParameter(str(exc)) from None
     if dry_run:
-        say(f"{event.name} of client {event.client} is valid; nothing was sent")
+        if as_json:
+            say_json({"id": str(event.id), "topic": None, "partition": None, "offset": None, "dry_run": True})
+        else:
+            say(f"{event.name} of client {event.client} is valid; nothing was sent")
         return
-    with _producer(settings, wait_s) as producer:
+    with _producer(_settings(dry_run=False), wait_s) as producer:
         producer.warm_up(event.concept.namespace)
         receipt = producer.produce(event).result()
     if as_json:
         position = {"topic": receipt.topic, "partition": receipt.partition, "offset": receipt.offset}
-        say_json({"id": str(event.id), **position})
+        say_json({"id": str(event.id), **position, "dry_run": False})
     else:
         say(f"accepted {event.name} {event.id} at {receipt.topic}:{receipt.partition}:{receipt.offset}")
 
@@ -122,11 +123,9 @@ def _as_declared(fields: dict[str, Any], catalogue: Catalogue) -> dict[str, obje
 def _publish_file(file: Path, *, rate: float | None, dry_run: bool, wait_s: float, quiet: bool) -> Published:
     from contextlib import ExitStack
 
-    from hookstream.processors.settings import Settings
-
     from .publish_file import FilePublisher, Pace, open_lines, progress_for
 
-    settings = Settings.read()
+    settings = _settings(dry_run=dry_run)
     with ExitStack() as stack:
         lines, total_bytes = stack.enter_context(open_lines(file))
         producer = None if dry_run else stack.enter_context(_producer(settings, wait_s))
@@ -146,6 +145,12 @@ def _print_result(published: Published, *, dry_run: bool, as_json: bool) -> None
         say(f"{said} {published.accepted}, failed {len(published.failures)}")
     if published.failures:
         raise typer.Exit(_FAILED)
+
+
+def _settings(*, dry_run: bool) -> Settings:
+    from hookstream.processors.settings import Settings
+
+    return Settings.read() if dry_run else Settings.read("kafka_bootstrap_servers", "schema_registry_url")
 
 
 def _now_ms() -> int:

@@ -93,6 +93,8 @@ def replay(  # noqa: PLR0913  # what a command line may say
             note(f"nothing was sent; `hookstream replay resume {found['id']}` sends it")
             return
         if found["state"] != "planned" or not _agreed(api, found, yes=yes):
+            if as_json:
+                say_json(api.get(f"/replays/{found['id']}")["replay"])
             return
         found = api.patch(f"/replays/{found['id']}", {"replay": {"state": "running"}})["replay"]
         _say_end(_watched(api, found, "running"), as_json=as_json)

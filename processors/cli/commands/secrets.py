@@ -43,7 +43,7 @@ def rotate(
         reseal_all,
     )
 
-    settings = Settings.read()
+    settings = Settings.read("secret_key", "database_url")
     box = secret_box(*settings.keys())
     report = ResealReport()
     with migrated_database(settings.database()) as sessions:

@@ -41,7 +41,7 @@ def resync(
     from hookstream.subscriptions.database import transact
     from hookstream.subscriptions.resealing import count_hooks
 
-    settings = Settings.read()
+    settings = Settings.read("kafka_bootstrap_servers", "schema_registry_url", "database_url")
     deps = real_deps(settings)
     wait_for = waiter(wait_s)
     with ExitStack() as stack:

@@ -83,5 +83,5 @@ def _deployment() -> tuple[Settings, tuple[TopicSpec, ...]]:
     from hookstream.processors.settings import Settings
     from hookstream.processors.topic_specs import topic_specs
 
-    settings = Settings.read()
+    settings = Settings.read("kafka_bootstrap_servers", "schema_registry_url")
     return settings, topic_specs(settings.topics(), settings.catalogue(), settings.topic_limits())

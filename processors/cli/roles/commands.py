@@ -28,7 +28,7 @@ def api() -> None:
     from .api import run_api
     from .process import listen, run_process
 
-    settings = Settings.read()
+    settings = Settings.read("kafka_bootstrap_servers", "schema_registry_url", "database_url", "secret_key")
     deps, box = real_deps(settings), secret_box(*settings.keys())
     engine = engine_for(settings.database())
     try:
@@ -57,7 +57,7 @@ def router() -> None:
     from .process import run_process
     from .router import run_router
 
-    settings = Settings.read()
+    settings = Settings.read("kafka_bootstrap_servers", "schema_registry_url")
     deps = real_deps(settings)
     run_process("router", settings, lambda running: run_router(deps, running), needs=needs_of(deps))
 
@@ -74,7 +74,7 @@ def deliver() -> None:
     from .deliver import http_config, run_deliver
     from .process import run_process
 
-    settings = Settings.read()
+    settings = Settings.read("kafka_bootstrap_servers", "schema_registry_url", "secret_key")
     deps, box = real_deps(settings), secret_box(*settings.keys())
     http_config(settings)  # a proxy that is none is said before anything starts
     run_process("deliver", settings, lambda running: run_deliver(deps, box, running), needs=needs_of(deps))
@@ -129,7 +129,7 @@ def _run_with_database(
 
     from .process import run_process
 
-    settings = Settings.read()
+    settings = Settings.read("kafka_bootstrap_servers", "schema_registry_url", "database_url")
     deps, engine = real_deps(settings), open_engine(settings.database())
     try:
         needs = {**needs_of(deps), Component.DATABASE: database_question(engine)}

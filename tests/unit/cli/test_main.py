@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,24 @@ def test_commands_stand_under_headings_in_the_order_of_need(capsys: pytest.Captu
     assert headings == ["Options", *(panel.value for panel in Panel)]
     command: Any = typer.main.get_command(cli.app)
     assert {each.rich_help_panel for each in command.commands.values()} == {panel.value for panel in Panel}
+
+
+def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Every command that does something, with its words."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from leaves(inner, (*path, name))
+    if not getattr(command, "commands", {}) or getattr(command, "invoke_without_command", False):
+        yield " ".join(path), command
+
+
+def test_all_but_what_runs_for_ever_or_writes_a_file_print_json() -> None:
+    silent = {
+        words
+        for words, command in leaves(typer.main.get_command(cli.app))
+        if not any("--json" in parameter.opts for parameter in command.params)
+    }
+    roles = {"api", "router", "deliver", "attempt-log", "replayer", "outbox-relay"}
+    assert silent - roles == {"up", "events new"}
 
 
 def test_completion_can_be_shown_and_completes(

@@ -32,6 +32,14 @@ def test_data_is_json_or_a_file_of_it(folder: Path, data: str | None, capsys: py
     assert "is valid; nothing was sent" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("folder")
+def test_a_dry_run_prints_json_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    publish("lead.new", client="434", concept_id="17", dry_run=True, as_json=True)
+    shown = json.loads(capsys.readouterr().out)
+    assert set(shown) == {"id", "topic", "partition", "offset", "dry_run"}
+    assert (shown["offset"], shown["dry_run"]) == (None, True)
+
+
 @pytest.mark.parametrize(
     ("data", "says"),
     [

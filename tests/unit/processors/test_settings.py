@@ -83,6 +83,19 @@ def test_what_is_missing_is_named_when_it_is_needed(field: str, needs: object) -
         needs(Settings.read())
 
 
+def test_all_that_is_missing_wrong_or_unknown_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("PARTITIONS", "0"), ("COLOUR", "3"), ("DATABASE_URL", ""), ("SECRET_KEY_FILE", "/key")):
+        monkeypatch.setenv(f"{PREFIX}{name}", value)
+    with pytest.raises(SettingsError) as told:
+        Settings.read("kafka_bootstrap_servers", "database_url", "secret_key")
+    assert [complaint.partition(":")[0] for complaint in str(told.value).split("; ")] == [
+        f"{PREFIX}COLOUR",
+        f"{PREFIX}KAFKA_BOOTSTRAP_SERVERS is not set",
+        f"{PREFIX}DATABASE_URL is not set",
+        f"{PREFIX}PARTITIONS",
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
