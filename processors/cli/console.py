@@ -95,6 +95,11 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
+def can_be_asked() -> bool:
+    """Whether a person at a terminal may answer."""
+    return sys.stdin.isatty()
+
+
 def fitted(lines: Iterable[str], columns: int | None) -> Iterator[str]:
     """Lines that a terminal shows in one: what is too much ends in an ellipsis."""
     for line in lines:

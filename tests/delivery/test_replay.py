@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import defaultdict
@@ -139,9 +138,16 @@ def test_a_hook_registered_afterwards_gets_the_whole_window_though_the_replayer_
     assert done.code == 0, done.err
     plan = done.json()
     assert plan["count"]["deliveries"] == EVENTS
-    assert plan["count"]["hooks"] == [{"id": hook["id"], "deliveries": EVENTS}]
+    (counted,) = plan["count"]["hooks"]
+    assert (counted["id"], counted["deliveries"], counted["client"]) == (hook["id"], EVENTS, 434)
+    assert (counted["event"], counted["target"]) == ("lead.updated", night.targets.url("late"))
     assert plan["count"]["estimate_s"] == pytest.approx(EVENTS / RATE)
     assert night.targets.requests == [], "a dry run sends nothing"
+    assert plan["state"] == "cancelled", "and leaves nothing that waits"
+    done = night.deployment.run("replay", "--from", "-1h", "--client", "434", *rates, "--json")
+    assert done.code == 1, "so many are not sent without --yes"
+    (plan, _) = night.deployment.run("replay", "list", "--json").json()
+    assert (plan["state"], plan["count"]["deliveries"]) == ("planned", EVENTS)
 
     live = LiveTraffic(night)
     try:
@@ -258,5 +264,5 @@ def test_what_is_much_or_cut_is_not_sent_unasked(night: Night) -> None:
         assert (done.code, done.err.count("\n")) == (2, 1), done.err
     nothing = run("replay", "--from", "-1h", "--event", "lead.new", "--json")
     assert (nothing.code, nothing.err) == (0, "nothing to send: replay 2 is cancelled\n")
-    assert json.loads(nothing.out or "null") is None
+    assert nothing.json()["state"] == "cancelled"
     assert len(night.targets.requests) == 1_001

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from hookstream.processors.cli.console import CommandError, Json, note, say, say_json, say_table, shown_time
+from hookstream.processors.cli.console import (
+    CommandError,
+    Json,
+    can_be_asked,
+    note,
+    say,
+    say_json,
+    say_table,
+    shown_time,
+)
 from hookstream.processors.cli.listing import Item, list_items
 from hookstream.processors.cli.open_api import open_api
 from hookstream.processors.cli.progress import counting
@@ -92,7 +101,9 @@ def resend(  # noqa: PLR0913 - an option each
     everything: Annotated[bool, typer.Option("--all", help="Resend every dead letter.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count per hook, and send nothing.")] = False,
     rate: Annotated[float | None, typer.Option(min=0.01, help="How many to send in a second, at most.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help=f"Do not ask above {_ASK_ABOVE:,} dead letters.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help=f"Do not ask; else above {_ASK_ABOVE:,}, or for several clients.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Send dead letters again, with the same webhook-ids, after the first deliveries that were routed by now.
@@ -115,7 +126,7 @@ def resend(  # noqa: PLR0913 - an option each
         if dry_run:
             _say_plan(fit, len(found) - len(fit), as_json=as_json)
             return
-        if len(fit) > _ASK_ABOVE and not yes:
+        if not yes and _must_ask(fit):
             _say_plan(fit, len(found) - len(fit), as_json=False, say=note)
             typer.confirm(f"Send {len(fit):,} again?", abort=True, err=True)
         sent = _send(api, [dead_letter["id"] for dead_letter in fit], rate)
@@ -126,6 +137,11 @@ def resend(  # noqa: PLR0913 - an option each
         say(f"resent {sent:,}, cannot be resent {len(found) - len(fit):,}, left {left:,}")
     if left:
         raise typer.Exit(_FAILED)
+
+
+def _must_ask(fit: Sequence[Item]) -> bool:
+    """Whether it is much, or a person at a terminal is about to send to more than one client."""
+    return len(fit) > _ASK_ABOVE or (can_be_asked() and len({dead_letter["client"] for dead_letter in fit}) > 1)
 
 
 def _send(api: ApiClient, ids: Sequence[str], rate: float | None) -> int:

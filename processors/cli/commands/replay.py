@@ -11,19 +11,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hookstream.processors.cli.console import CommandError, Json, note, say, say_json, say_table, shown_time
+from hookstream.processors.cli.console import (
+    CommandError,
+    Json,
+    note,
+    say,
+    say_json,
+    say_table,
+    shown_time,
+    terminal_width,
+)
 from hookstream.processors.cli.listing import list_items
 from hookstream.processors.cli.open_api import open_api
-from hookstream.processors.cli.times import TIME, clock_duration, parse_time
+from hookstream.processors.cli.times import TIME, parse_time
 from hookstream.schemas.ids import is_id
 from hookstream.subscriptions.choices import ReplayOnly, ReplaySource
 
+from .replay_plan import ASK_ABOVE, agreed, plan_lines
+
 if TYPE_CHECKING:
     from hookstream.processors.cli.api_client import ApiClient
-
-# More deliveries than this are not sent without being asked.
-_ASK_ABOVE = 1_000
-_HOOKS_SHOWN = 20
 
 app = typer.Typer(
     help="Send a window of the log again. Needs HOOKSTREAM_API_URL and HOOKSTREAM_API_TOKEN, and a running replayer.",
@@ -58,8 +65,12 @@ def replay(  # noqa: PLR0913  # what a command line may say
     ] = ReplayOnly.ALL,
     rate: Annotated[float, typer.Option(min=0.01, help="Deliveries a second, in total.")] = 1000.0,
     rate_per_endpoint: Annotated[float, typer.Option(min=0.01, help="Deliveries a second for each endpoint.")] = 100.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and send nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help=f"Do not ask, however many; else above {_ASK_ABOVE:,}.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count, send nothing, and leave no replay that waits.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help=f"Do not ask; else above {ASK_ABOVE:,}, or for several clients.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Count what a window would send, show it, and send it. Ctrl-C leaves the replay running."""
@@ -83,16 +94,16 @@ def replay(  # noqa: PLR0913  # what a command line may say
     }
     with open_api() as api:
         found = api.post("/replays", {"replay": asked})["replay"]
-        found = _watched(api, found, "counting")
+        found = _counted(api, found, dry_run=dry_run)
         if found["state"] == "failed":
             message = f"replay {found['id']} failed: {found['reason']}"
             raise CommandError(message)
         if dry_run or not as_json:
             _say_plan(found, as_json=as_json)
         if dry_run:
-            note(f"nothing was sent; `hookstream replay resume {found['id']}` sends it")
+            note("nothing was sent, and nothing waits: the same command without --dry-run counts again")
             return
-        if found["state"] != "planned" or not _agreed(api, found, yes=yes):
+        if found["state"] != "planned" or not agreed(api, found, yes=yes):
             if as_json:
                 say_json(api.get(f"/replays/{found['id']}")["replay"])
             return
@@ -162,6 +173,24 @@ def cancel(replay_id: ReplayId, *, as_json: Json = False) -> None:
         say(f"replay {replay_id}: {found['state']}; the {found['progress']['sent']:,} that were sent are delivered")
 
 
+def _counted(api: ApiClient, found: dict[str, Any], *, dry_run: bool) -> dict[str, Any]:
+    """Watch it being counted; a dry run leaves it cancelled, also where it is interrupted."""
+    if not dry_run:
+        return _watched(api, found, "counting")
+    from .replay_watch import watch
+
+    def look() -> dict[str, Any]:
+        replay: dict[str, Any] = api.get(f"/replays/{found['id']}")["replay"]
+        return replay
+
+    try:
+        watch(look, found, "counting")
+    finally:
+        if look()["state"] in ("counting", "planned"):
+            api.delete(f"/replays/{found['id']}")
+    return look()
+
+
 def _watched(api: ApiClient, found: dict[str, Any], state: str) -> dict[str, Any]:
     """Watch it while it is in that state; an interrupt leaves it there, and says so."""
     from .replay_watch import watch
@@ -174,43 +203,12 @@ def _watched(api: ApiClient, found: dict[str, Any], state: str) -> dict[str, Any
         raise
 
 
-def _agreed(api: ApiClient, found: Mapping[str, Any], *, yes: bool) -> bool:
-    """Ask where it is much, or where part of the window is gone."""
-    import sys
-
-    deliveries, left_from = found["count"]["deliveries"], found["window"]["left_from_ms"]
-    if not deliveries:
-        note(f"nothing to send: replay {found['id']} is cancelled")
-        api.delete(f"/replays/{found['id']}")
-        return False
-    if yes or (deliveries <= _ASK_ABOVE and left_from is None):
-        return True
-    waits = f"replay {found['id']} waits: `hookstream replay resume {found['id']}` sends it, `cancel` ends it"
-    if not sys.stdin.isatty():
-        message = f"not sent without --yes: {waits}"
-        raise CommandError(message)
-    if typer.confirm(f"Send {deliveries:,} deliveries?", err=True):
-        return True
-    note(waits)
-    return False
-
-
 def _say_plan(found: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         say_json(found)
         return
-    count, left_from = found["count"], found["window"]["left_from_ms"]
-    say(f"replay {found['id']}: {shown_time(found['from_ms'])} to {shown_time(found['to_ms'])}")
-    if left_from is not None and left_from >= found["to_ms"]:
-        say("retention has taken part of the window: nothing is certain to be whole")
-    elif left_from is not None:
-        say(f"retention has taken part of the window: it is whole from {shown_time(left_from)} on")
-    hooks = count["hooks"]
-    if hooks:
-        say_table(("hook", "deliveries"), [(each["id"], each["deliveries"]) for each in hooks[:_HOOKS_SHOWN]])
-    if count["hook_count"] > _HOOKS_SHOWN:
-        say(f"and {count['hook_count'] - _HOOKS_SHOWN:,} hooks more")
-    say(f"deliveries {count['deliveries']:,}, at least {clock_duration(count['estimate_s'])}")
+    for line in plan_lines(found, terminal_width()):
+        say(line)
 
 
 def _say_end(found: Mapping[str, Any], *, as_json: bool) -> None:
