@@ -18,7 +18,7 @@ SOURCES := $(PACKAGES) tests $(wildcard benchmarks)
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports unit pythons compiled contract integration delivery browser screenshots packages soak bench up down format audit docs reference lock clean
+.PHONY: help demo test check lint types imports unit pythons compiled contract integration delivery browser screenshots packages soak bench up down format audit docs release first-five-minutes reference lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -108,6 +108,12 @@ audit: $(INSTALLED) ## known vulnerabilities of every locked dependency (asks th
 
 docs: $(INSTALLED) ## the documents as a site in build/docs, without a network
 	$(BIN)/mkdocs build --strict --quiet
+
+release: $(INSTALLED) ## sdist, wheels, SBOM and checksums in dist/, each wheel checked on each Python that this machine has
+	$(BIN)/python .ci/release.py
+
+first-five-minutes: $(INSTALLED) ## from `pip install` of the wheel to the first verified webhook, into docs/first-five-minutes.md
+	$(BIN)/python -m benchmarks.first_five_minutes
 
 reference: $(INSTALLED) ## write the pages of docs/ that are made from the code
 	$(BIN)/python -m tests.support.reference_pages

@@ -1,4 +1,4 @@
-"""The wheel is what others install: it holds the packages, whole, and nothing else."""
+"""The wheel is what others install: it holds the packages, whole, and nothing else. It is built of the sdist."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -22,17 +23,19 @@ from tests.support.repository import PACKAGES, ROOT, kept_files, project
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+SOURCES = (*PACKAGES, "pyproject.toml", "setup.py", "README.md", "LICENSE")
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from what git keeps, without a network and without an earlier build's leftovers."""
+    """Build the sdist of what git keeps, and the wheel of it, without a network or an earlier build's leftovers."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
-    for path in kept_files(*PACKAGES, "pyproject.toml", "README.md", "LICENSE"):
+    for path in kept_files(*SOURCES):
         target = source / path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, target)
-    run("-m", "build", "--wheel", "--no-isolation", "--outdir", folder, source)
+    run("-m", "build", "--no-isolation", "--outdir", folder, source)
     return next(folder.glob("*.whl"))
 
 
@@ -69,6 +72,12 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel: Path
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert names == {f"hookstream/{path}" for path in kept_files(*PACKAGES)}
+
+
+def test_the_sdist_holds_every_file_that_a_build_needs(wheel: Path) -> None:
+    with tarfile.open(next(wheel.parent.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {str(path) for path in kept_files(*SOURCES)} <= names
 
 
 def test_every_package_imports_from_the_installed_wheel(installed: Path) -> None:
