@@ -17,13 +17,20 @@ import typer
 
 from hookstream.processors.printable import printable
 
+from .times import DURATION, duration_parser
+
 if TYPE_CHECKING:
     from rich.text import Text
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Wait: TypeAlias = Annotated[
     float,
-    typer.Option("--wait", metavar="SECONDS", min=0, help="How long to wait for Kafka, the registry or the database."),
+    typer.Option(
+        "--wait",
+        metavar="DURATION",
+        parser=duration_parser(),
+        help=f"How long to wait for Kafka, the registry or the database: seconds, or {DURATION}.",
+    ),
 ]
 DEFAULT_WAIT_S = 30.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -47,6 +48,18 @@ def parse_duration_s(text: str, option: str) -> float:
     if found_s is None:
         raise typer.BadParameter(f"{option} needs seconds, or a duration such as {DURATION}; not {text!r}")
     return found_s
+
+
+def duration_parser(*, longest_s: float = 999_999_999) -> Callable[[str | float], float]:
+    """What reads an option that takes a duration, in seconds, at most so many; typer names the option in a refusal."""
+
+    def parse(given: str | float) -> float:
+        found_s = parse_duration_s(given, "it") if isinstance(given, str) else given  # a default is a number already
+        if found_s > longest_s:
+            raise typer.BadParameter(f"it may be {clock_duration(longest_s)} at most")
+        return found_s
+
+    return parse
 
 
 def short_duration(seconds: float) -> str:

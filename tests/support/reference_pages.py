@@ -54,8 +54,8 @@ Results are printed on stdout, everything else on stderr. The exit code is 0 whe
 on stderr says why), 2 when a command was called wrongly or a setting is missing or wrong, and 130 after Ctrl-C.
 
 A time is typed in ISO 8601 with its zone, such as `2026-11-24T02:10:00Z`, or as so long before now: `3h`, `-3h` and
-`90m` are the same grammar everywhere, with `s`, `m`, `h` and `d`. A time without a zone is refused. Times are printed
-in ISO 8601, in UTC.
+`90m` are the same grammar everywhere, with `s`, `m`, `h` and `d`. A time without a zone is refused. A duration, such as
+of `--wait`, is the same without a minus, or a number of seconds. Times are printed in ISO 8601, in UTC.
 
 ## JSON
 

@@ -12,7 +12,7 @@ import typer
 from hookstream.processors.cli.console import CommandError, Json, note, say, say_json, say_table, shown_time
 from hookstream.processors.cli.listing import list_items, list_pages
 from hookstream.processors.cli.open_api import open_api
-from hookstream.processors.cli.times import TIME, parse_time
+from hookstream.processors.cli.times import DURATION, TIME, duration_parser, parse_time
 from hookstream.processors.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -101,7 +101,12 @@ def ping(
     hook_id: Annotated[int, typer.Argument(metavar="ID", min=1)],
     *,
     wait: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="How long to wait for the answer; 0: do not wait.")
+        float,
+        typer.Option(
+            metavar="DURATION",
+            parser=duration_parser(),
+            help=f"How long to wait for the answer: seconds, or {DURATION}; 0: do not wait.",
+        ),
     ] = 20,
     as_json: Json = False,
 ) -> None:

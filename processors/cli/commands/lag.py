@@ -33,7 +33,8 @@ def lag(
     older_than: Annotated[
         str | None,
         typer.Option(
-            metavar="SECONDS", help=f"Only those whose oldest pending delivery is at least so old; or {DURATION}."
+            metavar="DURATION",
+            help=f"Only those whose oldest pending delivery is at least so old: seconds, or {DURATION}.",
         ),
     ] = None,
     sort: Annotated[
@@ -52,7 +53,9 @@ def lag(
     query: dict[str, object] = {
         "client": client,
         "state": None if state is None else state.value,
-        "min_age_seconds": None if older_than is None else parse_duration_s(older_than, "--older-than"),
+        "min_age_seconds": None
+        if older_than is None
+        else parse_duration_s(older_than.removeprefix("-"), "--older-than"),
         "sort": sort.value,
     }
     with open_api() as api:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hookstream.processors.cli.console import Json
+from hookstream.processors.cli.times import DURATION, duration_parser
 
 
 def listen(  # noqa: PLR0913  # options of a command, all by name
@@ -25,7 +26,14 @@ def listen(  # noqa: PLR0913  # options of a command, all by name
     times: Annotated[
         int | None, typer.Option(min=1, help="Fail so many requests, then answer 204; with --fail.")
     ] = None,
-    slow: Annotated[float, typer.Option(metavar="SECONDS", min=0, max=3600, help="Wait before each answer.")] = 0.0,
+    slow: Annotated[
+        float,
+        typer.Option(
+            metavar="DURATION",
+            parser=duration_parser(longest_s=3600),
+            help=f"Wait before each answer: seconds, or {DURATION}.",
+        ),
+    ] = 0.0,
     headers: Annotated[bool, typer.Option("--headers", help="Show the headers of each request too.")] = False,
     folder: Annotated[Path, typer.Option("--folder", help="The folder of `hookstream up`.", file_okay=False)] = Path(
         ".hookstream"

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 import typer
 
-from hookstream.processors.cli.times import clock_duration, parse_duration_s, parse_time, short_duration
+from hookstream.processors.cli import main as cli
+from hookstream.processors.cli.times import (
+    clock_duration,
+    duration_parser,
+    parse_duration_s,
+    parse_time,
+    short_duration,
+)
 
 NOW_MS = 1_790_000_000_000
 
@@ -54,6 +61,19 @@ def test_a_duration_has_a_unit_or_is_seconds(text: str, expected: float) -> None
 def test_what_is_no_duration_is_a_usage_error(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="--older-than needs seconds, or a duration such as 90s"):
         parse_duration_s(text, "--older-than")
+
+
+@pytest.mark.parametrize(("given", "expected"), [("90m", 5400), ("20", 20), (30.0, 30.0)])
+def test_an_option_takes_the_same_durations(given: str | float, expected: float) -> None:
+    assert duration_parser()(given) == expected
+
+
+@pytest.mark.parametrize("wait", ["soon", "-3h", "9999999999999s"])
+def test_an_option_that_is_no_duration_is_named(wait: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["topics", "check", f"--wait={wait}"]) == 2
+    assert "--wait" in capsys.readouterr().err
+    assert cli.run(["listen", "--slow", "2h"]) == 2
+    assert "it may be 1:00:00 at most" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0, "0s"), (119, "119s"), (120, "2m"), (7200, "2h"), (200_000, "2d")])
