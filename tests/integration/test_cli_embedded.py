@@ -149,7 +149,7 @@ def test_the_commands_of_the_readme_deliver_an_event_from_another_process(
     args = [str(HOOKSTREAM), *block("receive").split()[1:], "--port", "0"]
     listening = Process(args, log=tmp_path / "listen.log", env=clean_environment(), cwd=tmp_path)
     try:
-        listening.wait_until(lambda: "registered hook 1: " in listening.log_text(), START_S, what="listen")
+        listening.wait_until(lambda: "listening on" in listening.log_text(), START_S, what="listen")
         published = run_shell(["bash", "-euc", block("publish")], tmp_path)
         assert published.startswith("accepted lead.new ")
         listening.wait_until(lambda: "msg_" in listening.log_text(), START_S, what="the delivery")

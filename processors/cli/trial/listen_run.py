@@ -22,6 +22,8 @@ from .listen_app import Behaviour, ListenApp, Received
 from .listen_view import fields_of, lines_of
 
 _STOP_S = 1
+_EFFECTIVE_WITHIN_S = 10
+_ASK_EVERY_S = 0.1
 _INTEGRATOR_TOKEN = "INTEGRATOR_TOKEN"  # noqa: S105  # a variable's name
 
 
@@ -53,6 +55,7 @@ def run_listen(  # options of a command, all by name
         if events:
             with _api(home) as api:
                 known += register(api, home, url, events)
+                wait_effective(api, [int(hook["id"]) for event in events if (hook := _hook_of(api, event))], stop.wait)
         elif not known:
             known += home.hook_secrets().values()
         note(f"listening on {url}; Ctrl-C stops it")
@@ -90,6 +93,25 @@ def register(api: ApiClient, home: Home, url: str, events: Sequence[str]) -> lis
         if home.tokens_file.exists():  # each at once: the API shows a secret once
             home.write_hook_secrets(kept)
     return list(kept.values())
+
+
+def wait_effective(api: ApiClient, hook_ids: Sequence[int], wait: Callable[[float], bool]) -> None:
+    """Wait until every router works by the hooks: an event that is read before has no hook, and ends there.
+
+    Not for ever: without a router it goes on, and says so. `wait` sleeps so many seconds; true ends the waiting.
+
+    Raises:
+        CommandError: the API does not answer.
+    """
+    looks = round(_EFFECTIVE_WITHIN_S / _ASK_EVERY_S)
+    for hook_id in hook_ids:
+        while not api.get(f"/hooks/{hook_id}")["hook"]["effective"]:
+            if looks == 0:
+                note(f"no router works by hook {hook_id} yet: until one does, what is published is not delivered to it")
+                return
+            looks -= 1
+            if wait(_ASK_EVERY_S):
+                return
 
 
 def _hook_of(api: ApiClient, event: str) -> Mapping[str, Any] | None:
