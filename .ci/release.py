@@ -41,7 +41,7 @@ def main() -> None:
     pure = built("--wheel", unpacked(sdist, "pure"))
     # Stripped of what debuggers read, which names folders of this machine.
     compiled = built("--wheel", unpacked(sdist, "compiled"), HOOKSTREAM_COMPILE="1", LDFLAGS="-s")
-    check_files(sdist, pure, compiled)
+    check_files(source, sdist, pure, compiled)
     for file in (sdist, pure, compiled):
         check_metadata(file, version)
     environments(version, pure, compiled)
@@ -74,9 +74,10 @@ def built(kind: str, source: Path, **env: str) -> Path:
     return made
 
 
-def check_files(sdist: Path, pure: Path, compiled: Path) -> None:
+def check_files(source: Path, sdist: Path, pure: Path, compiled: Path) -> None:
     """Each has every file of the packages; the compiled wheel has extension modules beside them, no other has."""
-    kept = set(run("git", "ls-tree", "-r", "--name-only", "HEAD", "--", *PACKAGES, *OTHERS).splitlines())
+    files = (path for package in PACKAGES for path in (source / package).rglob("*") if path.is_file())
+    kept = {path.relative_to(source).as_posix() for path in files} | set(OTHERS)
     with tarfile.open(sdist) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
     require(kept <= names, f"{sdist.name} lacks {sorted(kept - names)}")
