@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,7 +19,7 @@ from hookstream.subscriptions.database import (
     open_database,
     open_sessions,
 )
-from hookstream.subscriptions.errors import DatabaseUnavailableError
+from hookstream.subscriptions.errors import DatabaseUnavailableError, SchemaRevisionError
 from hookstream.subscriptions.migrations import check_revision
 
 
@@ -69,7 +70,17 @@ def migrated_database(url: str) -> Iterator[Sessions]:
     """
     engine = engine_for(url)
     try:
+        if _is_missing_file(engine):  # asking SQLite would make it
+            message = "there is no such database yet: hookstream migrate"
+            raise SchemaRevisionError(message)
         check_revision(engine)
         yield open_sessions(engine)
     finally:
         engine.dispose()
+
+
+def _is_missing_file(engine: Engine) -> bool:
+    path = engine.url.database if engine.dialect.name == "sqlite" else None
+    return (
+        path is not None and path not in ("", ":memory:") and not path.startswith("file:") and not Path(path).exists()
+    )
