@@ -16,6 +16,7 @@ from hookstream.schemas.ids import IdKind
 from hookstream.subscriptions.errors import SubscriptionsError
 from hookstream.subscriptions.problem_types import LONG_HEAD, PROBLEM_TYPES, UNREADABLE_HEAD
 
+from .answer_examples import add_answer_examples
 from .bodies import ID_MARK, ID_SCHEMAS, MarkedId
 from .problems import MEDIA_TYPE, Problem, ProblemError, problem_of
 from .rate_limit import describe
@@ -103,6 +104,7 @@ def document(
     describe(made)
     _say_kinds(made, ids)
     add_webhooks(made, event_types)
+    add_answer_examples(made)
     for operation in (operation for path in made["paths"].values() for operation in path.values()):
         if operation.get("description") == operation["summary"]:
             del operation["description"]

@@ -138,3 +138,17 @@ def test_every_url_of_docs_is_served_by_us_under_a_strict_policy() -> None:
     style = client.get("/docs/swagger-ui.css").text
     assert all(url.startswith("data:") for url in re.findall(r"url\(['\"]?([^'\")]+)", style))
     assert "@import" not in style
+
+
+def test_every_answer_that_succeeds_shows_one_that_its_schema_allows(document: Json) -> None:
+    shown = 0
+    for route, operation in operations(document):
+        for status, response in operation["responses"].items():
+            content = response.get("content", {}).get("application/json")
+            if status[0] == "2" and content and content["schema"]:
+                whole = content["schema"] | {"components": document["components"]}
+                validator = jsonschema_rs.validator_for(whole, validate_formats=True)
+                faults = [error.message for error in validator.iter_errors(content["example"])]
+                assert faults == [], f"{route} {status}: {content['example']}"
+                shown += 1
+    assert shown > 20
