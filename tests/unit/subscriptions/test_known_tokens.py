@@ -6,7 +6,7 @@ import pytest
 
 from hookstream.subscriptions.api import known_tokens
 from hookstream.subscriptions.api.known_tokens import FRESH_FOR_S, KnownTokens
-from hookstream.subscriptions.database import Sessions, open_database, open_sessions
+from hookstream.subscriptions.database import Sessions
 from hookstream.subscriptions.errors import DatabaseUnavailableError, RevokedTokenError
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.tokens import KnownToken, Principal, TokenId
@@ -39,11 +39,6 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Database:
     made = Database()
     monkeypatch.setattr(known_tokens, "find_token", made.find)
     return made
-
-
-@pytest.fixture
-def sessions() -> Sessions:
-    return open_sessions(open_database("sqlite://"))
 
 
 def test_what_was_read_counts_for_two_seconds(database: Database, sessions: Sessions) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hookstream.subscriptions import token_uses
-from hookstream.subscriptions.database import Sessions, open_database, open_sessions
+from hookstream.subscriptions.database import Sessions
 from hookstream.subscriptions.errors import DatabaseUnavailableError
 from hookstream.subscriptions.token_uses import TokenUses
 from hookstream.subscriptions.tokens import TokenId
@@ -20,11 +20,6 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[dict[int, int]]:
     found: list[dict[int, int]] = []
     monkeypatch.setattr(token_uses, "write_last_uses", lambda _, uses: found.append(dict(uses)))
     return found
-
-
-@pytest.fixture
-def sessions() -> Sessions:
-    return open_sessions(open_database("sqlite://"))
 
 
 def test_many_uses_are_one_write(written: list[dict[int, int]], sessions: Sessions) -> None:
