@@ -156,7 +156,10 @@ def tab_to(page: Page, name: str) -> None:
 
 @pytest.fixture
 def embedder(stack: PortalStack) -> Iterator[Callable[[str], list[str]]]:
-    """Serve a page of the platform's own site, with a frame; another port than the deployment names is another site."""
+    """Serve a page of the platform's own site, with a frame; another port than the deployment names is another site.
+
+    Asked for before `visitor`, so that it ends after the browser, whose open requests it would reset.
+    """
     pages = {"/": ""}
     servers = []
     for port in (stack.embedder_port, 0):
@@ -191,7 +194,7 @@ def _page_handler(pages: dict[str, str]) -> type[BaseHTTPRequestHandler]:
 
 
 def test_a_site_that_is_allowed_to_shows_the_portal_in_a_frame(
-    stack: PortalStack, visitor: Callable[..., Visitor], receiver: Receiver, embedder: Callable[[str], list[str]]
+    stack: PortalStack, embedder: Callable[[str], list[str]], visitor: Callable[..., Visitor], receiver: Receiver
 ) -> None:
     """From the link to a test event inside the platform's page; a site that is not allowed shows nothing of it."""
     person = visitor(only_here=False, https=True, expected=("frame-ancestors", "autofocusing"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from sqlalchemy import select, update
 from hookstream.subscriptions.api import ApiLimits, Rate
 from hookstream.subscriptions.database import open_database, open_sessions, reading, transact
 from hookstream.subscriptions.models import AuditRow, Role, TokenRow
-from hookstream.subscriptions.tokens import TokenId, list_tokens, revoke_token, write_last_uses
+from hookstream.subscriptions.tokens import TokenId, authenticate, list_tokens, revoke_token, write_last_uses
 from tests.support.subscriptions_api import Api, Caller
 from tests.support.wait import eventually
 
@@ -226,10 +227,10 @@ def test_a_revoked_token_opens_nothing_in_two_processes_within_five_seconds(
 
     assert statuses() == {200}
     with reading(sessions) as session:
-        token_id = next(known.id for known in list_tokens(session) if known.role is Role.INTEGRATOR)
-    transact(sessions, lambda session: revoke_token(session, token_id, actor="test", now_ms=1))
-    eventually(lambda: statuses() == {401}, 5.0)
+        holder = authenticate(session, token, now_ms=int(time.time() * 1000))
+    transact(sessions, lambda session: revoke_token(session, holder.token_id, actor="test", now_ms=1))
     engine.dispose()
+    eventually(lambda: statuses() == {401}, 5.0)
 
 
 def _said(process: Process) -> dict[str, str]:

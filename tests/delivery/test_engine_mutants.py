@@ -27,7 +27,6 @@ _SHOWN_BY = {
     "merge_ignores_scan": 28,
     "no_retarget_barrier": 18,
     "old_target_refuses_for_the_new": 88,
-    "probe_turn_forgets_a_lane_with_a_dead_letter": 218,
     "quarantine_moves_down": 28,
     "refusal_forgets_the_lane": 3,
     "refused_is_tried_again": 3,
@@ -46,6 +45,9 @@ _SHOWN_AT_PACE = {
     "schedule_begins_late": "one request in ten fails",
     "failures_lower_the_limit_for_good": "one in ten of a receiver that takes 200 ms fails",
     "probe_turn_forgets_a_lane": "the first of a resource expires while another is poison, and the next is good",
+    "probe_turn_forgets_a_lane_with_a_dead_letter": (
+        "the head of a resource is on its way to the dead letters when it is found, and another resource is poison"
+    ),
     "settled_is_owed_after_a_start": (
         "an endpoint falls ill before live reading has re-read what a restored commit calls settled"
     ),

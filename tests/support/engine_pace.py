@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
+from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ class Plan:
     `fails` is the share of 500s at a moment, in seconds. `hot` is the share of records that are of resource 0; what is
     published of it from `poison_from_s` on fails whenever it is sent. `arrivals` are the moments and resources of
     single records, instead of a rate. `settled` are offsets that an earlier owner delivered, as its commit says.
+    Kafka takes `dead_letter_s` to acknowledge a dead letter, at least until the turn is over.
     """
 
     rate_per_s: float = 0.0
@@ -51,6 +53,7 @@ class Plan:
     arrivals: tuple[tuple[float, int], ...] = ()
     settled: frozenset[int] = frozenset()
     expire_after_s: float | None = None
+    dead_letter_s: float = 0.0
 
     def arrival(self, offset: int) -> float:
         """When a record is published, infinity for never."""
@@ -96,7 +99,7 @@ class Pace:
         self._high: dict[str, int] = {}
         self._quarantined = False
         self._read_at = 0.0
-        self._dead: list[tuple[int, Pending]] = []
+        self._dead: deque[tuple[float, int, Pending]] = deque()  # and when each is acknowledged, in order
         self._kit = kit = kit or Kit()
         self._row = Hook(
             id=HookId(1),
@@ -150,10 +153,10 @@ class Pace:
         return self._row
 
     def dead_letter(self, stream: int, pending: Pending, reason: DeadLetterReason) -> None:
-        """Kafka acknowledges a dead letter when the turn is over; nothing else than what is too old becomes one."""
+        """Kafka acknowledges a dead letter later; nothing else than what is too old becomes one."""
         if reason is not DeadLetterReason.EXPIRED:
             raise ViolationError(f"{pending.offset} dead-lettered: {reason}")
-        self._dead.append((stream, pending))
+        self._dead.append((self.now + self.plan.dead_letter_s, stream, pending))
 
     def notify(self, hook: TrackedHook, _row: object, kind: NoticeKind) -> None:
         """Nothing here is disabled."""
@@ -181,8 +184,8 @@ class Pace:
         engine.end_turn()
         while (post := self._dispatcher.next()) is not None:
             self._send(post)
-        dead, self._dead = self._dead, []
-        for stream, pending in dead:
+        while self._dead and self._dead[0][0] <= self.now:
+            _, stream, pending = self._dead.popleft()
             engine.dead_letter_acknowledged(stream, pending)
 
     def _next(self) -> float:
@@ -191,6 +194,8 @@ class Pace:
         moments = [self.now + 3600.0 if due is None else due]
         if self._answers:
             moments.append(self._answers[0][0])
+        if self._dead:
+            moments.append(self._dead[0][0])
         moments.append(self.plan.arrival(len(self.log)))
         if self.engine.views[LIVE].position < len(self.log):
             moments.append(self.now + _LOOK_AGAIN_S)
@@ -378,6 +383,19 @@ SCENES["the first of a resource expires while another is poison, and the next is
     ),
     until_s=78.0,
     bars=(Bar(what="delivered", count=lambda seen: len(seen.delivered), at_least=2),),
+)
+SCENES["the head of a resource is on its way to the dead letters when it is found, and another resource is poison"] = (
+    Scene(
+        plan=Plan(
+            arrivals=((0.0, 2), (0.0, 2), (5.0, 2), (40.0, 2), (50.0, 0), (62.0, 2)),
+            fails=down(0.5, 65),
+            poison_from_s=0.0,
+            expire_after_s=40.0,
+            dead_letter_s=20.0,
+        ),
+        until_s=150.0,
+        bars=(Bar(what="delivered", count=lambda seen: len(seen.delivered), at_least=4),),
+    )
 )
 SCENES["an endpoint falls ill before live reading has re-read what a restored commit calls settled"] = Scene(
     plan=Plan(rate_per_s=10, fails=down(0, 3), publish_s=8.0, settled=frozenset(range(40, 61, 2))),

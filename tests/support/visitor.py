@@ -135,7 +135,7 @@ class Visitor:
     def _said(self, message: ConsoleMessage) -> None:
         known = any(part in message.text for part in self._expected)
         if message.type in ("error", "warning") and not known:
-            self.faults.append(f"console: {message.text}")
+            self.faults.append(f"console: {message.text} ({message.location.get('url')})")
 
     def _stay(self, route: Route) -> None:
         """Let no request leave for another host: pages carry everything with them."""
