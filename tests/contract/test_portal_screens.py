@@ -373,3 +373,12 @@ def test_what_the_api_refuses_is_a_page_with_its_sentence(api: Api, operator: Br
         assert str(status) in page.text
         assert "Sign out" in page.text
         assert ("Try again" in page.text) is (status == 503)
+
+
+@pytest.mark.parametrize("digits", [25, 5000])
+def test_numbers_of_any_size_are_no_error_of_ours(operator: Browser, digits: int) -> None:
+    """What no number of the API can be is refused with a sentence, or left out: the page is never a 500."""
+    number = "9" * digits
+    assert operator.get(f"/replays/new?hours={number}").status_code == 200
+    answer = send(operator, "/replays", **{"hook_id": number, "from": "2026-11-20T10:00"})
+    assert answer.status_code == 422

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from http import HTTPStatus
 
 from starlette.responses import Response
@@ -12,6 +11,7 @@ from hookstream.schemas.attempt import AttemptResult
 from hookstream.subscriptions.api.delivery_bodies import AttemptAnswer, AttemptsAnswer, DeliveryAnswer
 from hookstream.subscriptions.api.problems import Problem
 from hookstream.subscriptions.portal.calls import ApiProblemError, Call
+from hookstream.subscriptions.portal.form_values import time_of
 from hookstream.subscriptions.portal.navigation import EVERYONE
 from hookstream.subscriptions.portal.visit import Screen, Visit
 
@@ -105,12 +105,9 @@ async def show_attempt(visit: Visit) -> Response:
 
 
 def unix_ms(text: str | None) -> int | None:
-    """A time of a form, in UTC; None for none, or for what is none."""
-    try:
-        moment = datetime.fromisoformat(text or "")
-        return max(0, int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000))
-    except (ValueError, OverflowError):
-        return None
+    """A time of a form, the first that there is for one before 1970; None for none, or for what is none."""
+    at_ms = time_of(text)
+    return None if at_ms is None else max(0, at_ms)
 
 
 DELIVERY_SCREENS = (

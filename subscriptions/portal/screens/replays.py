@@ -10,9 +10,11 @@ from typing import Final
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
+from hookstream.schemas.bounded import long_of
 from hookstream.subscriptions.api.problems import Fault, Problem
 from hookstream.subscriptions.api.replay_bodies import ReplayAnswer, ReplayFields, ReplaysAnswer
 from hookstream.subscriptions.portal.calls import ApiProblemError, Call
+from hookstream.subscriptions.portal.form_values import id_or_text, number_or_text, time_of
 from hookstream.subscriptions.portal.navigation import EVERYONE
 from hookstream.subscriptions.portal.visit import Screen, Visit
 
@@ -60,9 +62,9 @@ async def list_replays(visit: Visit) -> Response:
 async def show_form(visit: Visit, *, problem: Problem | None = None) -> Response:
     """The form of a new replay; what is in the query, or was sent, stands in it."""
     values = {name: visit.form(name) or visit.query(name) or "" for name in _FIELDS}
-    hours = visit.query("hours")
-    if hours and hours.isdecimal() and not values["from"]:
-        values["from"] = _input(visit.now_ms - min(int(hours), 10_000) * 3_600_000)
+    hours = long_of(visit.query("hours"))
+    if hours is not None and not values["from"]:
+        values["from"] = _input(visit.now_ms - min(hours, 10_000) * 3_600_000)
     return await visit.page(
         "new_replay.html",
         status=200 if problem is None else problem.status,
@@ -158,13 +160,10 @@ def _next_calls(replay: ReplayFields) -> list[Call]:
 
 def _time(visit: Visit, name: str, faults: list[Fault]) -> int | None:
     """A time of a form, which is in UTC, as Unix milliseconds."""
-    try:
-        read = datetime.fromisoformat(visit.form(name))
-        at = read if read.tzinfo else read.replace(tzinfo=UTC)
-        return int(at.timestamp() * 1000)
-    except (ValueError, OverflowError):
+    at_ms = time_of(visit.form(name))
+    if at_ms is None:
         faults.append(Fault(parameter=name, detail="is no time"))
-        return None
+    return at_ms
 
 
 def _input(ms: int) -> str:
@@ -172,13 +171,10 @@ def _input(ms: int) -> str:
 
 
 def _value(name: str, text: str) -> object:
-    """A field as JSON; what is no number goes as it is, and the API says so."""
-    try:
-        if name == "hook_id":
-            return int(text)
-        return float(text) if name.startswith("rate_") else text
-    except ValueError:
-        return text
+    """A field as JSON."""
+    if name == "hook_id":
+        return id_or_text(text)
+    return number_or_text(text) if name.startswith("rate_") else text
 
 
 REPLAY_SCREENS = (
