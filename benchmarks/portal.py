@@ -19,6 +19,7 @@ from sqlalchemy import text
 from benchmarks.figures import Figure
 from benchmarks.running import Size, arguments, main
 from benchmarks.stack import NotMeasuredError
+from hookstream.processors.lifecycle import spare_garbage_collection
 from hookstream.schemas.control import endpoint_id, target_digest
 from hookstream.schemas.delivery import DeliveryId
 from hookstream.schemas.event import ClientId
@@ -136,6 +137,7 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
         api.backlogs = backlogs
         stack.callback(api.close)
         fill(api, options)
+        spare_garbage_collection()  # as the role does
         return pages(api)
 
 

@@ -44,16 +44,14 @@ def attempt_trend(session: Session, *, now_ms: int) -> Sequence[TrendStep]:
         return steps
     begin = _first_since(session, steps[0].at_ms, lowest, highest)
     stride = max(1, -(-(highest + 1 - begin) // _SAMPLE))
-    sample = select(AttemptRow.started_at_ms, AttemptRow.result)
-    for started_at_ms, result in session.execute(
-        sample.where(one_of(session, AttemptRow.id, range(begin, highest + 1, stride)))
-    ):
-        number = started_at_ms // (STEP_S * 1000) - first
-        if 0 <= number < len(steps):
-            if result == AttemptResult.DELIVERED:
-                steps[number].delivered += stride
-            else:
-                steps[number].failed += stride
+    number, delivered = AttemptRow.started_at_ms // (STEP_S * 1000), AttemptRow.result == AttemptResult.DELIVERED.value
+    sample = select(number, func.count().filter(delivered), func.count().filter(~delivered)).where(
+        one_of(session, AttemptRow.id, range(begin, highest + 1, stride))
+    )
+    for at, well, badly in session.execute(sample.group_by(number)):
+        if 0 <= at - first < len(steps):
+            steps[at - first].delivered = well * stride
+            steps[at - first].failed = badly * stride
     return steps
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from hookstream.schemas.control import endpoint_id, target_digest
 from hookstream.schemas.event import ClientId
@@ -23,6 +23,8 @@ from .models import DisabledReason
 LAGGING_AFTER_MS = 5_000
 # Of an endpoint whose target is unknown: its hook's row is missing here.
 _UNKNOWN_DIGEST = bytes(8)
+# The revision of a missing row: no worker's decision disables its hook.
+_ABOVE_ALL = 2**63 - 1
 
 NotBefore: TypeAlias = Callable[[Collection[ClientId]], Mapping[HookId, int]]
 """Of hooks of these clients: what arrived before then is skipped, and not pending. Others skip nothing."""
@@ -89,9 +91,8 @@ class BacklogReader(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointHook:
-    """What has to be known of a hook's row; `gone` where it is deleted."""
+class EndpointHook(NamedTuple):
+    """What has to be known of a hook's row; `gone` where it is deleted. A tuple: tens of thousands are made at once."""
 
     id: HookId
     client: ClientId
@@ -116,24 +117,114 @@ class HookShare:
     pending: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+_Share: TypeAlias = tuple[EndpointHook, HookBacklog]
+
+
 class Endpoint:
     """One endpoint, judged. `target` is None where the row of its hook is missing here.
 
-    `next_attempt_ms` is None where nothing waits for a time: it is being served, or nothing is sent.
+    Of ten thousand a page shows some dozens: what neither sorts nor counts them is computed when it is asked for.
     """
 
-    id: str
-    client: ClientId
-    target: str | None
-    state: EndpointState
-    pending: int
-    replays: int
-    exact: bool
-    oldest_ms: int | None
-    next_attempt_ms: int | None
-    failing_since_ms: int | None
-    hooks: Sequence[HookShare]
+    __slots__ = (
+        "_digest",
+        "_health",
+        "_now_ms",
+        "_shares",
+        "client",
+        "exact",
+        "oldest_ms",
+        "pending",
+        "replays",
+        "state",
+        "target",
+    )
+
+    def __init__(  # what `judge_all` has looked up for each of them
+        self,
+        client: ClientId,
+        target: str | None,
+        digest: bytes,
+        shares: Sequence[_Share],
+        *,
+        health: SeenHealth,
+        paused: bool,
+        now_ms: int,
+    ) -> None:
+        """Judge the endpoint that these hooks, one or more, share."""
+        self.client = client
+        self.target = target
+        self._digest = digest
+        self._shares = shares
+        self._health = health
+        self._now_ms = now_ms
+        self.pending = self.replays = 0
+        self.exact = True
+        self.oldest_ms: int | None = None
+        for _, share in shares:
+            if share is _NOTHING:
+                continue
+            self.pending += share.pending
+            self.replays += share.replays
+            self.exact = self.exact and share.exact
+            if share.oldest_ms is not None and (self.oldest_ms is None or share.oldest_ms < self.oldest_ms):
+                self.oldest_ms = share.oldest_ms
+        self.state = EndpointState.PAUSED if paused else self._state()
+
+    @property
+    def id(self) -> str:
+        """The name by which everyone names it."""
+        return endpoint_id(self.client, self._digest)
+
+    @property
+    def failing_since_ms(self) -> int | None:
+        """Since when it only fails, as its worker saw it."""
+        return self._health.failing_since_ms or None
+
+    @property
+    def next_attempt_ms(self) -> int | None:
+        """When the next attempt is due; None where nothing waits for a time: it is being served, or nothing is sent."""
+        health = self._health
+        if self.target is None or self.state in (EndpointState.DISABLED, EndpointState.PAUSED):
+            return None
+        if health.quarantined:
+            return max(health.probe_at_ms, health.retry_after_until_ms) or self._now_ms
+        if health.retry_after_until_ms > self._now_ms:
+            return health.retry_after_until_ms
+        dues = (share.due_ms for hook, share in self._shares if share.due_ms is not None and not _disabled(hook, share))
+        return min(dues, default=None)
+
+    @property
+    def first_hook(self) -> HookId:
+        """The lowest id of its hooks."""
+        return min(hook.id for hook, _ in self._shares)
+
+    @property
+    def switched_off(self) -> bool:
+        """Whether the rows of all of its hooks are disabled, whatever a worker has decided."""
+        return all(hook.disabled for hook, _ in self._shares)
+
+    @property
+    def hooks(self) -> Sequence[HookShare]:
+        """What each hook has of it."""
+        return [_share(hook, share) for hook, share in self._shares]
+
+    def _state(self) -> EndpointState:
+        if self.target is None:
+            return EndpointState.LAGGING
+        health, now_ms = self._health, self._now_ms
+        served = [each for each in self._shares if not _disabled(*each)]
+        if not served:
+            return EndpointState.DISABLED
+        if health.quarantined:
+            return EndpointState.QUARANTINED
+        held_up = quiet = health.retry_after_until_ms > now_ms
+        for hook, share in served:
+            if share.backlogged and not quiet and hook.rate_limit_per_s is None:
+                return EndpointState.CATCHING_UP
+            held_up = held_up or share.backlogged or share.resources > 0 or share.due_ms is not None
+        old = self.oldest_ms is not None and now_ms - self.oldest_ms > LAGGING_AFTER_MS
+        return EndpointState.LAGGING if held_up or old else EndpointState.HEALTHY
 
 
 _NOTHING = HookBacklog(client=ClientId(""), event="")
@@ -153,72 +244,43 @@ def judge_all(
         keys[row.client, row.event] = row.id
         if not row.gone:
             targets.setdefault((row.client, row.target), []).append(row)
-    found = []
-    for (client, target), hooks in targets.items():
-        key = (client, target_digest(target))
-        found.append(judge(hooks, backlogs, paused=key in paused, now_ms=now_ms))
-    lost: dict[ClientId, dict[HookId, HookBacklog]] = {}
+    found = [_judge(hooks, backlogs, paused=paused, now_ms=now_ms) for hooks in targets.values()]
+    lost: dict[ClientId, list[_Share]] = {}
     for hook_id, hook in backlogs.hooks.items():
         if (hook.pending or hook.replays) and hook_id > keys.get((hook.client, hook.event), 0):
-            lost.setdefault(hook.client, {})[hook_id] = hook
-    return found + [_rowless(client, hooks) for client, hooks in lost.items()]
+            lost.setdefault(hook.client, []).append((_rowless(hook_id, hook), hook))
+    return found + [
+        Endpoint(client, None, _UNKNOWN_DIGEST, shares, health=_WELL, paused=False, now_ms=now_ms)
+        for client, shares in lost.items()
+    ]
 
 
 def judge(hooks: Sequence[EndpointHook], backlogs: Backlogs, *, paused: bool, now_ms: int) -> Endpoint:
     """Judge the endpoint that these hooks, one or more, share."""
     client, target = hooks[0].client, hooks[0].target
+    return _judge(hooks, backlogs, paused=[(client, target_digest(target))] if paused else (), now_ms=now_ms)
+
+
+def _judge(
+    hooks: Sequence[EndpointHook], backlogs: Backlogs, *, paused: Collection[tuple[ClientId, bytes]], now_ms: int
+) -> Endpoint:
+    client, target = hooks[0].client, hooks[0].target
     digest = target_digest(target)
-    shares = [(hook, backlogs.hooks.get(hook.id, _NOTHING)) for hook in hooks]
-    health = backlogs.health.get((client, digest), _WELL)
-    oldest_ms = min((share.oldest_ms for _, share in shares if share.oldest_ms is not None), default=None)
-    state = EndpointState.PAUSED if paused else _state(shares, health, oldest_ms, now_ms)
+    key = client, digest
     return Endpoint(
-        id=endpoint_id(client, digest),
-        client=client,
-        target=target,
-        state=state,
-        pending=sum(share.pending for _, share in shares),
-        replays=sum(share.replays for _, share in shares),
-        exact=all(share.exact for _, share in shares),
-        oldest_ms=oldest_ms,
-        next_attempt_ms=_next_attempt(state, shares, health, now_ms),
-        failing_since_ms=health.failing_since_ms or None,
-        hooks=[_share(hook, share) for hook, share in shares],
+        client,
+        target,
+        digest,
+        [(hook, backlogs.hooks.get(hook.id, _NOTHING)) for hook in hooks],
+        health=backlogs.health.get(key, _WELL),
+        paused=key in paused,
+        now_ms=now_ms,
     )
-
-
-def _state(
-    shares: Sequence[tuple[EndpointHook, HookBacklog]], health: SeenHealth, oldest_ms: int | None, now_ms: int
-) -> EndpointState:
-    served = [(hook, share) for hook, share in shares if not _disabled(hook, share)]
-    if not served:
-        return EndpointState.DISABLED
-    if health.quarantined:
-        return EndpointState.QUARANTINED
-    quiet = health.retry_after_until_ms > now_ms
-    if not quiet and any(share.backlogged and hook.rate_limit_per_s is None for hook, share in served):
-        return EndpointState.CATCHING_UP
-    held_up = quiet or any(share.backlogged or share.resources or share.due_ms is not None for _, share in served)
-    old = oldest_ms is not None and now_ms - oldest_ms > LAGGING_AFTER_MS
-    return EndpointState.LAGGING if held_up or old else EndpointState.HEALTHY
 
 
 def _disabled(hook: EndpointHook, share: HookBacklog) -> bool:
     """A row of a higher revision ends what a worker decided under an older one."""
     return hook.disabled or (share.disabled_under is not None and share.disabled_under >= hook.revision)
-
-
-def _next_attempt(
-    state: EndpointState, shares: Sequence[tuple[EndpointHook, HookBacklog]], health: SeenHealth, now_ms: int
-) -> int | None:
-    if state in (EndpointState.DISABLED, EndpointState.PAUSED):
-        return None
-    if health.quarantined:
-        return max(health.probe_at_ms, health.retry_after_until_ms) or now_ms
-    if health.retry_after_until_ms > now_ms:
-        return health.retry_after_until_ms
-    dues = (share.due_ms for hook, share in shares if share.due_ms is not None and not _disabled(hook, share))
-    return min(dues, default=None)
 
 
 def _share(hook: EndpointHook, share: HookBacklog) -> HookShare:
@@ -233,24 +295,17 @@ def _share(hook: EndpointHook, share: HookBacklog) -> HookShare:
     )
 
 
-def _rowless(client: ClientId, hooks: Mapping[HookId, HookBacklog]) -> Endpoint:
-    """Backlogs of hooks of which only Kafka knows: their target is unknown."""
-    shares = [
-        HookShare(
-            id=hook_id, event=hook.event, disabled=False, disabled_reason=None, pending=hook.pending + hook.replays
-        )
-        for hook_id, hook in hooks.items()
-    ]
-    return Endpoint(
-        id=endpoint_id(client, _UNKNOWN_DIGEST),
-        client=client,
-        target=None,
-        state=EndpointState.LAGGING,
-        pending=sum(hook.pending for hook in hooks.values()),
-        replays=sum(hook.replays for hook in hooks.values()),
-        exact=all(hook.exact for hook in hooks.values()),
-        oldest_ms=min((hook.oldest_ms for hook in hooks.values() if hook.oldest_ms is not None), default=None),
-        next_attempt_ms=None,
-        failing_since_ms=None,
-        hooks=shares,
+def _rowless(hook_id: HookId, hook: HookBacklog) -> EndpointHook:
+    """A hook of which only Kafka knows: its target is unknown, and nothing disables it."""
+    return EndpointHook(
+        id=hook_id,
+        client=hook.client,
+        event=hook.event,
+        target="",
+        disabled_reason=None,
+        disabled=False,
+        gone=False,
+        revision=_ABOVE_ALL,
+        not_before_ms=0,
+        rate_limit_per_s=None,
     )

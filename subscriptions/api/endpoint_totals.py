@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from hookstream.schemas.event import ClientId
 from hookstream.subscriptions.attempt_trend import attempt_trend
-from hookstream.subscriptions.backlogs import Endpoint, EndpointHook
+from hookstream.subscriptions.backlogs import Endpoint
 from hookstream.subscriptions.choices import EndpointState
 from hookstream.subscriptions.endpoints import count_endpoints
 
@@ -15,24 +15,18 @@ from .bodies import EndpointTotalsFields, TrendFields
 from .dependencies import ApiDependencies
 
 
-def count_all(
-    deps: ApiDependencies, client: ClientId | None, judged: Sequence[Endpoint], rows: Sequence[EndpointHook]
-) -> EndpointTotalsFields:
-    """Count the endpoints of one client, or of all: those that were judged, of the hooks in `rows`, and the others.
+def count_all(deps: ApiDependencies, client: ClientId | None, judged: Sequence[Endpoint]) -> EndpointTotalsFields:
+    """Count the endpoints of one client, or of all: those that were judged, and the others.
 
     Nothing is pending for the others, so they are healthy, or all of their hooks are disabled.
     """
     with deps.reading() as session:
         count = count_endpoints(session, client)
         trend = None if client is not None else attempt_trend(session, now_ms=deps.now_ms())
-    enabled: dict[tuple[ClientId, str], bool] = {}
-    for row in rows:
-        if not row.gone:
-            enabled[row.client, row.target] = enabled.get((row.client, row.target), False) or not row.disabled
-    others_disabled = count.disabled - sum(not each for each in enabled.values())
     states = Counter(each.state for each in judged)
+    others_disabled = count.disabled - sum(each.switched_off for each in judged)
     states[EndpointState.DISABLED] += others_disabled
-    states[EndpointState.HEALTHY] += count.all - len(enabled) - others_disabled
+    states[EndpointState.HEALTHY] += count.all - sum(each.target is not None for each in judged) - others_disabled
     return EndpointTotalsFields(
         endpoints=states.total(),
         states={state: states[state] for state in EndpointState},

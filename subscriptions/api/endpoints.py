@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
+from operator import itemgetter
 from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Query, Request
@@ -18,7 +20,8 @@ from hookstream.subscriptions.choices import EndpointSort, EndpointState
 from hookstream.subscriptions.endpoints import (
     EndpointQuery,
     LastOutcomes,
-    endpoints_page,
+    endpoints_of,
+    first_hooks,
     hooks_of,
     last_outcomes,
     paused_endpoints,
@@ -86,11 +89,11 @@ class _Wanted:
             return True
         return endpoint.oldest_ms is not None and now_ms - endpoint.oldest_ms >= self.min_age_ms
 
-    def key(self, endpoint: Endpoint) -> _Key:
-        """The endpoint's place."""
-        oldest_ms = _MAX_LONG if endpoint.oldest_ms is None else endpoint.oldest_ms
-        number = oldest_ms if self.sort is EndpointSort.OLDEST else -(endpoint.pending + endpoint.replays)
-        return _Key(number, endpoint.id)
+    def number(self, endpoint: Endpoint) -> int:
+        """The endpoint's place; of two with the same the id decides."""
+        if self.sort is EndpointSort.OLDEST:
+            return _MAX_LONG if endpoint.oldest_ms is None else endpoint.oldest_ms
+        return -(endpoint.pending + endpoint.replays)
 
 
 def endpoint_routes(deps: ApiDependencies) -> APIRouter:
@@ -143,7 +146,7 @@ def endpoint_routes(deps: ApiDependencies) -> APIRouter:
         if named is None or own not in (None, named[0]):
             raise EndpointNotFoundError(endpoint_id[:40])
         with asking(deps, request, Question.BACKLOG):
-            judged, backlogs, _ = _look(deps, named[0])
+            judged, backlogs = _look(deps, named[0])
             for endpoint in judged:
                 if endpoint.id == endpoint_id:
                     shown = _shown(deps, [endpoint], deps.now_ms())[0]
@@ -158,26 +161,24 @@ def _page(deps: ApiDependencies, wanted: _Wanted, after: _After) -> EndpointsAns
 
     What happens between two pages may show an endpoint on both, or on neither.
     """
-    judged, backlogs, rows = _look(deps, wanted.client)
+    judged, backlogs = _look(deps, wanted.client)
     now_ms = deps.now_ms()
     ends_s = deps.monotonic_s() + deps.limits.list_within_s
-    noted = {
-        each.id: each for each in judged if each.state is not EndpointState.HEALTHY or each.pending or each.replays
-    }
+    noted = [each for each in judged if each.state is not EndpointState.HEALTHY or each.pending or each.replays]
     found: list[tuple[str, Endpoint]] = []
     if after.hook_id is None:
-        shown = sorted((wanted.key(each), each) for each in noted.values() if wanted.shows(each, now_ms))
-        found = [(f"o:{key.number}:{key.id}", each) for key, each in shown if after.key is None or key > after.key]
+        shown = _sorted([each for each in noted if wanted.shows(each, now_ms)], wanted, after.key)
+        found = [(f"o:{key.number}:{key.id}", each) for key, each in shown]
     goes_on = ""
-    others = _others(deps, wanted, backlogs, after=after.hook_id or HookId(0))
-    for position, endpoint in others if len(found) <= wanted.limit else ():
-        if endpoint.id not in noted and wanted.shows(endpoint, now_ms):
-            found.append((position, endpoint))
-            if len(found) > wanted.limit:
+    if len(found) <= wanted.limit:
+        for position, endpoint in _others(deps, wanted, backlogs, noted, after=after.hook_id or HookId(0)):
+            if endpoint is not None and wanted.shows(endpoint, now_ms):
+                found.append((position, endpoint))
+                if len(found) > wanted.limit:
+                    break
+            if deps.monotonic_s() >= ends_s:  # few of many fit: the next page goes on from here
+                goes_on = position
                 break
-        if deps.monotonic_s() >= ends_s:  # few of many fit: the next page goes on from here
-            goes_on = position
-            break
     page = found[: wanted.limit]
     if len(found) > wanted.limit:
         goes_on = page[-1][0]
@@ -186,8 +187,21 @@ def _page(deps: ApiDependencies, wanted: _Wanted, after: _After) -> EndpointsAns
         next_cursor=encode_cursor(goes_on) if goes_on else None,
         unknown=list(backlogs.unknown),
         unrecorded=_unrecorded(deps, wanted.client),
-        totals=count_all(deps, wanted.client, judged, rows) if wanted.totals else None,
+        totals=count_all(deps, wanted.client, judged) if wanted.totals else None,
     )
+
+
+def _sorted(endpoints: Sequence[Endpoint], wanted: _Wanted, after: _Key | None) -> list[tuple[_Key, Endpoint]]:
+    """The first of them behind a key, one more than a page has, and some more. Ids are made for few of many."""
+    numbered = [(wanted.number(each), each) for each in endpoints]
+    if after is not None:
+        numbered = [each for each in numbered if each[0] >= after.number]
+    # Those with the number of `after` may stand before it: the page is then filled by as many more.
+    same = 0 if after is None else sum(number == after.number for number, _ in numbered)
+    first = nsmallest(wanted.limit + 1 + same, (number for number, _ in numbered))
+    keyed = [(_Key(number, each.id), each) for number, each in numbered if not first or number <= first[-1]]
+    keyed.sort(key=itemgetter(0))
+    return [each for each in keyed if after is None or each[0] > after]
 
 
 def _unrecorded(deps: ApiDependencies, client: ClientId | None) -> list[UnrecordedFields]:
@@ -205,29 +219,35 @@ def _unrecorded(deps: ApiDependencies, client: ClientId | None) -> list[Unrecord
 
 
 def _others(
-    deps: ApiDependencies, wanted: _Wanted, backlogs: Backlogs, *, after: HookId
-) -> Iterator[tuple[str, Endpoint]]:
-    """Every endpoint in the order of the first hooks, as the database has them; those without a backlog have no age."""
+    deps: ApiDependencies, wanted: _Wanted, backlogs: Backlogs, noted: Sequence[Endpoint], *, after: HookId
+) -> Iterator[tuple[str, Endpoint | None]]:
+    """Every endpoint in the order of the first hooks, as the database has them; those without a backlog have no age.
+
+    None stands for one that is noted already: nothing more is read of it.
+    """
     states = (EndpointState.HEALTHY, EndpointState.DISABLED)
     if wanted.min_age_ms is not None or (wanted.state is not None and wanted.state not in states):
         return
     disabled = None if wanted.state is None else wanted.state is EndpointState.DISABLED
-    limit = wanted.limit + 1
+    known = {each.first_hook for each in noted}
+    limit = min(wanted.limit + 1 + len(known), _MOST_AT_ONCE)
     while True:
         query = EndpointQuery(client=wanted.client, disabled=disabled, after=after, limit=limit)
         with deps.reading() as session:
-            page = endpoints_page(session, query)
+            first = first_hooks(session, query)
+            hooks = endpoints_of(session, [hook for hook in first if hook.id not in known])
         now_ms = deps.now_ms()
-        for hooks in page:
-            after = min(hook.id for hook in hooks)
-            yield f"r:{after}", judge(hooks, backlogs, paused=False, now_ms=now_ms)
-        if len(page) < query.limit:
+        for hook in first:
+            after = hook.id
+            of_it = hooks.get((hook.client, hook.target))
+            yield f"r:{after}", None if of_it is None else judge(of_it, backlogs, paused=False, now_ms=now_ms)
+        if len(first) < query.limit:
             return
         limit = min(2 * limit, _MOST_AT_ONCE)  # few of those fit, or more are wanted
 
 
-def _look(deps: ApiDependencies, client: ClientId | None) -> tuple[list[Endpoint], Backlogs, list[EndpointHook]]:
-    """Every endpoint of the clients of whom something is known, and of the one that was asked for, and their hooks."""
+def _look(deps: ApiDependencies, client: ClientId | None) -> tuple[list[Endpoint], Backlogs]:
+    """Every endpoint of the clients of whom something is known, and of the one that was asked for."""
     rows: list[EndpointHook] = []
     with deps.reading() as session:
         paused = paused_endpoints(session, client)
@@ -239,7 +259,7 @@ def _look(deps: ApiDependencies, client: ClientId | None) -> tuple[list[Endpoint
         return {row.id: row.not_before_ms for row in rows if row.not_before_ms}
 
     backlogs = deps.backlogs.read(client, not_before)
-    return judge_all(rows, backlogs, paused=paused, now_ms=deps.now_ms()), backlogs, rows
+    return judge_all(rows, backlogs, paused=paused, now_ms=deps.now_ms()), backlogs
 
 
 def _shown(deps: ApiDependencies, endpoints: Sequence[Endpoint], now_ms: int) -> list[EndpointFields]:

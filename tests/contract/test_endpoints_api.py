@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from hookstream.schemas.attempt import AttemptGap, AttemptResult
 from hookstream.schemas.control import endpoint_id, target_digest
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
+from hookstream.subscriptions import backlogs as endpoints
 from hookstream.subscriptions.attempt_gaps import add_gaps
 from hookstream.subscriptions.attempt_log import LoggedAttempt, write_attempts
-from hookstream.subscriptions.backlogs import Backlogs, HookBacklog, SeenHealth
+from hookstream.subscriptions.backlogs import Backlogs, Endpoint, EndpointHook, HookBacklog, SeenHealth
 from hookstream.subscriptions.database import transact
 from tests.support.subscriptions_api import Api
 from tests.support.values import ATTEMPT
@@ -216,6 +220,24 @@ def test_filters_by_client_state_and_age(api: Api) -> None:
     assert ids(listed(api, "min_age_seconds=0")) == [name(3), name(1), name(2)]
     assert ids(listed(api, "client=4")) == [name(4)]
     assert ids(listed(api, "client=4&state=healthy")) == []
+
+
+def test_an_endpoint_with_a_backlog_is_judged_once_though_the_others_are_looked_for(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of which something is known are passed over while pages of the others are filled: no hook is read again."""
+    for client in range(1, 6):
+        owes(api, register(api, client), client, 3, 40 * client)
+    register(api, 6)
+    judged: list[ClientId] = []
+
+    def judge(hooks: Sequence[EndpointHook], backlogs: Backlogs, *, paused: bool, now_ms: int) -> Endpoint:
+        judged.append(hooks[0].client)
+        return endpoints.judge(hooks, backlogs, paused=paused, now_ms=now_ms)
+
+    monkeypatch.setattr("hookstream.subscriptions.api.endpoints.judge", judge)
+    assert ids(listed(api, "state=healthy")) == [name(6)]
+    assert judged == ["6"]
 
 
 def test_an_endpoint_that_operators_paused_is_shown_so(api: Api) -> None:

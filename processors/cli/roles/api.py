@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 
 from hookstream.processors.cli.deps import Deps, event_producer
 from hookstream.processors.errors import ProcessorError
-from hookstream.processors.lifecycle import RETRIABLE, Health, StopSignal, until_available
+from hookstream.processors.lifecycle import RETRIABLE, Health, StopSignal, spare_garbage_collection, until_available
 from hookstream.processors.operations.group_reader import GroupReader
 from hookstream.processors.operations.queries.backlog import KafkaBacklogs
 from hookstream.processors.operations.queries.broker_clock import KafkaBrokerClock
@@ -214,6 +214,7 @@ def run_api(
         )
         limits = ConnectionLimits(most=deps.settings.api_max_connections)
         server = HttpServer(app, limits=limits, stop_timeout_s=_STOP_S)
+        spare_garbage_collection()
         threads.start("api", lambda: server.run(listener))
         threads.start("database check", lambda: database.run(running.stop))
         threads.start("token uses", lambda: _write_token_uses(token_uses, sessions, running.stop))
@@ -227,9 +228,8 @@ def run_api(
             pass
         server.stop()
         relay_ends.set()
-        relay.wake()
-        endpoint_settings_relay.wake()
-        notice_relay.wake()
+        for each in (relay, endpoint_settings_relay, notice_relay):
+            each.wake()
         threads.join(deps.settings.stop_timeout_s)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import TypeAlias
 
@@ -299,7 +299,7 @@ class KafkaBacklogs:
     ) -> Backlogs:
         clients = {each for held in logs.values() for each in held.clients()}
         before_start = not_before(clients if client is None else clients & {client})
-        hooks: dict[HookId, HookBacklog] = {}
+        hooks: dict[HookId, _Counted] = {}
         health: dict[tuple[ClientId, bytes], SeenHealth] = {}
         unknown = []
         for (topic, partition), held in logs.items():
@@ -309,38 +309,75 @@ class KafkaBacklogs:
             live = topic == self._topics.deliveries
             _tell_state(held.view.state, hooks, health, live=live)
             _add_records(held, hooks, before_start if live else {}, live=live)
+        told = {hook_id: hook.told() for hook_id, hook in hooks.items() if client in (None, hook.client)}
         if client is not None:
-            hooks = {hook_id: hook for hook_id, hook in hooks.items() if hook.client == client}
             health = {key: seen for key, seen in health.items() if key[0] == client}
-        return Backlogs(hooks=hooks, health=health, unknown=unknown)
+        return Backlogs(hooks=told, health=health, unknown=unknown)
+
+
+@dataclass(slots=True)
+class _Counted:
+    """A `HookBacklog` that is being added up: tens of thousands are, for one page."""
+
+    client: ClientId
+    event: str
+    pending: int = 0
+    replays: int = 0
+    exact: bool = True
+    oldest_ms: int | None = None
+    due_ms: int | None = None
+    backlogged: bool = False
+    resources: int = 0
+    disabled_under: int | None = None
+    disabled_reason: DisabledReason | None = None
+
+    def told(self) -> HookBacklog:
+        """What is known now."""
+        return HookBacklog(
+            client=self.client,
+            event=self.event,
+            pending=self.pending,
+            replays=self.replays,
+            exact=self.exact,
+            oldest_ms=self.oldest_ms,
+            due_ms=self.due_ms,
+            backlogged=self.backlogged,
+            resources=self.resources,
+            disabled_under=self.disabled_under,
+            disabled_reason=self.disabled_reason,
+        )
 
 
 def _tell_state(
     state: PartitionState,
-    hooks: dict[HookId, HookBacklog],
+    hooks: dict[HookId, _Counted],
     health: dict[tuple[ClientId, bytes], SeenHealth],
     *,
     live: bool,
 ) -> None:
     """What a state says of hooks and endpoints; disables and health are the live log's."""
 
-    def known(hook_id: int, client: str, event: str) -> HookBacklog:
-        return hooks.get(HookId(hook_id)) or HookBacklog(client=ClientId(client), event=event)
+    def known(hook_id: int, client: str, event: str) -> _Counted:
+        hook = hooks.get(HookId(hook_id))
+        if hook is None:
+            hook = hooks[HookId(hook_id)] = _Counted(ClientId(client), event)
+        return hook
 
     for cursor in state.cursors:
         hook = known(cursor.hook_id, cursor.client, cursor.event)
-        whole = cursor.resource is None
-        hook = replace(hook, backlogged=hook.backlogged or whole, resources=hook.resources + (not whole))
-        hooks[HookId(cursor.hook_id)] = hook
+        if cursor.resource is None:
+            hook.backlogged = True
+        else:
+            hook.resources += 1
     for clock in state.clocks:
         hook = known(clock.hook_id, clock.client, clock.event)
-        hooks[HookId(clock.hook_id)] = replace(hook, due_ms=_earlier(hook.due_ms, clock.due_ms))
+        hook.due_ms = _earlier(hook.due_ms, clock.due_ms)
     if not live:
         return
     for disable in state.disables:
         hook = known(disable.hook_id, disable.client, disable.event)
-        reason = DisabledReason.FAILING if disable.failing else DisabledReason.GONE
-        hooks[HookId(disable.hook_id)] = replace(hook, disabled_under=disable.revision, disabled_reason=reason)
+        hook.disabled_under = disable.revision
+        hook.disabled_reason = DisabledReason.FAILING if disable.failing else DisabledReason.GONE
     for seen in state.health:
         health[ClientId(seen.client), seen.target_digest] = SeenHealth(
             quarantined=seen.breaker_open,
@@ -350,9 +387,7 @@ def _tell_state(
         )
 
 
-def _add_records(
-    held: _Log, hooks: dict[HookId, HookBacklog], before_start: Mapping[HookId, int], *, live: bool
-) -> None:
+def _add_records(held: _Log, hooks: dict[HookId, _Counted], before_start: Mapping[HookId, int], *, live: bool) -> None:
     """Count the pending records of a log, by hook."""
     sample = None if held.exact else held.sample
     found = dict(held.records.hooks)
@@ -367,16 +402,15 @@ def _add_records(
             count += sample.estimate(hook_id, held.view, not_before_ms=not_before_ms)
         if not count and hook_id not in hooks:
             continue
-        hook = hooks.get(hook_id) or HookBacklog(client=records.client, event=records.event)
+        hook = hooks.get(hook_id)
+        if hook is None:
+            hook = hooks[hook_id] = _Counted(records.client, records.event)
         if oldest_ms is None and sample is not None:
             oldest_ms = held.view.oldest_ms(hook_id)
-        hooks[hook_id] = replace(
-            hook,
-            pending=hook.pending + (count if live else 0),
-            replays=hook.replays + (0 if live else count),
-            exact=hook.exact and held.exact,
-            oldest_ms=_earlier(hook.oldest_ms, oldest_ms),
-        )
+        hook.pending += count if live else 0
+        hook.replays += 0 if live else count
+        hook.exact = hook.exact and held.exact
+        hook.oldest_ms = _earlier(hook.oldest_ms, oldest_ms)
 
 
 def _earlier(first_ms: int | None, second_ms: int | None) -> int | None:
