@@ -33,6 +33,7 @@ class Call:
     query: Mapping[str, str] = field(default_factory=dict)
     body: object = None
     idempotency_key: str = ""
+    if_match: str = ""
 
     @classmethod
     def get(cls, path: str, **query: object) -> Call:
@@ -41,19 +42,19 @@ class Call:
         return cls(method="GET", path=path, query=given)
 
     @classmethod
-    def post(cls, path: str, body: object = None, *, idempotency_key: str = "") -> Call:
+    def post(cls, path: str, body: object = None, *, idempotency_key: str = "", if_match: str = "") -> Call:
         """Let something be done; with a key, once, however often it is asked."""
-        return cls(method="POST", path=path, body=body, idempotency_key=idempotency_key)
+        return cls(method="POST", path=path, body=body, idempotency_key=idempotency_key, if_match=if_match)
 
     @classmethod
-    def patch(cls, path: str, body: object) -> Call:
-        """Change something."""
-        return cls(method="PATCH", path=path, body=body)
+    def patch(cls, path: str, body: object, *, if_match: str) -> Call:
+        """Change something, if it is still in the state that has this tag."""
+        return cls(method="PATCH", path=path, body=body, if_match=if_match)
 
     @classmethod
-    def delete(cls, path: str) -> Call:
-        """Delete something."""
-        return cls(method="DELETE", path=path)
+    def delete(cls, path: str, *, if_match: str) -> Call:
+        """Delete something, if it is still in the state that has this tag."""
+        return cls(method="DELETE", path=path, if_match=if_match)
 
     @property
     def target(self) -> str:
@@ -66,6 +67,8 @@ class Call:
         if self.method not in ("GET", "POST") or (self.method == "POST" and self.body is None):
             parts.append(f"-X {self.method}")
         parts.append('-H "Authorization: Bearer $HOOKSTREAM_API_TOKEN"')
+        if self.if_match:
+            parts.append("-H " + shlex.quote(f"If-Match: {self.if_match}"))
         if self.body is not None:
             parts.append("--json " + shlex.quote(orjson.dumps(self.body).decode()))
         parts.append(shlex.quote(origin + self.target))
@@ -94,7 +97,16 @@ class Api:
         Raises:
             ApiProblemError: it answers with a problem.
         """
-        return answer.model_validate_json(await self._send(call))
+        return (await self.ask_tagged(answer, call))[0]
+
+    async def ask_tagged(self, answer: type[A], call: Call) -> tuple[A, str]:
+        """What the API answers, and the tag of the state that it tells; empty where it gives none.
+
+        Raises:
+            ApiProblemError: as `ask`.
+        """
+        sent = await self._send(call)
+        return answer.model_validate_json(sent.content), sent.headers.get("etag", "")
 
     async def do(self, call: Call) -> None:
         """Let something be done whose answer does not matter.
@@ -104,17 +116,19 @@ class Api:
         """
         await self._send(call)
 
-    async def _send(self, call: Call) -> bytes:
+    async def _send(self, call: Call) -> httpx.Response:
         content = None if call.body is None else orjson.dumps(call.body)
         headers = {} if content is None else {b"content-type": b"application/json"}
         if call.idempotency_key:
             headers[b"idempotency-key"] = call.idempotency_key.encode()  # whatever a form held: the API judges it
+        if call.if_match:
+            headers[b"if-match"] = call.if_match.encode()
         request = httpx.Request(call.method, _ORIGIN + call.target, content=content, headers=headers)
         answer = await httpx.ASGITransport(self._signed_in).handle_async_request(request)
         body = await answer.aread()
         if answer.status_code >= _FIRST_ERROR:
             raise ApiProblemError(answer.status_code, Problem.model_validate_json(body))
-        return body
+        return answer
 
     async def _signed_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.app({**scope, SIGNED_IN: self.principal}, receive, send)

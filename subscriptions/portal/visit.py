@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 A = TypeVar("A", bound=BaseModel)
 CSRF_FIELD: Final = "csrf"
+SEEN_FIELD: Final = "seen"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +100,19 @@ class Visit:
             ApiProblemError: it answers with a problem; where a screen does not catch it, it becomes a page.
         """
         return await self._api.ask(answer, call)
+
+    async def ask_tagged(self, answer: type[A], call: Call) -> tuple[A, str]:
+        """What the API answers, and the tag of the state that it tells, for the page's forms.
+
+        Raises:
+            ApiProblemError: as `ask`.
+        """
+        return await self._api.ask_tagged(answer, call)
+
+    @property
+    def seen(self) -> str:
+        """The tag of the state that the page of this form showed; one that no state has where the form has none."""
+        return self.form(SEEN_FIELD) or '""'
 
     async def do(self, call: Call) -> None:
         """Let the API do something whose answer does not matter.

@@ -14,7 +14,7 @@ from hookstream.subscriptions.database import transact
 from hookstream.subscriptions.deliveries import FoundDelivery
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.portal.screens import SCREENS
-from tests.support.portal import signed_in
+from tests.support.portal import Page, signed_in
 from tests.support.subscriptions_api import TARGET, Api
 from tests.support.values import ATTEMPT, DELIVERY, DELIVERY_ID
 
@@ -151,6 +151,28 @@ def test_a_hook_is_retargeted_disabled_enabled_rotated_and_deleted(seen: Seen) -
     assert seen.secret not in rotated.text
     assert seen.submit(f"{page}/delete", f"{page}/delete").headers["location"] == "/portal/hooks?done=deleted"
     assert seen.browser.get(page).status_code == 404
+
+
+@pytest.mark.parametrize("action", ["target", "enable", "disable", "delete"])
+def test_a_form_of_a_hook_that_changed_meanwhile_does_nothing_and_says_so(seen: Seen, action: str) -> None:
+    """It answers 412 with the hook as it is now; sent from that page, it is done. A form without a state is not."""
+    page, hook = f"/hooks/{seen.hook_id}", seen.api.integrator(CLIENT)
+    if action == "enable":
+        hook("POST", f"{page}/disable")
+    opened = seen.browser.page(f"{page}/delete" if action == "delete" else page).form(f"/portal{page}/{action}")
+    hook("PATCH", page, {"hook": {"target": "https://colleague.example/"}})
+    before = hook("GET", page).text
+    typed = {"target": "https://mine.example/"} if action == "target" else {}
+    forms = (opened, replace(opened, fields={**opened.fields, "seen": ""}))
+    answers = [seen.browser.submit(f"{page}/{action}", form, **typed) for form in forms]
+    for refused in answers:
+        assert refused.status_code == 412, refused.text
+        assert "Someone changed this hook after you opened the page" in refused.text
+        assert "https://colleague.example/" in refused.text
+        assert hook("GET", page).text == before
+    again = seen.browser.page(f"{page}/delete") if action == "delete" else Page(answers[-1].text)
+    done = seen.browser.submit(f"{page}/{action}", again.form(f"/portal{page}/{action}"), **typed)
+    assert done.status_code == 303, done.text
 
 
 def test_a_test_event_is_sent_and_its_answer_is_shown_on_the_page_of_the_hook(seen: Seen) -> None:

@@ -22,6 +22,10 @@ _PAGE = 50
 _LAST_ATTEMPTS = 5
 # A test event is looked for among so many of the newest attempts; each may have an answer of 20 kB.
 _NEWEST = 20
+_CHANGED = (
+    "Someone changed this hook after you opened the page that you sent from. Nothing was done. This page shows the hook"
+    " as it is now: look at it, and decide again."
+)
 
 
 async def list_hooks(visit: Visit) -> Response:
@@ -76,7 +80,7 @@ async def show_hook(visit: Visit) -> Response:
 async def _show(visit: Visit, *, problem: Problem | None = None, status: int = 200) -> Response:
     hook = visit.path("hook")
     call = Call.get(f"/hooks/{hook}")
-    answer = await visit.ask(HookAnswer, call)
+    answer, seen = await visit.ask_tagged(HookAnswer, call)
     test = visit.query("test")
     newest = Call.get(f"/hooks/{hook}/attempts", limit=_NEWEST if test else _LAST_ATTEMPTS)
     attempts = await visit.ask(AttemptsAnswer, newest)
@@ -86,6 +90,7 @@ async def _show(visit: Visit, *, problem: Problem | None = None, status: int = 2
         calls=[call, Call.post(f"/hooks/{hook}/ping")],
         commands=[f"hookstream hooks show {hook}", f"hookstream hooks ping {hook}"],
         hook=answer.hook,
+        seen=seen,
         attempts=attempts.attempts[:_LAST_ATTEMPTS],
         test=test,
         tested=[each for each in attempts.attempts if each.delivery_id == test],
@@ -106,18 +111,20 @@ async def send_test(visit: Visit) -> Response:
 
 async def change_target(visit: Visit) -> Response:
     """Give it another target."""
-    return await _do(visit, Call.patch(f"/hooks/{visit.path('hook')}", {"hook": {"target": visit.form("target")}}))
+    body = {"hook": {"target": visit.form("target")}}
+    return await _do(visit, Call.patch(f"/hooks/{visit.path('hook')}", body, if_match=visit.seen))
 
 
 async def enable(visit: Visit) -> Response:
     """Deliver again: what is pending, or what comes from now on."""
     backlog: Literal["resume", "skip"] = "skip" if visit.form("backlog") == "skip" else "resume"
-    return await _do(visit, Call.post(f"/hooks/{visit.path('hook')}/enable", {"backlog": backlog}))
+    call = Call.post(f"/hooks/{visit.path('hook')}/enable", {"backlog": backlog}, if_match=visit.seen)
+    return await _do(visit, call)
 
 
 async def disable(visit: Visit) -> Response:
     """Deliver nothing."""
-    return await _do(visit, Call.post(f"/hooks/{visit.path('hook')}/disable"))
+    return await _do(visit, Call.post(f"/hooks/{visit.path('hook')}/disable", if_match=visit.seen))
 
 
 async def rotate(visit: Visit) -> Response:
@@ -141,14 +148,14 @@ async def ask_rotate(visit: Visit) -> Response:
 
 async def ask_delete(visit: Visit) -> Response:
     """Say what is lost."""
-    hook = (await visit.ask(HookAnswer, Call.get(f"/hooks/{visit.path('hook')}"))).hook
-    return await visit.page("delete_hook.html", hook=hook)
+    answer, seen = await visit.ask_tagged(HookAnswer, Call.get(f"/hooks/{visit.path('hook')}"))
+    return await visit.page("delete_hook.html", hook=answer.hook, seen=seen)
 
 
 async def delete(visit: Visit) -> Response:
     """Delete it."""
     try:
-        await visit.do(Call.delete(f"/hooks/{visit.path('hook')}"))
+        await visit.do(Call.delete(f"/hooks/{visit.path('hook')}", if_match=visit.seen))
     except ApiProblemError as exc:
         return await _refused(visit, exc)
     return visit.redirect("/hooks", done="deleted")
@@ -166,7 +173,10 @@ async def _refused(visit: Visit, exc: ApiProblemError) -> Response:
     """The page of the hook with what is wrong; a hook that is not there has none."""
     if exc.status == HTTPStatus.NOT_FOUND:
         raise exc
-    return await _show(visit, problem=exc.problem, status=exc.status)
+    problem = exc.problem
+    if exc.status == HTTPStatus.PRECONDITION_FAILED:
+        problem = problem.model_copy(update={"title": "Not done: the hook has changed", "detail": _CHANGED})
+    return await _show(visit, problem=problem, status=exc.status)
 
 
 HOOK_SCREENS = (
