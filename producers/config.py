@@ -28,7 +28,8 @@ class ProducerConfig:
     - `kafka_options`: more keys of librdkafka (TLS, SASL); the promises' own keys (`SAFETY`) are refused.
     - `registry_options`: more keys of confluent-kafka's registry client (`basic.auth.user.info`, `ssl.ca.location`).
     - `source`: CloudEvents `source`, a URI reference that names the producing service.
-    - `linger_ms`: how long a record may wait for company (`linger.ms`). Batches form without it under load.
+    - `linger_ms`: how long a record may wait for company (`linger.ms`). Batches form without it under load, and a
+      caller that waits for a receipt waits for this too: 1.5 ms in all at 0.5 ms, 0.3 ms at 0.
     - `message_timeout_s`: after that long without acknowledgement a record has failed (`message.timeout.ms`); 0 never
       gives up.
     - `queue_messages`, `queue_kib`: records that wait for acknowledgement, at most (`queue.buffering.max.*`).
@@ -43,7 +44,7 @@ class ProducerConfig:
     registry_options: Mapping[str, str | int | float | bool] = field(default_factory=dict, repr=False)
     topics: TopicNames = field(default_factory=TopicNames)
     source: str = "/hookstream"
-    linger_ms: float = 0.5
+    linger_ms: float = 0.0
     message_timeout_s: float = 120.0
     queue_messages: int = 100_000
     queue_kib: int = 65_536

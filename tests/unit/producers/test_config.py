@@ -20,6 +20,10 @@ def test_an_option_that_order_rests_on_is_refused(key: str) -> None:
         config(kafka_options={key: "1"})
 
 
+def test_a_caller_that_waits_for_its_receipt_does_not_wait_for_company() -> None:
+    assert config().librdkafka()["linger.ms"] == 0
+
+
 def test_other_options_reach_the_client() -> None:
     built = config(kafka_options={"security.protocol": "SSL", "linger.ms": 7}).librdkafka()
     assert built["security.protocol"] == "SSL"
