@@ -37,7 +37,7 @@ from hookstream.subscriptions.attempt_log import (
 from hookstream.subscriptions.database import NowMs, Sessions, reading, transact
 
 from .attempt_log_start import PartitionProgress, Start, begin
-from .group_reader import GroupTopic, OnAssign
+from .group_reader import Begin, GroupTopic
 
 # Rows of a transaction: its fixed cost is spread, and it holds no lock for longer than a blink.
 _BATCH_RECORDS = 1_000
@@ -83,8 +83,8 @@ class AttemptRecorder:
         self._topic_id = ""
         self._partitions: dict[int, PartitionProgress] = {}
 
-    def prepare(self) -> OnAssign:
-        """Find the topic's id, once the database answers; give what begins each partition.
+    def prepare(self) -> Begin:
+        """Find the topic's id, once the database answers; give what says where each partition begins.
 
         Raises:
             DatabaseError: no answer from the database, or it was not migrated yet.
@@ -94,7 +94,7 @@ class AttemptRecorder:
             log_progress(session)
         topic = self.source.topic
         self._topic_id = topic_ids(self._kafka, [topic])[topic] or self._embedded_id
-        return self._on_assign
+        return self._begin
 
     def apply(self, records: Sequence[Message]) -> int:
         """Write rows and progress, and delete what is too old if it is time; give the number of records.
@@ -114,7 +114,7 @@ class AttemptRecorder:
         """Forget how far partitions are."""
         self._partitions.clear()
 
-    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+    def _begin(self, consumer: Consumer, assigned: list[TopicPartition]) -> list[TopicPartition]:
         """Begin each partition where the database has it, and say there since when it is whole."""
         with reading(self._sessions) as session:
             stored = log_progress(session)
@@ -142,8 +142,7 @@ class AttemptRecorder:
                 (anew if start.anew else begun).append(progress.stored(found.partition, self._topic_id))
         if begun or anew:
             transact(self._sessions, lambda session: self._write_begun(session, begun, anew))
-        with translated("cannot take partitions over"):
-            consumer.incremental_assign(starts)
+        return starts
 
     @staticmethod
     def _write_begun(session: Session, begun: Sequence[LogProgress], anew: Sequence[LogProgress]) -> None:

@@ -9,6 +9,9 @@ One turn does, in an order that matters:
 kill -9 between 2 and 3, or a commit of offsets that fails, repeats records whose effect the database has already: the
 step does nothing for them.
 
+A step that keeps its own place in the database says where the partitions begin that the group assigns. That is
+committed at once: what a killed process had written does not come again, so no record may come to commit it with.
+
 The group is joined once the database answers, and left whenever the database, the registry or Kafka does not: a member
 that cannot write would only hold partitions. A later turn begins again at the committed offsets.
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Protocol, TypeAlias
 
 import structlog
@@ -43,7 +47,8 @@ RETRIABLE: Final = (KafkaUnavailableError, RegistryError, DatabaseError)
 # How long an idle turn waits, and so how late a stop is seen.
 _POLL_S = 0.2
 
-OnAssign: TypeAlias = Callable[[Consumer, list[TopicPartition]], None]
+Begin: TypeAlias = Callable[[Consumer, list[TopicPartition]], list[TopicPartition]]
+"""Says where each partition begins that the group assigns."""
 
 log = structlog.get_logger("hookstream.group_reader")
 
@@ -68,8 +73,8 @@ class GroupStep(Protocol):
 
     source: GroupTopic
 
-    def prepare(self) -> OnAssign | None:
-        """Get ready before the group is joined; give what is called with the partitions that it assigns, if anything.
+    def prepare(self) -> Begin | None:
+        """Get ready before the group is joined; None: every partition begins at the group's offset.
 
         Raises:
             DatabaseError: no answer from the database: the group is not joined.
@@ -145,12 +150,18 @@ class GroupReader:
         self._step.forget()
 
     def _joined(self) -> Consumer:
-        on_assign = self._step.prepare()
+        begin = self._step.prepare()
         consumer = self._consumer = make_consumer(self._config)
-        callbacks = {} if on_assign is None else {"on_assign": on_assign}
+        callbacks = {} if begin is None else {"on_assign": partial(self._take_over, begin)}
         with translated(f"cannot subscribe to the {self._source.what}"):
             consumer.subscribe([self._source.topic], **callbacks)
         return consumer
+
+    def _take_over(self, begin: Begin, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        starts = begin(consumer, assigned)
+        with translated("cannot take partitions over"):
+            consumer.incremental_assign(starts)
+        self._settled.begin(starts)
 
     def _is_error(self, message: Message) -> bool:
         """Whether it is one after which the client goes on by itself; raises any other."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
@@ -25,6 +25,10 @@ class SettledOffsets:
     def add(self, done: Sequence[Message]) -> None:
         """Note records that are done with, in the order of each partition."""
         self._ends |= {message.partition() or 0: (message.offset() or 0) + 1 for message in done}
+
+    def begin(self, starts: Iterable[TopicPartition]) -> None:
+        """Note where partitions begin: what is below was done by another member, or is no longer there."""
+        self._ends |= {start.partition: start.offset for start in starts}
 
     def commit(self, consumer: Consumer) -> None:
         """Commit what is not, and wait for the answer; a failure is logged, and the next call asks again."""

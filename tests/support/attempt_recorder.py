@@ -1,7 +1,7 @@
 """The attempt log's role with real parts, in this process or, killed at the worst moment, in one of its own.
 
-As a program: `python -m tests.support.attempt_recorder BOOTSTRAP PREFIX DATABASE_URL` dies between the commit of the
-database and that of the offsets, at its second batch.
+As a program: `python -m tests.support.attempt_recorder BOOTSTRAP PREFIX DATABASE_URL RECORDS` dies between the
+commit of the database and that of the offsets, once it has written RECORDS records; of them it commits the first.
 """
 
 from __future__ import annotations
@@ -35,15 +35,17 @@ DECODE = attempt_decoder(lambda _: InternalSchema.ATTEMPT.text)
 
 
 class KilledReader(GroupReader):
-    """kill -9 between the commit of the database and that of the offsets, of the second batch."""
+    """kill -9 between the commit of the database and that of the offsets, once so many records are written."""
 
-    batches = 0
+    records = 0
+    _written = 0
 
     def _commit(self, consumer: Consumer, taken: Sequence[Message]) -> None:
-        self.batches += bool(taken)
-        if self.batches == 2 and taken:
+        self._written += len(taken)
+        if self._written >= self.records:
             os.kill(os.getpid(), signal.SIGKILL)
-        super()._commit(consumer, taken)
+        if self._written <= 1:
+            super()._commit(consumer, taken)
 
 
 def make_recorder(
@@ -83,8 +85,9 @@ def tell(kafka: KafkaConfig, topics: TopicNames, *attempts: Attempt | AttemptGap
     assert errors == [None] * len(attempts)
 
 
-def main(bootstrap_servers: str, prefix: str, database_url: str) -> None:
+def main(bootstrap_servers: str, prefix: str, database_url: str, records: str) -> None:
     """Write until killed."""
+    KilledReader.records = int(records)
     sessions = open_sessions(open_database(database_url))
     kafka = KafkaConfig(bootstrap_servers=bootstrap_servers)
     make_recorder(kafka, TopicNames(prefix), sessions, kind=KilledReader).run(StopSignal(), Health())

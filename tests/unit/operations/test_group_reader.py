@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from hookstream.processors.errors import KafkaUnavailableError
 from hookstream.processors.kafka import KafkaConfig
@@ -17,12 +17,16 @@ from hookstream.processors.operations.relays.notices import HookNotices
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.database import open_database, open_sessions
 from hookstream.subscriptions.errors import DatabaseError, DatabaseUnavailableError
+from tests.support.group_consumer import GroupConsumer
 from tests.support.scripted_consumer import ScriptedConsumer, record
 from tests.support.values import NOTICE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from confluent_kafka import Consumer
+
+    from hookstream.processors.operations.group_reader import Begin
 
 KAFKA = KafkaConfig(bootstrap_servers="k:9092")
 
@@ -34,13 +38,15 @@ class Step:
     source: GroupTopic = field(
         default_factory=lambda: GroupTopic(topic="t", group="g", what="records", name="reader", batch_records=10)
     )
+    begin: Begin | None = None
     away: bool = False
     applied: list[int] = field(default_factory=list)
     forgotten: int = 0
 
-    def prepare(self) -> None:
+    def prepare(self) -> Begin | None:
         """Look at the database."""
         self._ask()
+        return self.begin
 
     def apply(self, records: Sequence[Message]) -> int:
         """Note the offsets."""
@@ -104,6 +110,23 @@ def test_records_that_were_deleted_before_they_were_read_make_it_join_again(
     with pytest.raises(KafkaUnavailableError, match="records of partition 0 were deleted before they were read"):
         reader.run_once(0)
     assert consumers[0].closed
+
+
+def test_where_partitions_begin_is_committed_also_while_no_record_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one that was killed had written is behind the start, and its offset was never committed."""
+    consumer = GroupConsumer()
+    monkeypatch.setattr(group_reader, "make_consumer", consumer.made)
+
+    def begin(_consumer: Consumer, assigned: list[TopicPartition]) -> list[TopicPartition]:
+        return [TopicPartition(tp.topic, tp.partition, 40) for tp in assigned]
+
+    reader = GroupReader(KAFKA, Step(begin=begin))
+    consumer.script.append(lambda: consumer.assign(("t", 0), ("t", 1)))
+    reader.run_once(0)
+    consumer.script.append(record(b"", partition=1, offset=40))
+    reader.run_once(0)
+    reader.run_once(0)
+    assert consumer.asked("commit") == [{("t", 0): 40, ("t", 1): 40}, {("t", 1): 41}]
 
 
 def test_notices_join_no_group_without_a_database(consumers: list[ScriptedConsumer], sqlite_url: str) -> None:
