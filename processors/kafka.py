@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias, TypeVar
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from .errors import KafkaRefusedError, KafkaUnavailableError, ProcessorError
@@ -54,7 +54,9 @@ _RETRIABLE = frozenset(
         KafkaError._WAIT_COORD,
         KafkaError._NODE_UPDATE,
         KafkaError._PARTIAL,  # a broker that has just come back names no broker, not even itself
+        # Those that Kafka's own clients try again after, and that can come to ours.
         KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.REPLICA_NOT_AVAILABLE,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.NOT_COORDINATOR,
@@ -64,6 +66,16 @@ _RETRIABLE = frozenset(
         KafkaError.BROKER_NOT_AVAILABLE,
         KafkaError.NETWORK_EXCEPTION,
         KafkaError.NOT_ENOUGH_REPLICAS,
+        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        KafkaError.KAFKA_STORAGE_ERROR,
+        KafkaError.LISTENER_NOT_FOUND,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+        KafkaError.THROTTLING_QUOTA_EXCEEDED,
+        KafkaError.UNKNOWN_TOPIC_ID,
+        KafkaError.INCONSISTENT_TOPIC_ID,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError._UNKNOWN_TOPIC,
         KafkaError._UNKNOWN_PARTITION,
@@ -71,7 +83,8 @@ _RETRIABLE = frozenset(
 )
 
 
-_UNKNOWN = frozenset({KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART})
+# There is no such topic or partition, or not yet.
+UNKNOWN = frozenset({KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART})
 
 
 class GroupProtocol(StrEnum):
@@ -252,42 +265,6 @@ def is_retriable(error: KafkaError) -> bool:
     return not error.fatal() and (error.retriable() or error.code() in _RETRIABLE)
 
 
-def end_offset(consumer: Consumer, topic: str, partition: int) -> int:
-    """Ask the broker for the end offset of a partition.
-
-    Raises:
-        KafkaUnavailableError: no answer.
-        KafkaRefusedError: no such topic, or no right to read it.
-    """
-    return watermarks(consumer, topic, partition)[1]
-
-
-def watermarks(
-    consumer: Consumer, topic: str, partition: int, *, timeout_s: float = REQUEST_TIMEOUT_S
-) -> tuple[int, int]:
-    """Ask the broker for the first offset that it still holds and the one after its last.
-
-    Raises:
-        KafkaUnavailableError: no answer.
-        KafkaRefusedError: no such topic, or no right to read it.
-    """
-    doing = f"cannot read the offsets of {topic}:{partition}"
-    asked = TopicPartition(topic, partition)
-    with translated(doing):
-        try:
-            found = _ask_watermarks(consumer, asked, timeout_s)
-        except KafkaException as exc:
-            if exc.args[0].code() not in _UNKNOWN:
-                raise
-            # A client keeps for a quarter of an hour what it found while a broker stopped, unless it is asked again.
-            consumer.list_topics(topic, timeout=timeout_s)
-            found = _ask_watermarks(consumer, asked, timeout_s)
-    if found is None:
-        message = f"{doing}: no answer within {timeout_s:.0f} s"
-        raise KafkaUnavailableError(message)
-    return found
-
-
 def partition_count(consumer: Consumer, topic: str, *, timeout_s: float = REQUEST_TIMEOUT_S) -> int:
     """Ask how many partitions a topic has; 0 where there is no such topic.
 
@@ -298,7 +275,7 @@ def partition_count(consumer: Consumer, topic: str, *, timeout_s: float = REQUES
     doing = f"cannot look {topic} up"
     with translated(doing):
         found = consumer.list_topics(topic, timeout=timeout_s).topics.get(topic)
-    if found is None or (found.error is not None and found.error.code() in _UNKNOWN):
+    if found is None or (found.error is not None and found.error.code() in UNKNOWN):
         return 0
     if found.error is not None:
         raise kafka_error(found.error, doing)
@@ -317,12 +294,6 @@ def partitions_of(consumer: Consumer, topic: str, *, timeout_s: float = REQUEST_
         message = f"there is no topic {topic}"
         raise KafkaUnavailableError(message)
     return range(count)
-
-
-def _ask_watermarks(consumer: Consumer, asked: TopicPartition, timeout_s: float) -> tuple[int, int] | None:
-    """Ask once; None where there is no answer in time, which the client's types do not know of."""
-    answer: tuple[int, int] | None = consumer.get_watermark_offsets(asked, timeout=timeout_s, cached=False)
-    return answer
 
 
 def _common(kafka: KafkaConfig) -> ClientConfig:

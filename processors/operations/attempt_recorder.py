@@ -19,8 +19,9 @@ import structlog
 from confluent_kafka import Consumer, Message, TopicPartition
 from sqlalchemy.orm import Session
 
-from hookstream.processors.kafka import REQUEST_TIMEOUT_S, KafkaConfig, kafka_error, translated, watermarks
+from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.metrics import Metrics
+from hookstream.processors.offsets import committed_offsets, watermarks
 from hookstream.processors.topics import topic_ids
 from hookstream.schemas.attempt import Attempt, AttemptGap, gap_of
 from hookstream.schemas.errors import UndecodableError
@@ -118,15 +119,11 @@ class AttemptRecorder:
         """Begin each partition where the database has it, and say there since when it is whole."""
         with reading(self._sessions) as session:
             stored = log_progress(session)
-        doing = "cannot read the committed offsets"
-        with translated(doing):
-            committed = consumer.committed(assigned, timeout=REQUEST_TIMEOUT_S)
+        committed = committed_offsets(consumer, assigned, "cannot read the committed offsets")
         starts: list[TopicPartition] = []
         begun: list[LogProgress] = []
         anew: list[LogProgress] = []
         for found in committed:
-            if found.error is not None:
-                raise kafka_error(found.error, doing)
             low, high = watermarks(consumer, self.source.topic, found.partition)
             start = begin(
                 stored.get(found.partition),

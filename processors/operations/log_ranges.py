@@ -26,8 +26,8 @@ from hookstream.processors.kafka import (
     partitions_of,
     reader_config,
     translated,
-    watermarks,
 )
+from hookstream.processors.offsets import offsets_of_times, watermarks
 
 Take: TypeAlias = Callable[[TopicPartitionKey, Message], bool]
 """Takes a record, and says whether more of its log is wanted."""
@@ -230,8 +230,7 @@ class LogScanner:
             return {}
         doing = f"cannot look times of {topic} up"
         asked = [TopicPartition(topic, partition, at_ms) for partition in partitions]
-        with translated(doing):
-            found = self._consumer.offsets_for_times(asked, timeout=deadline.left_s(REQUEST_TIMEOUT_S, doing))
+        found = offsets_of_times(self._consumer, asked, doing, timeout_s=deadline.left_s(REQUEST_TIMEOUT_S, doing))
         return {tp.partition: tp.offset if tp.offset >= 0 else None for tp in found}
 
     def scan(

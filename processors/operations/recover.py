@@ -41,6 +41,7 @@ from hookstream.processors.kafka import (
     result_of,
     translated,
 )
+from hookstream.processors.offsets import committed_offsets
 from hookstream.processors.topics import cluster_id, topic_ids
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.errors import NotPublishedError
@@ -152,16 +153,9 @@ class GroupRecovery:
         )
 
     def _committed(self, topic: str, partitions: Collection[int] | None) -> list[FoundCommit]:
-        doing = "cannot read the committed offsets"
-        with translated(doing):
-            known = partitions_of(self._consumer, topic)
-            wanted = [TopicPartition(topic, p) for p in known if partitions is None or p in partitions]
-            if not wanted:
-                return []
-            answers = self._consumer.committed(wanted, timeout=REQUEST_TIMEOUT_S)
-        for answer in answers:
-            if answer.error is not None:
-                raise kafka_error(answer.error, doing)
+        known = partitions_of(self._consumer, topic)
+        wanted = [TopicPartition(topic, p) for p in known if partitions is None or p in partitions]
+        answers = committed_offsets(self._consumer, wanted, "cannot read the committed offsets")
         return [FoundCommit(a.topic, a.partition, a.offset if a.offset >= 0 else None, a.metadata) for a in answers]
 
     def _evidence(self, lookup: PartitionLookup, found: FoundCommit, identity: LogIdentity) -> Evidence:  # (2)

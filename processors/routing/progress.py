@@ -11,13 +11,12 @@ from confluent_kafka import Consumer, TopicPartition
 
 from hookstream.processors.errors import ProcessorError
 from hookstream.processors.kafka import (
-    REQUEST_TIMEOUT_S,
     KafkaConfig,
     group_consumer_config,
     make_consumer,
     partition_count,
-    translated,
 )
+from hookstream.processors.offsets import committed_offsets
 from hookstream.processors.topics import topic_ids
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.topics import TopicNames
@@ -77,13 +76,12 @@ class CommittedProgress:
             self._consumer = make_consumer(group_consumer_config(self._kafka, group=self._topics.router_group))
         table = self._topics.subscriptions
         table_id = topic_ids(self._kafka, [table])[table]
-        with translated("cannot read the routers' offsets"):
-            partitions = [
-                TopicPartition(topic, number)
-                for topic in self._sources
-                for number in range(partition_count(self._consumer, topic))
-            ]
-            committed = self._consumer.committed(partitions, timeout=REQUEST_TIMEOUT_S)
+        partitions = [
+            TopicPartition(topic, number)
+            for topic in self._sources
+            for number in range(partition_count(self._consumer, topic))
+        ]
+        committed = committed_offsets(self._consumer, partitions, "cannot read the routers' offsets")
         return _lowest(committed, table_id)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import structlog
 from confluent_kafka import Consumer, TopicPartition
 
-from hookstream.processors.kafka import REQUEST_TIMEOUT_S, KafkaConfig, kafka_error, translated, watermarks
+from hookstream.processors.kafka import KafkaConfig
+from hookstream.processors.offsets import committed_offsets, watermarks
 from hookstream.processors.tables.subscription_reader import SubscriptionReader
 from hookstream.processors.topics import topic_ids
 from hookstream.schemas.sources.readers import TopicEvents
@@ -38,11 +39,7 @@ class SourceStart:
         """
         table_end = self._reader.end()  # (1)
         ids = topic_ids(self._kafka, {tp.topic for tp in assigned})
-        with translated("cannot read the committed offsets"):
-            found = consumer.committed(assigned, timeout=REQUEST_TIMEOUT_S)
-        for tp in found:
-            if tp.error is not None:
-                raise kafka_error(tp.error, "cannot read the committed offsets")
+        found = committed_offsets(consumer, assigned, "cannot read the committed offsets")
         return [self._start(consumer, tp, ids[tp.topic], table_end) for tp in found]
 
     def _start(

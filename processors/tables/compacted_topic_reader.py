@@ -18,15 +18,14 @@ from hookstream.processors.errors import ExpiredRecordsError, ProcessorError
 from hookstream.processors.kafka import (
     KafkaConfig,
     consume_batch,
-    end_offset,
     is_retriable,
     kafka_error,
     make_consumer,
     partitions_of,
     reader_config,
     translated,
-    watermarks,
 )
+from hookstream.processors.offsets import end_offset, watermarks
 from hookstream.processors.topics import topic_ids
 from hookstream.producers.errors import RegistryError
 from hookstream.schemas.errors import UndecodableError

@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from sqlalchemy import create_engine, func, select
 from sqlalchemy.orm import Session
 
+from hookstream.processors.offsets import end_offset
 from hookstream.producers.outbox import OUTBOX, create_tables, enqueue
 from hookstream.schemas.topics import TopicNames
 from tests.support.kafka_broker import Kafka
@@ -85,7 +86,7 @@ def read(servers: str, topic: str) -> list[str]:
     consumer = Consumer({"bootstrap.servers": servers, "group.id": "reader", "enable.auto.commit": False})
     ids: list[str] = []
     for partition in range(3):
-        _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=DEADLINE_S)
+        end = end_offset(consumer, topic, partition)
         consumer.assign([TopicPartition(topic, partition, 0)])
         count = len(ids)
         while len(ids) - count < end:

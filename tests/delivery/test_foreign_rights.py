@@ -6,9 +6,10 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
 
+from hookstream.processors.offsets import end_offset
 from hookstream.schemas.topics import TopicNames
 from tests.conftest import source_of
 from tests.support.deployment import Caller, Deployment
@@ -132,7 +133,7 @@ def end_of(kafka: SecuredKafka, topic: str) -> int:
     """How many records a topic of one partition has got."""
     consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "looks-at-the-end"})
     try:
-        return int(consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)[1])
+        return end_offset(consumer, topic, 0)
     finally:
         consumer.close()
 

@@ -9,14 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from confluent_kafka import TopicPartition
 
-from hookstream.processors.kafka import (
-    KafkaConfig,
-    make_consumer,
-    make_producer,
-    producer_config,
-    reader_config,
-    watermarks,
-)
+from hookstream.processors.kafka import KafkaConfig, make_consumer, make_producer, producer_config, reader_config
+from hookstream.processors.offsets import watermarks
 from hookstream.processors.operations.embedded import embedded_registry
 from hookstream.processors.operations.queries.dead_letter_log import KafkaDeadLetters
 from hookstream.processors.operations.replays.event_writer import EventWriter
@@ -137,7 +131,7 @@ def test_dead_letters_are_found_by_client_reason_and_time_page_by_page(dead_lett
     assert dead_letters.all(event="lead.new") == []
 
     # The broker's clock has milliseconds: the next one is waited for by writing until it is there.
-    eventually(lambda: dead_letters.write(dead_letters.dead_letter(9, 0)) > before + 1, 10)
+    eventually(lambda: dead_letters.write(dead_letters.dead_letter(9, 0)) > before + 1)
     since = before + 2
     dead_letters.write(dead_letters.dead_letter(2, 5, detail="later"))
     assert ids(dead_letters.all(client=ClientId("2"), since_ms=since)) == ["msg_2_5"]
@@ -196,7 +190,7 @@ def test_an_event_that_can_be_decoded_by_now_is_routed_anew(dead_letters: DeadLe
     places = [TopicPartition(source, partition, 0) for partition in range(PARTITIONS)]
     consumer.assign(places)
     try:
-        (message,) = eventually(lambda: [m for m in consumer.consume(10, 0.2) if m.error() is None], 20)
+        (message,) = eventually(lambda: [m for m in consumer.consume(10, 0.2) if m.error() is None])
     finally:
         consumer.close()
     assert (message.key(), message.value()) == (values.EVENT.key, value)

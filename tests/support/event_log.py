@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from confluent_kafka import Consumer, TopicPartition
 
+from hookstream.processors.offsets import end_offset
+
 _ANSWER_S = 30.0
 
 
@@ -14,7 +16,7 @@ def event_ids(bootstrap_servers: str, topic: str) -> list[str]:
         ids = []
         for partition in consumer.list_topics(topic, timeout=_ANSWER_S).topics[topic].partitions:
             here = TopicPartition(topic, partition, 0)
-            left = consumer.get_watermark_offsets(here, timeout=_ANSWER_S)[1]
+            left = end_offset(consumer, topic, partition)
             consumer.assign([here])
             while left:
                 for record in consumer.consume(left, 0.2):

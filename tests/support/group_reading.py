@@ -6,11 +6,12 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import TopicPartition
 
 from hookstream.processors.errors import StoppedError
 from hookstream.processors.kafka import KafkaConfig, group_consumer_config, make_consumer
 from hookstream.processors.lifecycle import Health, StopSignal
+from hookstream.processors.offsets import committed_offsets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,12 +45,10 @@ def running(reader: GroupReader, health: Health | None = None) -> Iterator[None]
 
 
 def committed_records(kafka: KafkaConfig, topic: str, group: str, *, partitions: int) -> int:
-    """Count the records below the group's offsets; none while the broker cannot tell."""
+    """Count the records below the group's offsets."""
     asking = make_consumer(group_consumer_config(kafka, group=group))
     try:
         wanted = [TopicPartition(topic, number) for number in range(partitions)]
-        return sum(max(0, found.offset) for found in asking.committed(wanted, timeout=10))
-    except KafkaException:  # a new broker's group has no coordinator yet
-        return 0
+        return sum(max(0, found.offset) for found in committed_offsets(asking, wanted, "cannot read the offsets"))
     finally:
         asking.close()

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE, PartitionState
 from hookstream.processors.errors import StoredFormatError
-from hookstream.processors.kafka import REQUEST_TIMEOUT_S, kafka_error, translated
+from hookstream.processors.offsets import committed_offsets
 
 from .partition_start import FoundCommit, LogIdentity, StartAt, decide_start, needs_state_search, refusal
 from .state_store import StateReader
@@ -49,15 +49,10 @@ class PartitionLookup:
             StartRefusedError: only an operator can say what is pending.
             KafkaUnavailableError: no answer; it may be asked again.
         """
-        doing = "cannot read the committed offsets"
-        with translated(doing):
-            committed = consumer.committed(
-                [TopicPartition(topic, partition) for topic in self.topics], timeout=REQUEST_TIMEOUT_S
-            )
+        asked = [TopicPartition(topic, partition) for topic in self.topics]
+        committed = committed_offsets(consumer, asked, "cannot read the committed offsets")
         streams = []
         for found, identity in zip(committed, self.identities, strict=True):
-            if found.error is not None:
-                raise kafka_error(found.error, doing)
             offset = found.offset if found.offset >= 0 else None
             streams.append(self._stream(FoundCommit(found.topic, partition, offset, found.metadata), identity))
         return PartitionStarting(partition, (streams[0], streams[1]))

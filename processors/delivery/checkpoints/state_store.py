@@ -22,8 +22,8 @@ from hookstream.processors.kafka import (
     make_consumer,
     reader_config,
     translated,
-    watermarks,
 )
+from hookstream.processors.offsets import watermarks
 
 from .commit_metadata import StatePointer
 from .partition_recovery import FoundState

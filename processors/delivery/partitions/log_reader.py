@@ -28,8 +28,8 @@ from hookstream.processors.kafka import (
     make_consumer,
     reader_config,
     translated,
-    watermarks,
 )
+from hookstream.processors.offsets import watermarks
 from hookstream.schemas.trace_context import find
 
 CHUNK_RECORDS = 500

@@ -32,10 +32,9 @@ from hookstream.processors.kafka import (
     KafkaConfig,
     TopicPartitionKey,
     group_consumer_config,
-    kafka_error,
     make_consumer,
-    translated,
 )
+from hookstream.processors.offsets import committed_offsets
 from hookstream.processors.operations.log_ranges import LogScanner, OffsetRange
 from hookstream.processors.topics import cluster_id, topic_ids
 from hookstream.producers.errors import RegistryError
@@ -438,11 +437,8 @@ class _Clients:
         """
         doing = "cannot read the delivery workers' offsets"
         timeout_s = deadline.left_s(REQUEST_TIMEOUT_S, doing)
-        with translated(doing):
-            found = self._group.committed([TopicPartition(*key) for key in keys], timeout=timeout_s)
-        for tp in found:
-            if tp.error is not None:
-                raise kafka_error(tp.error, doing)
+        asked = [TopicPartition(*key) for key in keys]
+        found = committed_offsets(self._group, asked, doing, timeout_s=timeout_s)
         return {(tp.topic, tp.partition): (tp.offset, tp.metadata) for tp in found}
 
     def close(self) -> None:

@@ -9,13 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hookstream.processors.kafka import (
-    KafkaConfig,
-    make_consumer,
-    partitions_of,
-    reader_config,
-    watermarks,
-)
+from hookstream.processors.kafka import KafkaConfig, make_consumer, partitions_of, reader_config
+from hookstream.processors.offsets import watermarks
 from hookstream.processors.topics import topic_ids
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.attempt_log import LogProgress, log_progress, were_delivered

@@ -25,6 +25,7 @@ from hookstream.processors.kafka import (
     result_of,
     translated,
 )
+from hookstream.processors.offsets import committed_offsets
 from hookstream.processors.operations.log_ranges import OffsetRange, RangeReader
 from hookstream.processors.source_record import source_record
 from hookstream.schemas.bounded import checked_long
@@ -147,13 +148,10 @@ class WindowReader:
         self._committed.update(fresh)
 
     def _found(self, consumer: Consumer) -> dict[SourcePlace, Done]:
-        doing = "cannot read how far a replay is"
-        with translated(doing):
-            answers = consumer.committed([TopicPartition(*place) for place in self._starts], timeout=REQUEST_TIMEOUT_S)
+        asked = [TopicPartition(*place) for place in self._starts]
+        answers = committed_offsets(consumer, asked, "cannot read how far a replay is")
         found: dict[SourcePlace, Done] = {}
         for tp in answers:
-            if tp.error is not None:
-                raise kafka_error(tp.error, doing)
             done = read_note(tp.offset, tp.metadata)
             if done is not None:
                 found[tp.topic, tp.partition] = done

@@ -25,7 +25,6 @@ from hookstream.processors.kafka import (
     KafkaConfig,
     TopicPartitionKey,
     group_consumer_config,
-    kafka_error,
     make_admin,
     make_consumer,
     partition_count,
@@ -33,8 +32,8 @@ from hookstream.processors.kafka import (
     reader_config,
     result_of,
     translated,
-    watermarks,
 )
+from hookstream.processors.offsets import committed_offsets, offsets_of_times, watermarks
 from hookstream.processors.operations.log_ranges import LogScanner, OffsetRange
 from hookstream.processors.routing.commit_note import CommitNote
 from hookstream.producers.murmur2 import partition_of
@@ -140,15 +139,12 @@ class WindowLookup:
     def _routed(self, partitions: Sequence[TopicPartition]) -> _Routed:
         consumer = make_consumer(group_consumer_config(self._kafka, group=self._topics.router_group))
         try:
-            with translated("cannot read the routers' offsets"):
-                committed = consumer.committed(list(partitions), timeout=REQUEST_TIMEOUT_S)
+            committed = committed_offsets(consumer, partitions, "cannot read the routers' offsets")
         finally:
             consumer.close()
         offsets: dict[tuple[str, int], int] = {}
         table: TableSeen | None = None
         for tp in committed:
-            if tp.error is not None:
-                raise kafka_error(tp.error, "cannot read the routers' offsets")
             offsets[tp.topic, tp.partition] = max(tp.offset, 0)  # nothing committed: nothing was routed
             note = CommitNote.decode(tp.metadata)
             if note is not None and note.table_topic_id is not None and (table is None or note.table_offset > table[1]):
@@ -190,14 +186,8 @@ class WindowLookup:
         if self._kafka.embedded:
             return {(tp.topic, tp.partition): None for tp in partitions}
         asked = [TopicPartition(tp.topic, tp.partition, at_ms) for tp in partitions]
-        with translated(_DOING):
-            answers = consumer.offsets_for_times(asked, timeout=REQUEST_TIMEOUT_S)
-        found: dict[tuple[str, int], int | None] = {}
-        for tp in answers:
-            if tp.error is not None:
-                raise kafka_error(tp.error, _DOING)
-            found[tp.topic, tp.partition] = tp.offset if tp.offset >= 0 else None
-        return found
+        answers = offsets_of_times(consumer, asked, _DOING)
+        return {(tp.topic, tp.partition): tp.offset if tp.offset >= 0 else None for tp in answers}
 
     def _retention(self, names: Collection[str]) -> dict[str, _Retention]:
         if self._kafka.embedded or not names:

@@ -21,7 +21,6 @@ from hookstream.processors.errors import KafkaUnavailableError, ProduceFailedErr
 from hookstream.processors.kafka import (
     ClientConfig,
     KafkaConfig,
-    end_offset,
     make_consumer,
     make_producer,
     partitions_of,
@@ -29,6 +28,7 @@ from hookstream.processors.kafka import (
     reader_config,
 )
 from hookstream.processors.lifecycle import StopSignal
+from hookstream.processors.offsets import end_offset
 from hookstream.producers.murmur2 import partition_of
 from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.topics import TopicNames

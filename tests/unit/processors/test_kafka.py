@@ -36,6 +36,21 @@ if TYPE_CHECKING:
 KAFKA = KafkaConfig(bootstrap_servers="k:9092")
 CLASSIC = KafkaConfig(bootstrap_servers="k:9092", group_protocol=GroupProtocol.CLASSIC)
 
+# Kafka's own clients try again after these (`RetriableException`), and they can come to a client of this kind.
+TRIED_AGAIN = (
+    KafkaError.REPLICA_NOT_AVAILABLE,
+    KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    KafkaError.KAFKA_STORAGE_ERROR,
+    KafkaError.LISTENER_NOT_FOUND,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.UNSTABLE_OFFSET_COMMIT,
+    KafkaError.THROTTLING_QUOTA_EXCEEDED,
+    KafkaError.UNKNOWN_TOPIC_ID,
+    KafkaError.INCONSISTENT_TOPIC_ID,
+)
+
 
 def test_a_producer_keeps_order_loses_nothing_and_agrees_with_java() -> None:
     config = producer_config(KAFKA)
@@ -115,6 +130,7 @@ def test_only_the_mock_is_asked_often() -> None:
         (KafkaError._DESTROY_BROKER, True),
         (KafkaError.COORDINATOR_NOT_AVAILABLE, True),
         (KafkaError.UNKNOWN_TOPIC_OR_PART, True),
+        *((code, True) for code in TRIED_AGAIN),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, False),
         (KafkaError.MSG_SIZE_TOO_LARGE, False),
         (KafkaError._AUTHENTICATION, False),
