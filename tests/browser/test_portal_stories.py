@@ -65,7 +65,7 @@ def test_from_the_link_to_the_first_verified_delivery(
     caller.wait_effective(hook)
     stack.publish(client, 17)
     stack.wait_attempts(caller, hook, 2)
-    eventually(lambda: len(receiver.accepted()) == 2, 30)
+    eventually(lambda: len(receiver.accepted()) == 2)
     sent = receiver.accepted()[1]
     person.follow("All attempts, with filters")
     person.choose("Outcome", "delivered")

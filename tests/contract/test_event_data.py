@@ -28,14 +28,14 @@ from hookstream.schemas.sources.record import SourceRecord
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.models import Role
 from tests.support.subscriptions_api import Api
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Engine
 
-DEADLINE_S = 20.0
+DEADLINE_S = WITHIN_S
 DATA = {"total": "12.30", "lines": [{"sku": "a", "n": 2}]}
 BODY = (
     b'{"event":"lead.new","client":434,"concept":{"id":17,"namespace":"lead","sub_namespace":null},'

@@ -37,11 +37,12 @@ from hookstream.schemas.trace_context import TraceContext, find
 from tests.support.kafka_broker import Kafka
 from tests.support.processes import free_port
 from tests.support.values import an_event
+from tests.support.wait import WITHIN_S
 
 AnyProducer: TypeAlias = EventProducer | FakeEventProducer
 
 CATALOGUE = Catalogue.shipped()
-DEADLINE_S = 30.0
+DEADLINE_S = WITHIN_S
 PARTITIONS = 12
 HASHES = json.loads((Path(__file__).parents[1] / "vectors" / "murmur2_java.json").read_text())["hashes"]
 

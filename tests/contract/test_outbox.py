@@ -23,9 +23,9 @@ from hookstream.schemas.errors import InvalidValueError, UnknownEventError
 from hookstream.schemas.event import Event, EventName
 from hookstream.schemas.trace_context import TraceContext
 from tests.support.values import an_event
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
-DEADLINE_S = 20.0
+DEADLINE_S = WITHIN_S
 AGAIN = DeliveryFailedError("broker away", retriable=True, record_refused=False)
 TOO_LARGE = DeliveryFailedError("too large", retriable=False, record_refused=True)
 FATAL = DeliveryFailedError("fenced", retriable=False, record_refused=False)

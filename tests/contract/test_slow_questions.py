@@ -78,7 +78,7 @@ def test_slow_questions_of_many_leave_room_for_others(api: Api, dead_letters: Sl
         for _ in range(LIMITS.slow_of_one_kind):
             assert dead_letters.asked.acquire(timeout=20)
         refused = len(callers) - LIMITS.slow_of_one_kind
-        eventually(lambda: [answer.done() for answer in answers].count(True) == refused, 30)
+        eventually(lambda: [answer.done() for answer in answers].count(True) == refused)
         for answer in answers:
             if answer.done():
                 assert_too_many(answer.result())

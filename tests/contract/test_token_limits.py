@@ -230,10 +230,10 @@ def test_a_revoked_token_opens_nothing_in_two_processes_within_five_seconds(
         holder = authenticate(session, token, now_ms=int(time.time() * 1000))
     transact(sessions, lambda session: revoke_token(session, holder.token_id, actor="test", now_ms=1))
     engine.dispose()
-    eventually(lambda: statuses() == {401}, 5.0)
+    eventually(lambda: statuses() == {401})
 
 
 def _said(process: Process) -> dict[str, str]:
-    process.wait_until(lambda: "}" in process.log_text(), 60.0, what="port and tokens")
+    process.wait_until(lambda: "}" in process.log_text(), what="port and tokens")
     said: dict[str, str] = json.loads(process.log_text().partition("\n")[0])
     return said

@@ -20,15 +20,15 @@ def test_what_is_under_way_is_not_settled_in_any_commit(world: DeliveryWorld, pr
     world.targets.answer = lambda seen: HANG if seen.concept in HELD else OK
     world.send(hook, range(60), partition=0)
     worker = world.spawn(processes)
-    eventually(lambda: len(world.accepted()) == 57 and world.targets.held == 3, 30)
-    eventually(lambda: world.settled_above() == set(range(60)) - HELD, 10, describe="the commit says what is settled")
+    eventually(lambda: len(world.accepted()) == 57 and world.targets.held == 3)
+    eventually(lambda: world.settled_above() == set(range(60)) - HELD, describe="the commit says what is settled")
     assert world.commit_of()[0] == min(HELD)
     worker.kill()
 
     world.targets.answer = lambda _seen: OK
     world.spawn(processes)
     assert world.check_promises() == 0
-    eventually(lambda: world.commit_of()[0] == 60, 10)
+    eventually(lambda: world.commit_of()[0] == 60)
 
 
 def test_what_a_state_owes_may_be_passed_and_is_kept(world: DeliveryWorld, processes: Processes) -> None:
@@ -38,7 +38,7 @@ def test_what_a_state_owes_may_be_passed_and_is_kept(world: DeliveryWorld, proce
     world.send(dead, range(50), partition=0)
     world.send(alive, range(50), partition=0)
     worker = world.spawn(processes)
-    eventually(lambda: world.commit_of()[0] == 100, 30, describe="the offset passes what is owed")
+    eventually(lambda: world.commit_of()[0] == 100, describe="the offset passes what is owed")
     metadata = world.commit_of()[1]
     assert metadata is not None
     assert metadata.pointer is not None
@@ -55,7 +55,7 @@ def test_an_unfinished_delivery_at_shutdown_is_not_committed(world: DeliveryWorl
     world.targets.answer = lambda seen: HANG if seen.concept in HELD else OK
     world.send(hook, range(60), partition=0)
     worker = world.start(drain_timeout_s=0.3)
-    eventually(lambda: len(world.accepted()) == 57 and world.targets.held == 3, 30)
+    eventually(lambda: len(world.accepted()) == 57 and world.targets.held == 3)
     worker.stop()
     assert world.settled_above() == set(range(60)) - HELD
 
@@ -86,5 +86,5 @@ def test_the_first_commit_is_made_before_anything_is_delivered(world: DeliveryWo
     def committed() -> bool:
         return all(tp.offset == 0 and tp.metadata for tp in world.committed().values())
 
-    eventually(committed, 20, describe="every partition of both topics has a commit of ours")
+    eventually(committed, describe="every partition of both topics has a commit of ours")
     assert not world.accepted()

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.delivery_stage import DeliveryStage, StageConfig
 from tests.support.receiver import Receiver
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -73,7 +73,7 @@ class Load:
         return self.sent
 
 
-def judge(sent: Sequence[Delivery], receiver: Receiver, *, most_duplicates: int, deadline_s: float = 40.0) -> None:
+def judge(sent: Sequence[Delivery], receiver: Receiver, *, most_duplicates: int, deadline_s: float = WITHIN_S) -> None:
     """Nothing is lost, first deliveries of each resource are in order, duplicates are few."""
     wanted = {delivery.id for delivery in sent}
     eventually(lambda: wanted <= {request.id for request in receiver.accepted()}, deadline_s, describe="all delivered")
@@ -100,9 +100,9 @@ def test_kill_9_of_a_worker_under_load(stage: DeliveryStage, receiver: Receiver,
     hooks = hooks_for(stage, receiver)
     doomed = stage.spawn_worker(processes)
     load = Load(stage, hooks, per_s=300)
-    eventually(lambda: len(receiver.accepted()) > 400, 20, describe="it delivers")
+    eventually(lambda: len(receiver.accepted()) > 400, describe="it delivers")
     doomed.kill()
-    eventually(lambda: len(load.sent) > 900, 20, describe="more arrives meanwhile")
+    eventually(lambda: len(load.sent) > 900, describe="more arrives meanwhile")
     stage.start_worker()
     sent = load.stop()
 
@@ -117,10 +117,10 @@ def test_kill_9_while_an_endpoint_is_quarantined(
     receiver.answer = lambda path: 503 if path.endswith("t1") else 204
     doomed = stage.spawn_worker(processes)
     load = Load(stage, hooks, per_s=200)
-    eventually(lambda: len(receiver.accepted()) > 500, 20, describe="the others are delivered")
+    eventually(lambda: len(receiver.accepted()) > 500, describe="the others are delivered")
     doomed.kill()
     stage.start_worker()
-    eventually(lambda: len(receiver.accepted()) > 900, 30, describe="the others are delivered by the next")
+    eventually(lambda: len(receiver.accepted()) > 900, describe="the others are delivered by the next")
     receiver.answer = lambda _path: 204
     sent = load.stop()
 
@@ -134,13 +134,13 @@ def test_workers_that_join_and_leave_under_load(stage: DeliveryStage, receiver: 
     hooks = hooks_for(stage, receiver, 12)
     first = stage.start_worker()
     load = Load(stage, hooks, per_s=300)
-    eventually(lambda: len(receiver.accepted()) > 300, 20, describe="one delivers")
+    eventually(lambda: len(receiver.accepted()) > 300, describe="one delivers")
     second = stage.start_worker()
-    eventually(lambda: len(second.worker.partitions) == 2, 20, describe="it has its share")
-    eventually(lambda: len(first.worker.partitions) == 2, 20, describe="the first gave it away")
-    eventually(lambda: second.metrics.worker.deliveries["delivered"] > 200, 20, describe="both deliver")
+    eventually(lambda: len(second.worker.partitions) == 2, describe="it has its share")
+    eventually(lambda: len(first.worker.partitions) == 2, describe="the first gave it away")
+    eventually(lambda: second.metrics.worker.deliveries["delivered"] > 200, describe="both deliver")
     first.stop()
-    eventually(lambda: len(second.worker.partitions) == 4, 20, describe="the second has all")
+    eventually(lambda: len(second.worker.partitions) == 4, describe="the second has all")
     sent = load.stop()
 
     judge(sent, receiver, most_duplicates=0)
@@ -150,13 +150,13 @@ def test_the_classic_protocol_moves_partitions_too(stage: DeliveryStage, receive
     """With `group.protocol=classic`, for older brokers, a join and a leave lose nothing and keep the order."""
     hooks = hooks_for(stage, receiver, 12)
     first = stage.start_worker(group_protocol="classic")
-    eventually(lambda: len(first.worker.partitions) == 4, 20, describe="the first has all")
+    eventually(lambda: len(first.worker.partitions) == 4, describe="the first has all")
     load = Load(stage, hooks, per_s=200)
     second = stage.start_worker(group_protocol="classic")
-    eventually(lambda: len(second.worker.partitions) == 2, 30, describe="it has its share")
-    eventually(lambda: second.metrics.worker.deliveries["delivered"] > 50, 20, describe="both deliver")
+    eventually(lambda: len(second.worker.partitions) == 2, describe="it has its share")
+    eventually(lambda: second.metrics.worker.deliveries["delivered"] > 50, describe="both deliver")
     first.stop()
-    eventually(lambda: len(second.worker.partitions) == 4, 30, describe="the second has all")
+    eventually(lambda: len(second.worker.partitions) == 4, describe="the second has all")
     sent = load.stop()
 
     judge(sent, receiver, most_duplicates=0)
@@ -170,7 +170,7 @@ def test_a_target_that_is_down_is_probed_and_gets_its_backlog_in_order(
     receiver.answer = lambda path: 503 if path.endswith("t1") else 204
     worker = stage.start_worker()
     load = Load(stage, hooks, per_s=400)
-    eventually(lambda: len(receiver.accepted()) > 1500, 30, describe="the others are delivered")
+    eventually(lambda: len(receiver.accepted()) > 1500, describe="the others are delivered")
     refused = len([r for r in receiver.requests if r.answered == 503])
     lag = len(load.sent) - stage.committed_total()
     receiver.answer = lambda _path: 204
@@ -179,8 +179,8 @@ def test_a_target_that_is_down_is_probed_and_gets_its_backlog_in_order(
     assert refused < 40
     assert lag < 600, "what is owed does not hold the offset"
     judge(sent, receiver, most_duplicates=0)
-    eventually(lambda: stage.committed_total() == len(sent), 20, describe="committed")
-    eventually(lambda: worker.metrics.worker.cursors == 0, 10, describe="no cursor is left")
+    eventually(lambda: stage.committed_total() == len(sent), describe="committed")
+    eventually(lambda: worker.metrics.worker.cursors == 0, describe="no cursor is left")
     worker.stop()
 
 
@@ -198,7 +198,7 @@ def test_a_target_that_hangs_costs_the_others_nothing(stage: DeliveryStage, rece
     worker = stage.start_worker(attempt_timeout_s=300.0)  # no place comes free while the others are served
     sent = [stage.delivery(hooks[n % TARGETS], n // TARGETS % RESOURCES) for n in range(2000)]
     stage.produce(sent)
-    eventually(lambda: len(receiver.accepted()) == 1600, 60, describe="the four others are delivered")
+    eventually(lambda: len(receiver.accepted()) == 1600, describe="the four others are delivered")
     assert not any(request.path.endswith("t1") for request in receiver.accepted())
     let_go.set()
 
@@ -216,12 +216,12 @@ def test_a_broker_that_stops_answering_for_a_while(
         hooks = hooks_for(stage, receiver)
         stage.start_worker()
         load = Load(stage, hooks, per_s=200)
-        eventually(lambda: len(receiver.accepted()) > 200, 20, describe="it delivers")
+        eventually(lambda: len(receiver.accepted()) > 200, describe="it delivers")
         broker.pause()
         frozen_at = len(receiver.accepted())
         threading.Event().wait(4)
         broker.resume()
-        eventually(lambda: len(receiver.accepted()) > frozen_at + 500, 40, describe="it delivers again")
+        eventually(lambda: len(receiver.accepted()) > frozen_at + 500, describe="it delivers again")
         judge(load.stop(), receiver, most_duplicates=200)
     finally:
         broker.resume()
@@ -238,11 +238,11 @@ def test_a_broker_that_is_killed_and_comes_back(
         hooks = hooks_for(stage, receiver)
         stage.start_worker()
         load = Load(stage, hooks, per_s=200)
-        eventually(lambda: len(receiver.accepted()) > 200, 20, describe="it delivers")
+        eventually(lambda: len(receiver.accepted()) > 200, describe="it delivers")
         broker.kill()
         broker.start()
         delivered = len(receiver.accepted())
-        eventually(lambda: len(receiver.accepted()) > delivered + 500, 60, describe="it delivers again")
+        eventually(lambda: len(receiver.accepted()) > delivered + 500, describe="it delivers again")
         judge(load.stop(), receiver, most_duplicates=200)
     finally:
         stage.close()

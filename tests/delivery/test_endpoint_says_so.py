@@ -26,21 +26,21 @@ def test_410_disables_the_hook_and_what_comes_later_is_owed(world: DeliveryWorld
     world.targets.answer = lambda seen: Reply(410) if seen.path == "/gone" else OK
     worker = world.spawn(processes)
     world.send(gone, range(20), partition=0)
-    eventually(world.notices, 30, describe="a notice")
+    eventually(world.notices, describe="a notice")
     notice = world.notices()[0]
     assert (notice.hook_id, notice.kind, notice.revision) == (gone.id, NoticeKind.GONE, 1)
     asked = len(world.targets.to("gone"))
     later = world.send(gone, range(20), partition=0)
-    eventually(lambda: world.commit_of()[0] == 40, 20, describe="everything is owed by a state")
+    eventually(lambda: world.commit_of()[0] == 40, describe="everything is owed by a state")
     worker.kill()
 
     world.start()
     world.send(other, range(20), partition=0)
-    world.wait_all(30, of=world.sent[40:])
+    world.wait_all(of=world.sent[40:])
     assert len(world.targets.to("gone")) == asked, "a disabled hook is not asked, and the disable outlives a kill"
     world.targets.answer = lambda _seen: OK
     world.publish(replace(gone, revision=Revision(gone.revision + 1)))
-    assert world.check_promises(20) == 0
+    assert world.check_promises() == 0
     assert {delivery.id for delivery in later} <= {seen.id for seen in world.accepted()}
 
 
@@ -49,7 +49,7 @@ def test_a_disabled_hook_is_owed_and_enabled_with_skip_it_is_not(world: Delivery
     (hook,) = world.hooks("one", state=HookState.DISABLED)
     world.start()
     world.send(hook, range(30), partition=0)
-    eventually(lambda: world.commit_of()[0] == 30, 20)
+    eventually(lambda: world.commit_of()[0] == 30)
     assert not world.targets.requests
     not_before = time.time_ns() // 1_000_000 + 1
     world.publish(
@@ -57,8 +57,8 @@ def test_a_disabled_hook_is_owed_and_enabled_with_skip_it_is_not(world: Delivery
     )
     fresh = [world.delivery(hook, n, arrived_ms=not_before + 1, hook_revision=hook.revision + 1) for n in range(5)]
     world.produce(fresh, partition=0)
-    world.wait_all(20, of=fresh)
-    eventually(lambda: world.commit_of()[1].pointer is None, 20, describe="nothing is owed")  # type: ignore[union-attr]
+    world.wait_all(of=fresh)
+    eventually(lambda: world.commit_of()[1].pointer is None, describe="nothing is owed")  # type: ignore[union-attr]
     assert len(world.targets.requests) == 5
 
 
@@ -79,7 +79,7 @@ def test_retry_after_is_respected(world: DeliveryWorld, status: int, form: str) 
     world.targets.answer = answer
     world.start(policy={})
     world.send(hook, [n % 4 for n in range(40)], partition=0)
-    assert world.check_promises(20) == 0
+    assert world.check_promises() == 0
     first_again = min(seen.at for seen in world.accepted())
     assert 2.9 <= first_again - asked_at[0] < 6, "what it asked for, and not several times as much"
     assert len(world.targets.requests) - len(world.accepted()) <= 8
@@ -95,8 +95,8 @@ def test_what_a_receiver_refuses_is_a_dead_letter_and_holds_up_nothing(world: De
     )
     world.start()
     ours = world.send(other, [7], partition=0)
-    world.wait_all(20, of=[*after, *ours])
-    eventually(lambda: world.commit_of()[0] == 5, 20, describe="nothing is pending")
+    world.wait_all(of=[*after, *ours])
+    eventually(lambda: world.commit_of()[0] == 5, describe="nothing is pending")
     dead = world.dead_letters()
     assert {(dead_letter.delivery_id, dead_letter.reason, dead_letter.last_status) for dead_letter in dead} == {
         (delivery, DeadLetterReason.REFUSED, 500) for delivery in refused
@@ -111,7 +111,7 @@ def test_429_without_a_time_doubles(world: DeliveryWorld) -> None:
     world.targets.answer = lambda _seen: OK if len(world.targets.requests) > 3 else Reply(429)
     world.start(policy={"concurrency_start": 1})
     world.send(hook, [1, 1, 1], partition=0)
-    assert world.check_promises(30) == 0
+    assert world.check_promises() == 0
     times = [seen.at for seen in world.targets.requests[:4]]
     pauses = [later - earlier for earlier, later in pairwise(times)]
     assert [pause >= wanted for pause, wanted in zip(pauses, (0.9, 1.9, 3.9), strict=True)] == [True] * 3, pauses
@@ -124,5 +124,5 @@ def test_other_endpoints_do_not_wait_for_a_busy_one(world: DeliveryWorld) -> Non
     world.start()
     world.send(busy, range(50), partition=0)
     ours = world.send(other, range(200), partition=0)
-    world.wait_all(20, of=ours)
-    eventually(lambda: world.commit_of()[0] == 250, 20, describe="the offset does not wait either")
+    world.wait_all(of=ours)
+    eventually(lambda: world.commit_of()[0] == 250, describe="the offset does not wait either")

@@ -112,8 +112,8 @@ def test_every_way_to_misbehave_ends_in_a_retry_and_hurts_no_other(world: Delive
         for hook in hooks:
             world.send(hook, range(5), partition=0)
         ours = world.send(good, range(300), partition=0)
-        world.wait_all(30, of=ours)
-        eventually(lambda: world.commit_of()[0] == 5 * len(hooks) + 300, 30, describe="what is hostile is owed")
+        world.wait_all(of=ours)
+        eventually(lambda: world.commit_of()[0] == 5 * len(hooks) + 300, describe="what is hostile is owed")
         assert all(server.accepted for name, server in servers.items() if name != "self-signed")
     results = {(attempt.hook_id, attempt.result) for attempt in world.attempts()}
     assert {hook_id for hook_id, result in results if result is AttemptResult.DELIVERED} == {good.id}
@@ -122,7 +122,7 @@ def test_every_way_to_misbehave_ends_in_a_retry_and_hurts_no_other(world: Delive
     assert SECRET not in worker.log_text()
 
     world.publish(*(world.hook(h.id, h.client, world.targets.url(f"moved{h.id}"), revision=2) for h in hooks))
-    world.check_promises(30)
+    world.check_promises()
 
 
 ABSURD = (
@@ -145,10 +145,10 @@ def test_an_answer_that_names_no_time_ends_nothing(world: DeliveryWorld, process
     worker = world.spawn(processes)
     for hook in busy:
         world.send(hook, range(3), partition=0)
-    world.wait_all(30, of=world.send(good, range(100), partition=0))
-    eventually(lambda: all(world.targets.to(name) for name in names), 20, describe="every one was asked")
+    world.wait_all(of=world.send(good, range(100), partition=0))
+    eventually(lambda: all(world.targets.to(name) for name in names), describe="every one was asked")
     world.targets.answer = lambda _seen: OK
-    world.check_promises(30)
+    world.check_promises()
     assert worker.terminate() == 0
     assert {a.result for a in world.attempts()} == {AttemptResult.BUSY, AttemptResult.DELIVERED}
     assert "internal error" not in worker.log_text()
@@ -164,8 +164,8 @@ def test_a_server_that_says_more_than_its_answers_gets_everything_once_read(worl
         world.publish(*hooks)
         world.start()
         sent = {name: world.send(hook, range(150), partition=0) for name, hook in zip(SAYS_MORE, hooks, strict=True)}
-        eventually(lambda: world.commit_of()[0] == 300, 30, describe="they are settled")
-        eventually(lambda: len(world.attempts()) >= 300, 20, describe="every attempt is told")
+        eventually(lambda: world.commit_of()[0] == 300, describe="they are settled")
+        eventually(lambda: len(world.attempts()) >= 300, describe="every attempt is told")
         for name, deliveries in sent.items():
             read = {request.header("webhook-id") for request in servers[name].requests}
             assert read == {delivery.id for delivery in deliveries}
@@ -181,12 +181,12 @@ def test_a_redirect_is_a_failure_and_never_followed(world: DeliveryWorld) -> Non
     world.targets.answer = lambda seen: Reply(302, {"location": trap}) if seen.path == "/moved" else OK
     world.start()
     world.send(hook, range(10), partition=0)
-    eventually(lambda: world.commit_of()[0] == 10, 20, describe="they are owed")
-    eventually(lambda: len(world.targets.to("moved")) >= 3, 20)
+    eventually(lambda: world.commit_of()[0] == 10, describe="they are owed")
+    eventually(lambda: len(world.targets.to("moved")) >= 3)
     assert not world.targets.to("trap")
     assert AttemptResult.REDIRECTED in {attempt.result for attempt in world.attempts()}
     world.targets.answer = lambda _seen: OK
-    assert world.check_promises(20) == 0
+    assert world.check_promises() == 0
 
 
 class Names:
@@ -215,12 +215,12 @@ def test_what_an_operator_forbids_gets_no_request_whenever_it_was_registered(wor
     worker = world.start(resolver=Names(), denied_networks=["127.0.0.2/32"], allowed_ports=[port])
     for hook in hooks:
         world.send(hook, [1], partition=0)
-    eventually(lambda: blocked() == {1, 2, 3}, 20, describe="what is forbidden is not sent")
-    world.wait_all(20, of=world.sent[-1:])
+    eventually(lambda: blocked() == {1, 2, 3}, describe="what is forbidden is not sent")
+    world.wait_all(of=world.sent[-1:])
     worker.stop()
     worker = world.start(resolver=Names(), require_https=True)
     world.send(hooks[-1], [2], partition=0)
-    eventually(lambda: blocked() == {1, 2, 3, 4}, 20, describe="http is not sent")
+    eventually(lambda: blocked() == {1, 2, 3, 4}, describe="http is not sent")
     worker.stop()
     assert {seen.path for seen in world.targets.requests} == {"/good"}
     assert len(world.targets.requests) == 1
@@ -246,14 +246,14 @@ def test_a_name_that_turns_private_is_blocked(world: DeliveryWorld) -> None:
     hook = world.hook(1, 1, f"http://rebinding.example:{world.targets.port}/one")
     world.publish(hook)
     worker = world.start(resolver=resolver)
-    world.wait_all(30, of=world.send(hook, [1], partition=0))
+    world.wait_all(of=world.send(hook, [1], partition=0))
     worker.stop()
     resolver.private = True
     world.start(resolver=resolver, names_fresh_s=0.1)
     world.send(hook, range(5), partition=0)
-    eventually(lambda: world.commit_of()[0] == 6, 20, describe="they are owed")
+    eventually(lambda: world.commit_of()[0] == 6, describe="they are owed")
     assert len(world.targets.requests) == 1
     blocked = [attempt for attempt in world.attempts() if attempt.result is AttemptResult.BLOCKED]
     assert blocked
     resolver.private = False
-    assert world.check_promises(20) == 0
+    assert world.check_promises() == 0

@@ -60,7 +60,7 @@ def test_kill_of_the_worker_at_any_moment(world: DeliveryWorld, processes: Proce
         for life in range(3):
             worker = world.spawn(processes, policy=QUICK_RETRIES)
             if life:  # the first dies as it begins, the others when they have caught up
-                eventually(lambda: not behind(world, hooks[:2]), 60)
+                eventually(lambda: not behind(world, hooks[:2]))
                 # A burst of what was behind is repeated whole if it dies within a second: steady load counts.
                 wait_sent(world, chance.randrange(300, 600))
             else:
@@ -81,7 +81,7 @@ def test_kill_of_the_worker_at_any_moment(world: DeliveryWorld, processes: Proce
 def wait_sent(world: DeliveryWorld, more: int) -> None:
     """Wait until so many more deliveries were produced."""
     wanted = len(world.sent) + more
-    eventually(lambda: len(world.sent) >= wanted, 60)
+    eventually(lambda: len(world.sent) >= wanted)
 
 
 def behind(world: DeliveryWorld, hooks: list[Hook]) -> bool:
@@ -138,7 +138,7 @@ def test_the_disk_of_the_broker_is_full(
     with world.under_load(hooks):
         world.wait_accepted(200)
         broker.fill_disk()
-        eventually(lambda: not broker.running, 60, describe="a broker that cannot write its log ends")
+        eventually(lambda: not broker.running, describe="a broker that cannot write its log ends")
         broker.start()
         world.wait_accepted(300)
         world.targets.answer = lambda _seen: OK
@@ -207,10 +207,10 @@ def test_a_dead_letter_that_kafka_refuses_is_not_settled(world: DeliveryWorld) -
     world.produce_bytes(b"1", b"no avro", partition=0)
     world.send(hook, [2], partition=0)
     world.start()
-    eventually(lambda: world.commit_of()[0] == 1, 20, describe="everything below is committed")
-    eventually(lambda: len(world.accepted()) == 1, 10)
+    eventually(lambda: world.commit_of()[0] == 1, describe="everything below is committed")
+    eventually(lambda: len(world.accepted()) == 1)
     limit(1_000_000)
-    eventually(lambda: world.commit_of()[0] == 3, 60, describe="the dead letter is there, and reading goes on")
+    eventually(lambda: world.commit_of()[0] == 3, describe="the dead letter is there, and reading goes on")
     (dead_letter,) = world.dead_letters()
     assert (dead_letter.offset, dead_letter.reason) == (1, DeadLetterReason.UNDECODABLE)
     assert len(world.accepted()) == 2

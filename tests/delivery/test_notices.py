@@ -107,7 +107,7 @@ class NoticeWorld:
 
     def wait_told(self, path: str, target: str, *names: str) -> None:
         """Wait until these notices about a target have arrived, in order, and no others."""
-        eventually(lambda: self.names(path, target) == list(names), 30, describe=f"{names} about {target}")
+        eventually(lambda: self.names(path, target) == list(names), describe=f"{names} about {target}")
 
     def verify(self, seen: Seen) -> None:
         """Check the signature with the public library, by the secret of the hook that the request names."""
@@ -180,7 +180,7 @@ def notices(world: DeliveryWorld, sqlite_url: str) -> Iterator[NoticeWorld]:
         stack.enter_context(_thread(lambda: told.run(ends), end))
         stack.enter_context(_thread(lambda: GroupReader(kafka, observed).run(stop), stop.ask))
         stack.enter_context(_thread(lambda: run(router, stop), stop.ask))
-        eventually(lambda: router.ready, 30, describe="the router is ready")
+        eventually(lambda: router.ready, describe="the router is ready")
         yield NoticeWorld(world, api)
 
 
@@ -217,7 +217,7 @@ def test_each_cause_is_told_once_in_order_signed_to_the_client_and_the_operators
     notices.wait_told("notices", "gone", "hook-disabled", "hook-enabled")
     notices.wait_told("operators", "failing", "endpoint-quarantined", "hook-disabled")
     dead = [data for name, data in notices.told("notices") if name == "dead-lettered"]
-    eventually(lambda: sum(d["count"] for n, d in notices.told("notices") if n == "dead-lettered") == 3, 20)
+    eventually(lambda: sum(d["count"] for n, d in notices.told("notices") if n == "dead-lettered") == 3)
     assert dead[0]["reasons"].keys() == {"refused"}
 
     mine = {path: Counter(notices.names("notices", path)) for path in ("down", "gone", "refused", "held", "failing")}
@@ -238,9 +238,9 @@ def test_an_endpoint_for_notices_that_is_down_makes_no_notices(notices: NoticeWo
     worker = world.start(policy=POLICY)
     for hook in (beside, down):
         world.send(hook, range(5))
-    eventually(lambda: worker.metrics.notices[NoticeName.ENDPOINT_QUARANTINED] == 1, 30, describe="one is told")
+    eventually(lambda: worker.metrics.notices[NoticeName.ENDPOINT_QUARANTINED] == 1, describe="one is told")
     asked = len(targets.to("notices"))
-    eventually(lambda: len(targets.to("notices")) > asked + 10, 30, describe="two more seconds of probes")
+    eventually(lambda: len(targets.to("notices")) > asked + 10, describe="two more seconds of probes")
     assert sum(worker.metrics.notices.values()) == 1
     targets.answer = lambda _seen: OK
     notices.wait_told("notices", "down", "endpoint-quarantined", "endpoint-recovered")
@@ -256,11 +256,9 @@ def test_kill_9_between_a_cause_and_its_notice_loses_none(notices: NoticeWorld, 
     policy = {**POLICY, "quarantine_told_after_s": 4.0}
     worker = world.spawn(processes, policy=policy)
     world.send(down, range(3), partition=0)
-    worker.wait_until(
-        lambda: "its endpoint is quarantined" in worker.log_text(), 30, what="the endpoint is quarantined"
-    )
+    worker.wait_until(lambda: "its endpoint is quarantined" in worker.log_text(), what="the endpoint is quarantined")
     known = world.pointer_of()
-    eventually(lambda: world.pointer_of() not in (None, known), 20, describe="a later state says since when")
+    eventually(lambda: world.pointer_of() not in (None, known), describe="a later state says since when")
     killed_ms = now_ms()
     worker.kill()
     world.start(policy=policy)

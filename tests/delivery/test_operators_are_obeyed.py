@@ -39,26 +39,24 @@ def test_a_paused_endpoint_gets_nothing_until_it_is_resumed(world: DeliveryWorld
     paused, other = world.hooks("paused", "other")
     worker = world.spawn(processes)
     world.send(paused, [1], partition=0)
-    world.wait_all(30)
+    world.wait_all()
     world.wanted(paused, paused=True)
     world.send(other, range(20), partition=0)
-    world.wait_all(30)
-    eventually(
-        lambda: world.pointer_of() is not None, 30, describe="the settings were read: the endpoint is served apart"
-    )
+    world.wait_all()
+    eventually(lambda: world.pointer_of() is not None, describe="the settings were read: the endpoint is served apart")
     held = world.send(paused, [n % 3 for n in range(30)], partition=0)
     more = world.send(other, range(20), partition=0)
-    world.wait_all(30, of=more)
-    eventually(lambda: world.commit_of()[0] == world.end_of(0), 30, describe="what is held is owed by a state")
+    world.wait_all(of=more)
+    eventually(lambda: world.commit_of()[0] == world.end_of(0), describe="what is held is owed by a state")
     worker.kill()
 
     world.start()
     again = world.send(other, range(20), partition=0)
-    world.wait_all(30, of=again)
+    world.wait_all(of=again)
     got = {seen.id for seen in world.targets.to("paused")}
     assert not got & {delivery.id for delivery in held}, "a restart obeys settings that it was not sent again"
     world.wanted(paused, paused=False)
-    assert world.check_promises(30) == 0
+    assert world.check_promises() == 0
 
 
 def test_what_is_drained_is_in_the_dead_letters_and_can_be_resent(world: DeliveryWorld) -> None:
@@ -67,23 +65,23 @@ def test_what_is_drained_is_in_the_dead_letters_and_can_be_resent(world: Deliver
     world.targets.answer = lambda _seen: Reply(500)
     world.start(policy=PATIENT)
     owed = world.send(hook, [n % 5 for n in range(200)], partition=0)
-    eventually(lambda: world.targets.to("down"), 30)
+    eventually(lambda: world.targets.to("down"))
     world.wanted(hook, skip_before_ms=now_ms() + 1, drained_by="operator 7", drain_reason="too old")
 
     def dead_letters() -> list[str]:
         return sorted(dead_letter.delivery_id for dead_letter in world.dead_letters())
 
-    eventually(lambda: dead_letters() == sorted(d.id for d in owed), 60, every_s=0.5, describe="all are dead letters")
+    eventually(lambda: dead_letters() == sorted(d.id for d in owed), every_s=0.5, describe="all are dead letters")
     assert {dead_letter.reason for dead_letter in world.dead_letters()} == {DeadLetterReason.SKIPPED}
     assert {dead_letter.detail for dead_letter in world.dead_letters()} == {"drained by operator 7: too old"}
     world.targets.answer = lambda _seen: OK
     world.wanted(hook, retry_at_ms=now_ms())
     later = [world.delivery(hook, 1, arrived_ms=now_ms() + 2)]
     world.produce(later, partition=0)
-    world.wait_all(30, of=later)
+    world.wait_all(of=later)
     resent = [replace(d, replay="resend", live_end=world.end_of(0), replayed_at_ms=now_ms() + 2) for d in owed[:3]]
     world.produce(resent, partition=0, topic=world.topics.replays)
-    world.wait_all(30, of=resent)
+    world.wait_all(of=resent)
     assert len(world.accepted()) == 4
 
 
@@ -94,18 +92,18 @@ def test_one_delivery_is_skipped_and_the_next_one_follows(world: DeliveryWorld) 
     world.targets.answer = lambda seen: Reply(422) if seen.id in poison else OK
     world.start(policy=PATIENT)
     world.send(hook, [1, 2, 3], partition=0)
-    world.wait_all(30)
+    world.wait_all()
     bad = world.delivery(hook, 1)
     poison.append(bad.id)
     world.produce([bad], partition=0)
     behind = world.send(hook, [1, 1, 2], partition=0)
-    world.wait_all(30, of=behind[2:])
-    eventually(lambda: world.commit_of()[0] == world.end_of(0), 30, describe="the lane of the poison is parked")
+    world.wait_all(of=behind[2:])
+    eventually(lambda: world.commit_of()[0] == world.end_of(0), describe="the lane of the poison is parked")
     assert not {d.id for d in behind[:2]} & {seen.id for seen in world.accepted()}
 
     skip = SkippedDelivery(delivery_id=bad.id, at_ms=now_ms() + 1, asked_by="operator 7", reason="never taken")
     world.wanted(hook, skipped=(skip,))
-    world.wait_all(30)
+    world.wait_all()
     world.check_order()
     (dead_letter,) = world.dead_letters()
     assert (dead_letter.delivery_id, dead_letter.reason, dead_letter.detail) == (
@@ -120,12 +118,12 @@ def test_retry_now_ends_a_long_wait(world: DeliveryWorld) -> None:
     world.targets.answer = lambda _seen: Reply(503, {"retry-after": "3000"})
     world.start(policy=PATIENT | {"concurrency_start": 1})
     world.send(hook, [1, 2, 3], partition=0)
-    eventually(lambda: len(world.targets.requests) == 1, 30)
+    eventually(lambda: len(world.targets.requests) == 1)
     world.wanted(hook, retry_at_ms=now_ms())
-    eventually(lambda: len(world.targets.requests) == 2, 30, describe="it is tried, and waits again")
+    eventually(lambda: len(world.targets.requests) == 2, describe="it is tried, and waits again")
     world.targets.answer = lambda _seen: OK
     world.wanted(hook, retry_at_ms=now_ms() + 1)
-    assert world.check_promises(30) == 0
+    assert world.check_promises() == 0
 
 
 def test_settings_that_were_written_while_no_worker_lived_hold_from_the_start(world: DeliveryWorld) -> None:
@@ -139,8 +137,8 @@ def test_settings_that_were_written_while_no_worker_lived_hold_from_the_start(wo
     world.wanted(resumed, paused=True, revision=stale.revision)  # by a writer that was suspended
     world.wanted(drained, skip_before_ms=now_ms() + 1)
     world.start()
-    world.wait_all(30, of=[d for d in world.sent if d.hook_id in (resumed.id, other.id)])
-    eventually(lambda: len(world.dead_letters()) == 5, 30, every_s=0.2)
+    world.wait_all(of=[d for d in world.sent if d.hook_id in (resumed.id, other.id)])
+    eventually(lambda: len(world.dead_letters()) == 5, every_s=0.2)
     assert {dead_letter.hook_id for dead_letter in world.dead_letters()} == {drained.id}
     assert not world.targets.to("paused")
     assert not world.targets.to("drained")
@@ -159,10 +157,10 @@ def test_nothing_is_sent_before_all_settings_is_known(world: DeliveryWorld, monk
 
     monkeypatch.setattr(EndpointSettingsReader, "step", slow)
     worker = world.start(ready=False)
-    eventually(lambda: "table" not in worker.health.reasons, 30)
+    eventually(lambda: "table" not in worker.health.reasons)
     with pytest.raises(AssertionError):
         eventually(lambda: world.targets.requests or "settings" not in worker.health.reasons, 2)
     may_read.set()
-    worker.wait_ready(60)
-    eventually(lambda: world.commit_of()[0] == 5, 30, describe="all is owed")
+    worker.wait_ready()
+    eventually(lambda: world.commit_of()[0] == 5, describe="all is owed")
     assert not world.targets.requests

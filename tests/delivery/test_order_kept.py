@@ -26,12 +26,12 @@ def test_the_backlog_of_an_outage_arrives_in_order(world: DeliveryWorld) -> None
     world.targets.answer = lambda _seen: Reply(500)
     with world.under_load([hook]):
         world.start()
-        eventually(lambda: len(world.sent) >= 600 and world.targets.requests, 30)
+        eventually(lambda: len(world.sent) >= 600 and world.targets.requests)
         probed = len(world.targets.requests)
         world.targets.answer = lambda _seen: OK
-        world.wait_accepted(700, 20)
+        world.wait_accepted(700)
     assert probed <= 40, "an endpoint that is down is probed, not hammered"
-    assert world.check_promises(20) == 0
+    assert world.check_promises() == 0
 
 
 def test_failures_here_and_there_reorder_nothing(world: DeliveryWorld) -> None:
@@ -57,7 +57,7 @@ def test_hooks_that_share_a_target_keep_one_order(world: DeliveryWorld) -> None:
     world.start()
     for n in range(100):
         world.send(hooks[n % 3], [n % 4])
-    eventually(lambda: world.targets.requests, 20)
+    eventually(lambda: world.targets.requests)
     world.targets.answer = lambda _seen: OK
     for n in range(100):
         world.send(hooks[n % 3], [n % 4])
@@ -76,7 +76,7 @@ def test_a_new_target_gets_nothing_before_the_old_one_has_answered(world: Delive
     world.targets.answer = lambda seen: Reply(204, after_s=0.7) if seen.path == "/old" else OK
     world.start()
     world.send(old, [n % 3 for n in range(30)])
-    eventually(lambda: world.targets.to("old"), 20)
+    eventually(lambda: world.targets.to("old"))
     world.publish(world.hook(1, 1, world.targets.url("new"), revision=2))
     world.check_promises()
     last_of_old = max(seen.at + 0.7 for seen in world.targets.to("old"))

@@ -75,14 +75,14 @@ def test_a_bad_day_is_told_in_few_lines_without_a_secret(world: DeliveryWorld, w
         world.produce(world.delivery(hook, concept, sub_namespace="SENTINEL") for concept in concepts)
 
     send(poison, [1, 2, 3])
-    eventually(lambda: metrics.worker.deliveries["delivered"] == 3, 60, describe="its other resources succeed")
+    eventually(lambda: metrics.worker.deliveries["delivered"] == 3, describe="its other resources succeed")
     send(poison, [0] * 20)
     send(flaky, range(200))
     send(down, range(200))
-    eventually(lambda: metrics.dead_letters["schedule"] == 20, 60, describe="the poison is dead-lettered")
-    eventually(lambda: metrics.worker.deliveries["delivered"] == 203, 60, describe="the flaky one has got everything")
+    eventually(lambda: metrics.dead_letters["schedule"] == 20, describe="the poison is dead-lettered")
+    eventually(lambda: metrics.worker.deliveries["delivered"] == 203, describe="the flaky one has got everything")
     healed = True
-    eventually(lambda: metrics.worker.deliveries["delivered"] == 403, 60, describe="everybody has got everything")
+    eventually(lambda: metrics.worker.deliveries["delivered"] == 403, describe="everybody has got everything")
 
     lines = lines_of(written)
     said = [line["event"] for line in lines]

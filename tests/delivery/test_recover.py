@@ -56,8 +56,7 @@ def leave_backlog(world: DeliveryWorld, partitions: Iterable[int]) -> DeliveryWo
         world.send(hook, range(OWED), partition=number)
     worker = world.start()
     eventually(
-        lambda: all(world.commit_of(n)[0] == OWED and world.commit_of(n)[1].pointer for n in numbers),  # type: ignore[union-attr]
-        60,
+        lambda: all(world.commit_of(n)[0] == OWED and world.pointer_of(n) for n in numbers),
         describe="everything is owed by a state",
     )
     worker.stop()
@@ -144,7 +143,7 @@ def damaged(kafka: Kafka, make_world: Callable[..., DeliveryWorld]) -> DeliveryW
     leave_backlog(world, range(len(DAMAGES) + 1))
     for partition, damage in enumerate(DAMAGES):
         damage(world, partition)
-    assert isinstance(world.start(ready=False).wait_ended(60), StartRefusedError)
+    assert isinstance(world.start(ready=False).wait_ended(), StartRefusedError)
     return world
 
 
@@ -190,7 +189,7 @@ def test_a_group_that_was_deleted_begins_with_everything_there_is(world: Deliver
     """Without any offset `--keep-owed` begins at the first record; partitions that owe nothing start by themselves."""
     leave_backlog(world, [0])
     client = admin(world.config.bootstrap_servers)
-    eventually(lambda: _deleted(client, world.topics.deliver_group), 30, describe="the group is deleted")
+    eventually(lambda: _deleted(client, world.topics.deliver_group), describe="the group is deleted")
     assert set(refused(world, "--keep-owed", "--yes")) == {0}
     world.start()
     assert world.check_promises() == 0
@@ -215,7 +214,7 @@ def test_a_topic_that_was_made_anew_is_delivered_whole(world: DeliveryWorld) -> 
         create_topics(world.config.kafka, [spec for spec in specs if spec.name == topic])
         return topic in client.list_topics(timeout=5).topics
 
-    eventually(made, 20)
+    eventually(made)
     (hook,) = world.hooks("p0")
     fresh = world.send(hook, range(OWED + 5), partition=0)
     shown = refused(world, "--keep-owed", "--yes")
@@ -238,7 +237,6 @@ def test_what_was_under_way_when_offsets_were_reset_is_owed_too(world: DeliveryW
     worker = world.start(drain_timeout_s=0.5)
     eventually(
         lambda: world.commit_of()[0] == 0 and (m := world.commit_of()[1]) is not None and m.pointer is not None,
-        60,
         describe="a state owes, and the first record is in flight",
     )
     worker.stop()

@@ -32,7 +32,7 @@ def stopped(world: DeliveryWorld) -> DeliveryWorld:
     world.targets.answer = lambda _seen: Reply(500)
     world.send(hook, range(20), partition=0)
     worker = world.start()
-    eventually(lambda: world.commit_of()[0] == 20, 30, describe="everything is owed by a state")
+    eventually(lambda: world.commit_of()[0] == 20, describe="everything is owed by a state")
     worker.stop()
     world.targets.answer = lambda _seen: OK
     return world
@@ -41,7 +41,7 @@ def stopped(world: DeliveryWorld) -> DeliveryWorld:
 def refusal(world: DeliveryWorld) -> str:
     """The one line with which a worker does not start."""
     asked = len(world.targets.requests)
-    error = world.start(ready=False).wait_ended(60)
+    error = world.start(ready=False).wait_ended()
     assert isinstance(error, StartRefusedError), error
     line = str(error)
     assert "\n" not in line
@@ -61,7 +61,7 @@ def test_offsets_that_an_operator_reset(stopped: DeliveryWorld) -> None:
 def test_offsets_that_expired(stopped: DeliveryWorld) -> None:
     """A group without offsets, while a state owes, is refused: it would begin anew, or lose what is owed."""
     group = stopped.topics.deliver_group
-    eventually(lambda: deleted(stopped, group), 20, describe="the group is deleted")
+    eventually(lambda: deleted(stopped, group), describe="the group is deleted")
     assert "no offset" in refusal(stopped)
 
 
@@ -87,7 +87,7 @@ def test_a_topic_that_was_made_anew(stopped: DeliveryWorld) -> None:
         create_topics(stopped.config.kafka, wanted)
         return stopped.topics.deliveries in client.list_topics(timeout=5).topics
 
-    eventually(made, 20)
+    eventually(made)
     consumer_sees = client.list_topics(stopped.topics.deliveries, timeout=5).topics[stopped.topics.deliveries]
     assert len(consumer_sees.partitions) == stopped.config.partitions
     line = refusal(stopped)
@@ -135,7 +135,7 @@ def test_the_role_says_one_line_and_ends(
     assert made.code == 0, made.err
     commit_as_another_program(kafka.bootstrap_servers, topics)
     role = deployment.role("deliver")
-    assert role.process.wait(60) == 1
+    assert role.process.wait() == 1
     lines = [line for line in role.process.log_text().splitlines() if line.startswith("hookstream: ")]
     assert len(lines) == 1
     assert "hookstream recover --keep-owed" in lines[0]
@@ -143,7 +143,7 @@ def test_the_role_says_one_line_and_ends(
     client = admin(kafka.bootstrap_servers)
     client.create_partitions([NewPartitions(topics.deliveries, 5)])[topics.deliveries].result(20)
     role = deployment.role("deliver")
-    assert role.process.wait(60) == 1
+    assert role.process.wait() == 1
     (line,) = [line for line in role.process.log_text().splitlines() if line.startswith("hookstream: ")]
     assert "partitions" in line
     assert topics.deliveries in line

@@ -39,9 +39,9 @@ def test_workers_that_join_and_leave_repeat_nothing(world: DeliveryWorld, group:
         first = world.start(**group)
         world.wait_accepted(200)
         second = world.start(**group)
-        eventually(lambda: second.metrics.worker.deliveries["delivered"] > 50, 40, describe="the second delivers, too")
+        eventually(lambda: second.metrics.worker.deliveries["delivered"] > 50, describe="the second delivers, too")
         third = world.start(**group)
-        eventually(lambda: third.metrics.worker.deliveries["delivered"] > 50, 40, describe="the third delivers, too")
+        eventually(lambda: third.metrics.worker.deliveries["delivered"] > 50, describe="the third delivers, too")
         first.stop()
         world.wait_accepted(200)
         third.stop()
@@ -60,11 +60,11 @@ def test_a_killed_worker_s_partitions_are_taken_over(
         first = world.start(**group)
         world.wait_accepted(100)
         second = world.spawn(processes, **group)
-        eventually(lambda: "partition taken over" in second.log_text(), 40)
+        eventually(lambda: "partition taken over" in second.log_text())
         world.wait_accepted(300)
         second.kill()
         owned = len(first.worker.partitions)
-        eventually(lambda: len(first.worker.partitions) > owned, 40)
+        eventually(lambda: len(first.worker.partitions) > owned)
         world.targets.answer = lambda _seen: OK
     assert world.check_promises() <= REPEATED_BY_A_KILL
 
@@ -74,17 +74,17 @@ def test_replays_go_where_their_deliveries_are(world: DeliveryWorld) -> None:
     hooks = world.hooks(*NAMES)
     first, second = world.start(**COOPERATIVE), world.start(**COOPERATIVE)
     shares = [first.worker.partitions, second.worker.partitions]
-    eventually(lambda: [len(share) for share in shares] == [2, 2], 40, describe="each has its share")
+    eventually(lambda: [len(share) for share in shares] == [2, 2], describe="each has its share")
     replays = [world.delivery(hook, concept, replay="job") for concept in range(4) for hook in hooks]
     for concept in range(4):
         world.produce(replays[concept * 6 : concept * 6 + 6], partition=concept, topic=world.topics.replays)
-    world.wait_all(40, of=replays)
+    world.wait_all(of=replays)
     first.stop()
-    eventually(lambda: len(shares[1]) == 4, 40, describe="the second has all")
+    eventually(lambda: len(shares[1]) == 4, describe="the second has all")
     again = [world.delivery(hook, 5, replay="job") for hook in hooks]
     for partition in range(4):
         world.produce(again[partition : partition + 1], partition=partition, topic=world.topics.replays)
-    world.wait_all(40, of=again[:4])
+    world.wait_all(of=again[:4])
     assert world.duplicates() == 0
 
 
@@ -103,20 +103,20 @@ def test_attempts_are_counted_across_a_kill(world: DeliveryWorld, processes: Pro
     policy = {"short_schedule_s": [0.2, 25.0, 25.0], "retry_in_window_s": 4.0, "jitter": 0.0, **QUICK_PROBES}
     worker = world.spawn(processes, policy=policy)
     world.send(hook, [1, 2], partition=0)
-    world.wait_all(30)
+    world.wait_all()
     poison = world.send(hook, [0], partition=0)[0]
-    eventually(lambda: [seen.attempt for seen in poisoned(world, poison.id)] == [1, 2], 30)
-    eventually(lambda: world.commit_of()[0] == 3, 20, describe="its lane left the window behind a cursor")
+    eventually(lambda: [seen.attempt for seen in poisoned(world, poison.id)] == [1, 2])
+    eventually(lambda: world.commit_of()[0] == 3, describe="its lane left the window behind a cursor")
     worker.kill()
 
     world.targets.answer = lambda _seen: OK
     world.start(policy=policy)
     world.send(hook, [1], partition=0)
-    world.wait_all(30, of=world.sent[3:])
+    world.wait_all(of=world.sent[3:])
     assert len(poisoned(world, poison.id)) == 2, "it is not due yet"
     metadata = world.commit_of()[1]
     assert metadata is not None
-    eventually(lambda: [seen.attempt for seen in poisoned(world, poison.id)] == [1, 2, 3], 60)
+    eventually(lambda: [seen.attempt for seen in poisoned(world, poison.id)] == [1, 2, 3])
 
 
 def poisoned(world: DeliveryWorld, delivery_id: str) -> list[Seen]:
@@ -133,18 +133,18 @@ def test_a_suspended_worker_that_wakes_up_sends_nothing(world: DeliveryWorld, pr
     world.targets.answer = lambda seen: Reply(503) if seen.path == "/dead" else Reply(204, after_s=0.2)
     sleeper = world.spawn(processes, fenced_after_s=4.0)
     world.send(hooks[1], range(20), partition=0)
-    eventually(lambda: world.commit_of()[1] and world.commit_of()[1].pointer, 30)  # type: ignore[union-attr]
+    eventually(lambda: world.commit_of()[1] and world.commit_of()[1].pointer)  # type: ignore[union-attr]
     world.send(hooks[0], range(300), partition=0)
     world.wait_accepted(20)
     sleeper.pause()
 
     world.targets.answer = lambda _seen: OK
     world.start()
-    world.wait_all(60)
-    eventually(lambda: world.commit_of()[0] == 320 and world.commit_of()[1].pointer is None, 30)  # type: ignore[union-attr]
+    world.wait_all()
+    eventually(lambda: world.commit_of()[0] == 320 and world.commit_of()[1].pointer is None)  # type: ignore[union-attr]
     made = len(world.targets.requests)
     sleeper.resume()
-    sleeper.wait_until(lambda: "partitions were lost" in sleeper.log_text(), 40, what="it hears that it lost them")
+    sleeper.wait_until(lambda: "partitions were lost" in sleeper.log_text(), what="it hears that it lost them")
     assert not threading.Event().wait(2), "long enough for what it should not do"
     assert len(world.targets.requests) == made
     offset, metadata = world.commit_of()
@@ -152,5 +152,5 @@ def test_a_suspended_worker_that_wakes_up_sends_nothing(world: DeliveryWorld, pr
     world.check_order()
 
     world.send(hooks[0], range(10), partition=0)
-    world.wait_all(30)
+    world.wait_all()
     assert sleeper.running

@@ -47,18 +47,18 @@ def test_a_subscriptions_topic_that_was_made_anew(deployment: Deployment, kafka:
         hook = caller.register("lead.new", receiver.url("lead"))
         caller.wait_effective(hook["id"])
         publish(deployment, "lead.new", 1)
-        eventually(lambda: len(receiver.accepted()) == 1, 60)
+        eventually(lambda: len(receiver.accepted()) == 1)
         for role in (api, router, worker):
-            assert role.process.terminate(30) == 0, role.process.log_tail()
+            assert role.process.terminate() == 0, role.process.log_tail()
 
         client, topic = admin(kafka.bootstrap_servers), deployment.topics.subscriptions
         client.delete_topics([topic], operation_timeout=20)[topic].result(30)
-        eventually(lambda: topic not in client.list_topics(timeout=5).topics, 20)
+        eventually(lambda: topic not in client.list_topics(timeout=5).topics)
         assert deployment.run("topics", "create").code == 0
         publish(deployment, "lead.new", 2)
         router, worker = (deployment.role(name) for name in ("router", "deliver"))
         for role in (router, worker):
-            eventually(lambda role=role: "resync" in role.unready_because(), 60)  # type: ignore[misc]
+            eventually(lambda role=role: "resync" in role.unready_because())  # type: ignore[misc]
         assert len(receiver.accepted()) == 1
 
         dry = deployment.run("subscriptions", "resync", "--dry-run", "--json").json()
@@ -69,7 +69,7 @@ def test_a_subscriptions_topic_that_was_made_anew(deployment: Deployment, kafka:
         assert "published 1 rows, and the end mark at offset 1" in done.out
         for role in (router, worker):
             role.wait_ready()
-        eventually(lambda: len(receiver.accepted()) == 2, 60)
+        eventually(lambda: len(receiver.accepted()) == 2)
 
 
 def test_a_database_that_was_restored_from_a_backup(deployment: Deployment, tmp_path: Path) -> None:
@@ -83,19 +83,19 @@ def test_a_database_that_was_restored_from_a_backup(deployment: Deployment, tmp_
     with Receiver() as receiver:
         first = caller.register("lead.new", receiver.url("first"))
         caller.wait_effective(first["id"])
-        assert api.process.terminate(30) == 0
+        assert api.process.terminate() == 0
         shutil.copy(file, tmp_path / "backup")
         api = deployment.role("api").wait_ready()
         caller = Caller(api.url, token)
         second = caller.register("lead.status", receiver.url("second"))
         caller.wait_effective(second["id"])
-        assert api.process.terminate(30) == 0
+        assert api.process.terminate() == 0
 
         for left in file.parent.glob(f"{file.name}-*"):
             left.unlink()
         shutil.copy(tmp_path / "backup", file)
         api = deployment.role("api")
-        eventually(lambda: "hookstream subscriptions resync" in api.unready_because(), 60)
+        eventually(lambda: "hookstream subscriptions resync" in api.unready_because())
         caller = Caller(api.url, token)
         assert [hook["id"] for hook in caller("GET", "/hooks").json()["hooks"]] == [first["id"]]
         dry = deployment.run("subscriptions", "resync", "--dry-run", "--json").json()
@@ -111,4 +111,4 @@ def test_a_database_that_was_restored_from_a_backup(deployment: Deployment, tmp_
         caller.wait_effective(third["id"])
         for number, event in enumerate(("lead.new", "lead.status", "lead.updated")):
             publish(deployment, event, number)
-        eventually(lambda: {r.path for r in receiver.accepted()} == {"/first", "/second", "/third"}, 60)
+        eventually(lambda: {r.path for r in receiver.accepted()} == {"/first", "/second", "/third"})

@@ -29,14 +29,14 @@ def test_what_was_deleted_while_no_worker_ran_is_counted(world: DeliveryWorld) -
     """A worker that finds its offset below the log's first one counts the gap and reads on behind it."""
     (hook,) = world.hooks("one")
     first = world.start()
-    eventually(lambda: world.commit_of()[0] == 0, 20, describe="the first commit, without which no gap is known")
+    eventually(lambda: world.commit_of()[0] == 0, describe="the first commit, without which no gap is known")
     first.stop()
     sent = world.send(hook, range(30), partition=0)
     expire_below(world, 10)
     worker = world.start()
-    world.wait_all(30, of=sent[10:])
-    eventually(lambda: worker.metrics.expired == 10, 10, describe="ten are counted as expired")
-    eventually(lambda: world.commit_of()[0] == 30, 10)
+    world.wait_all(of=sent[10:])
+    eventually(lambda: worker.metrics.expired == 10, describe="ten are counted as expired")
+    eventually(lambda: world.commit_of()[0] == 30)
     assert len(world.accepted()) == 20
 
 
@@ -46,17 +46,17 @@ def test_retention_that_overtakes_a_cursor_is_counted(world: DeliveryWorld) -> N
     world.targets.answer = lambda _seen: Reply(500)
     worker = world.start()
     sent = world.send(hook, [n % 5 for n in range(600)], partition=0)
-    eventually(lambda: world.commit_of()[0] == 600, 30, describe="everything is owed")
+    eventually(lambda: world.commit_of()[0] == 600, describe="everything is owed")
     worker.stop()  # with its buffers
     expire_below(world, 400)
     world.targets.answer = lambda _seen: OK
     again = world.start()
-    world.wait_all(30, of=sent[400:])
-    eventually(lambda: again.metrics.expired == 400, 20, describe="all of them are counted")
+    world.wait_all(of=sent[400:])
+    eventually(lambda: again.metrics.expired == 400, describe="all of them are counted")
     world.check_order()
     assert {seen.id for seen in world.accepted()} == {delivery.id for delivery in sent[400:]}
     assert world.duplicates() == 0
-    eventually(lambda: world.commit_of()[1].pointer is None, 20, describe="nothing is owed any more")  # type: ignore[union-attr]
+    eventually(lambda: world.commit_of()[1].pointer is None, describe="nothing is owed any more")  # type: ignore[union-attr]
 
 
 def test_what_is_owed_for_too_long_is_moved_to_the_dead_letters(world: DeliveryWorld) -> None:
@@ -67,13 +67,13 @@ def test_what_is_owed_for_too_long_is_moved_to_the_dead_letters(world: DeliveryW
     world.produce(old, partition=0)
     young = world.send(hook, range(10), partition=0)
     world.start(policy={**QUICK_PROBES, "expire_after_s": 1800.0, "notice_every_s": 0.5})
-    eventually(lambda: len(world.dead_letters()) == 30, 30, describe="thirty dead letters")
+    eventually(lambda: len(world.dead_letters()) == 30, describe="thirty dead letters")
     dead_letters = world.dead_letters()
     assert {dead_letter.reason for dead_letter in dead_letters} == {DeadLetterReason.EXPIRED}
     assert {dead_letter.delivery_id for dead_letter in dead_letters} == {delivery.id for delivery in old}
     assert all(dead_letter.record_value for dead_letter in dead_letters)
     world.publish(world.hook(1, 1, world.targets.url("one"), revision=2))
-    world.wait_all(20, of=young)
+    world.wait_all(of=young)
     assert {seen.id for seen in world.accepted()} == {delivery.id for delivery in young}
 
 
@@ -83,9 +83,9 @@ def test_an_endpoint_that_fails_for_days_is_disabled_and_owed(world: DeliveryWor
     world.targets.answer = lambda _seen: Reply(500)
     world.start(policy={"probe_first_s": 0.2, "probe_steady_s": 0.2, "disable_after_s": 1.0, "notice_every_s": 0.5})
     world.send(hook, range(20), partition=0)
-    eventually(world.notices, 30, describe="a notice")
+    eventually(world.notices, describe="a notice")
     assert world.notices()[0].kind is NoticeKind.FAILING
     world.targets.answer = lambda _seen: OK
     world.publish(world.hook(1, 1, world.targets.url("one"), revision=2))
-    assert world.check_promises(20) == 0
+    assert world.check_promises() == 0
     assert not world.dead_letters()

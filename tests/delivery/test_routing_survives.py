@@ -72,7 +72,7 @@ def port_of(process: Process) -> int:
         lines = [line for line in process.log_text().splitlines() if line.startswith("port ")]
         return int(lines[0].removeprefix("port ")) if lines else 0
 
-    return eventually(announced, 20.0)
+    return eventually(announced)
 
 
 def test_kill_of_the_router(world: RoutingWorld, processes: Processes) -> None:
@@ -84,10 +84,10 @@ def test_kill_of_the_router(world: RoutingWorld, processes: Processes) -> None:
         for _ in range(3):
             router = start(world, processes, linger_ms=400)
             reached = progress(world) + 500
-            eventually(lambda reached=reached: progress(world) >= reached, 40.0, every_s=0.1)  # type: ignore[misc]
+            eventually(lambda reached=reached: progress(world) >= reached, every_s=0.1)  # type: ignore[misc]
             router.kill()
     start(world, processes)
-    world.check_promises(world.wait_all_arrived(60.0))
+    world.check_promises(world.wait_all_arrived())
 
 
 def test_restart_of_the_router(world: RoutingWorld, processes: Processes) -> None:
@@ -96,55 +96,55 @@ def test_restart_of_the_router(world: RoutingWorld, processes: Processes) -> Non
         for _ in range(2):
             router = start(world, processes)
             reached = progress(world) + 500
-            eventually(lambda reached=reached: progress(world) >= reached, 40.0, every_s=0.1)  # type: ignore[misc]
-            assert router.terminate(30.0) == 0
+            eventually(lambda reached=reached: progress(world) >= reached, every_s=0.1)  # type: ignore[misc]
+            assert router.terminate() == 0
     start(world, processes)
-    assert world.check_promises(world.wait_all_arrived(60.0)) == 0
+    assert world.check_promises(world.wait_all_arrived()) == 0
 
 
 def test_rebalance_of_two_routers(world: RoutingWorld, processes: Processes) -> None:
     """Routers that join and leave under load lose nothing, keep the order, and repeat nothing."""
     with under_load(world):
         first = start(world, processes)
-        eventually(lambda: progress(world) >= 300, 40.0, every_s=0.1)
+        eventually(lambda: progress(world) >= 300, every_s=0.1)
         second = start(world, processes)
-        eventually(lambda: http_status(f"http://127.0.0.1:{port_of(second)}/readyz") == OK, 40.0)
+        eventually(lambda: http_status(f"http://127.0.0.1:{port_of(second)}/readyz") == OK)
         reached = progress(world) + 500
-        eventually(lambda: progress(world) >= reached, 40.0, every_s=0.1)
-        assert first.terminate(30.0) == 0
+        eventually(lambda: progress(world) >= reached, every_s=0.1)
+        assert first.terminate() == 0
         reached = progress(world) + 500
-        eventually(lambda: progress(world) >= reached, 40.0, every_s=0.1)
-        assert second.terminate(30.0) == 0
+        eventually(lambda: progress(world) >= reached, every_s=0.1)
+        assert second.terminate() == 0
     start(world, processes)
-    assert world.check_promises(world.wait_all_arrived(60.0)) == 0
+    assert world.check_promises(world.wait_all_arrived()) == 0
 
 
 def test_kill_of_one_of_two_routers(world: RoutingWorld, processes: Processes) -> None:
     """The partitions of a killed router are taken over by the other, from where they were committed."""
     with under_load(world):
         first = start(world, processes)
-        eventually(lambda: progress(world) >= 300, 40.0, every_s=0.1)
+        eventually(lambda: progress(world) >= 300, every_s=0.1)
         second = start(world, processes)
-        eventually(lambda: http_status(f"http://127.0.0.1:{port_of(second)}/readyz") == OK, 40.0)
+        eventually(lambda: http_status(f"http://127.0.0.1:{port_of(second)}/readyz") == OK)
         first.kill()
         reached = progress(world) + 1000
-        eventually(lambda: progress(world) >= reached, 60.0, every_s=0.1)
-    world.check_promises(world.wait_all_arrived(60.0))
+        eventually(lambda: progress(world) >= reached, every_s=0.1)
+    world.check_promises(world.wait_all_arrived())
 
 
 def test_a_suspended_router_that_wakes_up(world: RoutingWorld, processes: Processes) -> None:
     """A router that was frozen until its partitions were given away does no harm when it wakes."""
     with under_load(world):
         first = start(world, processes)
-        eventually(lambda: progress(world) >= 300, 40.0, every_s=0.1)
+        eventually(lambda: progress(world) >= 300, every_s=0.1)
         first.pause()
         start(world, processes)
         reached = progress(world) + 500
-        eventually(lambda: progress(world) >= reached, 60.0, every_s=0.1)
+        eventually(lambda: progress(world) >= reached, every_s=0.1)
         first.resume()
         reached = progress(world) + 500
-        eventually(lambda: progress(world) >= reached, 60.0, every_s=0.1)
-    world.check_promises(world.wait_all_arrived(60.0))
+        eventually(lambda: progress(world) >= reached, every_s=0.1)
+    world.check_promises(world.wait_all_arrived())
 
 
 def test_the_broker_freezes(
@@ -158,14 +158,14 @@ def test_the_broker_freezes(
     world = filled(broker.bootstrap_servers, topics)
     start(world, processes, socket_timeout_ms=3000, request_timeout_ms=3000)
     with under_load(world):
-        eventually(lambda: progress(world) >= 300, 40.0, every_s=0.1)
+        eventually(lambda: progress(world) >= 300, every_s=0.1)
         broker.pause()
         frozen = threading.Event()
         assert not frozen.wait(10.0)  # there is no condition to wait for: nothing answers
         broker.resume()
         reached = progress(world) + 500
-        eventually(lambda: progress(world) >= reached, 60.0, every_s=0.1)
-    world.check_promises(world.wait_all_arrived(60.0))
+        eventually(lambda: progress(world) >= reached, every_s=0.1)
+    world.check_promises(world.wait_all_arrived())
 
 
 def test_the_broker_is_killed(
@@ -176,12 +176,12 @@ def test_the_broker_is_killed(
     world = filled(broker.bootstrap_servers, topics)
     router = start(world, processes)
     with under_load(world):
-        eventually(lambda: progress(world) >= 300, 40.0, every_s=0.1)
+        eventually(lambda: progress(world) >= 300, every_s=0.1)
         broker.kill()
         broker.start()
         reached = progress(world) + 500
-        eventually(lambda: progress(world) >= reached, 60.0, every_s=0.1)
-    world.check_promises(world.wait_all_arrived(60.0))
+        eventually(lambda: progress(world) >= reached, every_s=0.1)
+    world.check_promises(world.wait_all_arrived())
     assert router.running
 
 
@@ -190,12 +190,12 @@ def test_the_router_starts_before_everything_else(world: RoutingWorld, processes
     environment = {**world.environment(), "HOOKSTREAM_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
     router = processes.python("-m", "tests.support.router_process", env=environment, name="router")
     port = port_of(router)
-    eventually(lambda: "kafka" in router.log_text() and "waiting" in router.log_text(), 30.0)
+    eventually(lambda: "kafka" in router.log_text() and "waiting" in router.log_text())
     assert http_status(f"http://127.0.0.1:{port}/healthz") == OK
     assert http_status(f"http://127.0.0.1:{port}/readyz") == 503
     assert http_status(f"http://127.0.0.1:{port}/metrics") == OK
     assert router.running
-    assert router.terminate(20.0) == 0
+    assert router.terminate() == 0
 
 
 def test_a_new_hook_becomes_effective(world: RoutingWorld) -> None:

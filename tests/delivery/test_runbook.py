@@ -63,7 +63,7 @@ class Site:
         """Stop roles, as their process manager would."""
         for name in names:
             role = self.running.pop(name)
-            assert role.process.terminate(30) == 0, role.process.log_tail()
+            assert role.process.terminate() == 0, role.process.log_tail()
 
     def run(self, block: Block) -> None:
         """Type a block into a shell; every command has to succeed."""
@@ -91,7 +91,7 @@ class Site:
             found = operator("GET", path).json()["replay"]
             return bool(found["state"] == "planned" and found["count"]["deliveries"] > 1)
 
-        eventually(planned, 60, describe="the replay is counted")
+        eventually(planned, describe="the replay is counted")
         if run:
             assert operator("PATCH", path, {"replay": {"state": "running"}}).status_code == 200
         self.shell["REPLAY"] = path.rpartition("/")[2]
@@ -149,24 +149,24 @@ def test_every_command_of_the_runbook_works(site: Site) -> None:
                 site.ask_replay(operator, run="replay pause" in block.script)
             site.run(block)
             if "hookstream publish" in block.script:
-                eventually(receiver.accepted, 60, describe="what the runbook published is delivered")
+                eventually(receiver.accepted, describe="what the runbook published is delivered")
                 site.shell["DELIVERY"] = receiver.accepted()[0].id
                 assert deployment.run("publish", "lead.new", "--client", str(CLIENT), "--id", "2").code == 0
-                eventually(lambda: len(receiver.accepted()) > 1, 60, describe="there are two for a replay to send")
+                eventually(lambda: len(receiver.accepted()) > 1, describe="there are two for a replay to send")
         jobs = {found.headers.get("hookstream-replay", "").partition("-")[0] for found in receiver.accepted()}
         assert "replay" in jobs, "no replay reached the endpoint"
         got = len(receiver.accepted())
         platform = Caller(site.running["api"].url, deployment.token("platform"))
         event = {"event": "lead.new", "client": CLIENT, "concept": {"id": 77}}
         assert platform("POST", "/events", event).status_code == 202
-        eventually(lambda: len(receiver.accepted()) > got, 60, describe="the last event is delivered")
+        eventually(lambda: len(receiver.accepted()) > got, describe="the last event is delivered")
         integrator = Caller(site.running["api"].url, token)
 
         def logged() -> bool:
             return site.running["attempt-log"].metric('hookstream_attempt_log_records_total{result="written"}') > 0
 
-        eventually(logged, 60, describe="attempts are in the database")
-        integrator.wait_effective(hook["id"], 60)
+        eventually(logged, describe="attempts are in the database")
+        integrator.wait_effective(hook["id"])
 
 
 def test_no_role_may_do_what_the_table_does_not_say(site: Site) -> None:
@@ -179,7 +179,7 @@ def test_no_role_may_do_what_the_table_does_not_say(site: Site) -> None:
     assert refused.code == 1
     assert "TOPIC_AUTHORIZATION_FAILED" in refused.err or "authorization" in refused.err.lower()
     worker = site.deployment.role("deliver", KAFKA_OPTIONS=kafka_options("router"))
-    assert worker.process.wait(60) == 1
+    assert worker.process.wait() == 1
     assert "authoriz" in worker.process.log_text().lower()
 
 

@@ -20,12 +20,12 @@ def test_a_delivery_waits_for_its_row_and_no_other_waits(world: DeliveryWorld) -
     later = world.hook(1, 1, world.targets.url("new"), revision=2)
     world.start(policy=SOON)
     waiting = world.send(later, range(20), partition=0)
-    world.wait_all(30, of=world.send(other, range(200), partition=0))
-    eventually(lambda: world.commit_of()[0] == 220, 20, describe="after a while it is owed by a state")
+    world.wait_all(of=world.send(other, range(200), partition=0))
+    eventually(lambda: world.commit_of()[0] == 220, describe="after a while it is owed by a state")
     assert world.commit_of()[1].pointer is not None  # type: ignore[union-attr]
     assert not world.targets.to("old")
     world.publish(later)
-    world.wait_all(20, of=waiting)
+    world.wait_all(of=waiting)
     assert len(world.targets.accepted_by("new")) == 20
     assert not world.targets.to("old"), early
     assert world.duplicates() == 0
@@ -36,14 +36,14 @@ def test_a_hook_that_the_table_does_not_know_is_waited_for(world: DeliveryWorld)
     unknown = world.hook(7, 7, world.targets.url("late"))
     worker = world.start(policy=SOON)
     world.send(unknown, range(20), partition=0)
-    eventually(lambda: world.commit_of()[0] == 20, 20, describe="they are owed by a state")
+    eventually(lambda: world.commit_of()[0] == 20, describe="they are owed by a state")
     worker.stop()
     worker = world.start(policy=SOON)
     world.send(unknown, range(20), partition=0)
-    eventually(lambda: world.commit_of()[0] == 40, 20)
+    eventually(lambda: world.commit_of()[0] == 40)
     assert worker.metrics.worker.deliveries["cancelled"] == 0
     world.publish(unknown)
-    assert world.check_promises(20) == 0
+    assert world.check_promises() == 0
 
 
 def test_only_a_row_that_is_new_enough_cancels(world: DeliveryWorld) -> None:
@@ -53,14 +53,15 @@ def test_only_a_row_that_is_new_enough_cancels(world: DeliveryWorld) -> None:
     world.publish(old)
     worker = world.start(policy=SOON)
     first = world.send(new, range(5), partition=0)
-    eventually(lambda: world.commit_of()[0] == 5, 20, describe="the new hook's wait: the table shows the old one")
+    eventually(lambda: world.commit_of()[0] == 5, describe="the new hook's wait: the table shows the old one")
     assert not world.targets.requests
     world.publish(new)
-    world.wait_all(20, of=first)
+    world.wait_all(of=first)
     world.send(old, range(5), partition=0)
-    eventually(lambda: worker.metrics.worker.deliveries["cancelled"] == 5, 20)
+    eventually(lambda: worker.metrics.worker.deliveries["cancelled"] == 5)
     world.publish(world.hook(2, 1, world.targets.url("new"), revision=4, state=HookState.DELETED))
+    world.wait_known()
     world.send(new, range(5), partition=0)
-    eventually(lambda: worker.metrics.worker.deliveries["cancelled"] == 10, 20)
-    eventually(lambda: world.commit_of()[0] == 15, 20)
+    eventually(lambda: worker.metrics.worker.deliveries["cancelled"] == 10)
+    eventually(lambda: world.commit_of()[0] == 15)
     assert len(world.targets.requests) == 5

@@ -116,7 +116,7 @@ def test_a_services_trace_reaches_the_attempt(
     world = embedded_world
     world.hooks("one", "two", "three")
     worker = world.start(spans=AttemptSpans(exported.tracer()))
-    eventually(lambda: tracing_router.ready, 30, describe="the router is ready")
+    eventually(lambda: tracing_router.ready, describe="the router is ready")
     config = ProducerConfig(
         bootstrap_servers=world.config.bootstrap_servers, schema_registry_url="mock://unused", topics=world.topics
     )
@@ -126,7 +126,7 @@ def test_a_services_trace_reaches_the_attempt(
         with exported.tracer(sampled=False).start_as_current_span("not sampled"):
             producer.produce(an_event(client=2)).result(30)
         producer.produce(an_event(client=3)).result(30)
-    eventually(lambda: worker.metrics.worker.deliveries["delivered"] == 3, 30, describe="all three are delivered")
+    eventually(lambda: worker.metrics.worker.deliveries["delivered"] == 3, describe="all three are delivered")
     context = span.get_span_context()
     assert exported.attempts() == [(context.trace_id, context.span_id, 1, "delivered")]
     assert not any(HEADER in seen.headers for seen in world.accepted()), (
@@ -156,17 +156,14 @@ def test_a_backlog_keeps_its_traces(world: DeliveryWorld, exported: Exported) ->
     world.producer.flush(30)
     eventually(
         lambda: worker.metrics.worker.cursors and worker.metrics.worker.attempts["error-status"],
-        30,
         describe="quarantined",
     )
-    eventually(lambda: all(low >= high for low, high in progress(world)), 30, describe="all of it is behind a cursor")
+    eventually(lambda: all(low >= high for low, high in progress(world)), describe="all of it is behind a cursor")
     worker.stop()
     world.targets.answer = lambda _seen: OK
     worker = world.start(policy=SMALL_WINDOW, spans=AttemptSpans(exported.tracer()))
     world.check_promises()
-    eventually(
-        lambda: worker.metrics.worker.deliveries["delivered"] == len(traces), 30, describe="every answer is taken"
-    )
+    eventually(lambda: worker.metrics.worker.deliveries["delivered"] == len(traces), describe="every answer is taken")
     spans = exported.attempts()
     delivered = {trace for trace, parent, _, result in spans if result == "delivered" and parent == trace}
     assert delivered == set(traces)

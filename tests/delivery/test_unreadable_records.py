@@ -26,8 +26,8 @@ def test_garbage_is_a_dead_letter_and_the_partition_goes_on(world: DeliveryWorld
         world.produce_bytes(b"1", value, partition=0)
     world.send(hook, range(5), partition=0)
     world.start()
-    world.wait_all(30)
-    eventually(lambda: world.commit_of()[0] == 13, 20)
+    world.wait_all()
+    eventually(lambda: world.commit_of()[0] == 13)
     dead_letters = sorted(world.dead_letters(), key=lambda dead_letter: dead_letter.offset)
     assert [(dead_letter.offset, dead_letter.record_value) for dead_letter in dead_letters] == [
         (5, b"no avro"),
@@ -44,7 +44,7 @@ def test_a_partition_waits_for_the_registry(world: DeliveryWorld) -> None:
     registry = RegistryThatGoesAway(world.registry.url)
     worker = world.start(registry=registry)
     world.send(hooks[0], range(5), partition=0)
-    world.wait_all(30)
+    world.wait_all()
 
     registry.away = True
     known, world.encode = world.encode, delivery_encoder(evolved_schema(world))
@@ -52,15 +52,15 @@ def test_a_partition_waits_for_the_registry(world: DeliveryWorld) -> None:
     world.encode = known
     behind = world.send(hooks[0], range(5), partition=0)
     elsewhere = world.send(hooks[1], range(5), partition=1)
-    world.wait_all(30, of=elsewhere)
-    eventually(lambda: not worker.health.ready, 20, describe="it says that it waits")
+    world.wait_all(of=elsewhere)
+    eventually(lambda: not worker.health.ready, describe="it says that it waits")
     assert {delivery.id for delivery in waiting + behind}.isdisjoint(seen.id for seen in world.accepted())
-    eventually(lambda: world.commit_of()[0] == 5, 10, describe="everything below is committed")
+    eventually(lambda: world.commit_of()[0] == 5, describe="everything below is committed")
 
     registry.away = False
-    assert world.check_promises(30) == 0
+    assert world.check_promises() == 0
     assert not world.dead_letters()
-    eventually(lambda: worker.health.ready, 20)
+    eventually(lambda: worker.health.ready)
 
 
 class RegistryThatGoesAway(SchemaRegistry):

@@ -236,11 +236,11 @@ def test_roles_stop_gracefully_and_their_successors_go_on(pipeline: Pipeline) ->
     pipeline.publish(events[:10])
     pipeline.wait_for(10)
 
-    assert pipeline.worker.process.terminate(30) == 0, pipeline.worker.process.log_tail()
+    assert pipeline.worker.process.terminate() == 0, pipeline.worker.process.log_tail()
     pipeline.publish(events[10:20])
-    assert pipeline.router.process.terminate(30) == 0, pipeline.router.process.log_tail()
+    assert pipeline.router.process.terminate() == 0, pipeline.router.process.log_tail()
     pipeline.publish(events[20:])
-    assert pipeline.api.process.terminate(30) == 0, pipeline.api.process.log_tail()
+    assert pipeline.api.process.terminate() == 0, pipeline.api.process.log_tail()
 
     pipeline.deployment.role("router")
     pipeline.deployment.role("deliver").wait_ready(START_S)

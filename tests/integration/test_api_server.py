@@ -120,7 +120,7 @@ def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, d
     started = Processes(folder)
     process = started.python("-m", "tests.support.api_process", f"sqlite:///{folder}/hookstream.sqlite3", name="api")
     try:
-        process.wait_until(lambda: "}" in process.log_text(), 60.0, what="its port")
+        process.wait_until(lambda: "}" in process.log_text(), what="its port")
         told: dict[str, Any] = json.loads(process.log_text().partition("\n")[0])
         yield process, told
     finally:
@@ -282,7 +282,7 @@ def test_slow_searches_of_many_clients_take_their_share_and_no_more(sqlite_url: 
             connection.sendall(get("/dead-letters", served.token(Role.OPERATOR), more=""))
         for _ in range(4):
             assert served.dead_letters.asked.acquire(timeout=20)
-        eventually(lambda: served.count(Phase.HANDLER) == 4, 30)
+        eventually(lambda: served.count(Phase.HANDLER) == 4)
         assert not served.dead_letters.asked.acquire(blocking=False)
         for path in ("/healthz", "/readyz", "/metrics"):
             assert ask(served.port, get(path))[0] == 200

@@ -92,7 +92,7 @@ def test_what_is_written_says_nothing_and_is_left_nowhere(kafka: Kafka, topics: 
         found.extend(message for message in reader.consume(100, 0.2) if message.error() is None)
         return len(found) >= len(told)
 
-    eventually(read_all, 20)
+    eventually(read_all)
     assert {(message.key(), message.value()) for message in found} == {(CLOCK_KEY, None)}
     assert sorted(message.timestamp()[1] for message in found) == sorted(told)
     reader.close()
@@ -127,7 +127,7 @@ def test_a_broker_that_is_unavailable_tells_no_time_until_it_is_back(
         except BrokerClockError as exc:
             raise AssertionError from exc
 
-    assert eventually(told, 20) > WRONG_MS
+    assert eventually(told) > WRONG_MS
     hasty.close()
 
 
@@ -141,7 +141,7 @@ def test_the_embedded_kafka_has_this_machines_clock() -> None:
     assert writer.flush(10) == 0
     reader = make_consumer(reader_config(kafka.config))
     reader.assign([TopicPartition(topic, 0, 0)])
-    message = eventually(lambda: reader.poll(0.2), 10)
+    message = eventually(lambda: reader.poll(0.2))
     assert message is not None
     assert message.timestamp()[1] == WRONG_MS, "events on the embedded Kafka carry another clock's time"
     reader.close()

@@ -65,7 +65,7 @@ def caught_up(relay: Relay) -> Turn:
         assert (turn.loading, turn.published, turn.corrected) == (False, 0, 0)
         return turn
 
-    return eventually(quiet, 20)
+    return eventually(quiet)
 
 
 def created(caller: Caller, event: str = "lead.new") -> int:
@@ -105,11 +105,11 @@ def test_kill_9_between_commit_and_publish_loses_nothing(
 ) -> None:
     hook_id = created(api.integrator(434))
     killed = child(processes, mode, topic, database_url)
-    assert killed.wait(30) == -9, killed.complaint("was not killed")
+    assert killed.wait() == -9, killed.complaint("was not killed")
     assert len(topic.records()) == written
     assert stored_row(api).published_revision == 0
     successor = topic.relay(api.sessions)
-    eventually(lambda: successor.run_once().published, 20)
+    eventually(lambda: successor.run_once().published)
     successor.close()
     rows = [row for _, _, row in topic.records()]
     assert len(rows) == written + 1
@@ -143,17 +143,17 @@ def test_the_late_write_of_a_suspended_relay_is_put_right(
         " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle in transaction'"
     )
     with create_engine(database_url).connect().execution_options(isolation_level="AUTOCOMMIT") as admin:
-        eventually(lambda: _is_stopped(suspended.pid), 20)
+        eventually(lambda: _is_stopped(suspended.pid))
         # The database lets go of the one that does not answer.
         admin.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": admin.execute(holder).scalar_one()})
-        eventually(lambda: admin.execute(holder).first() is None, 10)
+        eventually(lambda: admin.execute(holder).first() is None)
     admin.engine.dispose()
     assert caller("DELETE", f"/hooks/{hook_id}").status_code == 204
     caught_up(relay)
     assert [_state(row) for _, _, row in topic.records()] == [(2, HookState.DELETED)]
     suspended.resume()
-    assert suspended.wait(30) == -9, suspended.complaint("did not publish")
-    eventually(lambda: relay.run_once().corrected, 20)
+    assert suspended.wait() == -9, suspended.complaint("did not publish")
+    eventually(lambda: relay.run_once().corrected)
     assert [_state(row) for _, _, row in topic.records()] == [
         (2, HookState.DELETED),
         (1, HookState.ENABLED),  # late
@@ -172,7 +172,7 @@ def test_a_tombstone_follows_a_deletion_after_40_days(api: Api, topic: Topic) ->
     caught_up(relay)
     assert topic.table()[KEY] is not None
     _delete_days_ago(api, 41)
-    assert eventually(lambda: relay.run_once().tombstoned, 20) == 1
+    assert eventually(lambda: relay.run_once().tombstoned) == 1
     assert caught_up(relay).tombstoned == 0
     assert topic.table()[KEY] is None
     assert topic.table()[b"434|lead.status"] is not None
@@ -224,7 +224,7 @@ def test_a_resync_of_a_restored_database_takes_over_what_was_acknowledged_since(
 
     _restore(api, backup)
     fresh = topic.relay(api.sessions)
-    eventually(lambda: fresh.run_once().blocked, 20)
+    eventually(lambda: fresh.run_once().blocked)
     assert fresh.run_once().published == 0
     report = topic.resync(api.sessions)
 
@@ -237,7 +237,7 @@ def test_a_resync_of_a_restored_database_takes_over_what_was_acknowledged_since(
         assert _content(after[key]) == _content(row)
     assert topic.records()[-1][1] == RESYNC_MARK_KEY
     assert created(caller, "lead.deleted") > max(replacement, added)
-    eventually(lambda: fresh.run_once().published, 20)
+    eventually(lambda: fresh.run_once().published)
     assert fresh.run_once().blocked is None
     fresh.close()
 

@@ -172,7 +172,7 @@ def test_the_commands_of_the_readme_deliver_an_event_from_another_process(
         assert registry.latest_text("orders-value") == registry.schema_text_by_id(schema_id) == text
         assert registry.latest_text("none-value") is None
         registry.require_answer()
-    assert running.terminate(30) == 0, running.log_tail()
+    assert running.terminate() == 0, running.log_tail()
 
 
 def run_shell(command: list[str], folder: Path) -> str:
@@ -211,7 +211,7 @@ def test_up_keeps_hooks_and_tokens_in_a_folder_that_no_other_user_may_read(
     caller, platform = Caller(url, tokens["INTEGRATOR_TOKEN"]), Caller(url, tokens["PLATFORM_TOKEN"])
     with Receiver() as receiver:
         made = caller.register("lead.new", receiver.url("leads"))
-        assert first.terminate(30) == 0, first.log_tail()
+        assert first.terminate() == 0, first.log_tail()
         again = up(port)
         assert '"level"' not in again.log_text(), "what people type next stays in sight"
         assert "INTEGRATOR_TOKEN=" + tokens["INTEGRATOR_TOKEN"] in (home / "tokens").read_text()
@@ -219,4 +219,4 @@ def test_up_keeps_hooks_and_tokens_in_a_folder_that_no_other_user_may_read(
         event = {"event": "lead.new", "client": 434, "concept": {"id": 17}}
         assert platform("POST", "/events", event).status_code == 202
         eventually(lambda: [request.path for request in receiver.accepted()] == ["/leads"], START_S)
-        assert again.terminate(30) == 0, again.log_tail()
+        assert again.terminate() == 0, again.log_tail()

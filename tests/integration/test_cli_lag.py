@@ -22,7 +22,7 @@ def test_what_is_owed_is_told_without_a_worker(
     caller = Caller(api.wait_ready().url, deployment.token("integrator", 434))
     router.wait_ready()
     hook = caller.register("lead.new", "https://example.com/x?key=secret")
-    caller.wait_effective(hook["id"], 60)
+    caller.wait_effective(hook["id"])
     for concept in range(3):
         done = deployment.run("publish", "lead.new", "--client", "434", "--id", str(concept))
         assert done.code == 0, done.err
@@ -33,7 +33,7 @@ def test_what_is_owed_is_told_without_a_worker(
         assert (done.code, done.err) == (0, "")
         return done.json()["endpoints"]
 
-    (endpoint,) = eventually(lambda: [each for each in lag() if each["behind"] == 3], 60)
+    (endpoint,) = eventually(lambda: [each for each in lag() if each["behind"] == 3])
     assert (endpoint["behind_exact"], endpoint["client"], endpoint["hooks"][0]["id"]) == (True, {"id": 434}, hook["id"])
     assert lag("--client", "434", "--older-than", "0") != []
     assert lag("--older-than", "3600") == lag("--state", "paused") == []

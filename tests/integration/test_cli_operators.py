@@ -48,7 +48,7 @@ def test_an_endpoint_is_paused_drained_resumed_and_its_dead_letters_resent(
     hook_id = caller.register("lead.new", targets.url("leads"))["id"]
     for role in roles[1:]:
         role.wait_ready()
-    caller.wait_effective(hook_id, 60)
+    caller.wait_effective(hook_id)
 
     def run(*args: str) -> Any:  # whatever JSON holds
         done = deployment.run(*args, "--json", also=operator)
@@ -61,12 +61,12 @@ def test_an_endpoint_is_paused_drained_resumed_and_its_dead_letters_resent(
         assert done.code == 0, done.err
 
     publish(1)
-    eventually(lambda: len(targets.accepted) == 1, 60)
+    eventually(lambda: len(targets.accepted) == 1)
     wanted = run("pause", "--hook", str(hook_id), *WHY)
     assert (wanted["paused"], wanted["published"], wanted["reason"]) == (True, True, "ticket 17")
     targets.answer = lambda _seen: Reply(500)  # should the worker not have read it yet
     publish(2, 3, 4)
-    eventually(lambda: run("drain", wanted["endpoint"], *WHY, "--dry-run")["behind"] == 3, 60, every_s=0.5)
+    eventually(lambda: run("drain", wanted["endpoint"], *WHY, "--dry-run")["behind"] == 3, every_s=0.5)
 
     def dead_letters() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = run("dead-letters", "list", "--client", str(CLIENT), "--since", "1h")
@@ -74,14 +74,14 @@ def test_an_endpoint_is_paused_drained_resumed_and_its_dead_letters_resent(
 
     published = deployment.run("publish", "lead.new", "--client", str(CLIENT), "--id", "5", "--json").json()
     skipped = delivery_id(UUID(published["id"]), hook_id)
-    looked_up = eventually(lambda: run("skip", skipped, *WHY), 60, every_s=0.5, describe="its endpoint is looked up")
+    looked_up = eventually(lambda: run("skip", skipped, *WHY), every_s=0.5, describe="its endpoint is looked up")
     assert (looked_up["endpoint"], [skip["delivery"] for skip in looked_up["skipped"]]) == (
         wanted["endpoint"],
         [skipped],
     )
     drained = run("drain", wanted["endpoint"], "--yes", *WHY)
     assert drained["skip_before_ms"] > 0
-    found = eventually(lambda: four if len(four := dead_letters()) == 4 else None, 60, every_s=0.5)
+    found = eventually(lambda: four if len(four := dead_letters()) == 4 else None, every_s=0.5)
     assert found is not None
     assert {dead_letter["reason"] for dead_letter in found} == {"skipped"}
     assert all(dead_letter["detail"].endswith("ticket 17") for dead_letter in found)
@@ -93,7 +93,7 @@ def test_an_endpoint_is_paused_drained_resumed_and_its_dead_letters_resent(
     assert not run("resume", "--hook", str(hook_id), *WHY)["paused"]
     run("retry-now", "--hook", str(hook_id), *WHY)
     assert run("dead-letters", "resend", "--reason", "skipped", "--rate", "100") == {"resent": 4, "unfit": 0, "left": 0}
-    eventually(lambda: len(targets.accepted) == 5, 60, describe="what was resent is delivered, and not drained again")
+    eventually(lambda: len(targets.accepted) == 5, describe="what was resent is delivered, and not drained again")
     assert {seen.id for seen in targets.accepted[1:]} == {dead_letter["delivery_id"] for dead_letter in found}
     assert {seen.headers["hookstream-replay"].partition("-")[0] for seen in targets.accepted[1:]} == {"resend"}
     shown = deployment.run("dead-letters", "show", found[0]["id"], also=operator)

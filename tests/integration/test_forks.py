@@ -56,10 +56,10 @@ def test_the_script_that_stands_for_the_command_passes_everything_on(server: For
 def test_a_fork_is_stopped_resumed_and_killed_like_any_process(server: ForkServer, tmp_path: Path) -> None:
     processes = Processes(tmp_path, server)
     fork = processes.python("-m", "http.server", "0", "--bind", "127.0.0.1", name="forked")
-    fork.wait_until(lambda: "Serving HTTP" in fork.log_text(), 30, what="listening")
+    fork.wait_until(lambda: "Serving HTTP" in fork.log_text(), what="listening")
     assert Path(f"/proc/{fork.pid}/environ").exists()
     fork.pause()
-    eventually(lambda: Path(f"/proc/{fork.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", 10)
+    eventually(lambda: Path(f"/proc/{fork.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
     assert fork.running
     fork.resume()
     fork.kill()

@@ -110,7 +110,7 @@ class Stage:
             applied += reader.run_once()
             return self.committed() == told
 
-        eventually(settled, 30)
+        eventually(settled)
         return applied
 
 
@@ -166,7 +166,7 @@ def test_kill_9_before_the_offsets_are_committed_applies_once(
     stage.tell(stage.hook())
     where = stage.kafka.bootstrap_servers, stage.topics.prefix, database_url
     killed = processes.python("-m", notice_reader.__name__, *where, name="dies")
-    assert killed.wait(40) == -9, killed.complaint("was not killed")
+    assert killed.wait() == -9, killed.complaint("was not killed")
     assert stage.stored_row() == ("disabled", "gone", 2)
     assert stage.committed() == 0
     assert stage.read_all(1, reader) == 0
@@ -199,8 +199,8 @@ def test_notices_wait_for_the_registry(stage: Stage) -> None:
     reader = stage.reader(decode)
     stage.tell(stage.hook(), stage.hook("lead.status"))
     with running(reader):
-        eventually(lambda: stage.disables() == 2, 30)
-        eventually(lambda: stage.committed() == 2, 10)
+        eventually(lambda: stage.disables() == 2)
+        eventually(lambda: stage.committed() == 2)
 
 
 def test_notices_wait_for_the_database(kafka: Kafka, topics: TopicNames, private_postgres: Postgres) -> None:
@@ -215,13 +215,13 @@ def test_notices_wait_for_the_database(kafka: Kafka, topics: TopicNames, private
 
     with running(stage.reader(decode)):
         stage.tell(first)
-        eventually(lambda: stage.stored_row()[0] == "disabled", 30)
+        eventually(lambda: stage.stored_row()[0] == "disabled")
         private_postgres.stop()
         stage.tell(second)
-        eventually(lambda: second.hook_id in tried, 30)
+        eventually(lambda: second.hook_id in tried)
         private_postgres.start()
-        eventually(lambda: stage.stored_row("lead.status")[0] == "disabled", 40)
-        eventually(lambda: stage.committed() == 2, 10)
+        eventually(lambda: stage.stored_row("lead.status")[0] == "disabled")
+        eventually(lambda: stage.committed() == 2)
     assert stage.disables() == 2
     stage.api.close()
 
@@ -232,12 +232,12 @@ def test_notices_wait_for_the_broker(private_kafka: Callable[..., HurtableKafka]
     first, second = stage.hook(), stage.hook("lead.status")
     with running(stage.reader()):
         stage.tell(first)
-        eventually(lambda: stage.stored_row()[0] == "disabled", 30)
+        eventually(lambda: stage.stored_row()[0] == "disabled")
         broker.kill()
         broker.start()
         stage.tell(second)
-        eventually(lambda: stage.stored_row("lead.status")[0] == "disabled", 40)
-        eventually(lambda: stage.committed() == 2, 20)
+        eventually(lambda: stage.stored_row("lead.status")[0] == "disabled")
+        eventually(lambda: stage.committed() == 2)
     assert stage.disables() == 2
     stage.api.close()
 
@@ -249,6 +249,6 @@ def test_notices_are_applied_on_the_embedded_kafka(sqlite_url: str) -> None:
     # A topic of the mock cluster is there once it is written to; a reader that subscribed before sees it minutes later.
     stage.tell(notice)
     with running(stage.reader()):
-        eventually(lambda: stage.stored_row() == ("disabled", "gone", 2), 60)
+        eventually(lambda: stage.stored_row() == ("disabled", "gone", 2))
     stage.api.close()
     kafka.stop()

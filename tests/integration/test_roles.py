@@ -112,7 +112,7 @@ def test_roles_serve_health_and_metrics_and_stop_when_asked(deployment: Deployme
     for role in roles.values():
         role.process.signal(signal.SIGTERM)
     for name, role in roles.items():
-        assert role.process.wait(30) == 0, role.process.log_tail()
+        assert role.process.wait() == 0, role.process.log_tail()
         log = role.process.log_text()
         assert "Traceback" not in log
         assert '"event":"stopped"' in log, name
@@ -130,21 +130,21 @@ def test_a_role_that_waits_stops_when_asked_and_a_second_signal_forces(deploymen
     stuck.process.signal(signal.SIGINT)
     stuck.process.resume()
     for role in asked:
-        assert role.process.wait(30) == 0, role.process.log_tail()
+        assert role.process.wait() == 0, role.process.log_tail()
     # Python looks at signals between two instructions: a call to Kafka that is under way ends first, within 10 s.
-    assert stuck.process.wait(30) in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+    assert stuck.process.wait() in (128 + signal.SIGTERM, 128 + signal.SIGINT)
 
 
 def waits_for_kafka(role: Role) -> None:
     """Wait until a role says that it does."""
-    eventually(lambda: "kafka" in role.unready_because(), 60)
+    eventually(lambda: "kafka" in role.unready_because())
 
 
 def test_a_role_refuses_topics_that_are_not_what_it_needs(deployment: Deployment) -> None:
     deployment.prepare()
     for name in ("router", "deliver", "api"):
         role = deployment.role(name, PARTITIONS="5")
-        assert role.process.wait(60) == 1
+        assert role.process.wait() == 1
         last = role.process.log_text().splitlines()[-1]
         assert last.startswith("hookstream: topic ")
         assert "has 3 partitions, needs 5" in last
@@ -183,5 +183,5 @@ def test_the_outbox_of_a_service_is_relayed(deployment: Deployment) -> None:
         assert sorted(arrived) == sorted(str(event.id) for event in events)
         return True
 
-    eventually(all_arrived, 30)
-    assert relay.process.terminate(30) == 0, relay.process.log_tail()
+    eventually(all_arrived)
+    assert relay.process.terminate() == 0, relay.process.log_tail()

@@ -37,9 +37,9 @@ def recreate(world: RoutingWorld, topic: str) -> None:
     admin = make_admin(world.kafka)
     former = topic_ids(world.kafka, {topic})[topic]
     admin.delete_topics([topic], operation_timeout=10)[topic].result()
-    eventually(lambda: topic not in admin.list_topics(timeout=5).topics, 20, describe="the topic is gone")
+    eventually(lambda: topic not in admin.list_topics(timeout=5).topics, describe="the topic is gone")
     create_topics(world.kafka, topic_specs(world.topics, world.catalogue, world.limits))
-    eventually(lambda: topic_ids(world.kafka, {topic})[topic] != former, 20, describe="the topic has another id")
+    eventually(lambda: topic_ids(world.kafka, {topic})[topic] != former, describe="the topic has another id")
 
 
 def set_max_bytes(world: RoutingWorld, topic: str, limit: int) -> None:

@@ -223,7 +223,7 @@ def test_a_registry_that_is_slow_and_then_away_delays_and_nothing_is_lost_or_out
 
 def heal_when_told(router: Router, proxy: TcpProxy) -> None:
     """Mend the network once the router says that it waits."""
-    eventually(lambda: "schema registry" in router.health.reasons, 30.0)
+    eventually(lambda: "schema registry" in router.health.reasons)
     proxy.heal()
 
 

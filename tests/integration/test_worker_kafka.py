@@ -21,7 +21,7 @@ from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.hook import HookState, Revision
 from tests.support.delivery_stage import SECRET, DeliveryStage, StageConfig
 from tests.support.receiver import Receiver
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ def one_hook(stage: DeliveryStage, receiver: Receiver, **fields: Any) -> Hook:
     return hook
 
 
-def received(receiver: Receiver, count: int, deadline_s: float = 20.0) -> list[str]:
+def received(receiver: Receiver, count: int, deadline_s: float = WITHIN_S) -> list[str]:
     eventually(lambda: len(receiver.accepted()) >= count, deadline_s, describe=f"{count} deliveries")
     return [request.id for request in receiver.accepted()]
 
@@ -297,7 +297,7 @@ def test_an_exhausted_schedule_ends_in_a_dead_letter_with_the_last_answer(
     poisoned["on"] = True
     bad = stage.delivery(poison, 1)
     stage.produce([bad], partition=0)
-    eventually(stage.dead_letters, 20, describe="a dead letter")
+    eventually(stage.dead_letters, describe="a dead letter")
     worker.stop()
     dead_letter = stage.dead_letters()[0]
 

@@ -33,6 +33,7 @@ from hookstream.processors.kafka import (
 )
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
+from hookstream.processors.offsets import committed_offsets, watermarks
 from hookstream.processors.operations.embedded import embedded_registry
 from hookstream.processors.operations.relays.endpoint_settings_writer import EndpointSettingsWriter
 from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
@@ -51,7 +52,7 @@ from hookstream.schemas.event import ClientId, Concept, Event, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState, Revision
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.secrets import MasterKey, SecretBox, SigningSecret, hook_context
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -111,7 +112,7 @@ class RunningWorker:
         except BaseException as error:  # noqa: BLE001 - the test looks at it
             self.error = error
 
-    def wait_ready(self, deadline_s: float = 20.0) -> None:
+    def wait_ready(self, deadline_s: float = WITHIN_S) -> None:
         def ready() -> bool:
             if self.error is not None:
                 raise self.error
@@ -119,7 +120,7 @@ class RunningWorker:
 
         eventually(ready, deadline_s, describe="the worker is ready")
 
-    def wait_ended(self, deadline_s: float = 30.0) -> BaseException | None:
+    def wait_ended(self, deadline_s: float = WITHIN_S) -> BaseException | None:
         self._thread.join(deadline_s)
         assert not self._thread.is_alive(), "the worker has not ended"
         return self.error
@@ -275,7 +276,7 @@ class DeliveryStage:
         """Start a worker in a process of its own; its log says `ready` when it is."""
         settings = json.dumps(asdict(replace(self.config, **changes)))
         process = processes.python("-m", "tests.support.delivery_stage", settings, name="worker")
-        process.wait_until(lambda: "worker is ready" in process.log_text(), 30, what="ready")
+        process.wait_until(lambda: "worker is ready" in process.log_text(), what="ready")
         return process
 
     # -- what Kafka has ------------------------------------------------------------------------------------------
@@ -290,7 +291,8 @@ class DeliveryStage:
                 for topic in (self.topics.deliveries, self.topics.replays)
                 for partition in range(self.config.partitions)
             ]
-            return {(tp.topic, tp.partition): tp for tp in consumer.committed(wanted, timeout=10)}
+            found = committed_offsets(consumer, wanted, "cannot read the committed offsets")
+            return {(tp.topic, tp.partition): tp for tp in found}
         finally:
             consumer.close()
 
@@ -305,7 +307,7 @@ class DeliveryStage:
             partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
             found: list[Message] = []
             for partition in partitions:
-                low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)
+                low, high = watermarks(consumer, topic, partition)
                 consumer.assign([TopicPartition(topic, partition, low)])
                 position = low
                 while position < high:

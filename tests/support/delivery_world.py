@@ -10,17 +10,18 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import TopicPartition
 
 from hookstream.processors.delivery.checkpoints.commit_metadata import decode_metadata
 from hookstream.processors.delivery.engine.tracker import SettledSet
-from hookstream.processors.kafka import end_offset, group_consumer_config, make_consumer, reader_config
+from hookstream.processors.kafka import group_consumer_config, make_consumer, reader_config
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
+from hookstream.processors.offsets import end_offset
 from tests.support.delivery_process import WorkerSettings, build_worker
 from tests.support.delivery_stage import DeliveryStage, RunningWorker
 from tests.support.targets import Seen, Targets
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -155,7 +156,7 @@ class DeliveryWorld(DeliveryStage):
         settings = json.dumps(asdict(replace(self.settings, **changes)))
         process = processes.python("-m", "tests.support.delivery_process", settings, name="worker")
         if ready:
-            process.wait_until(lambda: "worker is ready" in process.log_text(), 60, what="ready")
+            process.wait_until(lambda: "worker is ready" in process.log_text(), what="ready")
         return process
 
     def start(
@@ -172,8 +173,18 @@ class DeliveryWorld(DeliveryStage):
         worker = LocalWorker(settings, registry or self.registry, resolver=resolver, spans=spans)
         self._workers.append(worker)
         if ready:
-            worker.wait_ready(60)
+            worker.wait_ready()
         return worker
+
+    def wait_known(self) -> None:
+        """Wait until the workers of this process know every hook as Kafka has it."""
+        consumer = make_consumer(reader_config(self.config.kafka))
+        try:
+            end = end_offset(consumer, self.topics.subscriptions, 0)
+        finally:
+            consumer.close()
+        known = [worker.metrics.table_offset_of for worker in self._workers]
+        eventually(lambda: all(at.get("deliver", 0) >= end for at in known), describe="every row is known")
 
     # --- what became of them ------------------------------------------------------------------------------------------
 
@@ -181,12 +192,12 @@ class DeliveryWorld(DeliveryStage):
         """What targets have accepted, in order."""
         return list(self.targets.accepted)[since:]
 
-    def wait_accepted(self, more: int, deadline_s: float = 60.0) -> None:
+    def wait_accepted(self, more: int, deadline_s: float = WITHIN_S) -> None:
         """Wait until so many more requests were accepted."""
         wanted = len(self.targets.accepted) + more
         eventually(lambda: len(self.targets.accepted) >= wanted, deadline_s, describe=f"{more} more deliveries")
 
-    def wait_all(self, deadline_s: float = 60.0, *, of: Iterable[Delivery] | None = None) -> None:
+    def wait_all(self, deadline_s: float = WITHIN_S, *, of: Iterable[Delivery] | None = None) -> None:
         """Wait until everything that was sent has been accepted."""
         wanted: set[str] = {delivery.id for delivery in (self.sent if of is None else of)}
 
@@ -222,20 +233,13 @@ class DeliveryWorld(DeliveryStage):
         ids = [seen.id for seen in self.accepted()]
         return len(ids) - len(set(ids))
 
-    def check_promises(self, deadline_s: float = 60.0) -> int:
+    def check_promises(self, deadline_s: float = WITHIN_S) -> int:
         """Everything arrives, in order; gives the number of duplicates."""
         self.wait_all(deadline_s)
         self.check_order()
         return self.duplicates()
 
     # --- what Kafka has -----------------------------------------------------------------------------------------------
-
-    def committed(self) -> dict[tuple[str, int], TopicPartition]:
-        """The group's offsets and metadata of both topics; a broker whose coordinator is not up yet is asked again."""
-        try:
-            return super().committed()
-        except KafkaException as error:
-            raise AssertionError("the group's coordinator does not answer yet") from error
 
     def commit_of(self, partition: int = 0) -> tuple[int, CommitMetadata | None]:
         """Offset and metadata that the group has of one partition of `deliveries`."""

@@ -16,7 +16,7 @@ import httpx
 
 from hookstream.schemas.topics import TopicNames
 from tests.support.processes import Process, Processes, clean_environment, free_port
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -183,7 +183,7 @@ class Caller:
         hook: dict[str, Any] = answer.json()["hook"]
         return hook
 
-    def wait_effective(self, hook_id: int, deadline_s: float = 30.0) -> None:
+    def wait_effective(self, hook_id: int, deadline_s: float = WITHIN_S) -> None:
         """Wait until every router works by the hook."""
 
         def effective() -> bool:

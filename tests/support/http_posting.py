@@ -19,6 +19,7 @@ from hookstream.processors.delivery.http.errors import ResolveError
 from hookstream.processors.delivery.http.exchange import ReportError
 from hookstream.processors.delivery.http.pool import PoolLimits
 from hookstream.processors.delivery.http.resolver import Resolver
+from tests.support.wait import WITHIN_S
 
 LOOPBACK = AddressGuard([ip_network("127.0.0.0/8"), ip_network("::1/128")])
 SHORT = HttpClientConfig(
@@ -104,7 +105,7 @@ async def times_out(client: HttpClient, clock: Clock, url: str, *, after_s: floa
     return await answering
 
 
-async def until(condition: Callable[[], bool], deadline_s: float = 30.0) -> None:
+async def until(condition: Callable[[], bool], deadline_s: float = WITHIN_S) -> None:
     """Give the loop turns until the condition holds."""
     async with asyncio.timeout(deadline_s):
         while not condition():  # noqa: ASYNC110 (what is waited for has no event: sockets closing, counts)

@@ -17,7 +17,7 @@ from tests.support import jars
 from tests.support.machine import IMAGES, Part, Source
 from tests.support.processes import accepts_connections, free_port
 from tests.support.runners import ContainerRunner, ProcessRunner, Runner, Server, wait_until
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -173,7 +173,7 @@ class KafkaBroker(Server):
         wait_answering(self.bootstrap_servers)
 
 
-def wait_listening(runner: Runner, port: int, deadline_s: float = 60.0) -> None:
+def wait_listening(runner: Runner, port: int, deadline_s: float = WITHIN_S) -> None:
     """Wait until a node's port is open."""
     wait_until(runner, lambda: accepts_connections(port), deadline_s, what="listening")
 
@@ -185,7 +185,7 @@ def admin(bootstrap_servers: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": bootstrap_servers, "socket.timeout.ms": 10_000}, logger=quiet)
 
 
-def wait_answering(bootstrap_servers: str, *, brokers: int = 1, deadline_s: float = 60.0) -> None:
+def wait_answering(bootstrap_servers: str, *, brokers: int = 1, deadline_s: float = WITHIN_S) -> None:
     """Wait until the cluster answers a metadata request and shows at least `brokers` brokers."""
     client = admin(bootstrap_servers)
 
@@ -220,7 +220,7 @@ def create_plain_topics(
             for name in names
         )
 
-    eventually(have_leaders, 20.0, describe=f"{names} have leaders")
+    eventually(have_leaders, describe=f"{names} have leaders")
 
 
 def delete_topics(bootstrap_servers: str, prefix: str) -> None:

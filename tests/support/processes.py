@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from tests.support.wait import WITHIN_S
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -149,7 +151,7 @@ class Process:
         """SIGCONT."""
         self.signal(signal.SIGCONT)
 
-    def wait(self, deadline_s: float = 15.0) -> int:
+    def wait(self, deadline_s: float = WITHIN_S) -> int:
         """Wait until it has ended and return its exit code.
 
         Raises:
@@ -160,7 +162,7 @@ class Process:
         except subprocess.TimeoutExpired as error:
             raise ProcessFailedError(self.complaint(f"still running after {deadline_s:g} s")) from error
 
-    def terminate(self, deadline_s: float = 15.0) -> int:
+    def terminate(self, deadline_s: float = WITHIN_S) -> int:
         """SIGTERM, then wait for its exit code; it is not killed if it does not obey."""
         self.signal(signal.SIGTERM)
         return self.wait(deadline_s)
@@ -182,7 +184,7 @@ class Process:
         """One message with the end of the log."""
         return f"{self.name} (pid {self.pid}): {what}\n--- end of {self.log} ---\n{self.log_tail()}"
 
-    def wait_until(self, ready: Callable[[], bool], deadline_s: float, *, what: str) -> None:
+    def wait_until(self, ready: Callable[[], bool], deadline_s: float = WITHIN_S, *, what: str) -> None:
         """Wait until `ready()`; gives up at once when the process ends.
 
         Raises:
@@ -196,7 +198,7 @@ class Process:
                 raise ProcessFailedError(self.complaint(f"not within {deadline_s:g} s: {what}"))
             time.sleep(0.05)
 
-    def wait_ready(self, url: str, deadline_s: float = 30.0) -> None:
+    def wait_ready(self, url: str, deadline_s: float = WITHIN_S) -> None:
         """Wait until `GET url` answers 200, as `/readyz` of a role does."""
         self.wait_until(lambda: http_status(url) == 200, deadline_s, what=f"200 from {url}")
 

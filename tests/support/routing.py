@@ -6,11 +6,12 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from hookstream.processors.kafka import KafkaConfig, make_consumer, make_producer, producer_config, reader_config
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
+from hookstream.processors.offsets import committed_offsets, end_offset
 from hookstream.processors.routing.router import Router, RouterConfig
 from hookstream.processors.tables.subscription_reader import PARTITION
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
@@ -23,7 +24,7 @@ from hookstream.schemas.codecs.events import event_encoder
 from hookstream.schemas.codecs.hooks import subscription_encoder
 from hookstream.schemas.event import ClientId, Concept, Event, EventName
 from hookstream.schemas.hook import RESYNC_MARK_KEY, Hook, HookId, HookState, ResyncMark, Revision
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,7 +144,7 @@ class RoutingWorld:
 
         self.producer.produce(topic, value, key, partition, on_delivery=report, headers=headers)
 
-    def flush(self, deadline_s: float = 60.0) -> None:
+    def flush(self, deadline_s: float = WITHIN_S) -> None:
         """Wait until everything is acknowledged."""
         assert self.producer.flush(deadline_s) == 0
         assert self.failed == []
@@ -212,14 +213,7 @@ class RoutingWorld:
         consumer = self._reader(group=self.topics.router_group)
         try:
             asked = [TopicPartition(self.source, partition) for partition in range(self.partitions)]
-
-            def ask() -> list[TopicPartition]:
-                try:
-                    return consumer.committed(asked, timeout=10)
-                except KafkaException as exc:  # the coordinator moves, or is not there yet
-                    raise AssertionError from exc
-
-            found = eventually(ask, 30.0)
+            found = eventually(lambda: committed_offsets(consumer, asked, "cannot read the committed offsets"))
             return [(tp.offset, json.loads((tp.metadata or "{}").rstrip("\0"))) for tp in found]
         finally:
             consumer.close()
@@ -229,7 +223,7 @@ class RoutingWorld:
         wanted = {(event.client_id, event.occurred_at_ms) for event in self.sent}
         return wanted - {(a.delivery.client, a.delivery.occurred_at_ms) for a in self.arrived()}
 
-    def wait_all_arrived(self, deadline_s: float = 30.0) -> list[Arrived]:
+    def wait_all_arrived(self, deadline_s: float = WITHIN_S) -> list[Arrived]:
         """Wait until each event sent has a delivery, and give all of them."""
 
         def none_missing() -> bool:
@@ -264,7 +258,7 @@ class RoutingWorld:
         consumer = self._reader(group="reads-without-a-group")
         try:
             parts = [TopicPartition(topic, partition, 0) for partition in range(self.partitions)]
-            ends = {tp.partition: consumer.get_watermark_offsets(tp, timeout=10)[1] for tp in parts}
+            ends = {tp.partition: end_offset(consumer, topic, tp.partition) for tp in parts}
             open_parts = {partition for partition, end in ends.items() if end}
             consumer.assign([tp for tp in parts if tp.partition in open_parts])
             found: list[Message] = []
@@ -290,7 +284,7 @@ def routing_registry(catalogue: Catalogue, topics: TopicNames) -> SchemaRegistry
     return registry
 
 
-def turn(router: Router, until: Callable[[], bool], deadline_s: float = 15.0) -> None:
+def turn(router: Router, until: Callable[[], bool], deadline_s: float = WITHIN_S) -> None:
     """Run a router in this thread until something is true."""
 
     def once() -> bool:

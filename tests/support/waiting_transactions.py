@@ -55,7 +55,7 @@ def one_after_the_other(sessions: Sessions, first: Callable[[Session], object], 
 def begun(sessions: Sessions, pool: ThreadPoolExecutor, call: Callable[[], object]) -> Second:
     """Begin a call, and go on when it has ended or waits for a lock."""
     future: Future[object] = pool.submit(call)
-    eventually(lambda: future.done() or _a_transaction_waits(sessions), 20)
+    eventually(lambda: future.done() or _a_transaction_waits(sessions))
     return Second(waited=not future.done(), future=future)
 
 

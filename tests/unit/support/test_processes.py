@@ -68,11 +68,11 @@ signal.pause()
 """
     root = Path(__file__).parents[3]
     parent = subprocess.Popen([sys.executable, "-c", run], cwd=root, env=clean_environment())  # noqa: S603  # our own program, and no shell
-    pid = int(eventually(lambda: pid_file.exists() and pid_file.read_text(), 10.0) or 0)
+    pid = int(eventually(lambda: pid_file.exists() and pid_file.read_text()) or 0)
     assert is_alive(pid)
     parent.kill()
     parent.wait()
-    eventually(lambda: not is_alive(pid), 5.0)
+    eventually(lambda: not is_alive(pid))
 
 
 def is_alive(pid: int) -> bool:

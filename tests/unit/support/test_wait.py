@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from hookstream.processors.errors import KafkaUnavailableError
 from tests.support.wait import eventually, eventually_async
 
 
@@ -19,6 +20,17 @@ def test_a_failing_assertion_means_not_yet() -> None:
 
     def condition() -> str:
         assert next(values) == 2
+        return "now"
+
+    assert eventually(condition, every_s=0.0) == "now"
+
+
+def test_a_kafka_that_cannot_answer_now_means_not_yet() -> None:
+    answers = [KafkaUnavailableError("the leader moves")]
+
+    def condition() -> str:
+        if answers:
+            raise answers.pop()
         return "now"
 
     assert eventually(condition, every_s=0.0) == "now"
