@@ -96,6 +96,15 @@ class Targets:
         """How many requests hang."""
         return len(self._held)
 
+    def arrived(self, seen: Seen) -> None:
+        """Keep a request that has come; called in the targets' thread."""
+        self.requests.append(seen)
+
+    def ended(self, seen: Seen) -> None:
+        """Keep what was answered with 2xx; `status` None: its connection ended before."""
+        if seen.status is not None and 200 <= seen.status < 300:
+            self.accepted.append(seen)
+
     def let_go(self, reply: Reply = OK) -> None:
         """Answer what hangs."""
 
@@ -125,7 +134,8 @@ class Targets:
         self._loop.close()
 
     def _take(self, connection: _Connection, seen: Seen) -> None:
-        self.requests.append(seen)
+        connection.under_way = seen
+        self.arrived(seen)
         reply = self.answer(seen)
         if reply.status is None:
             self._held.append((connection, seen))
@@ -139,8 +149,8 @@ class Targets:
             return
         status = reply.status or 204
         seen.status, seen.answered_at = status, time.monotonic()
-        if 200 <= status < 300:
-            self.accepted.append(seen)
+        connection.under_way = None
+        self.ended(seen)
         connection.write(status, reply.headers)
 
 
@@ -149,6 +159,7 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self, targets: Targets, loop: asyncio.AbstractEventLoop) -> None:
         self.closed = False
+        self.under_way: Seen | None = None
         self._targets = targets
         self._loop = loop
         self._parser = httptools.HttpRequestParser(self)
@@ -162,6 +173,9 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         self.closed = True
         self._targets._connections.discard(self)
+        if self.under_way is not None:
+            self._targets.ended(self.under_way)
+            self.under_way = None
 
     def abort(self) -> None:
         """Close it at once."""
