@@ -112,9 +112,11 @@ class Parts:
             self._stack.callback(self.database.close)
             self.database.start()
             # Starting a role takes seconds of CPU, a fork none; a clock has to be there when a process starts.
-            self._forked = Processes(directory, self._stack.enter_context(ForkServer(directory)))
+            for folder in ("forked", "started"):
+                (directory / folder).mkdir(parents=True)
+            self._forked = Processes(directory / "forked", self._stack.enter_context(ForkServer(directory)))
             self._stack.callback(self._forked.close)
-            self._started = Processes(directory)
+            self._started = Processes(directory / "started")
             self._stack.callback(self._started.close)
             self.outbox_url = self._stack.enter_context(contextmanager(new_database)(self.database.url))
             self.deployment = Deployment(

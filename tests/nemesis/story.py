@@ -36,13 +36,14 @@ PING = "ping-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What is promised, in seconds of undisturbed time.
+    """What is promised, where nothing else is said in seconds of undisturbed time.
 
     - `effect_s`: how long after an operator's command, and after the last fault, requests may ignore it.
     - `after_s`: how long after the end of a fault it may still explain something: sessions end, groups settle,
       what was not committed is sent again.
     - `window_s`, `jitter_s`: rates are judged over each window of that length, with that much bunching.
     - `signed_s`: how old a signature may be; receivers are told to refuse older ones.
+    - `window_records`: how far a worker's committed offset may move down.
     """
 
     effect_s: float = 10.0
@@ -50,6 +51,7 @@ class Bounds:
     window_s: float = 10.0
     jitter_s: float = 1.0
     signed_s: float = 300.0
+    window_records: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)

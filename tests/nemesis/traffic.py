@@ -56,6 +56,7 @@ class Traffic:
             bootstrap_servers=parts.cluster.bootstrap_servers,
             schema_registry_url=parts.registry.url,
             topics=parts.deployment.topics,
+            kafka_options={"log_level": 2},  # brokers go on purpose
             message_timeout_s=_MESSAGE_TIMEOUT_S,
         )
         self._producer = EventProducer(config)

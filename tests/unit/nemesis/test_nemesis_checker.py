@@ -334,11 +334,18 @@ def test_a_ping_belongs_to_no_event() -> None:
 
 
 def test_a_commit_that_went_back() -> None:
-    forged = Forged()
-    forged.entries += [Commit(at, "g", "deliveries", 0, offset) for at, offset in ((1.0, 5), (2.0, 9), (3.0, 8))]
-    assert kinds(forged) == ["commit went back"]
-    forged.fault(2.5, 2.6, "topic", "topic-deliveries")
-    assert kinds(forged) == []
+    def committed(group: str, *offsets: int) -> Forged:
+        forged = Forged()
+        forged.entries += [Commit(at + 1.0, group, "events.lead", 0, offset) for at, offset in enumerate(offsets)]
+        return forged
+
+    assert kinds(committed("hookstream.router", 5, 9, 9)) == []
+    backwards = committed("hookstream.router", 5, 9, 8)
+    assert kinds(backwards) == ["commit went back"]
+    backwards.fault(2.5, 2.6, "topic", "topic-events.lead")
+    assert kinds(backwards) == []
+    assert kinds(committed("hookstream.deliver", 20_000, 10_000)) == [], "cursors that rejoin"
+    assert kinds(committed("hookstream.deliver", 20_001, 10_000)) == ["commit went back"]
 
 
 def test_a_role_that_ended() -> None:
