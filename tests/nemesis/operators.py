@@ -28,7 +28,7 @@ _AGAIN_S = 1.0
 _POLL_S = 0.2
 _REPLAY_POLL_S = 1.0
 _REASON = {"reason": "the nemesis"}
-RATES = (2.0, 4.0, 8.0)
+RATES = (3.0, 5.0, 8.0)
 
 
 class Operators:
