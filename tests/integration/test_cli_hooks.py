@@ -55,7 +55,7 @@ def test_hooks_are_disabled_and_enabled(deployment: Deployment) -> None:
     assert (resumed["state"], resumed["not_before_ms"]) == ("enabled", skipped["not_before_ms"])
 
     wanted = ("--client", "9999", "--event", "lead.new", "--event", "user.new", "--target", "https://example.com/y")
-    made = deployment.run("hooks", "create", *wanted, "--json", also=operator).json()
+    made = deployment.run("hooks", "create", *wanted, "--no-wait", "--json", also=operator).json()
     assert [(hook["event"], hook["client"]["id"]) for hook in made["hooks"]] == [("lead.new", 9999), ("user.new", 9999)]
     again = deployment.run("hooks", "create", *wanted, also=operator)
     first = made["hooks"][0]["id"]

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from hookstream.processors.cli.console import CommandError, Json, note, say, say_json, say_table, shown_time
+from hookstream.processors.cli.effective import wait_effective
 from hookstream.processors.cli.listing import list_items
 from hookstream.processors.cli.open_api import open_api
 
@@ -65,9 +66,15 @@ def create(
         str | None,
         typer.Option(metavar="FILE", help="A file with a secret that you have already, `whsec_…`; - is stdin."),
     ] = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Do not wait until every router works by the hooks, ten seconds at most.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Register a target for events, all of them or none, and print their secret, once."""
+    """Register a target for events, all of them or none, and print their secret, once.
+
+    It ends when what is published from then on is delivered to them: when every router works by them.
+    """
     wanted: dict[str, object] = {"events": event, "target": target}
     if client is not None:
         wanted["client"] = client
@@ -75,12 +82,13 @@ def create(
         wanted["secret"] = _read_secret(secret_file)
     with open_api() as api:
         made = api.post("/hooks", {"hooks": wanted})
-    if as_json:
-        say_json(made)
-        return
-    rows = [(hook["id"], hook["client"]["id"], hook["event"], hook["target"]) for hook in made["hooks"]]
-    say_table(("id", "client", "event", "target"), rows)
-    say(f"secret  {made['secret']}")
+        _say_made(made, as_json=as_json)  # before it waits: the API gives the secret once
+        if no_wait:
+            return
+        try:
+            wait_effective(api, [int(hook["id"]) for hook in made["hooks"]], hint=" (--no-wait goes on at once)")
+        except CommandError as exc:  # they are registered: a script that does it again would be refused
+            note(f"registered, but whether every router works by it is not known: {exc}")
 
 
 @app.command("change")
@@ -162,6 +170,16 @@ def rotate_secret(hook_id: HookId, *, as_json: Json = False) -> None:
 
 app.command("attempts")(deliveries.list_attempts)
 app.command("ping")(deliveries.ping)
+
+
+def _say_made(made: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        say_json(made)
+    else:
+        rows = [(hook["id"], hook["client"]["id"], hook["event"], hook["target"]) for hook in made["hooks"]]
+        say_table(("id", "client", "event", "target"), rows)
+        say(f"secret  {made['secret']}")
+    sys.stdout.flush()  # a pipe has it now
 
 
 def _read_secret(path: str) -> str:

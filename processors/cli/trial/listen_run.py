@@ -11,6 +11,7 @@ from rich.console import Console
 from hookstream.processors.cli import open_api
 from hookstream.processors.cli.api_client import ApiClient
 from hookstream.processors.cli.console import note, say_json
+from hookstream.processors.cli.effective import wait_effective
 from hookstream.processors.cli.roles.process import listen, url_of
 from hookstream.processors.lifecycle import StopSignal
 from hookstream.processors.serving.connections import ConnectionLimits
@@ -22,8 +23,6 @@ from .listen_app import Behaviour, ListenApp, Received
 from .listen_view import fields_of, lines_of
 
 _STOP_S = 1
-_EFFECTIVE_WITHIN_S = 10
-_ASK_EVERY_S = 0.1
 _INTEGRATOR_TOKEN = "INTEGRATOR_TOKEN"  # noqa: S105  # a variable's name
 
 
@@ -93,25 +92,6 @@ def register(api: ApiClient, home: Home, url: str, events: Sequence[str]) -> lis
         if home.tokens_file.exists():  # each at once: the API shows a secret once
             home.write_hook_secrets(kept)
     return list(kept.values())
-
-
-def wait_effective(api: ApiClient, hook_ids: Sequence[int], wait: Callable[[float], bool]) -> None:
-    """Wait until every router works by the hooks: an event that is read before has no hook, and ends there.
-
-    Not for ever: without a router it goes on, and says so. `wait` sleeps so many seconds; true ends the waiting.
-
-    Raises:
-        CommandError: the API does not answer.
-    """
-    looks = round(_EFFECTIVE_WITHIN_S / _ASK_EVERY_S)
-    for hook_id in hook_ids:
-        while not api.get(f"/hooks/{hook_id}")["hook"]["effective"]:
-            if looks == 0:
-                note(f"no router works by hook {hook_id} yet: until one does, what is published is not delivered to it")
-                return
-            looks -= 1
-            if wait(_ASK_EVERY_S):
-                return
 
 
 def _hook_of(api: ApiClient, event: str) -> Mapping[str, Any] | None:

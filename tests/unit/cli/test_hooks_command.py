@@ -12,6 +12,7 @@ import pytest
 
 from hookstream.processors.cli import main as cli
 from hookstream.processors.cli.commands import endpoint_views, hooks
+from hookstream.processors.cli.console import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "434-5bd0a1f3c2e48796"
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"  # of the standard's own text
-HOOK = {"id": 5, "event": "lead.new", "target": "https://x.example/", "client": {"id": 434}}
+HOOK = {"id": 5, "event": "lead.new", "target": "https://x.example/", "client": {"id": 434}, "effective": True}
 ENDPOINT: dict[str, Any] = {
     "id": NAME, "client": {"id": 434}, "target": "https://x.example/", "state": "quarantined", "behind": 3,
     "behind_exact": False, "replays_behind": 1, "oldest_undelivered_at_ms": 1_700_000_000_000,
@@ -108,6 +109,42 @@ def test_a_creation_prints_the_secret_once(api: FakeApi, capsys: pytest.CaptureF
     ]
     assert cli.run([*wanted, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["secret"] == SECRET
+
+
+def test_a_creation_shows_the_secret_and_waits_until_routers_know_the_hook(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown: list[str] = []
+    said = ""
+    answers = iter([False, True])
+
+    def get(path: str, **_query: object) -> dict[str, Any]:
+        nonlocal said
+        captured = capsys.readouterr()
+        shown.append(captured.out)
+        said += captured.err
+        assert path == "/hooks/5"
+        return {"hook": {**HOOK, "effective": next(answers)}}
+
+    monkeypatch.setattr(api, "get", get)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    wanted = ["hooks", "create", "--event", "lead.new", "--target", "t"]
+    assert cli.run([*wanted, "--json"]) == 0
+    assert json.loads(shown[0])["secret"] == SECRET, "before it waits"
+    assert "--no-wait goes on at once" in said
+    assert list(answers) == []
+    assert cli.run([*wanted, "--no-wait"]) == 0
+
+
+def test_hooks_are_registered_though_it_is_not_known_whether_routers_know_them(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def get(_path: str, **_query: object) -> dict[str, Any]:
+        raise CommandError("the API answered 503: the database does not answer")
+
+    monkeypatch.setattr(api, "get", get)
+    assert cli.run(["hooks", "create", "--event", "lead.new", "--target", "t"]) == 0
+    assert "registered, but" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stdin", [True, False])

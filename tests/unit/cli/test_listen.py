@@ -20,7 +20,7 @@ from hookstream.processors.cli.console import CommandError
 from hookstream.processors.cli.trial import listen_app
 from hookstream.processors.cli.trial.home import Home
 from hookstream.processors.cli.trial.listen_app import Behaviour, ListenApp, Received, judge
-from hookstream.processors.cli.trial.listen_run import register, wait_effective
+from hookstream.processors.cli.trial.listen_run import register
 from hookstream.processors.cli.trial.listen_view import fields_of, lines_of
 
 if TYPE_CHECKING:
@@ -194,38 +194,3 @@ def test_what_the_api_refuses_ends_it_before_a_secret_is_lost(tmp_path: Path) ->
     with pytest.raises(CommandError):
         register(api, home, "http://h", ["new", "bad"])
     assert home.hook_secrets() == {100: "whsec_100"}
-
-
-def test_what_is_published_once_it_listens_is_delivered(capsys: pytest.CaptureFixture[str]) -> None:
-    api: Any = FakeApi()
-    api.effective = [False, False, True, True, False]
-    waited: list[float] = []
-
-    def wait(seconds: float) -> bool:
-        waited.append(seconds)
-        return False
-
-    wait_effective(api, [1, 2], wait)
-    assert api.effective == [False]
-    assert len(waited) == 2
-    assert capsys.readouterr().err == ""
-
-
-def test_it_listens_without_a_router_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    api: Any = FakeApi()
-    waited: list[float] = []
-
-    def wait(seconds: float) -> bool:
-        waited.append(seconds)
-        return False
-
-    wait_effective(api, [1, 2], wait)
-    assert sum(waited) == pytest.approx(10)
-    assert capsys.readouterr().err == (
-        "no router works by hook 1 yet: until one does, what is published is not delivered to it\n"
-    )
-
-
-def test_it_stops_waiting_when_it_is_asked_to_stop() -> None:
-    api: Any = FakeApi()
-    wait_effective(api, [1], lambda _seconds: True)
