@@ -139,7 +139,7 @@ def test_a_hook_registered_afterwards_gets_the_whole_window_though_the_replayer_
     plan = done.json()
     assert plan["count"]["deliveries"] == EVENTS
     (counted,) = plan["count"]["hooks"]
-    assert (counted["id"], counted["deliveries"], counted["client"]) == (hook["id"], EVENTS, 434)
+    assert (counted["id"], counted["deliveries"], counted["client"]) == (hook["id"], EVENTS, {"id": 434})
     assert (counted["event"], counted["target"]) == ("lead.updated", night.targets.url("late"))
     assert plan["count"]["estimate_s"] == pytest.approx(EVENTS / RATE)
     assert night.targets.requests == [], "a dry run sends nothing"

@@ -73,7 +73,7 @@ def test_tokens_are_shown_once_listed_without_themselves_and_revoked(deployment:
     assert "acme" in listed.out
     assert "created     last used  expires" in listed.out
     ours = deployment.run("token", "list", "--json").json()[0]
-    assert (ours["role"], ours["client"], ours["revoked_at_ms"]) == ("integrator", 434, None)
+    assert (ours["role"], ours["client"], ours["revoked_at_ms"]) == ("integrator", {"id": 434}, None)
     assert ours["expires_at_ms"] - ours["created_at_ms"] == 7 * 24 * 3600 * 1000
 
     assert deployment.run("token", "revoke", str(ours["id"])).code == 0

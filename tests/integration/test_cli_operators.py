@@ -86,7 +86,11 @@ def test_an_endpoint_is_paused_drained_resumed_and_its_dead_letters_resent(
     assert {dead_letter["reason"] for dead_letter in found} == {"skipped"}
     assert all(dead_letter["detail"].endswith("ticket 17") for dead_letter in found)
     plan = run("dead-letters", "resend", "--hook", str(hook_id), "--dry-run")
-    assert plan == {"resendable": 4, "unfit": 0, "hooks": [{"client": CLIENT, "hook_id": hook_id, "dead_letters": 4}]}
+    assert plan == {
+        "resendable": 4,
+        "unfit": 0,
+        "hooks": [{"client": {"id": CLIENT}, "hook_id": hook_id, "dead_letters": 4}],
+    }
     assert len(targets.accepted) == 1
 
     targets.answer = lambda _seen: OK

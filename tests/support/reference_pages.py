@@ -69,7 +69,8 @@ ends in `_ms` is a time in Unix milliseconds (or a duration, as in `duration_ms`
 that is not known, or that there is not.
 
 Hooks, endpoints, endpoint settings, deliveries, attempts, dead letters, replays and entries of the audit are the
-objects of the API, field by field: `/openapi.json` describes them. The others are the commands' own:
+objects of the API, field by field: `/openapi.json` describes them. A client is an object with an `id` everywhere, in
+dead letters and replays too, where the API has the id alone. The others are the commands' own:
 
 | command | JSON |
 |---|---|

@@ -19,6 +19,7 @@ from hookstream.processors.cli.console import (
     say_table,
     shown_time,
 )
+from hookstream.processors.cli.json_shapes import client_object, with_client
 from hookstream.processors.cli.listing import Item, list_items
 from hookstream.processors.cli.open_api import open_api
 from hookstream.processors.cli.progress import counting
@@ -66,7 +67,7 @@ def list_(  # noqa: PLR0913 - an option each
     with open_api() as api:
         found = list(list_items(api, "/dead-letters", "dead_letters", query, limit=limit))
     if as_json:
-        say_json(found)
+        say_json([with_client(dead_letter) for dead_letter in found])
         return
     head = ("id", "kept", "client", "hook", "event", "reason", "status", "delivery", "detail")
     say_table(head, [_row(dead_letter) for dead_letter in found])
@@ -78,7 +79,7 @@ def show(dead_letter: Annotated[str, typer.Argument(metavar="ID")], *, as_json: 
     with open_api() as api:
         found = api.get(f"/dead-letters/{dead_letter}")["dead_letter"]
     if as_json:
-        say_json(found)
+        say_json(with_client(found))
         return
     width = max(len(name) for name in found)
     for name, value in found.items():
@@ -170,7 +171,10 @@ def _send(api: ApiClient, ids: Sequence[str], rate: float | None) -> int:
 def _say_plan(fit: Sequence[Item], unfit: int, *, as_json: bool, say: Callable[[str], None] = say) -> None:
     counts = Counter((dead_letter["client"], dead_letter["hook_id"]) for dead_letter in fit)
     if as_json:
-        hooks = [{"client": client, "hook_id": hook, "dead_letters": count} for (client, hook), count in counts.items()]
+        hooks = [
+            {"client": client_object(client), "hook_id": hook, "dead_letters": count}
+            for (client, hook), count in counts.items()
+        ]
         say_json({"resendable": len(fit), "unfit": unfit, "hooks": hooks})
         return
     for (client, hook), count in sorted(counts.items(), key=str):

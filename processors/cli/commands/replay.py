@@ -21,6 +21,7 @@ from hookstream.processors.cli.console import (
     shown_time,
     terminal_width,
 )
+from hookstream.processors.cli.json_shapes import with_client
 from hookstream.processors.cli.listing import list_items
 from hookstream.processors.cli.open_api import open_api
 from hookstream.processors.cli.times import TIME, parse_time
@@ -105,7 +106,7 @@ def replay(  # noqa: PLR0913  # what a command line may say
             return
         if found["state"] != "planned" or not agreed(api, found, yes=yes):
             if as_json:
-                say_json(api.get(f"/replays/{found['id']}")["replay"])
+                say_json(with_client(api.get(f"/replays/{found['id']}")["replay"]))
             return
         found = api.patch(f"/replays/{found['id']}", {"replay": {"state": "running"}})["replay"]
         _say_end(_watched(api, found, "running"), as_json=as_json)
@@ -122,7 +123,7 @@ def list_(
     with open_api() as api:
         replays = list(list_items(api, "/replays", "replays", {"client": client, "state": state}))
     if as_json:
-        say_json(replays)
+        say_json([with_client(each) for each in replays])
         return
     rows = [
         (
@@ -168,7 +169,7 @@ def cancel(replay_id: ReplayId, *, as_json: Json = False) -> None:
         api.delete(f"/replays/{replay_id}")
         found = api.get(f"/replays/{replay_id}")["replay"]
     if as_json:
-        say_json(found)
+        say_json(with_client(found))
     else:
         say(f"replay {replay_id}: {found['state']}; the {found['progress']['sent']:,} that were sent are delivered")
 
@@ -205,7 +206,7 @@ def _watched(api: ApiClient, found: dict[str, Any], state: str) -> dict[str, Any
 
 def _say_plan(found: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
-        say_json(found)
+        say_json(with_client(found))
         return
     for line in plan_lines(found, terminal_width()):
         say(line)
@@ -213,7 +214,7 @@ def _say_plan(found: Mapping[str, Any], *, as_json: bool) -> None:
 
 def _say_end(found: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
-        say_json(found)
+        say_json(with_client(found))
     else:
         say(f"replay {found['id']}: {found['state']}, sent {found['progress']['sent']:,}")
     if found["state"] in ("failed", "cancelled"):
@@ -223,7 +224,7 @@ def _say_end(found: Mapping[str, Any], *, as_json: bool) -> None:
 
 def _say_replay(found: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
-        say_json(found)
+        say_json(with_client(found))
         return
     count = found["count"] or {}
     shown = {

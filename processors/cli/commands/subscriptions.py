@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hookstream.processors.cli.console import DEFAULT_WAIT_S, Json, Wait, note, say, say_json
+from hookstream.processors.cli.json_shapes import client_object
 
 if TYPE_CHECKING:
+    from hookstream.schemas.ids import IdKind
     from hookstream.subscriptions.resync import LiftReport
 
 app = typer.Typer(help="Repair the table of hooks in Kafka, which every router and worker reads.")
@@ -51,7 +53,7 @@ def resync(
             lift = wait_for(
                 "kafka", lambda: subscription_resync.preview(sessions, open_reader, actor=actor(), now_ms=now_ms)
             )
-            _print_result(lift, {"dry_run": True}, as_json=as_json)
+            _print_result(lift, {"dry_run": True}, settings.client_ids, as_json=as_json)
             return
         writer = stack.enter_context(
             SubscriptionWriter(deps.kafka, deps.topics.subscriptions, encode=row_encoder(deps))
@@ -65,13 +67,15 @@ def resync(
             ),
         )
     done = {"published": report.published, "mark_offset": report.mark_offset, "dry_run": False}
-    _print_result(report.lift, done, as_json=as_json)
+    _print_result(report.lift, done, settings.client_ids, as_json=as_json)
 
 
-def _print_result(lift: LiftReport, done: dict[str, Any], *, as_json: bool) -> None:
+def _print_result(lift: LiftReport, done: dict[str, Any], ids: IdKind, *, as_json: bool) -> None:
     if as_json:
-        closed = [{"client": client, "event": event} for client, event in lift.closed]
-        refused = [{"client": client, "event": event} for client, event in lift.refused]
+        closed, refused = (
+            [{"client": client_object(ids.shown(client)), "event": event} for client, event in keys]
+            for keys in (lift.closed, lift.refused)
+        )
         found = {"seen": lift.seen, "lifted": lift.lifted, "taken_over": lift.taken_over}
         say_json({**found, "closed": closed, "refused": refused, **done})
         return

@@ -20,6 +20,7 @@ from hookstream.processors.cli.console import (
     table_lines,
     terminal_width,
 )
+from hookstream.processors.cli.json_shapes import client_object
 
 from .lag_view import ago
 
@@ -180,7 +181,7 @@ def _fields(info: TokenInfo) -> dict[str, object]:
     return {
         "id": info.id,
         "role": info.role.value,
-        "client": None if info.client is None else Settings.read().client_ids.shown(info.client),
+        "client": client_object(None if info.client is None else Settings.read().client_ids.shown(info.client)),
         "name": info.name,
         "created_at_ms": info.created_at_ms,
         "last_used_at_ms": info.last_used_at_ms,
