@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 # The first seeds that showed a bug when it was planted; tried before the others, so that the test takes seconds.
 _SHOWN_BY = {
+    "dead_letter_of_what_is_in_flight": 1506,
     "five_days_forgotten": 9,
     "full_window_waits_for_flight": 8,
     "gone_counts_for_present_row": 38,
     "handover_hook_alone": 13,
+    "held_hook_forgets_what_its_last_owner_settled": 781,
     "merge_ignores_scan": 28,
     "no_retarget_barrier": 18,
     "old_target_refuses_for_the_new": 88,
@@ -31,6 +33,7 @@ _SHOWN_BY = {
     "refusal_forgets_the_lane": 3,
     "refused_is_tried_again": 3,
     "resent_is_skipped_again": 23,
+    "restored_notices_are_lost": 1610,
     "resume_forgets_the_lanes": 10,
     "retention_strands_a_cursor": 342,
     "settled_is_forgotten_before_it_is_read_again": 35,

@@ -107,12 +107,6 @@ class Faults:
         if fresh and any(stream.position < stream.restored_settled.end for stream in streams):
             # The next owner cannot tell these cursors from those that owe what is not re-read.
             world.judge.forget_answers()
-        for answered, log, stream in zip(world.judge.answered, world.logs, streams, strict=True):
-            # What lies above a resource cursor and is settled is known to the next owner while it has the cursor.
-            apart = {
-                hook.id for hook in stream.hooks_with_cursor.values() if hook.backlogs[stream.index].resource_cursors
-            }
-            answered -= {offset for offset in answered if (record := log[offset]) and record.hook_id in apart}
 
     def _cancel(self, flight: Flight) -> None:
         """No process waits for its answer; whether the request still arrives is the network's affair."""

@@ -86,6 +86,22 @@ MUTANTS = {
             "return oldest_ms",
         ),
     ),
+    "restored_notices_are_lost": _mutant(
+        "what a restored state says of an endpoint is not written again before a hook leads to it",
+        ("snapshot", "    told += ledger.restored.told(stream.index, ledger.wall_ms)\n", ""),
+    ),
+    "dead_letter_of_what_is_in_flight": _mutant(
+        "what an operator skips becomes a dead letter while it is in flight, and another when it has failed",
+        (
+            "isolation",
+            "pending.offset not in stream.dead_letters_pending and pending.offset not in stream.in_flight:",
+            "pending.offset not in stream.dead_letters_pending:",
+        ),
+    ),
+    "held_hook_forgets_what_its_last_owner_settled": _mutant(
+        "a cursor of a hook begins where a restored resource cursor rejoined, below what the last owner settled",
+        ("ledger", "mine and mine[0].offset < backlog.known_from:", "mine and mine[0].offset < 0:"),
+    ),
     "cursor_off_by_one": _mutant(
         "a cursor starts one above its oldest record",
         (

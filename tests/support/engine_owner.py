@@ -83,6 +83,8 @@ class Recorder:
     def dead_letter(self, stream: int, pending: Pending, reason: DeadLetterReason) -> None:
         """Take a dead letter, which Kafka acknowledges later."""
         record, settings = pending.delivery, self.owner.table.settings
+        if pending.offset in self.owner.ledger.streams[stream].in_flight:
+            raise ViolationError(f"I17 {stream}:{pending.offset} is a dead letter while it is in flight")
         if reason.value == "skipped" and not any(
             skips(wanted, record) for (client, _), wanted in settings.items() if client == record.client
         ):

@@ -22,7 +22,8 @@ Every run is a function of its seed; the engine under test is the real one, only
 - I14 a start is refused where offsets were tampered with while something is owed, and nowhere else.
 - I15 many clients whose endpoints hang hold up no other client (`engine_many_clients.py`).
 - I16 a commit waits for a state only while another was written within the last second.
-- I17 what a receiver refuses is a dead letter at once and is not sent again, and nothing else is one for that reason.
+- I17 what a receiver refuses is a dead letter at once and is not sent again, and nothing else is one for that reason;
+  what is in flight is none before its answer.
 - I18 a long quarantine, its end, dead letters and an expiring backlog are told: not too early, not too late, once for
   each cause where no owner dies, and by the next owner where one does (`engine_notices.py`).
 """

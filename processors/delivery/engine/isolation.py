@@ -137,8 +137,11 @@ class Isolation:
         ledger.changes += 1
 
     def dead_letter(self, stream: Stream, pending: Pending, reason: DeadLetterReason) -> None:
-        """Produce a dead letter; until Kafka acknowledges it, the record stays the head of its lane (rule R7)."""
-        if pending.offset not in stream.dead_letters_pending:
+        """Produce a dead letter; until Kafka acknowledges it, the record stays the head of its lane (rule R7).
+
+        Not of a record that is in flight: its answer decides, perhaps it is delivered.
+        """
+        if pending.offset not in stream.dead_letters_pending and pending.offset not in stream.in_flight:
             stream.dead_letters_pending[pending.offset] = reason
             self._effects.dead_letter(stream.index, pending, reason)
 
@@ -152,7 +155,7 @@ class Isolation:
             self.settle_unsent(stream, pending, standing)
             return
         endpoint = pending.hook.endpoint
-        if endpoint is not None and endpoint.skips.covers(pending.delivery) and pending.offset not in stream.in_flight:
+        if endpoint is not None and endpoint.skips.covers(pending.delivery):
             self.dead_letter(stream, pending, DeadLetterReason.SKIPPED)
         elif refused:
             self.dead_letter(stream, pending, DeadLetterReason.REFUSED)

@@ -24,6 +24,7 @@ from .model import (
 )
 from .policy import EnginePolicy
 from .ready_lanes import ReadyLanes
+from .restored_endpoints import RestoredEndpoints
 from .retry_schedule import LaneClock
 from .stream import Stream
 from .tracked_hooks import TrackedHooks
@@ -48,6 +49,7 @@ class Ledger:
         self.dispatcher = dispatcher
         self.ready = ReadyLanes(dispatcher)
         self.streams = streams
+        self.restored = RestoredEndpoints()
         self.now = 0.0
         self.wall_ms = 0
         self.touched: dict[Endpoint, None] = {}  # endpoints whose cursors may be ready to rejoin
@@ -169,9 +171,17 @@ class Ledger:
         return cursor
 
     def _cursor_of_window(self, hook: TrackedHook, stream: Stream, resource: str | None) -> Cursor:
-        """Take what is pending of a hook, or of one resource of it, from the window."""
+        """Take what is pending of a hook, or of one resource of it, from the window.
+
+        What lies below `known_from` came back with the restored cursor of a resource, and gets one again: a cursor of
+        the hook that began there would deliver again what an earlier owner has settled of the other resources.
+        """
         backlog = hook.backlogs[stream.index]
         mine = backlog.unsettled(resource)
+        if resource is None and mine and mine[0].offset < backlog.known_from:
+            for low in sorted({pending.resource for pending in mine if pending.offset < backlog.known_from}):
+                self.open_cursor(hook, stream, low)
+            mine = backlog.unsettled()
         start = mine[0].offset if mine else stream.position
         settled = {
             offset
@@ -190,6 +200,7 @@ class Ledger:
             backlog.cursor = cursor
         else:
             backlog.resource_cursors[cursor.resource] = cursor
+        backlog.known_from = stream.position if backlog.cursor is None else backlog.cursor.next
         self._count_cursor(hook, stream, cursor)
 
     def _count_cursor(self, hook: TrackedHook, stream: Stream, cursor: Cursor) -> None:

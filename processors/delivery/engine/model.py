@@ -258,15 +258,17 @@ class Backlog:
     """What one stream holds of one hook: its records in the window, its cursors, its lane clocks.
 
     `settled` are (offset, resource) of records that were settled above a pending one: a cursor that opens below them
-    must not deliver them again.
+    must not deliver them again. `settled` says nothing of offsets below `known_from`: what an earlier owner has settled
+    there is known by the restored cursors alone.
     """
 
-    __slots__ = ("_prune_at", "clocks", "cursor", "resource_cursors", "settled", "window")
+    __slots__ = ("_prune_at", "clocks", "cursor", "known_from", "resource_cursors", "settled", "window")
 
     def __init__(self) -> None:
         """Hold nothing."""
         self.window: dict[int, Pending] = {}
         self.settled: list[tuple[int, str]] = []
+        self.known_from = 0
         self.cursor: Cursor | None = None
         self.resource_cursors: dict[str, Cursor] = {}  # by resource
         self.clocks: dict[str, LaneClock] = {}

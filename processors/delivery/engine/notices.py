@@ -49,7 +49,7 @@ class EndpointNotices:
         """Note when a quarantine began; it is told when it has lasted."""
         told = endpoint.told
         told.quarantined_ms = self._ledger.wall_ms
-        told.hook = _any_hook(endpoint) or told.hook
+        told.hook = any_hook(endpoint) or told.hook
         self._arrange(endpoint)
 
     def quarantine_ended(self, endpoint: Endpoint) -> None:
@@ -183,7 +183,7 @@ class EndpointNotices:
         due_ms = self._expiring_due_ms(oldest_ms)
         if oldest_ms and due_ms <= self._ledger.wall_ms < due_ms + self._expiring_lead_ms():
             told.expiring_ms = oldest_ms
-            told.hook = _any_hook(endpoint) or told.hook
+            told.hook = any_hook(endpoint) or told.hook
         elif oldest_ms:
             # A time that has passed is that of a record that is a dead letter: the next is found by reading on.
             self._look_at(endpoint, due_ms, lambda: self._note_oldest(endpoint, oldest_of(endpoint)))
@@ -253,7 +253,8 @@ def _notice(endpoint: Endpoint, name: NoticeName, since_ms: int, *, at_ms: int) 
     )
 
 
-def _any_hook(endpoint: Endpoint) -> tuple[int, str, str] | None:
+def any_hook(endpoint: Endpoint) -> tuple[int, str, str] | None:
+    """Name a hook that an endpoint has now, by its id and its subscription key."""
     hook: TrackedHook | None = next(iter(endpoint.hooks.values()), None)
     return None if hook is None else (hook.id, *hook.subscription_key)
 

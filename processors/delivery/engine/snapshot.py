@@ -9,6 +9,7 @@ from hookstream.schemas.hook import HookState, NoticeKind
 
 from .ledger import Ledger
 from .model import LIVE, REPLAY, Cursor, Endpoint, TrackedHook
+from .notices import any_hook
 from .partition_state import (
     PartitionState,
     StoredClock,
@@ -38,15 +39,16 @@ def stored(ledger: Ledger, stream: Stream) -> PartitionState:
         if live and hook.disabled_under is not None:
             failing = hook.notice_kind is NoticeKind.FAILING
             disables.append(StoredDisable(hook.id, *hook.subscription_key, hook.disabled_under, failing))
-    health = tuple(
+    health = [
         _stored_health(ledger, endpoint, stream)
         for endpoint in ledger.tracked.endpoints.values()
         if endpoint.from_backlog[stream.index] or (live and not endpoint.health.unremarkable(ledger.now))
-    )
-    told = tuple(_stored_told(endpoint) for endpoint in ledger.tracked.endpoints.values()) if live else ()
-    return PartitionState(
-        tuple(cursors), tuple(clocks), tuple(disables), health, tuple(each for each in told if each is not None)
-    )
+    ]
+    health += ledger.restored.health(stream.index, ledger.wall_ms)
+    found = (_stored_told(endpoint) for endpoint in ledger.tracked.endpoints.values()) if live else ()
+    told = [each for each in found if each is not None]
+    told += ledger.restored.told(stream.index, ledger.wall_ms)
+    return PartitionState(tuple(cursors), tuple(clocks), tuple(disables), tuple(health), tuple(told))
 
 
 def _stored_cursor(hook: TrackedHook, cursor: Cursor) -> StoredCursor:
@@ -86,11 +88,16 @@ def _stored_health(ledger: Ledger, endpoint: Endpoint, stream: Stream) -> Stored
 
 def _stored_told(endpoint: Endpoint) -> StoredTold | None:
     told = endpoint.told
-    if told.empty or told.hook is None:
+    if told.empty:
+        return None
+    hook = told.hook
+    if hook is None or hook[0] not in endpoint.hooks:  # that one may have left
+        hook = any_hook(endpoint) or hook
+    if hook is None:
         return None
     dead = told.dead_untold
     return StoredTold(
-        *told.hook,
+        *hook,
         target_digest(endpoint.target),
         told.quarantined_ms,
         told.told_ms,
@@ -113,8 +120,6 @@ class Restoration:
         """Work on a ledger that has just been made."""
         self._ledger = ledger
         self._timers = timers
-        self._health: dict[tuple[str, bytes], list[StoredHealth | None]] = {}
-        self._told: dict[tuple[str, bytes], StoredTold] = {}
         ledger.tracked.preparations.append(self._restore_health)
         ledger.tracked.preparations.append(self._restore_told)
 
@@ -123,9 +128,9 @@ class Restoration:
         ledger = self._ledger
         for stream, state in zip(ledger.streams, states, strict=True):
             for health in state.health:
-                self._health.setdefault((health.client, health.target_digest), [None, None])[stream.index] = health
+                ledger.restored.keep_health(stream.index, health)
             for told in state.told:
-                self._told[told.client, told.target_digest] = told
+                ledger.restored.keep_told(told)
         for stream, state in zip(ledger.streams, states, strict=True):
             for cursor in state.cursors:
                 self._restore_cursor(stream, cursor)
@@ -134,7 +139,7 @@ class Restoration:
             for clock in state.clocks:
                 self._restore_clock(stream, clock)
             for told in state.told:
-                self._hook(told.hook_id, told.client, told.event)  # which makes its endpoint
+                self._make_endpoint(told)
 
     def _restore_cursor(self, stream: Stream, found: StoredCursor) -> None:
         hook = self._hook(found.hook_id, found.client, found.event)
@@ -174,12 +179,20 @@ class Restoration:
         gone = row is not None and (row.state is HookState.DELETED if row.id == hook_id else hook_id < row.id)
         return None if gone else hook
 
+    def _make_endpoint(self, found: StoredTold) -> None:
+        """Make the endpoint that something is to be told of, if the hook or the one in its place still leads to it."""
+        tracked = self._ledger.tracked
+        self._hook(found.hook_id, found.client, found.event)  # which makes its endpoint
+        row = tracked.table.get(found.client, found.event)
+        if row is not None and row.state is not HookState.DELETED and target_digest(row.target) == found.target_digest:
+            tracked.endpoint(found.client, row.target)
+
     def _due(self, wall_ms: int) -> float:
         ledger = self._ledger
         return ledger.now + max(0, wall_ms - ledger.wall_ms) / 1000 if wall_ms else 0.0
 
     def _restore_told(self, endpoint: Endpoint) -> None:
-        found = self._told.pop((endpoint.client_id, target_digest(endpoint.target)), None)
+        found = self._ledger.restored.take_told((endpoint.client_id, target_digest(endpoint.target)))
         if found is None:
             return
         told = endpoint.told
@@ -191,9 +204,7 @@ class Restoration:
             told.dead = DeadLetterCount(found.dead_cause, found.dead_delivery_id, found.dead_at_ms, reasons)
 
     def _restore_health(self, endpoint: Endpoint) -> None:
-        found = self._health.pop((endpoint.client_id, target_digest(endpoint.target)), None)
-        if found is None:
-            return
+        found = self._ledger.restored.take_health((endpoint.client_id, target_digest(endpoint.target)))
         for stream, of_stream in zip(self._ledger.streams, found, strict=True):
             if of_stream is not None:
                 endpoint.from_backlog[stream.index] = of_stream.from_backlog

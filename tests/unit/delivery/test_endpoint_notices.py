@@ -6,7 +6,7 @@ import pytest
 
 from hookstream.processors.delivery.engine.outcome import DELIVERED, REFUSED
 from hookstream.schemas.event import EventName
-from hookstream.schemas.hook import Hook, HookState
+from hookstream.schemas.hook import Hook, HookId, HookState
 from hookstream.schemas.notices import NoticeName, event_of_notice
 from tests.support.small_engine import SmallEngine
 
@@ -130,6 +130,33 @@ def test_the_next_owner_tells_the_end_of_a_quarantine_though_nothing_is_pending_
     notice = after.take_notice()
     assert (notice.name, notice.since_ms, notice.at_ms) == (RECOVERED, since_ms, first.at_ms)
     assert event_of_notice(notice) == event_of_notice(first)
+
+
+def test_the_end_of_a_quarantine_is_told_though_its_hook_left_and_two_owners_were_killed_since() -> None:
+    small, row, since_ms = quarantined()
+    small.wait(10 * MINUTE_S)
+    small.take_notice()
+    small.change(row, target="https://two.example/")
+    after = SmallEngine(SmallEngine(small))
+    other = after.row(2)
+    after.read(other, 1)
+    after.wait(MINUTE_S)
+    after.send()  # which asks for a reading
+    after.catch_up()
+    (probe,) = (post for post in after.send() if post.probe)
+    after.answer(probe)
+    notice = after.take_notice()
+    assert (notice.name, notice.target, notice.since_ms) == (RECOVERED, other.target, since_ms)
+
+
+def test_the_next_owner_finds_an_endpoint_by_the_hook_that_replaced_the_one_it_knew() -> None:
+    small, row, since_ms = quarantined()
+    small.wait(10 * MINUTE_S)
+    small.take_notice()
+    answer(small, row)
+    small.change(row, id=HookId(2))
+    notice = kill(small).take_notice()
+    assert (notice.name, notice.since_ms) == (RECOVERED, since_ms)
 
 
 def test_the_first_dead_letter_is_told_at_once_and_the_next_within_a_minute_with_their_number() -> None:

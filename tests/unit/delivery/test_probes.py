@@ -109,3 +109,23 @@ def test_where_retention_took_the_whole_backlog_of_a_quarantined_endpoint_its_cu
     assert not small.send()
     small.catch_up()
     assert not small.stream().hooks_with_cursor
+
+
+def test_what_was_in_flight_when_the_quarantine_began_is_no_dead_letter_before_its_answer() -> None:
+    """The turn of the probes meets it, and an operator has drained its endpoint meanwhile."""
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1, 2, 3)
+    late, *others = small.send()
+    for post in others:
+        small.answer(post, FAILED)
+    small.wait(small.policy.full_schedule_s[0])
+    for post in small.send():
+        small.answer(post, FAILED)
+    assert small.endpoint(row).health.breaker_open
+    small.operate(row, skip_before_ms=small.wall_ms)
+    small.wait(small.policy.probe_first_s)
+    assert small.send() == []
+    small.answer(late)
+    small.catch_up()
+    assert [pending.offset for _, pending, _ in small.dead_letters] == [1, 2]

@@ -128,3 +128,48 @@ def test_the_cursor_of_a_hook_that_another_replaced_meanwhile_is_not_put_back() 
     small.quarantine(row)
     small.table[row.client, row.event] = replace(row, id=HookId(row.id + 1))
     assert not SmallEngine(small).stream().hooks_with_cursor
+
+
+def test_a_hook_that_is_held_after_a_start_does_not_send_again_what_the_last_owner_delivered() -> None:
+    """Its resource's cursor has rejoined below what was delivered of the others, and below where this owner began."""
+    small = SmallEngine(retry_in_window_s=0.5)
+    row = small.row()
+    small.read(row, 1, 2, 1, 3)
+    failed, *delivered = small.send()
+    small.answer(failed, FAILED)
+    for post in delivered:
+        small.answer(post)
+    assert small.cursor(row, 1).next == 0
+    after = SmallEngine(small)
+    after.wait(small.policy.full_schedule_s[0])
+    after.catch_up()
+    after.answer(after.send_one())
+    after.catch_up()
+    assert after.window() == [2]
+    disabled = after.change(row, state=HookState.DISABLED)
+    assert (after.cursor(row).next, after.cursor(row, 1).next) == (4, 2)
+    after.change(disabled, state=HookState.ENABLED)
+    after.catch_up()
+    assert offsets(after.send()) == [2]
+
+
+def test_since_when_an_endpoint_fails_is_known_after_two_starts_at_once() -> None:
+    """The second comes before the first owner has read a delivery to the endpoint, by which it finds it again."""
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1)
+    small.answer(small.send_one(), FAILED)
+    after = SmallEngine(SmallEngine(small))
+    after.read_log()
+    assert after.endpoint(row).health.failing_since_ms == small.wall_ms
+
+
+def test_an_endpoint_that_no_hook_leads_to_is_forgotten_after_a_month() -> None:
+    small = SmallEngine()
+    small.read(small.row(), 1)
+    small.answer(small.send_one(), FAILED)
+    after = SmallEngine(small)
+    after.wait(30 * 86_400 - 1)
+    assert len(after.snapshot().state.health) == 1
+    after.wait(1)
+    assert after.snapshot().state == EMPTY_STATE
