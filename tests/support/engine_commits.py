@@ -79,6 +79,8 @@ class Durable:
         self.kit, self.random = kit, chance
         self.offsets: list[tuple[int | None, str | None]] = [(None, None), (None, None)]
         self.chunks: dict[bytes, bytes] = {}
+        # The pointer and the state that were read last of each stream.
+        self._decoded: list[tuple[Any, Any]] = [(None, None), (None, None)]
         self.identities = [
             kit.partition_start.LogIdentity(log_digest("cluster", topic), table_digest("table")) for topic in TOPICS
         ]
@@ -119,7 +121,10 @@ class Durable:
         found = [self.chunks.get(self._key(stream, pointer, chunk)) for chunk in range(pointer.chunks)]
         if None in found:
             raise StoredFormatError("the state that it points to is not in its topic")
-        return self.kit.state_codec.decode_state(b"".join(chunk for chunk in found if chunk is not None))
+        if self._decoded[stream][0] != pointer:  # most commits point to the state of the last
+            data = b"".join(chunk for chunk in found if chunk is not None)
+            self._decoded[stream] = pointer, self.kit.state_codec.decode_state(data)
+        return self._decoded[stream][1]
 
     def any_state(self, stream: int) -> bool:
         """Whether there is any state of a stream."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hookstream.processors.delivery.engine.model import Cursor, Endpoint, Pending, Post, TrackedHook
     from hookstream.schemas.delivery import Delivery
 
+LOOKS = 10  # seconds between two looks for them
 PATIENCE = 900  # seconds that the probes of five lanes may take, at one in 80 s at worst
 
 
@@ -249,6 +250,8 @@ class Judge(History):
                 self.good_since.pop(key, None)
                 continue
             since = self.good_since[key]
+            if world.now % LOOKS:
+                continue
             for offset, resource, record in self._owed_heads(owner, endpoint):
                 fresh = world.wall_ms - record.arrived_ms <= EXPIRE_AFTER * 1000
                 good = ((endpoint.client_id, endpoint.target), resource) not in world.poison
@@ -260,7 +263,10 @@ class Judge(History):
         for hook in endpoint.hooks.values():
             if hook.held:
                 continue
-            for offset, record in enumerate(self.world.logs[LIVE][: owner.position(LIVE)]):
+            log = self.world.logs[LIVE]
+            lowest = min((cursor.next for cursor in hook.backlogs[LIVE].cursors()), default=len(log))
+            for offset in range(lowest, owner.position(LIVE)):
+                record = log[offset]
                 if record is None or record.hook_id != hook.id:
                     continue
                 cursor = hook.backlogs[LIVE].cursor_for(record.resource)

@@ -83,6 +83,8 @@ class NoticeJudge:
 
     def _forget_left_endpoints(self) -> None:
         """An endpoint that no hook points to is none any more; one of its name that comes later is another."""
+        if not self._to_end:
+            return
         living = {(row.client, row.target) for row in self.world.latest.values() if row.state is not HookState.DELETED}
         self._to_end = {cause for cause in self._to_end if (cause[1], cause[2]) in living}
 
@@ -128,15 +130,18 @@ class NoticeJudge:
 
     def _judge_late(self, owner: Owner) -> None:
         world = self.world
+        quarantined = [e for e in owner.ledger.tracked.endpoints.values() if e.health.breaker_open]
+        if not quarantined:
+            self._open_since.clear()
+            return
         patience = world.policy.quarantine_told_after_s + 2 * world.policy.notice_every_s
-        for endpoint in owner.ledger.tracked.endpoints.values():
+        before, self._open_since = self._open_since, {}
+        for endpoint in quarantined:
+            if all(hook.held for hook in endpoint.hooks.values()):
+                continue
             where = (endpoint.client_id, endpoint.target)
             key = (owner.serial, where)
-            served = any(not hook.held for hook in endpoint.hooks.values())
-            if not (endpoint.health.breaker_open and served):
-                self._open_since.pop(key, None)
-                continue
-            since = self._open_since.setdefault(key, world.now)
+            since = self._open_since[key] = before.get(key, world.now)
             told = endpoint.told.told_ms or endpoint.told.unacknowledged
             if world.now - since > patience and not told:
                 raise ViolationError(f"I18 a quarantine of {where} was not told for {world.now - since} s")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+import itertools
 from typing import TYPE_CHECKING
 
 from tests.support import engine_owner
@@ -29,6 +29,7 @@ class Simulation:
         self.actions = Actions(world)
         self.users = Users(world)
         self.faults = Faults(world, self.actions)
+        self._chances: dict[tuple[bool, ...], tuple[list[Callable[[], None]], list[float]]] = {}
         engine_owner.start(world)
 
     def step(self, action: Callable[[], None] | None = None) -> None:
@@ -45,29 +46,43 @@ class Simulation:
         world.notice_judge.step()
 
     def _choose(self) -> Callable[[], None]:
+        world, traits = self.world, self.world.traits
+        room = traits.duplicates and len(world.logs[LIVE]) < 2 * world.records
+        what = (bool(world.notices), bool(world.zombies), world.healing, room)
+        found = self._chances.get(what)
+        if found is None:
+            chances = self._now_possible(*what)
+            found = [call for _, call in chances], list(itertools.accumulate(weight for weight, _ in chances))
+            self._chances[what] = found
+        calls, cum_weights = found
+        chosen: Callable[[], None] = world.random.choices(calls, cum_weights=cum_weights)[0]
+        return chosen
+
+    def _now_possible(
+        self, notices: bool, zombies: bool, healing: bool, room: bool
+    ) -> list[tuple[float, Callable[[], None]]]:
+        """What may happen, each with its weight: with notices that wait, with zombies, when healing, with room."""
         world, actions, users, faults = self.world, self.actions, self.users, self.faults
         chances: list[tuple[float, Callable[[], None]]] = [
             (9, actions.route),
             (22, actions.read),
-            (22, partial(actions.send, world.owner)),
+            (22, lambda: actions.send(world.owner)),
             (18, actions.land),
             (18, actions.answer),
             (16, actions.scan),
-            (6, partial(actions.commit, world.owner, LIVE)),
-            (3, partial(actions.commit, world.owner, REPLAY)),
-            (4, partial(actions.acknowledge_dead_letter, world.owner)),
+            (6, lambda: actions.commit(world.owner, LIVE)),
+            (3, lambda: actions.commit(world.owner, REPLAY)),
+            (4, lambda: actions.acknowledge_dead_letter(world.owner)),
             (3, actions.read_table),
-            (1, users.apply_notice if world.notices else actions.read_table),
-            (4 if world.zombies else 0, faults.zombie),
+            (1, users.apply_notice if notices else actions.read_table),
+            (4 if zombies else 0, faults.zombie),
         ]
-        if not world.healing:
-            chances += self._changes()
-        weights, calls = zip(*chances, strict=True)
-        chosen: Callable[[], None] = world.random.choices(calls, weights)[0]
-        return chosen
+        if not healing:
+            chances += self._changes(room=room)
+        return chances
 
-    def _changes(self) -> list[tuple[float, Callable[[], None]]]:
-        world, users, faults, traits = self.world, self.users, self.faults, self.world.traits
+    def _changes(self, *, room: bool) -> list[tuple[float, Callable[[], None]]]:
+        users, faults, traits = self.users, self.faults, self.world.traits
         changes: list[tuple[float, Callable[[], None]]] = []
         if traits.short_retention:
             changes += [(1, faults.retain)]
@@ -76,7 +91,7 @@ class Simulation:
             changes += [(0.4, users.change_settings)]
         if traits.crashes:
             changes += [(0.25, faults.crash), (0.15, faults.take_over), (0.15, faults.revoke)]
-        if traits.duplicates and len(world.logs[LIVE]) < 2 * world.records:
+        if room:
             changes += [(0.25, faults.duplicate)]
         return changes
 
