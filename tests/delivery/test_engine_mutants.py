@@ -38,7 +38,6 @@ _SHOWN_BY = {
     "retention_strands_a_cursor": 342,
     "settled_is_forgotten_before_it_is_read_again": 35,
     "settled_offsets_not_stored": 14,
-    "single_skip_forgets_the_probes": 127,
     "success_keeps_five_day_clock": 9,
 }
 _SEEDS = 300
@@ -50,6 +49,9 @@ _SHOWN_AT_PACE = {
     "probe_turn_forgets_a_lane": "the first of a resource expires while another is poison, and the next is good",
     "probe_turn_forgets_a_lane_with_a_dead_letter": (
         "the head of a resource is on its way to the dead letters when it is found, and another resource is poison"
+    ),
+    "single_skip_forgets_the_probes": (
+        "an operator skips the head of a resource that the probes know, and it is not the first that is pending"
     ),
     "settled_is_owed_after_a_start": (
         "an endpoint falls ill before live reading has re-read what a restored commit calls settled"

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hookstream.processors.delivery.engine.model import Post
+from hookstream.schemas.control import EndpointSettings, SkippedDelivery, target_digest
 from hookstream.schemas.delivery import DeadLetterReason, Delivery, DeliveryId
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState, Revision
@@ -40,7 +41,8 @@ class Plan:
     `fails` is the share of 500s at a moment, in seconds. `hot` is the share of records that are of resource 0; what is
     published of it from `poison_from_s` on fails whenever it is sent. `arrivals` are the moments and resources of
     single records, instead of a rate. `settled` are offsets that an earlier owner delivered, as its commit says.
-    Kafka takes `dead_letter_s` to acknowledge a dead letter, at least until the turn is over.
+    Kafka takes `dead_letter_s` to acknowledge a dead letter, at least until the turn is over. `skipped` is an offset
+    that an operator skips, and when.
     """
 
     rate_per_s: float = 0.0
@@ -54,6 +56,7 @@ class Plan:
     settled: frozenset[int] = frozenset()
     expire_after_s: float | None = None
     dead_letter_s: float = 0.0
+    skipped: tuple[int, float] = (-1, math.inf)
 
     def arrival(self, offset: int) -> float:
         """When a record is published, infinity for never."""
@@ -87,6 +90,14 @@ class Seen:
         return sum(start_s <= at < end_s for at in self.sent)
 
 
+class _Settings(dict[tuple[str, bytes], EndpointSettings]):
+    """The settings of each endpoint, as the engine asks for them."""
+
+    def get(self, client: str, digest: bytes) -> EndpointSettings | None:  # type: ignore[override]
+        """Return those of one."""
+        return super().get((client, digest))
+
+
 class Pace:
     """One partition with one hook, one endpoint, and a clock that jumps to whatever happens next."""
 
@@ -110,6 +121,7 @@ class Pace:
             revision=Revision(1),
             secrets=(),
         )
+        self._settings = _Settings()
         policy = kit.policy.EnginePolicy()
         if plan.expire_after_s is not None:
             policy = replace(policy, expire_after_s=plan.expire_after_s)
@@ -129,6 +141,7 @@ class Pace:
             starts=tuple(starts),
             now=0.0,
             wall_ms=WALL_MS,
+            settings=self._settings,
         )
 
     def _settled(self) -> bytes:
@@ -153,8 +166,9 @@ class Pace:
         return self._row
 
     def dead_letter(self, stream: int, pending: Pending, reason: DeadLetterReason) -> None:
-        """Kafka acknowledges a dead letter later; nothing else than what is too old becomes one."""
-        if reason is not DeadLetterReason.EXPIRED:
+        """Kafka acknowledges a dead letter later; nothing else than what is too old or skipped becomes one."""
+        skipped = reason is DeadLetterReason.SKIPPED and pending.offset == self.plan.skipped[0]
+        if reason is not DeadLetterReason.EXPIRED and not skipped:
             raise ViolationError(f"{pending.offset} dead-lettered: {reason}")
         self._dead.append((self.now + self.plan.dead_letter_s, stream, pending))
 
@@ -178,6 +192,8 @@ class Pace:
             _, _, post, well = heapq.heappop(self._answers)
             self._answer(post, well=well)
         self._publish()
+        if self.plan.skipped[1] <= self.now and not self._settings:
+            self._skip()
         while (position := engine.views[LIVE].position) < len(self.log) and engine.room(LIVE) > 0:
             engine.read(LIVE, position, self.log[position], 150)
         self._read_for_cursors()
@@ -197,6 +213,8 @@ class Pace:
         if self._dead:
             moments.append(self._dead[0][0])
         moments.append(self.plan.arrival(len(self.log)))
+        if not self._settings:
+            moments.append(self.plan.skipped[1])
         if self.engine.views[LIVE].position < len(self.log):
             moments.append(self.now + _LOOK_AGAIN_S)
         if self.engine.has_cursors:
@@ -232,6 +250,18 @@ class Pace:
                 )
             )
 
+    def _skip(self) -> None:
+        """An operator skips one delivery."""
+        key = self._row.client, target_digest(self._row.target)
+        skip = SkippedDelivery(
+            delivery_id=self.log[self.plan.skipped[0]].id,
+            at_ms=WALL_MS + int(self.now * 1000),
+            asked_by="operator",
+            reason="poison",
+        )
+        self._settings[key] = EndpointSettings(client=key[0], target_digest=key[1], skipped=(skip,))
+        self.engine.settings_changed(*key)
+
     def _read_for_cursors(self) -> None:
         if self.now < self._read_at:
             return
@@ -247,6 +277,8 @@ class Pace:
     # -- the receiver ------------------------------------------------------------------------------------------------
 
     def _send(self, post: Post) -> None:
+        if self._settings and post.pending.offset == self.plan.skipped[0]:
+            raise ViolationError(f"I13 {post.pending.offset} is sent, though it was skipped")
         self.seen.sent.append(self.now)
         well = self.random.random() >= self.plan.fails(self.now) and post.pending.offset not in self.seen.poisoned
         if well:
@@ -395,6 +427,13 @@ SCENES["the head of a resource is on its way to the dead letters when it is foun
         ),
         until_s=150.0,
         bars=(Bar(what="delivered", count=lambda seen: len(seen.delivered), at_least=4),),
+    )
+)
+SCENES["an operator skips the head of a resource that the probes know, and it is not the first that is pending"] = (
+    Scene(
+        plan=Plan(arrivals=((0.0, 3), (1.0, 2), (2.0, 1), (2.0, 1)), fails=down(0.5, 61), skipped=(2, 20.0)),
+        until_s=80.0,
+        bars=(Bar(what="delivered", count=lambda seen: len(seen.delivered), at_least=3),),
     )
 )
 SCENES["an endpoint falls ill before live reading has re-read what a restored commit calls settled"] = Scene(
