@@ -8,6 +8,7 @@ COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose
 PYTEST_ARGS ?=
 SOAK_ARGS ?=
 NEMESIS_ARGS ?=
+MUTANTS_ARGS ?=
 # Processes that tests run in, those on real parts each with parts of its own. 0: one after the other, in this process.
 TEST_PROCESSES ?= 3
 # The versions that pyproject.toml claims; the tests on real parts run on the one of $(VENV), the unit tests on all that are found.
@@ -19,7 +20,7 @@ SOURCES := $(PACKAGES) tests $(wildcard benchmarks)
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports unit pythons compiled contract integration delivery browser screenshots packages soak nemesis bench up down format audit docs release first-five-minutes reference lock clean
+.PHONY: help demo test check lint types imports unit pythons compiled contract integration delivery browser screenshots packages soak mutants nemesis bench up down format audit docs release first-five-minutes reference lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -90,6 +91,9 @@ soak: $(INSTALLED) ## simulated worlds on fresh seeds for ten minutes, added to 
 
 nemesis: $(INSTALLED) ## a deployment of real parts under faults, its history judged, added to docs/nemesis.jsonl; NEMESIS_ARGS="--minutes 60"
 	$(if $(wildcard $(COMPILED)/.built),PYTHONPATH=$(COMPILED) )$(BIN)/python -m tests.nemesis $(NEMESIS_ARGS)
+
+mutants: $(INSTALLED) ## plant single bugs outside the engine, each of which its test has to find; MUTANTS_ARGS="--only ID", --list
+	$(BIN)/python -m tests.mutants $(MUTANTS_ARGS)
 
 bench: $(INSTALLED) ## every benchmark; `make bench-NAME` runs one, BENCH_ARGS=--quick a small one
 	$(BIN)/python -m benchmarks $(if $(BENCH_ARGS),-- $(BENCH_ARGS))

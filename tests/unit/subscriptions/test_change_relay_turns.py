@@ -186,6 +186,23 @@ def test_an_older_row_behind_the_newest_is_put_right_once(api: Api, topic: Memor
     assert topic.rows()[-2:] == [(1, HookState.ENABLED), (2, HookState.DELETED)]
 
 
+def test_what_kafka_refuses_to_put_right_is_put_right_later(api: Api, topic: MemoryTopic) -> None:
+    hook_id = create(api)
+    relay = relay_of(api, topic)
+    relay.run_once()
+    late = topic.records[0][2]
+    delete(api, hook_id)
+    relay.run_once()
+    topic.append(KEY, late)
+    topic.away = True
+    for _ in range(2):
+        with pytest.raises(NotPublishedError):
+            relay.run_once()
+    topic.away = False
+    assert relay.run_once().corrected == 1
+    assert topic.rows()[-1] == (2, HookState.DELETED)
+
+
 def test_a_late_row_is_put_right_after_a_restart(api: Api, topic: MemoryTopic) -> None:
     hook_id = create(api)
     relay_of(api, topic).run_once()
@@ -229,6 +246,19 @@ def test_a_late_row_behind_a_tombstone_gets_its_tombstone_again(api: Api, topic:
     topic.append(KEY, late)
     assert relay.run_once().corrected == 1
     assert topic.rows()[-3:] == [None, (1, HookState.ENABLED), None]
+
+
+def test_where_more_is_past_its_time_than_a_batch_the_next_turn_goes_on(api: Api, topic: MemoryTopic) -> None:
+    for event in ("new", "assigned", "status", "updated"):
+        delete(api, create(api, f"lead.{event}"))
+    step = SubscriptionsStep(
+        api.sessions, topic, topic.reader, now_ms=api.clock, batch_rows=3, housekeeping_every_s=600.0
+    )
+    relay = Relay(step)
+    assert [relay.run_once().published for _ in range(2)] == [3, 1]
+    api.clock.now_ms += 41 * DAY_MS
+    step._housekeeping_at = 0.0
+    assert [relay.run_once().tombstoned for _ in range(3)] == [3, 1, 0]
 
 
 def test_a_deletion_that_is_old_and_not_published_yet_gets_its_row_first_and_its_tombstone_later(
@@ -376,6 +406,23 @@ def test_a_resync_that_ends_early_leaves_no_mark(api: Api, topic: MemoryTopic) -
     report = resync(api.sessions, topic, topic.reader, actor="test", now_ms=api.clock)
     assert topic.records[report.mark_offset][1] == RESYNC_MARK_KEY
     assert topic.rows() == [(1, HookState.ENABLED), (2, HookState.ENABLED)]
+
+
+def test_a_resync_lifts_the_database_above_the_highest_row_of_the_whole_topic(api: Api, topic: MemoryTopic) -> None:
+    """The highest need not be the last, and the last batch may have what no other has."""
+    create(api)
+    relay_of(api, topic).run_once()
+    row = topic.records[0][2]
+    assert isinstance(row, Hook)
+    topic.append(KEY, replace(row, revision=Revision(9)))
+    topic.append(KEY, row)  # written late
+    topic.append(b"435|lead.new", replace(row, client=ClientId("435"), revision=Revision(7)))
+    topic.append(b"435|lead.new", replace(row, client=ClientId("435"), revision=Revision(8)))
+    resync(api.sessions, topic, topic.reader, actor="test", now_ms=api.clock)
+    published = {key: hook.revision for _, key, hook in topic.records[5:] if isinstance(hook, Hook)}
+    assert published[KEY] > 9
+    assert published[b"435|lead.new"] >= 8
+    assert first_turn(relay_of(api, topic)).blocked is None
 
 
 @pytest.mark.parametrize(

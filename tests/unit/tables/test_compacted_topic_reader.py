@@ -141,6 +141,27 @@ def test_a_row_that_came_while_the_registry_was_away_is_applied_when_it_is_back_
     assert reading.registry.asked[-4:] == [b"a", b"b", b"c", b"d"]
 
 
+@pytest.mark.usefixtures("clock")
+def test_a_registry_that_does_not_answer_is_asked_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading = reading_of([[record(b"a", offset=0)]], monkeypatch)
+    reading.registry.away = True
+    for _ in range(9):
+        reading.reader.step(0.25)
+    assert len(reading.registry.asked) == 2, "at once, and after a second"
+
+
+def test_what_was_not_handed_on_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading = reading_of([[record(b"a", offset=0)]], monkeypatch, end=1)
+
+    def refuse(_batch: object) -> None:
+        raise RuntimeError("the loop has ended")
+
+    monkeypatch.setattr(reading.reader, "_deliver", refuse)
+    with pytest.raises(RuntimeError):
+        reading.step()
+    assert not reading.reader.loaded
+
+
 @pytest.mark.parametrize("code", [KafkaError._AUTO_OFFSET_RESET])
 def test_a_topic_that_was_cut_is_not_loaded_by_records_that_were_not_delivered(
     code: int, monkeypatch: pytest.MonkeyPatch
