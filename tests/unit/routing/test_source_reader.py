@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError
 
 from hookstream.processors.errors import ExpiredRecordsError, KafkaRefusedError, KafkaUnavailableError, StoppedError
 from hookstream.processors.kafka import KafkaConfig
@@ -201,31 +200,6 @@ def test_the_broker_is_asked_until_it_answers_and_nothing_is_read_before(
     with pytest.raises(StoppedError):
         world.group.assign(P1)
     assert P1 not in world.source.partitions
-
-
-def test_an_offset_that_cannot_be_told_is_no_partition_without_one(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Read as "never committed" it would begin at the first record, and route everything again."""
-    monkeypatch.setattr(world.stop, "wait", lambda _seconds: False)
-    world.group.stored[P0] = (40, None)
-    committed, errors = world.group.committed, [KafkaError(KafkaError.NOT_COORDINATOR)]
-
-    def once_in_vain(asked: list[TopicPartition], *, timeout: float) -> list[object]:
-        found = committed(asked, timeout=timeout)
-        error = errors.pop() if errors else None
-        return (
-            [
-                SimpleNamespace(topic=tp.topic, partition=tp.partition, offset=-1001, metadata="", error=error)
-                for tp in found
-            ]
-            if error
-            else list(found)
-        )
-
-    monkeypatch.setattr(world.group, "committed", once_in_vain)
-    world.group.assign(P0)
-    assert world.group.asked("assign") == [{P0: 40}]
 
 
 def test_a_topic_that_was_re_created_is_read_from_its_first_record(world: World) -> None:
