@@ -200,7 +200,9 @@ class Nemesis:
     def _terminate(self, name: str) -> None:
         process = self._parts.role(name).process
         try:
-            process.terminate(40.0)
+            code = process.terminate(40.0)
+            if code:
+                self._history.add(Ended(self._history.now, name, code, "after SIGTERM"))
         except ProcessFailedError:
             self._history.add(Ended(self._history.now, name, -1, "still runs 40 s after SIGTERM"))
             process.kill()

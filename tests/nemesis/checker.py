@@ -6,14 +6,27 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.nemesis.rules import RULES, Violation, duplicates
-from tests.nemesis.story import Bounds, tell
+from tests.nemesis import delivery_rules, deployment_rules, request_rules
+from tests.nemesis.story import Bounds, Violation, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tests.nemesis.history import Entry
 
+RULES = (
+    delivery_rules.lost,
+    delivery_rules.out_of_order,
+    delivery_rules.overtaken,
+    delivery_rules.repeated,
+    delivery_rules.two_at_once,
+    request_rules.wrongly_signed,
+    request_rules.misdirected,
+    deployment_rules.ignored_pause,
+    deployment_rules.too_fast,
+    deployment_rules.went_back,
+    deployment_rules.roles_ended,
+)
 _MOST_OF_A_KIND = 20
 
 
@@ -88,7 +101,7 @@ def check(entries: Iterable[Entry], bounds: Bounds | None = None) -> Verdict:
         dead_letters=sum(len(reasons) for reasons in story.dead.values()),
         finished=story.finished,
     )
-    for _, causes in duplicates(story):
+    for _, causes in delivery_rules.duplicates(story):
         verdict.duplicates += 1
         verdict.explained_by[causes[0] if causes else "nothing"] += 1
     verdict.faults.update(f"{fault.kind} {fault.on.rpartition('-')[0] or fault.on}" for fault in story.faults)

@@ -55,6 +55,15 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Violation:
+    """A promise that was broken, at a time of the run."""
+
+    kind: str
+    t: float
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Period:
     """A time in which something was broken; `on` is what was struck."""
 
@@ -119,15 +128,26 @@ class Story:
         answer = self.answers.get(request.request)
         return answer is not None and 200 <= answer.status < 300
 
+    def _refused(self, request: Request) -> bool:
+        answer = self.answers.get(request.request)
+        return answer is not None and answer.refused
+
     def first_accepted(self, delivery: str) -> Request | None:
         """The first request of a delivery that was answered 2xx."""
         return next((each for each in self.of_delivery.get(delivery, ()) if self.accepted(each)), None)
 
     def resources(self) -> dict[tuple[int, int], list[Asked]]:
-        """Deliveries that have to arrive in order, by hook and resource: acknowledged, and not dead-lettered."""
+        """Deliveries that have to arrive in order, by hook and resource: acknowledged, and not dead-lettered.
+
+        A run that did not come to its end has not read its dead letters: these are then what may be one.
+        """
         found: dict[tuple[int, int], list[Asked]] = defaultdict(list)
+        dead = set(self.dead)
+        if not self.finished:
+            dead |= {action.on for action in self.actions if action.what == "skip"}
+            dead |= {request.delivery for request in self.requests if self._refused(request)}
         for asked in self.asked.values():
-            if asked.delivery in self.acknowledged and asked.delivery not in self.dead:
+            if asked.delivery in self.acknowledged and asked.delivery not in dead:
                 found[asked.hook, asked.concept].append(asked)
         for each in found.values():
             each.sort(key=lambda asked: asked.number)

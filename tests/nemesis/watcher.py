@@ -6,18 +6,20 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from hookstream.processors.kafka import KafkaConfig, make_consumer, reader_config
+from hookstream.processors.kafka import KafkaConfig, group_consumer_config, make_consumer, reader_config
 from hookstream.schemas.codecs.dead_letters import dead_letter_decoder
 from tests.nemesis.history import Commit, Stalled
-from tests.support.kafka_broker import admin
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hookstream.producers.registry import SchemaRegistry
     from tests.nemesis.history import HistoryFile
     from tests.nemesis.parts import Parts
 
+NAMESPACES = ("lead", "property")
 _COMMITS_EVERY_S = 3.0
 _TICK_S = 0.1
 _STALL_S = 0.5
@@ -31,8 +33,12 @@ class Watcher:
         """Watch from now on."""
         topics = parts.deployment.topics
         self._history = history
-        self._groups = (topics.router_group, topics.deliver_group)
-        self._admin = admin(parts.cluster.bootstrap_servers)
+        self._groups = {
+            topics.router_group: [topics.events(name) for name in NAMESPACES],
+            topics.deliver_group: [topics.deliveries, topics.replays],
+        }
+        self._partitions = int(parts.deployment.env["HOOKSTREAM_PARTITIONS"])
+        self._kafka = KafkaConfig(bootstrap_servers=parts.cluster.bootstrap_servers)
         self._known: dict[tuple[str, str, int], int] = {}
         self._doubted: set[tuple[str, str, int]] = set()
         self._stop = threading.Event()
@@ -56,20 +62,23 @@ class Watcher:
 
     def _watch_commits(self) -> None:
         while not self._stop.wait(_COMMITS_EVERY_S):
-            for group in self._groups:
-                self._look(group)
+            for group, topics in self._groups.items():
+                self._look(group, topics)
 
-    def _look(self, group: str) -> None:
+    def _look(self, group: str, topics: Sequence[str]) -> None:
+        # A consumer that never joins, and not the admin client: that ends the process where a coordinator has moved
+        # (librdkafka's issue 5040).
+        consumer = Consumer(group_consumer_config(self._kafka, group=group))
         try:
-            asked = self._admin.list_consumer_group_offsets(
-                [ConsumerGroupTopicPartitions(group)], request_timeout=_ASK_S
-            )
-            found = asked[group].result(_ASK_S * 2).topic_partitions
-        except (KafkaException, TimeoutError):
+            asked = [TopicPartition(topic, partition) for topic in topics for partition in range(self._partitions)]
+            found = consumer.committed(asked, timeout=_ASK_S)
+        except KafkaException:
             return
+        finally:
+            consumer.close()
         for tp in found:
             key, before = (group, tp.topic, tp.partition), self._known.get((group, tp.topic, tp.partition), -1)
-            if tp.offset < 0 or tp.offset == before:
+            if tp.error is not None or tp.offset < 0 or tp.offset == before:
                 self._doubted.discard(key)
                 continue
             # A coordinator that was suspended may answer by what it knew: a lower offset has to be seen twice.

@@ -18,7 +18,7 @@ from tests.nemesis.history import (
     Request,
     Run,
 )
-from tests.nemesis.rules import body_of
+from tests.nemesis.request_rules import body_of
 from tests.nemesis.signatures import sign
 
 WALL_S = 1_790_000_000.0

@@ -167,6 +167,14 @@ def test_a_dead_letter_that_is_resent_overtakes_nothing() -> None:
     assert kinds(forged) == []
 
 
+def test_a_run_without_an_end_has_not_read_its_dead_letters() -> None:
+    forged, hook, first, second = two_events()
+    forged.arrives(hook, first, 1.1, status=422, refused=True)
+    forged.arrives(hook, second, 2.1)
+    assert kinds(forged.history()[:-1]) == []
+    assert kinds(forged) == ["lost", "out of order"]
+
+
 @pytest.mark.parametrize(("begins", "ends", "on"), [("pause", "resume", "1-e"), ("disable", "enable", "1")])
 def test_a_pause_is_not_obeyed(begins: str, ends: str, on: str) -> None:
     def paused(at: float, *, until: float = 60.0, fault: tuple[float, float] | None = None) -> Forged:
