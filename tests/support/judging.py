@@ -15,6 +15,7 @@ from hookstream.processors.delivery.attempts.lines import AttemptLines
 from hookstream.processors.delivery.engine.dispatcher import Dispatcher
 from hookstream.processors.delivery.engine.engine import Engine, StreamStart
 from hookstream.processors.delivery.engine.model import LIVE
+from hookstream.processors.delivery.engine.outcome import judge
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
 from hookstream.processors.delivery.engine.policy import EnginePolicy
 from hookstream.processors.delivery.engine.tracker import SettledSet
@@ -24,7 +25,7 @@ from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.processors.delivery.http.target import parse_target
 from hookstream.processors.delivery.worker.internal_errors import InternalErrors
 from hookstream.processors.delivery.worker.request_builder import Request
-from hookstream.processors.delivery.worker.requests_in_flight import RequestDeps, Requesting
+from hookstream.processors.delivery.worker.requests_in_flight import Judge, RequestDeps, Requesting
 from hookstream.processors.metrics import Metrics
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import Hook, HookId, HookState, Revision
@@ -46,7 +47,9 @@ class Http:
     def __init__(self) -> None:
         self.waiting: list[Callable[[Answer], None]] = []
 
-    def post(self, _target: object, _headers: bytes, _body: bytes, done: Callable[[Answer], None], _client: str) -> Any:
+    def post(
+        self, _target: object, _headers: bytes, _body: bytes, done: Callable[[Answer], None], _client: object
+    ) -> Any:
         self.waiting.append(done)
         return SimpleNamespace(cancel=lambda: None)
 
@@ -73,12 +76,14 @@ class Table(dict[tuple[str, str], Hook]):
 class Bench:
     """One partition; each record that `read` gives it is of a resource of its own, so that all may be sent at once."""
 
-    def __init__(self, *, builder: Any = None, policy: EnginePolicy | None = None) -> None:
+    def __init__(
+        self, *, builder: Any = None, http: Any = None, policy: EnginePolicy | None = None, judged_by: Judge = judge
+    ) -> None:
         self.now, self.offset = 1000.0, 0
         self.table = Table()
         self.metrics = Metrics()
         self.internal_errors = InternalErrors(self.metrics, lambda: self.now)
-        self.http, self.attempts = Http(), Attempts()
+        self.http, self.attempts = http or Http(), Attempts()
         self.policy = policy or EnginePolicy()
         dispatcher = Dispatcher(self.policy)
         start = StreamStart(0, SettledSet(0), EMPTY_STATE)
@@ -99,15 +104,15 @@ class Bench:
         )
         self.parts = RequestDeps(
             dispatcher=dispatcher,
-            http=self.http,  # type: ignore[arg-type]
-            builder=builder or Builder(),  # type: ignore[arg-type]
-            attempts=self.attempts,  # type: ignore[arg-type]
+            http=self.http,
+            builder=builder or Builder(),
+            attempts=self.attempts,
             lines=AttemptLines(lambda: self.now),
             spans=None,
             metrics=self.metrics,
             internal_errors=self.internal_errors,
         )
-        self.requesting = Requesting(self.parts, answered=lambda: None)
+        self.requesting = Requesting(self.parts, answered=lambda: None, judged_by=judged_by)
 
     def hook(self, client: int = 434, target: str = "http://h.example/x") -> Hook:
         """Add an enabled hook of a client."""

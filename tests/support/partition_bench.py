@@ -68,6 +68,8 @@ class PartitionBench:
         self.fetching: list[Callable[[], None]] = []
         self.lacking: set[bytes] = set()
         self.unknown = True
+        self.random: Callable[[], float] = lambda: 0.5
+        self.caught_up: list[bytes] = []  # what the engine took of stretches of the log
         self.now = 1000.0
         loop = SimpleNamespace(call_later=lambda delay, call: self.later.append((delay, call)))
         monkeypatch.setattr(dead_letters, "asyncio", SimpleNamespace(get_running_loop=lambda: loop))
@@ -75,19 +77,19 @@ class PartitionBench:
             write=lambda _topic, _key, dead_letter, written: self.dead_letters.append((dead_letter, written))
         )
         self.metrics = Metrics()
-        table = Table({(ROW.client, ROW.event): ROW})
+        self.table = Table({(ROW.client, ROW.event): ROW})
         # One failure is enough, so that a rejected record is a dead letter after its second.
         self.policy = EnginePolicy(short_schedule_s=(1.0,))
         self.dispatcher = Dispatcher(self.policy)
         self.parts = PartitionDeps(
             policy=self.policy,
             topics=("deliveries", "deliveries.replay"),
-            table=table,
+            table=self.table,
             dispatcher=self.dispatcher,
             settings=None,
             codec=DeliveryCodec(
                 decode=self._decode,
-                decode_backlog=self._decode,
+                decode_backlog=self._decode_backlog,
                 undecodable=lambda value: value in self.lacking,
                 encode=lambda _: b"value",
                 fetch_schema=lambda _id, then: self.fetching.append(then),
@@ -96,7 +98,7 @@ class PartitionBench:
             notify=lambda *_: None,
             tell=lambda notice, written: self.told.append((notice, written)),
             wake=lambda: None,
-            random=lambda: 0.5,
+            random=lambda: self.random(),  # noqa: PLW0108 - a test may replace it
             lines=AttemptLines(lambda: self.now),
             spans=None,
             metrics=self.metrics,
@@ -119,6 +121,16 @@ class PartitionBench:
             replay=None,
             replayed_at_ms=0,
         )
+
+    def _decode_backlog(self, value: bytes) -> Any:
+        self.caught_up.append(value)
+        return self._decode(value)
+
+    def change_row(self, **changes: Any) -> None:
+        """Write the hook's row anew."""
+        old = self.table[ROW.client, ROW.event]
+        self.table[ROW.client, ROW.event] = replace(old, revision=Revision(old.revision + 1), **changes)
+        self.part.engine.row_changed(ROW.client, ROW.event)
 
     def bring(self, *values: bytes) -> None:
         """Let records arrive and be read."""

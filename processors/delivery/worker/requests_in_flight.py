@@ -13,24 +13,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 import structlog
 
 from hookstream.processors.delivery.attempts.lines import AttemptLines
-from hookstream.processors.delivery.attempts.producer import AttemptLog
 from hookstream.processors.delivery.attempts.spans import AttemptSpans
-from hookstream.processors.delivery.engine.dispatcher import Dispatcher
+from hookstream.processors.delivery.engine.engine import Engine
 from hookstream.processors.delivery.engine.model import Dispatches, Post
-from hookstream.processors.delivery.engine.outcome import FAILED, judge
-from hookstream.processors.delivery.http.client import HttpClient
-from hookstream.processors.delivery.http.exchange import Answer, Exchange
-from hookstream.processors.delivery.partitions.owned_partition import OwnedPartition
+from hookstream.processors.delivery.engine.outcome import FAILED, Outcome, judge
+from hookstream.processors.delivery.http.exchange import Answer
+from hookstream.processors.delivery.http.target import Target
+from hookstream.processors.delivery.partitions.partition_commits import PartitionCommits
 from hookstream.processors.metrics import Metrics
 from hookstream.schemas.attempt import AttemptResult
 
 from .brake import Brake
 from .internal_errors import InternalErrors
-from .request_builder import RequestBuilder
+from .request_builder import Request
 
 # Requests of which nothing good is known, and failures, can come by the thousand at once: as many as 60 clients have
 # hooks, and 15 s later their time-outs. A turn takes some, so that between turns all others are served.
@@ -40,14 +40,64 @@ _FAILURES_PER_TURN = 32
 log = structlog.get_logger("hookstream.deliver")
 
 
+Judge: TypeAlias = Callable[..., tuple[AttemptResult, Outcome]]
+"""What an answer means: `engine.outcome.judge`."""
+
+
+class Cancellable(Protocol):
+    """A request under way."""
+
+    def cancel(self) -> None:
+        """Abandon it."""
+
+
+class Posting(Protocol):
+    """What makes requests: an `HttpClient`."""
+
+    def post(
+        self, target: Target, headers: bytes, body: bytes, done: Callable[[Answer], None], client: str | None, /
+    ) -> Cancellable:
+        """Make one; `done` is called once, later."""
+
+
+class Building(Protocol):
+    """What builds requests: a `RequestBuilder`."""
+
+    def build(self, post: Post, wall_s: int, /) -> Request | None:
+        """Build one; None where none can be made."""
+
+
+class Recording(Protocol):
+    """What records attempts: an `AttemptLog`."""
+
+    def add(self, post: Post, result: AttemptResult, answer: Answer, /, *, partition: int, wall_ms: int) -> None:
+        """Note one request that has ended."""
+
+
+class Dispatching(Protocol):
+    """What says whose turn it is: a `Dispatcher`."""
+
+    def next(self, *, quick_only: bool) -> Post | None:
+        """The next request, if there is one."""
+
+
+class Answered(Protocol):
+    """A partition whose requests are answered: an `OwnedPartition`."""
+
+    index: int
+    engine: Engine
+    commits: PartitionCommits
+    answering: Answer | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestDeps:
     """What requests are made with."""
 
-    dispatcher: Dispatcher
-    http: HttpClient
-    builder: RequestBuilder
-    attempts: AttemptLog
+    dispatcher: Dispatching
+    http: Posting
+    builder: Building
+    attempts: Recording
     lines: AttemptLines
     spans: AttemptSpans | None
     metrics: Metrics
@@ -57,13 +107,14 @@ class RequestDeps:
 class Requesting:
     """Every request of a worker that has no answer yet."""
 
-    def __init__(self, deps: RequestDeps, *, answered: Callable[[], None]) -> None:
+    def __init__(self, deps: RequestDeps, *, answered: Callable[[], None], judged_by: Judge = judge) -> None:
         """`answered` is called when an answer waits to be taken."""
         self._deps = deps
         self._answered = answered
+        self._judge = judged_by
         self._answers: list[tuple[Post, Answer]] = []
         self._failures: deque[tuple[Post, Answer]] = deque()  # requests that ended without an answer
-        self._flights: dict[Post, Exchange | None] = {}
+        self._flights: dict[Post, Cancellable | None] = {}
         self._brake = Brake()
 
     @property
@@ -72,7 +123,7 @@ class Requesting:
         return self._brake.on
 
     def dispatch(
-        self, owners: Mapping[Dispatches, OwnedPartition], leaving: Collection[OwnedPartition], now: float, wall_s: int
+        self, owners: Mapping[Dispatches, Answered], leaving: Collection[Answered], now: float, wall_s: int
     ) -> None:
         """Send everything whose turn it is, but for partitions that are given away; `now` is monotonic seconds."""
         next_post, brake = self._deps.dispatcher.next, self._brake
@@ -127,7 +178,7 @@ class Requesting:
         (self._failures if answer.status is None else self._answers).append((post, answer))
         self._answered()
 
-    def take_answers(self, owners: Mapping[Dispatches, OwnedPartition], wall_ms: int) -> int:
+    def take_answers(self, owners: Mapping[Dispatches, Answered], wall_ms: int) -> int:
         """Give the engines what came back, of failures some; return how many answers that were."""
         answers, failures = self._answers, self._failures
         if not (answers or failures):
@@ -144,10 +195,10 @@ class Requesting:
                 take(owners[post.endpoint.engine], post, answer, wall_ms)
         return len(answers)
 
-    def _take(self, partition: OwnedPartition, post: Post, answer: Answer, wall_ms: int) -> None:
+    def _take(self, partition: Answered, post: Post, answer: Answer, wall_ms: int) -> None:
         metrics = self._deps.metrics.worker
         try:
-            result, outcome = judge(
+            result, outcome = self._judge(
                 answer.status, answer.error, answer.retry_after, wall_s=wall_ms / 1000, refused=answer.refused
             )
         except Exception as exc:  # noqa: BLE001 - this attempt is given up, not the loop
@@ -177,9 +228,7 @@ class Requesting:
             partition.answering = None
             self._log_line(post, result, answer, was_open=was_open)
 
-    def _record(
-        self, partition: OwnedPartition, post: Post, result: AttemptResult, answer: Answer, wall_ms: int
-    ) -> None:
+    def _record(self, partition: Answered, post: Post, result: AttemptResult, answer: Answer, wall_ms: int) -> None:
         """Record it in the attempt log and the traces; an exception of theirs is no failure of the attempt."""
         try:
             self._deps.attempts.add(post, result, answer, partition=partition.index, wall_ms=wall_ms)

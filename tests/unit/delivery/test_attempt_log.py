@@ -15,7 +15,8 @@ from hookstream.processors.kafka import KafkaConfig
 from hookstream.schemas.attempt import GAP_HEADER, AttemptResult, gap_of
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId
-from tests.support.values import DELIVERY, HOOK
+from tests.support.posts import a_post
+from tests.support.values import DELIVERY
 
 LARGE = b"a" * 20_000
 
@@ -71,13 +72,7 @@ def attempts(broker: Broker) -> producer.AttemptLog:
 def add(log: producer.AttemptLog, client: int, body: bytes, *, status: int = 200) -> None:
     """A request of a client has ended."""
     delivery = replace(DELIVERY, client=ClientId(str(client)), hook_id=HookId(client))
-    post: Any = SimpleNamespace(
-        pending=SimpleNamespace(delivery=delivery, offset=1),
-        row=HOOK,
-        number=1,
-        probe=False,
-        endpoint=SimpleNamespace(client_id=str(client)),
-    )
+    post = a_post(delivery)
     result = AttemptResult.DELIVERED if status == 200 else AttemptResult.ERROR_STATUS
     log.add(post, result, Answer(status, None, body, None, 0.1), partition=0, wall_ms=1_700_000_000_000)
     log.flush()

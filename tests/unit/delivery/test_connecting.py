@@ -17,6 +17,7 @@ from hookstream.processors.delivery.http.connector import Connector, _open_socke
 from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.processors.delivery.http.target import parse_target
 from hookstream.schemas.attempt import AttemptResult
+from tests.support.judging import connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,29 +149,17 @@ def test_a_bug_after_the_connection_is_open_is_answered_once(monkeypatch: pytest
 
 def test_nothing_is_sent_where_the_process_was_suspended_while_it_connected(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker may have lost the partition meanwhile, and another one sends the delivery."""
-    sent: list[object] = []
-    abandoned: list[object] = []
-
-    class Opened:
-        closing = False
-        deadline = float("inf")
-
-        def send(self, exchange: object) -> None:
-            sent.append(exchange)
-
-        def abandon(self) -> None:
-            abandoned.append(self)
-
+    opened, transport = connected(report_error=lambda *_: None)
     now = [1000.0]
 
     async def connect(*_: object) -> Any:
         now[0] += HttpClientConfig().connect_timeout_s + 0.1
-        return Opened()
+        return opened
 
     monkeypatch.setattr(Connector, "connect", connect)
     answers, reported = posted(Names(), clock=lambda: now[0])
     assert [answer.error for answer in answers] == [AttemptResult.TIMEOUT]
-    assert (sent, len(abandoned), reported) == ([], 1, [])
+    assert (transport.written, transport.closing, reported) == (b"", True, [])
 
 
 def test_a_request_that_is_cancelled_while_it_connects_is_not_answered() -> None:

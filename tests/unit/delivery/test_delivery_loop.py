@@ -22,7 +22,6 @@ from hookstream.processors.delivery.worker.requests_in_flight import RequestDeps
 from hookstream.processors.delivery.worker.turns import SUSPENDED_AFTER_S, Turns
 from hookstream.processors.metrics import Metrics
 from tests.support.judging import Attempts, Builder, Http
-from tests.support.overriding import Overriding
 from tests.support.partition_bench import Message, PartitionBench, given
 
 if TYPE_CHECKING:
@@ -312,8 +311,8 @@ def test_a_turn_that_raises_ends_the_worker_which_says_nothing_more_of_its_parti
     async def run(bench: Bench) -> None:
         part = bench.own(3)
         bench.have_turn()
-        monkeypatch.setattr(part, "engine", Overriding(part.engine, answer=lambda *_: 1 / 0))
-        bench.answer_all()
+        bench.random = lambda: 1 / 0  # asked for by the engine, between two steps of a retry
+        bench.answer_all(Answer(503, None, b"", None, 0.01))
         bench.have_turn()
         assert [type(error) for error in bench.failures] == [ZeroDivisionError]
         bench.loop.abandon_all()

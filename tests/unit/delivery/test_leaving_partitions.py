@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any
 
 from hookstream.processors.delivery.worker.requests_in_flight import Requesting
+from tests.support.judging import Bench
+from tests.support.posts import a_post
 
 
 class Probed:
@@ -22,7 +24,7 @@ class Probed:
         if self.probing:
             return None
         self.probing = True
-        return SimpleNamespace(endpoint=SimpleNamespace(engine=self))
+        return a_post(probe=True, engine=self)
 
     def abandon(self, _post: Any) -> None:
         self.abandoned += 1
@@ -31,10 +33,7 @@ class Probed:
 
 def test_a_probe_of_a_partition_that_is_given_away_ends_the_turn() -> None:
     probed, part = Probed(), object()
-    parts: Any = SimpleNamespace(
-        dispatcher=probed, builder=SimpleNamespace(build=None), http=SimpleNamespace(post=None)
-    )
-    requesting = Requesting(parts, answered=lambda: None)
+    requesting = Requesting(replace(Bench().parts, dispatcher=probed), answered=lambda: None)
     owners: Any = {probed: part}
     leaving: Any = {part}
     requesting.dispatch(owners, leaving, 0.0, 0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from structlog.testing import capture_logs
 
@@ -12,7 +10,7 @@ from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.outcome import DELIVERED, REJECTED
 from hookstream.processors.delivery.partitions.log_reader import Chunk
 from hookstream.schemas.delivery import DeadLetterReason
-from tests.support.overriding import Overriding
+from hookstream.schemas.hook import HookState
 from tests.support.partition_bench import PartitionBench
 
 
@@ -93,13 +91,15 @@ def test_a_record_whose_schema_is_not_known_waits_and_its_log_with_it(bench: Par
 
 
 def test_nothing_of_a_stretch_is_given_to_the_engine_before_each_of_its_dead_letters_is_acknowledged(
-    bench: PartitionBench, monkeypatch: pytest.MonkeyPatch
+    bench: PartitionBench,
 ) -> None:
-    given: list[Any] = []
-    engine = Overriding(bench.part.engine, feed=lambda *args: given.append(args))
-    monkeypatch.setattr(bench.part, "engine", engine)
-    bench.lacking = {b"x", b"y"}
-    records = [BacklogRecord(n, b"434", value) for n, value in enumerate((b"x", b"1", b"y"))]
+    bench.change_row(state=HookState.DISABLED)
+    bench.bring(b"4", b"1", b"5")
+    bench.change_row(state=HookState.ENABLED)
+    assert bench.turn(0) is None, "all of it is behind a cursor"
+    given = bench.caught_up
+    bench.lacking = {b"4", b"5"}
+    records = [BacklogRecord(n, b"434", value) for n, value in enumerate((b"4", b"1", b"5"))]
     fed: list[int] = []
     bench.part.feed(LIVE, Chunk(("deliveries", 3), 0, 3, records), lambda: fed.append(1))
     first, second = bench.dead_letters
@@ -111,7 +111,7 @@ def test_nothing_of_a_stretch_is_given_to_the_engine_before_each_of_its_dead_let
     bench.dead_letters.clear()
     bench.later.pop()[1]()
     bench.accept()
-    assert len(given) == len(fed) == 1
+    assert (given, len(fed)) == ([b"4", b"1", b"5"], 1)
     bench.part.feed(LIVE, Chunk(("deliveries", 3), 0, 3, records), lambda: fed.append(1))
-    assert len(given) == 2, "they are dead letters already"
+    assert len(fed) == 2, "they are dead letters already"
     assert not bench.dead_letters

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import jsonschema_rs
@@ -13,6 +12,7 @@ from hookstream.processors.delivery.http.target_rules import TargetRules
 from hookstream.processors.delivery.worker.request_builder import RequestBuilder
 from hookstream.subscriptions.api.delivery_headers import DELIVERY_HEADERS
 from hookstream.subscriptions.secrets import MasterKey, SecretBox, SigningSecret, hook_context
+from tests.support.posts import a_post
 from tests.support.values import DELIVERY, HOOK
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def headers_of(delivery: Delivery) -> dict[str, str]:
     """What is sent for a delivery of a hook that has two secrets."""
     context = hook_context(HOOK.client, HOOK.event, HOOK.id)
     sealed = tuple(BOX.seal(SigningSecret.new().key, context=context) for _ in range(2))
-    post = SimpleNamespace(row=replace(HOOK, secrets=sealed), number=1, pending=SimpleNamespace(delivery=delivery))
-    request = RequestBuilder(BOX, TargetRules().policy()).build(post, 1_795_463_750)  # type: ignore[arg-type]
+    post = a_post(delivery, replace(HOOK, secrets=sealed))
+    request = RequestBuilder(BOX, TargetRules().policy()).build(post, 1_795_463_750)
     assert request is not None
     return dict(line.split(": ", 1) for line in request.headers.decode().splitlines())
 

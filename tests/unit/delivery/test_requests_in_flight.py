@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from hookstream.processors.delivery.engine.outcome import judge
 from hookstream.processors.delivery.engine.policy import EnginePolicy
 from hookstream.processors.delivery.http.exchange import Answer, Exchange
 from hookstream.processors.delivery.http.target import parse_target
 from hookstream.processors.delivery.http.target_rules import TargetRules
-from hookstream.processors.delivery.worker import requests_in_flight
 from hookstream.processors.delivery.worker.brake import CLIENTS, FAILURES
 from hookstream.processors.delivery.worker.request_builder import RequestBuilder
 from hookstream.subscriptions.secrets import MasterKey, SecretBox
@@ -60,16 +60,20 @@ def test_one_request_fails_by_a_bug_and_is_told_of_once_without_what_it_said(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planted = Raising(ValueError("SENTINEL"))
-    bench = Bench(builder=planted if place == "build" else None)
-    if place == "send":
-        bench.http = planted
-        object.__setattr__(bench.parts, "http", planted)
+
+    def judged(*args: Any, **kwargs: Any) -> Any:
+        if planted.error is not None:
+            raise planted.error
+        return judge(*args, **kwargs)
 
     def broken(*_: object, **__: object) -> Any:
         raise ValueError("SENTINEL")
 
-    if place == "judge":
-        monkeypatch.setattr(requests_in_flight, "judge", broken)
+    bench = Bench(
+        builder=planted if place == "build" else None,
+        http=planted if place == "send" else None,
+        judged_by=judged if place == "judge" else judge,
+    )
     if place == "record":
         monkeypatch.setattr(bench.attempts, "add", broken)
     bench.read(bench.hook())
@@ -86,7 +90,6 @@ def test_one_request_fails_by_a_bug_and_is_told_of_once_without_what_it_said(
     else:
         assert bench.attempts.results == ["internal-error"]
         planted.error = None
-        monkeypatch.undo()
         assert bench.turn(seconds=60) == 1, "and tried again"
         bench.answer(OK)
         assert bench.metrics.worker.deliveries["delivered"] == 1

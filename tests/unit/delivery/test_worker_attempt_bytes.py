@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,20 +15,15 @@ from hookstream.schemas.codecs.attempts import attempt_encoder
 from hookstream.schemas.delivery import DeliveryId
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId, Revision
+from tests.support.posts import a_post
 from tests.support.values import DELIVERY, HOOK
+
+if TYPE_CHECKING:
+    from hookstream.processors.delivery.engine.model import Post
 
 numbers = st.integers(0, 2**62)
 encoder = AttemptBytes(9)
 codec = attempt_encoder(9)
-
-
-def a_post(delivery: Any, revision: int, offset: int, number: int, *, probe: bool) -> Any:
-    return SimpleNamespace(
-        pending=SimpleNamespace(delivery=delivery, offset=offset),
-        row=replace(HOOK, revision=Revision(revision)),
-        number=number,
-        probe=probe,
-    )
 
 
 deliveries = st.builds(
@@ -52,7 +46,9 @@ deliveries = st.builds(
     st.none() | st.text(max_size=9),
 )
 posts = st.builds(
-    lambda delivery, revision, offset, number, probe: a_post(delivery, revision, offset, number, probe=probe),
+    lambda delivery, revision, offset, number, probe: a_post(
+        delivery, replace(HOOK, revision=Revision(revision)), offset=offset, number=number, probe=probe
+    ),
     deliveries,
     st.integers(0, 2**40),
     numbers,
@@ -71,13 +67,13 @@ answers = st.builds(
 
 @given(posts, st.sampled_from(AttemptResult), answers, st.integers(0, 10_000), st.integers(2**40, 2**42))
 def test_every_field_is_where_the_codec_puts_it(
-    post: Any, result: AttemptResult, answer: Answer, partition: int, wall_ms: int
+    post: Post, result: AttemptResult, answer: Answer, partition: int, wall_ms: int
 ) -> None:
     delivery = post.pending.delivery
     expected = Attempt(
         delivery_id=delivery.id,
         hook_id=delivery.hook_id,
-        hook_revision=post.row.revision,
+        hook_revision=Revision(post.row.revision),
         client=delivery.client,
         event=delivery.event,
         namespace=delivery.namespace,
@@ -112,7 +108,7 @@ def test_a_long_is_zigzag_and_as_short_as_it_can_be(number: int) -> None:
 
 
 def test_a_long_answer_is_cut() -> None:
-    post = a_post(DELIVERY, 1, 5, 1, probe=False)
+    post = a_post()
     _, value = encoder.encode(
         post, AttemptResult.DELIVERED, Answer(200, None, b"x" * 30_000, None, 0.1), partition=0, wall_ms=2**41
     )
