@@ -240,7 +240,10 @@ _TRANSLATED: Sequence[type[Exception]] = (
 
 
 def install(app: FastAPI, routes: Sequence[APIRoute]) -> None:
-    """Answer every error of the app, whose routes these are, as a problem."""
+    """Answer every error of the app, whose routes these are, as a problem.
+
+    The handlers are coroutines: others would run in the threads of the routes' handlers, and wait for one.
+    """
     app.state.api_routes = tuple(routes)
     for kind in _TRANSLATED:
         app.add_exception_handler(kind, _translated)
@@ -248,11 +251,11 @@ def install(app: FastAPI, routes: Sequence[APIRoute]) -> None:
     app.add_exception_handler(HTTPException, _http)
 
 
-def _translated(request: Request, exc: Exception) -> Response:  # noqa: ARG001  # Starlette calls it so
+async def _translated(request: Request, exc: Exception) -> Response:  # noqa: ARG001  # Starlette calls it so
     return problem_of(exc).response()
 
 
-def _not_valid(request: Request, exc: Exception) -> Response:  # noqa: ARG001  # Starlette calls it so
+async def _not_valid(request: Request, exc: Exception) -> Response:  # noqa: ARG001  # Starlette calls it so
     return not_valid(cast("RequestValidationError", exc).errors()).response()
 
 
@@ -287,7 +290,7 @@ def _fault(location: Sequence[str | int], kind: str, message: str) -> Fault:
     return Fault(pointer="/".join(["#", *steps]), detail=message)
 
 
-def _http(request: Request, exc: Exception) -> Response:
+async def _http(request: Request, exc: Exception) -> Response:
     """What the framework itself answers: no such route, no such method, a body that cannot be read."""
     error = cast("HTTPException", exc)
     headers = dict(error.headers or {})

@@ -11,7 +11,7 @@ from collections.abc import MutableMapping
 from http import HTTPStatus
 from typing import Any, Final
 
-from anyio import sleep
+from anyio import current_time, sleep
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -54,13 +54,18 @@ def refusal(allowance: Allowance, *, close: bool = False) -> ProblemError:
 class Refusals:
     """Answers to requests above the limit, after a pause: who asks again at once does not keep the process busy.
 
-    As many of one caller wait as have their place; of one more the connection is closed. In the event loop alone.
+    As many of one caller wait as have their place; of one more the connection is closed. Those that wait are answered
+    one after the other: a caller that asks again over many connections would else do so with all of them in the same
+    millisecond, and others would wait behind them. In the event loop alone.
     """
 
     def __init__(self, pause_s: float) -> None:
         """No request waits."""
         self._pause_s = pause_s
+        self._apart_s = pause_s / _WAITING_OF_ONE
         self._waiting: Counter[str] = Counter()
+        self._last_at_s: dict[str, float] = {}
+        """By caller, while any of its requests waits: when the last of its answers is due."""
 
     async def refuse(self, caller: str, allowance: Allowance) -> ProblemError:
         """The answer, when it is time for it."""
@@ -72,13 +77,16 @@ class Refusals:
         return refusal(allowance, close=close)
 
     async def _wait(self, caller: str) -> None:
+        now_s = current_time()
+        at_s = max(now_s + self._pause_s, self._last_at_s.get(caller, now_s) + self._apart_s)
+        self._last_at_s[caller] = at_s
         self._waiting[caller] += 1
         try:
-            await sleep(self._pause_s)
+            await sleep(at_s - now_s)
         finally:
             self._waiting[caller] -= 1
             if not self._waiting[caller]:
-                del self._waiting[caller]
+                del self._waiting[caller], self._last_at_s[caller]
 
 
 class RateLimitHeaders:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
+from anyio import fail_after, to_thread
 from sqlalchemy import text
 
 from hookstream.schemas.control import endpoint_id, target_digest
 from hookstream.schemas.event import ClientId
-from hookstream.subscriptions.api import ApiLimits
+from hookstream.subscriptions.api import ApiLimits, Rate
 from hookstream.subscriptions.api.admission import Question
 from hookstream.subscriptions.database import open_database, open_sessions, reading
 from hookstream.subscriptions.dead_letters import DeadLetterPage, DeadLetterQuery
 from hookstream.subscriptions.errors import DatabaseUnavailableError
 from hookstream.subscriptions.models import Role
 from tests.support.subscriptions_api import TARGET, Api, Caller, FakeDeadLetters, FakeEvents, FakeReceipt
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +71,31 @@ def assert_too_many(answer: Answer) -> None:
     assert answer.headers["retry-after"] == "1"
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["type"] == "urn:hookstream:problem:too-many-requests"
+
+
+def test_a_refusal_waits_for_no_thread(sqlite_url: str) -> None:
+    """While every thread of the handlers is taken, who has no good token, or asks for nothing there is, is told so."""
+    api = Api(sqlite_url, limits=ApiLimits(token_rate=Rate(1, 60), refused_after_s=0.0))
+    limited = api.integrator(CLIENT)
+    assert limited("GET", "/hooks").status_code == 200
+
+    async def ask() -> list[int]:
+        threads = to_thread.current_default_thread_limiter()
+        threads.total_tokens = 1
+        await threads.acquire_on_behalf_of(api)
+        transport = httpx.ASGITransport(api.app)
+        with fail_after(WITHIN_S):
+            async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+                asked = [
+                    await client.get("/hooks", headers={"authorization": f"Bearer {limited.token}"}),
+                    await client.get("/hooks"),
+                    await client.get("/nothing"),
+                    await client.post("/healthz"),
+                ]
+        return [answer.status_code for answer in asked]
+
+    assert asyncio.run(ask()) == [429, 401, 404, 405]
+    api.close()
 
 
 def test_slow_questions_of_many_leave_room_for_others(api: Api, dead_letters: SlowDeadLetters) -> None:

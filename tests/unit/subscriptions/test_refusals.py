@@ -18,10 +18,14 @@ class Pause:
 
     def __init__(self) -> None:
         self.over = asyncio.Event()
-        self.begun = 0
+        self.seconds: list[float] = []
 
-    async def __call__(self, _seconds: float) -> None:
-        self.begun += 1
+    @property
+    def begun(self) -> int:
+        return len(self.seconds)
+
+    async def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
         await self.over.wait()
 
 
@@ -29,6 +33,7 @@ class Pause:
 def pause(monkeypatch: pytest.MonkeyPatch) -> Pause:
     made = Pause()
     monkeypatch.setattr(rate_limit, "sleep", made)
+    monkeypatch.setattr(rate_limit, "current_time", lambda: 1000.0)
     return made
 
 
@@ -47,6 +52,22 @@ def test_a_flood_has_so_many_places_and_others_have_theirs(pause: Pause) -> None
         for answer in await asyncio.gather(*waiting, other):
             assert (answer.status, answer.headers) == (429, {"Retry-After": "2"})
         assert (await refusals.refuse("token:1", ALLOWANCE)).headers == {"Retry-After": "2"}
+
+    asyncio.run(flood())
+
+
+def test_answers_of_one_caller_come_one_after_the_other(pause: Pause) -> None:
+    async def flood() -> None:
+        refusals = Refusals(0.25)
+        callers = ["token:1"] * 32 + ["token:2"] * 2
+        waiting = [asyncio.create_task(refusals.refuse(caller, ALLOWANCE)) for caller in callers]
+        await asyncio.sleep(0)
+        assert pause.seconds[:32] == pytest.approx([0.25 + number * 0.25 / 32 for number in range(32)])
+        assert pause.seconds[32:] == pytest.approx([0.25, 0.25 + 0.25 / 32]), "other callers do not wait behind them"
+        pause.over.set()
+        await asyncio.gather(*waiting)
+        await refusals.refuse("token:1", ALLOWANCE)
+        assert pause.seconds[34:] == [0.25], "nothing is kept of answers that were given"
 
     asyncio.run(flood())
 
