@@ -63,13 +63,21 @@ class RouterWaits:
         Raises:
             ProduceFailedError, StoppedError: as above.
         """
+        while not self._handed_over(write):
+            # Its queue is bounded in bytes too: with large records it is full long before so many are outstanding.
+            before = max(1, self._writer.outstanding)
+            self._until(lambda: self._writer.outstanding < before, "takes no more records")  # noqa: B023 - called at once
+
+    def _handed_over(self, write: Callable[[], bool]) -> bool:
+        """Hand a record over; a producer that has failed refuses it, and its report says why.
+
+        Only here: a failure that a wait has found is noted already, and noting it twice counts a record as refused
+        alone, which was refused among others.
+        """
         try:
-            while not write():
-                # Its queue is bounded in bytes too: with large records it is full long before so many are outstanding.
-                before = max(1, self._writer.outstanding)
-                self._until(lambda: self._writer.outstanding < before, "takes no more records")  # noqa: B023 - called at once
+            return write()
         except ProduceFailedError:
-            self._writer.poll(_REPORT_WITHIN_S)  # the report that says why
+            self._writer.poll(_REPORT_WITHIN_S)
             self.check_reports()
             raise
 

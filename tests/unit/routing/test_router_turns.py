@@ -334,6 +334,25 @@ def test_the_first_failed_report_ends_the_router_after_the_rejection_was_noted(w
     assert world.group.asked("commit")[-1] == {P0: 0}
 
 
+def test_a_rejection_that_a_full_queue_finds_is_noted_once(world: World) -> None:
+    """Noted twice, it would count as refused alone, and a neighbour of the record at fault would be a dead letter."""
+    world.start()
+    world.writer.room, world.writer.at_once = 1, False
+
+    began = world.clock.now
+
+    def refuse() -> None:
+        if world.writer.waiting and world.clock.now > began:  # while there is no room for the second
+            world.writer.acknowledge(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+
+    world.writer.on_poll = refuse
+    world.put(5, 6)
+    with pytest.raises(ProduceFailedError):
+        world.router.run_once(0)
+    assert world.sources() == [5]
+    assert world.source.partitions[P0].rejections_of(5) == 1
+
+
 def test_a_rejected_record_is_routed_alone(world: World) -> None:
     world.group.stored[P0] = (
         3,
