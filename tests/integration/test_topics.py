@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from confluent_kafka.admin import ConfigResource, ResourceType
 
@@ -21,6 +23,7 @@ from hookstream.processors.topics import (
 from hookstream.producers.errors import IncompatibleSchemaError
 from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.catalogue import Catalogue
+from hookstream.schemas.event_schema import NOTICES
 from hookstream.schemas.topics import TopicNames
 from tests.support.kafka_broker import Kafka, create_plain_topics
 from tests.support.wait import eventually
@@ -135,3 +138,9 @@ def test_schemas_are_registered_and_what_breaks_readers_is_refused(registry_url:
         assert registry.id_for(subject, text) > 0
         with pytest.raises(IncompatibleSchemaError):
             registry.register(subject, broken)
+        for topic in (topics.attempts, topics.dead_letters, topics.events(NOTICES)):  # those that others read
+            fields = json.loads(CATALOGUE.subjects(topics)[f"{topic}-value"])
+            fields["fields"].append({"name": "added", "type": "long"})
+            assert registry.compatibility(f"{topic}-value") == "BACKWARD_TRANSITIVE"
+            with pytest.raises(IncompatibleSchemaError):
+                registry.register(f"{topic}-value", json.dumps(fields))
