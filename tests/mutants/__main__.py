@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import queue
+import signal
 import sys
 import tempfile
 import threading
@@ -116,6 +117,7 @@ def main() -> int:
         return 0 if bugs else 2
     for bug in bugs:
         edited(bug)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as ^C: what was started is ended
     ledger, began = Ledger(LEDGER, state_of_the_tree()), time.monotonic()
     again = options.again or bool(options.only)
     due = [bug for bug in bugs if again or bug.id not in ledger.verdicts]

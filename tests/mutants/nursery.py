@@ -1,13 +1,15 @@
 """Forks pytest from a process that has imported the libraries, but nothing of ours: `python -m tests.mutants.nursery`.
 
 Importing the libraries anew takes longer than most tests. A request is a line of JSON: arguments, variables of the
-environment, and the file for what is printed. The answers are the child's process id, and later its exit code.
+environment, the file for what is printed, and seconds of processor time, after which the kernel ends the child: a bug
+that makes a test loop does so also where the runner was killed. The answers are the child's process id, and later its exit code.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 import traceback
 from importlib import import_module
@@ -42,17 +44,18 @@ def main() -> None:
         request = json.loads(line)
         pid = os.fork()
         if not pid:
-            _run(request["arguments"], request["environment"], request["output"])
+            _run(request["arguments"], request["environment"], request["output"], request["processor_s"])
         print(pid, flush=True)  # noqa: T201  # an answer
         _, status = os.waitpid(pid, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201  # the other answer
 
 
-def _run(arguments: list[str], environment: dict[str, str], output: str) -> None:
+def _run(arguments: list[str], environment: dict[str, str], output: str, processor_s: int) -> None:
     """Be a session of its own that runs pytest and ends."""
     code: int = 70
     try:
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (processor_s, processor_s))
         written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for old, new in ((nothing, 0), (written, 1), (written, 2)):

@@ -58,6 +58,9 @@ class ScriptedConsumer:
     def assign(self, _partitions: list[TopicPartition]) -> None:
         """Read from the first record on, whatever is asked for."""
 
+    def incremental_unassign(self, _partitions: list[TopicPartition]) -> None:
+        """Leave nothing."""
+
     def list_topics(self, topic: str, *, timeout: float) -> SimpleNamespace:
         """Describe the topic."""
         del timeout

@@ -23,6 +23,7 @@ def known(offset: int) -> Start:
 
 def test_it_goes_on_where_the_database_is() -> None:
     assert start() == start(committed=None) == known(50)
+    assert start(replace(STORED, next_offset=80), committed=80) == known(80), "read to its end"
 
 
 def test_the_group_may_be_moved_back_and_never_past_what_was_not_written() -> None:

@@ -101,6 +101,24 @@ def test_the_group_is_left_without_a_commit_when_the_database_does_not_answer(
     assert (consumers[0].closed, consumers[0].committed, step.forgotten) == (True, [[(0, 4)]], 1)
 
 
+def test_what_was_done_in_an_earlier_membership_is_not_committed_in_the_next(
+    consumers: list[ScriptedConsumer],
+) -> None:
+    """Its partitions may be another's by then, who knows more of them."""
+    step = Step()
+    reader = GroupReader(KAFKA, step)
+    reader.run_once(0)
+    consumers[0].batches += [[record(b"", partition=1, offset=8)], [record(b"", partition=1, offset=9)]]
+    consumers[0].commits.append(KafkaError(KafkaError.REBALANCE_IN_PROGRESS))
+    reader.run_once(0)
+    step.away = True
+    with pytest.raises(DatabaseUnavailableError):
+        reader.run_once(0)
+    step.away = False
+    reader.run_once(0)
+    assert consumers[1].committed == [[(0, 4)]]
+
+
 def test_records_that_were_deleted_before_they_were_read_make_it_join_again(
     consumers: list[ScriptedConsumer],
 ) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import Consumer, Message
 
 from hookstream.processors.deadline import Deadline
 from hookstream.processors.delivery.checkpoints import state_store
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.operations import log_ranges
-from hookstream.processors.operations.log_ranges import LogScanner, OffsetRange, Scanned
+from hookstream.processors.operations.log_ranges import LogScanner, OffsetRange, RangeReader, Scanned
 from hookstream.processors.operations.queries import backlog
 from hookstream.processors.operations.queries.backlog import KafkaBacklogs, LookLimits
 from hookstream.processors.operations.queries.dead_letter_log import KafkaDeadLetters
@@ -28,6 +29,7 @@ from hookstream.subscriptions.dead_letters import DeadLetterPlace, DeadLetterQue
 from hookstream.subscriptions.deliveries import WantedDelivery
 from hookstream.subscriptions.replays import Stretch, Window
 from tests.support.logs import Logs
+from tests.support.scripted_consumer import ScriptedConsumer, record
 from tests.support.values import DEAD_LETTER, DELIVERY
 
 if TYPE_CHECKING:
@@ -84,6 +86,15 @@ def test_a_range_is_read_to_its_end_and_no_further(logs: Logs) -> None:
     found, taken = scanned(logs, {LIVE: OffsetRange(2, 6), DEAD: OffsetRange(4, 4)})
     assert (found.reached, found.unread, found.lost) == ({LIVE: 6, DEAD: 4}, {}, [])
     assert taken == [2, 3, 4, 5]
+
+
+def test_the_record_behind_the_end_is_not_of_the_range_where_the_last_offset_holds_none() -> None:
+    """Compaction and aborted transactions leave such offsets."""
+    consumer = ScriptedConsumer(deque([[record(b"", topic=LIVE[0], offset=offset) for offset in (2, 4, 6)]]))
+    ranges = RangeReader({LIVE: OffsetRange(2, 6)}, doing="reading")
+    ranges.attach(cast("Consumer", consumer))
+    assert [message.offset() for _, message in ranges.read(0.0)] == [2, 4]
+    assert (ranges.done, ranges.result().unread) == (True, {})
 
 
 def test_what_was_deleted_is_lost_and_what_is_behind_it_is_read(logs: Logs) -> None:

@@ -77,6 +77,8 @@ def test_an_endpoint_at_its_rate_waits_alone() -> None:
     assert due[THERE] == 5
     assert due[HERE] <= 2
     assert 0 < paced.wait_s(0.0) <= 0.1
+    add(paced, 5, FAR, THERE)
+    assert [each.place for each in paced.take(0.01, 500)] == [THERE], "one that comes later does not wait for it"
     sent = sum(len(taken(paced, turn / 50)) for turn in range(1, 101))
     assert sent == pytest.approx(20, abs=3)
 

@@ -12,7 +12,9 @@ from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import StopSignal
 from hookstream.processors.operations.replays import leased_row
 from hookstream.processors.operations.replays import run as replay_run
+from hookstream.processors.operations.replays.judge import AttemptJudge
 from hookstream.processors.operations.replays.pacing import Done
+from hookstream.processors.operations.replays.preparation import RefusedError
 from hookstream.processors.operations.replays.run import ReplayRun
 from hookstream.processors.operations.replays.run_deps import RunDeps
 from hookstream.processors.operations.replays.selection import Selected
@@ -276,6 +278,22 @@ def test_a_table_with_rows_that_cannot_be_read_judges_nothing(world: World) -> N
     with pytest.raises(ForeignTableError, match="cannot be read"):
         step(world, a_run(world), 5)
     assert "read" not in world.journal
+
+
+def test_an_attempt_log_that_is_behind_is_waited_for_a_while_and_one_that_will_never_know_is_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trouble: list[tuple[str, bool] | None] = [("it is 3 attempts behind", True)]
+    monkeypatch.setattr(AttemptJudge, "trouble", lambda _judge: trouble[0])
+    run = a_run(world)
+    assert "read" not in step(world, run, 20)
+    with pytest.raises(RefusedError, match="3 attempts behind"):
+        step(world, run, 60)
+    trouble[0] = ("it begins later", False)
+    with pytest.raises(RefusedError, match="begins later"):
+        step(world, a_run(world), 1)
+    trouble[0] = None
+    assert "read" in step(world, a_run(world), 2)
 
 
 def test_a_window_is_kept_in_the_row_before_it_is_read_and_looked_up_once(world: World) -> None:

@@ -11,7 +11,7 @@ from hookstream.processors.operations.replays.selection import Selection
 from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.schemas.body import thin_body
 from hookstream.schemas.event import ClientId, Concept, Event
-from hookstream.schemas.hook import HookState
+from hookstream.schemas.hook import HookId, HookState, Revision
 from hookstream.schemas.sources.readers import TopicEvents
 from hookstream.schemas.sources.record import SourceRecord
 from hookstream.subscriptions.replays import ReplayFilter
@@ -61,3 +61,40 @@ def test_an_id_is_found_whether_the_event_has_it_as_an_integer_or_a_string(
     mine: dict[str, Any] = {"client": ClientId("9999"), "namespace": "property"}
     assert selection(event, **mine, concept_id="17").select(record(EVENTS)) is not None
     assert selection(event, **mine, concept_id="18").select(record(EVENTS)) is None
+
+
+@pytest.mark.parametrize("topic", [EVENTS, DELIVERIES])
+def test_a_window_has_its_beginning_and_not_its_end_and_one_client_alone(topic: str) -> None:
+    mine: dict[str, Any] = {"client": EVENT.client_id}
+    at = [record(topic)._replace(timestamp_ms=ms) for ms in (-1, 0, 99, 100)]
+    chosen = selection(EVENT, **mine)
+    assert [chosen.select(each) is not None for each in at] == [False, True, True, False]
+    assert selection(EVENT, client=ClientId("another")).select(record(topic)) is None
+
+
+@pytest.mark.parametrize(
+    ("hook_id", "revision", "state", "sent"),
+    [
+        (HOOK.id, 9, HookState.DISABLED, True),
+        (HOOK.id, 9, HookState.DELETED, False),
+        (HOOK.id + 1, 9, HookState.ENABLED, False),
+        (HOOK.id + 1, 6, HookState.ENABLED, True),
+    ],
+    ids=["disabled", "deleted", "replaced", "a row that is older than the delivery"],
+)
+def test_a_delivery_is_sent_again_unless_a_row_as_new_says_that_its_hook_is_gone(
+    hook_id: int, revision: int, state: HookState, sent: bool
+) -> None:
+    table = SubscriptionTable()
+    row = replace(HOOK, client=DELIVERY.client, event=DELIVERY.event, state=state)
+    row = replace(row, id=HookId(hook_id), revision=Revision(revision))
+    table.apply(0, row.key, row)
+    routed = replace(DELIVERY, hook_id=HOOK.id, hook_revision=Revision(7))
+    chosen = Selection(
+        ReplayFilter(from_ms=0, to_ms=100),
+        table,
+        events={},
+        deliveries={DELIVERIES: lambda _value: routed},
+        max_body_bytes=9,
+    )
+    assert (chosen.select(record(DELIVERIES)) is not None) == sent

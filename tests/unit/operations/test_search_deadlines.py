@@ -185,3 +185,15 @@ def test_counting_what_is_owed_ends(kafka: SlowKafka, answer_s: float) -> None:
     with pytest.raises(BacklogUnknownError, match="backlogs cannot be computed now"):
         backlogs.read(None, lambda _clients: {})
     assert kafka.now_s <= 1000.0 + 12.1
+
+
+def test_a_search_that_failed_gives_its_turn_back(kafka: SlowKafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = delivery_log(kafka)
+    log._within_s = 0.02
+    wanted = WantedDelivery(id=DeliveryId("msg_1"), client=None, position=None)
+    for _ in range(5):
+        with pytest.raises(LogSearchError, match="not done in time"):
+            log.find(wanted)
+    monkeypatch.setattr(log._turns, "acquire", lambda *, timeout: timeout > log._within_s)
+    with pytest.raises(LogSearchError, match="others search already"):
+        log.find(wanted)

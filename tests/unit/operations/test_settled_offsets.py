@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from confluent_kafka import Consumer, KafkaError
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.operations import group_reader
@@ -40,6 +41,23 @@ def test_what_was_refused_is_committed_again_with_what_came_since() -> None:
     settled.commit(cast("Consumer", consumer))
     settled.commit(cast("Consumer", consumer))
     assert consumer.committed == [[(0, 5), (1, 8)], [(0, 5), (1, 9)]]
+
+
+def test_of_a_commit_that_kafka_refused_for_one_partition_that_one_is_committed_again() -> None:
+    commits: list[dict[int, int]] = []
+
+    class Consumer_:  # noqa: N801 - a client that answers for each partition
+        def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> list[SimpleNamespace]:
+            assert not asynchronous
+            commits.append({tp.partition: tp.offset for tp in offsets})
+            refused = {1: NO} if len(commits) == 1 else {}
+            return [SimpleNamespace(partition=tp.partition, error=refused.get(tp.partition)) for tp in offsets]
+
+    settled = SettledOffsets("t")
+    settled.add([record(b"", partition=0, offset=4), record(b"", partition=1, offset=7)])
+    for _ in range(3):
+        settled.commit(cast("Consumer", Consumer_()))
+    assert commits == [{0: 5, 1: 8}, {1: 8}]
 
 
 def test_a_member_that_left_its_group_commits_nothing_of_before() -> None:
