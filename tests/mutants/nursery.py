@@ -1,8 +1,9 @@
 """Forks pytest from a process that has imported the libraries, but nothing of ours: `python -m tests.mutants.nursery`.
 
 Importing the libraries anew takes longer than most tests. A request is a line of JSON: arguments, variables of the
-environment, the file for what is printed, and seconds of processor time, after which the kernel ends the child: a bug
-that makes a test loop does so also where the runner was killed. The answers are the child's process id, and later its exit code.
+environment, the file for what is printed, and seconds of processor time. The answers are the child's process id, and
+later its exit code. The kernel ends a child at its processor time: a bug that makes a test loop ends, too, where the
+runner was killed.
 """
 
 from __future__ import annotations
