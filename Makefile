@@ -20,7 +20,7 @@ SOURCES := $(PACKAGES) tests $(wildcard benchmarks)
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types imports unit pythons compiled contract integration delivery browser screenshots packages soak mutants nemesis bench up down format audit docs release first-five-minutes reference lock clean
+.PHONY: help demo test check lint types imports unit pythons compiled contract integration delivery browser screenshots cast packages soak mutants nemesis bench up down format audit docs diagrams release first-five-minutes reference lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -83,6 +83,9 @@ browser: $(INSTALLED) packages ## the portal in Chromium, on a whole deployment
 screenshots: $(INSTALLED) packages ## pictures of the portal into docs/images: light, dark, and 390 pixels wide
 	$(BIN)/python -m pytest tests/browser/take_screenshots.py $(PYTEST_ARGS)
 
+cast: $(INSTALLED) ## `hookstream lag --watch` during an outage, recorded into docs/images/lag.svg
+	$(BIN)/python -m pytest tests/browser/record_lag.py $(PYTEST_ARGS)
+
 packages: # Debian's Chromium and PHP where there is none and this is root; without them their tests fail under CI
 	@.ci/install-packages
 
@@ -116,6 +119,9 @@ audit: $(INSTALLED) ## known vulnerabilities of every locked dependency (asks th
 
 docs: $(INSTALLED) ## the documents as a site in build/docs, without a network
 	$(BIN)/mkdocs build --strict --quiet
+
+diagrams: $(INSTALLED) packages ## pictures of the documents' Mermaid diagrams, for the site (asks npm for Mermaid)
+	$(BIN)/python .ci/diagrams.py
 
 release: $(INSTALLED) ## sdist, wheels, SBOM and checksums in dist/, each wheel checked on each Python that this machine has
 	$(BIN)/python .ci/release.py

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
 
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 # Pages of the site that stand elsewhere in the repository.
 OUTSIDE = {"README.md": "index.md", "ARCHITECTURE.md": "architecture.md"}
+PICTURES = DOCS / "images" / "diagrams"
+DIAGRAM = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_TITLE = re.compile(r"^\s*accTitle: (.+)$", re.MULTILINE)
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)\s#]*)(#[^)\s]*)?\)")
 
 
@@ -49,7 +54,21 @@ def linked(markdown: str, folder: Path, page: str) -> str:
             return text if text.startswith("`") else f"`{name}`"
         return f"[{text}]({'../' * page.count('/')}{place}{anchor})"
 
-    return _LINK.sub(lead, markdown)
+    return DIAGRAM.sub(lambda found: _shown(found[1], page), _LINK.sub(lead, markdown))
+
+
+def picture_of(diagram: str) -> Path:
+    """Where the picture of a diagram is; another diagram has another."""
+    return PICTURES / f"{hashlib.sha256(diagram.encode()).hexdigest()[:16]}.svg"
+
+
+def _shown(diagram: str, page: str) -> str:
+    """The picture of a diagram instead of its text, which is drawn by nothing on the site."""
+    picture, title = picture_of(diagram), _TITLE.search(diagram)
+    if not picture.exists() or title is None:
+        message = f"{page}: a diagram has no picture, or no line `accTitle: …`: write one, and run `make diagrams`"
+        raise PluginError(message)
+    return f"![{title[1]}]({'../' * page.count('/')}{picture.relative_to(DOCS).as_posix()})"
 
 
 def _title(path: Path) -> str:

@@ -297,3 +297,47 @@ def test_every_page_is_accessible_in_light_and_dark_and_fits_a_telephone(
             if person.overflow() > 0:
                 found.append(f"{path}: {person.overflow()} pixels wider than the window")
     assert found == []
+
+
+def test_an_operator_needs_no_mouse(stack: PortalStack, scenery: Scenery, visitor: Callable[..., Visitor]) -> None:
+    """From the link that skips the navigation to a pause, its end, a drain and a resend: by the keyboard alone."""
+    person = visitor()
+    page, keys = person.page, person.page.keyboard
+    shown = stack.operator("GET", scenery.operator_pages["endpoint"]).json()["endpoint"]
+    person.open("/sign-in")
+    keys.type(stack.operator.token or "")
+    enter(page)
+    tab_to(page, "Skip to content")
+    skip = page.get_by_role("link", name="Skip to content").bounding_box()
+    assert skip is not None
+    assert skip["x"] >= 0, "it is shown while it has the focus"
+    keys.press("Enter")
+    keys.press("Tab")
+    assert page.evaluate("document.activeElement.closest('main') !== null"), "the navigation is skipped"
+    tab_to(page, shown["target"])
+    enter(page)
+    for reason, button, said in (("being repaired", "Pause", "It is paused"), ("repaired", "Resume", "served again")):
+        tab_to(page, "Reason")
+        keys.type(reason)
+        tab_to(page, button)
+        enter(page)
+        person.sees(said)
+    tab_to(page, "Drain…")
+    enter(page)
+    tab_to(page, "Reason")
+    keys.type("the receiver does not want it")
+    page.keyboard.press("Tab")
+    enter(page)
+    person.sees("Its backlog goes to the dead letters")
+    tab_to(page, "Dead letters")
+    enter(page)
+    tab_to(page, "Client")
+    keys.type(str(shown["client"]["id"]))
+    enter(page)
+    tab_to(page, "Resend the chosen ones, or all of this page…")
+    enter(page)
+    page.locator("button.main").wait_for()
+    tab_to(page, page.locator("button.main").inner_text())
+    enter(page)
+    person.sees("again")
+    assert person.actions == 0

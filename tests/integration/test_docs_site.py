@@ -49,3 +49,9 @@ def test_every_link_within_the_site_leads_to_a_file_and_a_heading(site: Path) ->
             if not target.is_file() or (anchor and f'id="{anchor}"' not in target.read_text()):
                 broken.append(f"{page.name}: {link}")
     assert broken == []
+
+
+def test_diagrams_are_pictures_and_no_code(site: Path) -> None:
+    pages = [(site / name).read_text() for name in ("index.html", "concepts.html")]
+    assert [page.count("images/diagrams/") for page in pages] == [1, 1]
+    assert [page for page in site.rglob("*.html") if "flowchart" in page.read_text()] == []
