@@ -24,7 +24,7 @@ ORDER = (
     "mixed", "dead", "flaky", "replay", "portal", "token_flood",
 )  # fmt: skip
 # Parts of parts: by name only.
-PARTS = ("engine", "http_client", "source_mapping")
+PARTS = ("engine", "http_client", "source_mapping", "breakdown", "hops")
 MODULES = {"table": "subscription_table"}
 FIGURES = Path("build/benchmarks.jsonl")
 

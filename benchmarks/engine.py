@@ -1,7 +1,8 @@
 """The engine alone: CPU per delivery of reading, choosing, answering and the commit's snapshot, without any I/O.
 
-Ten healthy endpoints with 500 resources each in one partition; every answer is a 2xx. `--profile` prints where one run
-spends its time instead of measuring.
+Ten healthy endpoints with 500 resources each in one partition; every answer is a 2xx. Both builds are measured in turn
+where there is a compiled one. `--profile` prints where one run spends its time instead of measuring; `--here` measures
+one run in this process, and prints nothing but its number.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import cProfile
 import pstats
 import random
 import time
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from benchmarks.builds import builds, printed, remarks
 from benchmarks.figures import Figure, median_of
 from benchmarks.running import Size, arguments, main
 from hookstream.processors.delivery.engine.dispatcher import Dispatcher
@@ -139,10 +142,16 @@ def run(log: list[Delivery]) -> float:
 
 
 def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str]]:
-    """Some runs; the median counts."""
-    log = deliveries(options.records)
-    rounds = [run(log) for _ in range(options.rounds)]
-    return [Figure(name="CPU", value=median_of(rounds, float), unit="µs/delivery")], []
+    """Some runs of each build, in turn; medians count."""
+    found = builds()
+    rounds = [
+        [float(printed(build, "benchmarks.engine", "--here", f"--records={options.records}")) for build in found]
+        for _ in range(options.rounds)
+    ]
+    return [
+        Figure(name=f"CPU, {build.name}", value=median_of(rounds, itemgetter(index)), unit="µs/delivery")
+        for index, build in enumerate(found)
+    ], remarks()
 
 
 def show_profile(records: int) -> None:
@@ -154,11 +163,14 @@ def show_profile(records: int) -> None:
 
 def _more(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", action="store_true", help="print where one run spends its time instead")
+    parser.add_argument("--here", action="store_true", help="one run in this process; prints its number alone")
 
 
 if __name__ == "__main__":
     chosen = arguments(__doc__, SIZES, more=_more)
     if chosen.profile:
         show_profile(chosen.records)
+    elif chosen.here:
+        print(run(deliveries(chosen.records)))
     else:
         main("engine", chosen, lambda: measure(chosen))

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
+    from confluent_kafka import Message
+
 PARTITIONS = 12
 LOOK_EVERY_S = 0.02
 READY_WITHIN_S = 60.0
@@ -212,14 +214,20 @@ class Load:
 class Stack:
     """One deployment on a broker, with topics of its own. Use it in a `with` block."""
 
-    def __init__(self, bootstrap_servers: str, *, tls: bool = False) -> None:
-        """Nothing is started yet; `tls`: the receiver speaks it, with an authority that the worker trusts."""
+    def __init__(
+        self, bootstrap_servers: str, *, tls: bool = False, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Nothing is started yet; `tls`: the receiver speaks it, with an authority that the worker trusts.
+
+        `environment` is of the roles, such as a `Build`'s.
+        """
         self.bootstrap_servers = bootstrap_servers
         self.topics = TopicNames(prefix=f"bench-{uuid.uuid4().hex[:8]}.")
         self.kafka = KafkaConfig(bootstrap_servers=bootstrap_servers)
         self.processes: Processes
         self.receiver: ReceiverClient
         self._tls = tls
+        self._environment = dict(environment or {})
         self._catalogue = Catalogue.shipped()
         self._key = os.urandom(32)
         self._box = SecretBox((MasterKey(self._key),))
@@ -257,6 +265,7 @@ class Stack:
             "HOOKSTREAM_TOPIC_PREFIX": self.topics.prefix,
             "HOOKSTREAM_ALLOWED_TARGET_NETWORKS": "127.0.0.0/8",
             "HOOKSTREAM_PARTITIONS": str(PARTITIONS),
+            **self._environment,
         }
         self.receiver = self._start_receiver(directory)
 
@@ -391,33 +400,39 @@ class Stack:
 
     def written(self, topic: str) -> int:
         """How many records were ever written to a topic."""
-        return sum(self._ends(topic))
+        return sum(self.ends(topic))
 
     def states_written(self, above: Sequence[int]) -> dict[tuple[str, int], int]:
         """How many states each partition of deliveries and of replays has written above these ends of their topic."""
-        topic = self.topics.delivery_state
         written: dict[tuple[str, int], set[bytes]] = defaultdict(set)
+        for message in self.records(self.topics.delivery_state, above):
+            key = StateKey.decode(message.key())
+            if key is not None and message.value() is not None:
+                written[key.topic, key.partition].add(key.state_id)
+        return {partition: len(states) for partition, states in written.items()}
+
+    def records(self, topic: str, above: Sequence[int]) -> Iterator[Message]:
+        """The records of a topic from these offsets of its partitions to its end now."""
         reader = make_consumer(reader_config(self.kafka))
         try:
-            for partition, (start, end) in enumerate(zip(above, self._ends(topic), strict=True)):
+            for partition, (start, end) in enumerate(zip(above, self.ends(topic), strict=True)):
                 reader.assign([TopicPartition(topic, partition, start)])
                 position = start
                 while position < end:
                     for message in reader.consume(500, 0.2):
                         if message.error() is None:
                             position = (message.offset() or 0) + 1
-                            key = StateKey.decode(message.key())
-                            if key is not None and message.value() is not None:
-                                written[key.topic, key.partition].add(key.state_id)
+                            if position <= end:
+                                yield message
         finally:
             reader.close()
-        return {partition: len(states) for partition, states in written.items()}
 
     def state_ends(self) -> list[int]:
         """Where the partitions of the states' topic end."""
-        return self._ends(self.topics.delivery_state)
+        return self.ends(self.topics.delivery_state)
 
-    def _ends(self, topic: str) -> list[int]:
+    def ends(self, topic: str) -> list[int]:
+        """Where the partitions of a topic end."""
         partitions = self._admin.list_topics(topic, timeout=10).topics[topic].partitions
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the wheel's own omission
         asked = self._admin.list_offsets({TopicPartition(topic, partition): latest for partition in partitions})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _KIB_PER_MIB = 1024
@@ -13,6 +14,28 @@ def cpu_seconds(pid: int) -> float:
     """User and system time of a process so far, all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+class ThreadUsage(NamedTuple):
+    """CPU time of one thread so far. Threads of Python have the process's name, librdkafka's begin with `rdk:`."""
+
+    name: str
+    user_s: float
+    system_s: float
+
+
+def threads_of(pid: int) -> dict[int, ThreadUsage]:
+    """Every thread of a process, by its id; the main thread's is the process's."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            head, _, rest = (task / "stat").read_text().rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):  # it has just ended
+            continue
+        fields = rest.split()
+        user_s, system_s = int(fields[11]) / _TICKS_PER_S, int(fields[12]) / _TICKS_PER_S
+        found[int(task.name)] = ThreadUsage(head.partition("(")[2], user_s, system_s)
+    return found
 
 
 def peak_mib(pid: int) -> float:

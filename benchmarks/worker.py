@@ -3,7 +3,8 @@
 The records are in the log before the clock starts: 12 partitions, 10 targets with 500 resources each, all healthy,
 attempt records on. The worker is a process of its own, so is the receiver, and both share the machine with the broker.
 Seconds are counted from the first receipt to the last; CPU is the worker's own, from the first receipt on; memory is
-its peak. The peer does the same with the same number of records, round by round. `--profile FILE` writes a cProfile of
+its peak. The peer does the same with the same number of records, round by round. Both builds are measured in turn where
+there is a compiled one; what the peer is compared with is the one in pure Python. `--profile FILE` writes a cProfile of
 the worker's main thread (it slows it down by half) in a single round without the peer.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks import parallel_consumer
+from benchmarks.builds import PURE, compiled, remarks
 from benchmarks.figures import Figure, median_of
 from benchmarks.load import BODIES, DELIVERIES
 from benchmarks.running import Size, arguments, main
@@ -21,6 +23,8 @@ from benchmarks.stack import Stack, broker
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+
+    from benchmarks.builds import Build
 
 TARGETS = range(1, 11)
 BUFFER = 50_000
@@ -33,9 +37,9 @@ SIZES = (
 )
 
 
-def own_round(servers: str, records: int, profile: str | None = None) -> Emptied:
-    """Let hookstream's worker deliver everything once."""
-    with Stack(servers) as stack:
+def own_round(servers: str, records: int, build: Build, profile: str | None = None) -> Emptied:
+    """Let hookstream's worker of a build deliver everything once."""
+    with Stack(servers, environment=build.environment) as stack:
         stack.publish_hooks(TARGETS)
         stack.fill(DELIVERIES, TARGETS, records)
         found = empty(stack, records, lambda: stack.role("deliver", profile=profile).process)
@@ -56,11 +60,15 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
     reason = "parallel-consumer left out" if options.no_peer or options.profile else parallel_consumer.missing()
     rounds = 1 if options.profile else options.rounds
     own: list[Emptied] = []
+    compiled_own: list[Emptied] = []
+    other = None if options.profile else compiled()
     plain: list[Emptied] = []
     buffered: list[Emptied] = []
     with broker() as servers:
         for _ in range(rounds):
-            own.append(own_round(servers, options.records, options.profile))
+            own.append(own_round(servers, options.records, PURE, options.profile))
+            if other is not None:
+                compiled_own.append(own_round(servers, options.records, other))
             if reason is None:
                 plain.append(peer_round(servers, options.records, 0))
                 buffered.append(peer_round(servers, options.records, BUFFER))
@@ -69,11 +77,20 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
         Figure(name="rate", value=rate, unit="/s"),
         Figure(name="CPU", value=median_of(own, lambda each: each.cpu_us), unit="µs/delivery", at_most=BAR_CPU_US),
         Figure(name="memory", value=median_of(own, lambda each: each.mib), unit="MiB", at_most=BAR_MIB),
-        Figure(name="duplicates", value=sum(each.counted.duplicates for each in own)),
-        Figure(name="out of order", value=sum(each.counted.out_of_order for each in own), at_most=0),
+        Figure(name="duplicates", value=sum(each.counted.duplicates for each in [*own, *compiled_own])),
+        Figure(name="out of order", value=sum(each.counted.out_of_order for each in [*own, *compiled_own]), at_most=0),
     ]
+    if compiled_own:
+        figures += [
+            Figure(name="compiled rate", value=median_of(compiled_own, lambda each: each.counted.rate), unit="/s"),
+            Figure(name="compiled CPU", value=median_of(compiled_own, lambda each: each.cpu_us), unit="µs/delivery"),
+            Figure(name="compiled memory", value=median_of(compiled_own, lambda each: each.mib), unit="MiB"),
+        ]
     if reason is not None:
-        return figures, [reason]
+        return figures, [reason, *remarks()]
+    if compiled_own:
+        ratio = median_of(list(zip(compiled_own, plain, strict=True)), _ratio)
+        figures.append(Figure(name="compiled ratio", value=ratio, unit="x"))
     figures[1:1] = [
         Figure(name="ratio", value=median_of(list(zip(own, plain, strict=True)), _ratio), unit="x", at_least=BAR_RATIO)
     ]
@@ -83,7 +100,7 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
             Figure(name=f"{name} CPU", value=median_of(theirs, lambda each: each.cpu_us), unit="µs/delivery"),
             Figure(name=f"{name} memory", value=median_of(theirs, lambda each: each.mib), unit="MiB"),
         ]
-    return figures, []
+    return figures, remarks()
 
 
 def _ratio(pair: tuple[Emptied, Emptied]) -> float:
