@@ -152,7 +152,7 @@ def main() -> int:
     if options.what == "check":
         return tell(check(read_history(options.file)))
     if options.what == "plan":
-        for each in told(list(faults(options.seed, options.minutes, clocks=True))):
+        for each in told(list(faults(options.seed, options.minutes))):
             say(each)
         return 0
     return run_and_judge(options)

@@ -21,8 +21,6 @@ from tests.support.tcp_proxy import TcpProxy
 
 NODES = (1, 2, 3)
 GROUPS = ("router", "deliver", "others")
-# Debian's package libfaketime; where it is not, clocks do not jump.
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
 
 class ProxiedCluster:
@@ -111,7 +109,7 @@ class Parts:
             self.database = _postgres(directory)
             self._stack.callback(self.database.close)
             self.database.start()
-            # Starting a role takes seconds of CPU, a fork none; a clock has to be there when a process starts.
+            # Starting a role takes seconds of CPU, a fork none; a clock is moved before a role is imported.
             for folder in ("forked", "started"):
                 (directory / folder).mkdir(parents=True)
             self._forked = Processes(directory / "forked", self._stack.enter_context(ForkServer(directory)))
@@ -151,22 +149,13 @@ class Parts:
         }
         if running.command == "outbox-relay":
             env["HOOKSTREAM_DATABASE_URL"] = self.outbox_url
-        clock = self._clock(running)
-        process = (self._started if clock else self._forked).hookstream(running.command, env=env | clock)
+        if name in CLOCKS:
+            module = ("-m", "tests.nemesis.shifted_clock", running.offset, running.command)
+            process = self._started.python(*module, env=env, name=name)
+        else:
+            process = self._forked.hookstream(running.command, env=env)
         running.role = Role(process, running.port)
         return running.role
-
-    @staticmethod
-    def _clock(running: Running) -> dict[str, str]:
-        if not FAKETIME.exists() or running.name not in CLOCKS:
-            return {}
-        return {
-            "LD_PRELOAD": str(FAKETIME),
-            "FAKETIME_TIMESTAMP_FILE": str(running.offset),
-            "FAKETIME_CACHE_DURATION": "1",  # seconds; without, each look at the clock reads the file
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "FAKETIME_DONT_RESET": "1",
-        }
 
     def role(self, name: str) -> Role:
         """A role that was started."""

@@ -42,7 +42,7 @@ class Command:
     share: float
 
 
-def deck(*, clocks: bool) -> list[tuple[str, str]]:
+def deck() -> list[tuple[str, str]]:
     """Every fault that there is: kind, and what it strikes. Workers and routers come more than once."""
     workers = ("deliver-1", "deliver-2", "router-1", "router-2")
     cards = [("kill", role) for role in (*ROLES, *workers)]
@@ -55,12 +55,11 @@ def deck(*, clocks: bool) -> list[tuple[str, str]]:
     cards += [(kind, broker) for broker in BROKERS for kind in ("kill", "suspend")]
     cards += [("full-disk", BROKERS[0]), ("restart", BROKERS[1]), ("topic", "topic-attempts")]
     cards += [("kill", "database"), ("restart", "database"), ("kill", "registry"), ("suspend", "registry")]
-    if clocks:
-        cards += [(f"clock{sign}", role) for role in CLOCKS for sign in "+-"]
+    cards += [(f"clock{sign}", role) for role in CLOCKS for sign in "+-"]
     return cards
 
 
-def faults(seed: int, minutes: float, *, clocks: bool) -> Iterator[Step]:
+def faults(seed: int, minutes: float) -> Iterator[Step]:
     """Every fault of a run, in order; all of the deck before any of them again."""
     random = Random(f"faults {seed}")  # noqa: S311 - no secret
     ends, at = minutes * 60, FIRST_AT_S
@@ -70,7 +69,7 @@ def faults(seed: int, minutes: float, *, clocks: bool) -> Iterator[Step]:
         longest = 0.0
         for _ in range(together):
             if not cards:
-                cards = deck(clocks=clocks)
+                cards = deck()
                 random.shuffle(cards)
             kind, on = cards.pop()
             lasts = round(random.uniform(*random.choice((_SHORT_S, _LONG_S))), 1)

@@ -16,7 +16,7 @@ from tests.nemesis.breaking import TICK_S, Nemesis
 from tests.nemesis.endpoints import KINDS, Endpoints, path_of
 from tests.nemesis.history import DeadLettered, Finished, HistoryFile, HookMade, Run, State
 from tests.nemesis.operators import Operators
-from tests.nemesis.parts import FAKETIME, Parts
+from tests.nemesis.parts import Parts
 from tests.nemesis.plan import ROLES, commands, faults
 from tests.nemesis.traffic import Traffic
 from tests.nemesis.watcher import Watcher, dead_letters
@@ -124,10 +124,7 @@ class _Course:
         """Break things for as long as was asked, then let everything arrive."""
         self.registry = SchemaRegistry(self.parts.registry.url)
         options, began = self.options, self.history.now
-        plan = [
-            replace(step, at=step.at + began)
-            for step in faults(options.seed, options.minutes, clocks=FAKETIME.exists())
-        ]
+        plan = [replace(step, at=step.at + began) for step in faults(options.seed, options.minutes)]
         asked = [replace(each, at=each.at + began) for each in commands(options.seed, options.minutes)]
         nemesis = Nemesis(self.parts, network, self.history, plan)
         watcher = Watcher(self.parts, self.history)

@@ -362,6 +362,14 @@ def test_a_role_that_ended() -> None:
     assert kinds(forged) == ["role ended"]
 
 
+def test_a_role_that_starts_without_a_topic_says_so_and_ends() -> None:
+    forged = Forged()
+    forged.entries.append(Ended(5.0, "api-1", 1, "topic attempts does not exist: run `hookstream topics create`"))
+    assert kinds(forged) == ["role ended"]
+    forged.fault(4.0, 6.0, "topic", "topic-attempts")
+    assert kinds(forged) == []
+
+
 def test_a_stall_of_the_harness_is_a_disturbance() -> None:
     forged, hook, first, second = two_events()
     for asked in (first, second):
