@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
+
+from hookstream.processors import wall_clock
 
 from .actor import actor
 from .console import note
@@ -26,7 +27,7 @@ def audit_command(action: str, detail: Mapping[str, object], *, quiet: bool = Fa
         if not quiet:
             note(f"not in the audit: {variable('database_url')} is not set")
         return
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock.now_ms()
     try:
         with migrated_database(settings.database()) as sessions:
             transact(sessions, lambda session: record(session, action, detail, actor=actor(), now_ms=now_ms))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from hookstream.processors import wall_clock
 from hookstream.processors.errors import ProcessorError, StoppedError
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import RETRIABLE, Health, StopSignal, until_available
@@ -63,7 +64,7 @@ class Router:
         stop: StopSignal,
         health: Health,
         metrics: Metrics,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = wall_clock.now_ms,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare; nothing is connected yet."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
+from hookstream.processors import wall_clock
 from hookstream.processors.cli.console import (
     fitted,
     note,
@@ -43,7 +43,7 @@ def audit(  # noqa: PLR0913 - an option each
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs, a line an entry.")] = False,
 ) -> None:
     """Show who did what, the newest first. Needs HOOKSTREAM_API_URL and HOOKSTREAM_API_TOKEN."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock.now_ms()
     query: dict[str, object] = {
         "client": client,
         "hook": hook,

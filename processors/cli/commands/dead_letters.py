@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from hookstream.processors import wall_clock
 from hookstream.processors.cli.console import (
     CommandError,
     Json,
@@ -201,7 +202,7 @@ def _query(
     Raises:
         BadParameter: a time is none.
     """
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock.now_ms()
     given = {
         "client": client,
         "hook": hook,

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import typer
 
+from hookstream.processors import wall_clock
 from hookstream.processors.cli.console import CommandError, Json, note, say, say_json, say_table, shown_time
 from hookstream.processors.cli.listing import list_items, list_pages
 from hookstream.processors.cli.open_api import open_api
@@ -82,7 +83,7 @@ def list_attempts(
     as_json: Json = False,
 ) -> None:
     """List the requests that were made for a hook, the newest first."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock.now_ms()
     query = {
         "outcome": outcome,
         "from_ms": None if since is None else parse_time(since, "--from", now_ms=now_ms),

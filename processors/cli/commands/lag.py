@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hookstream.processors import wall_clock
 from hookstream.processors.cli.console import Json, as_cell, note, say, say_json, say_styled, terminal_width
 from hookstream.processors.cli.listing import list_pages
 from hookstream.processors.cli.open_api import open_api
@@ -78,7 +79,7 @@ def _look(api: ApiClient, query: Mapping[str, object], limit: int) -> dict[str, 
     notes = {name: pages[-1].get(name, []) for name in ("unknown", "unrecorded")}  # an earlier API lacks the second
     totals = pages[0].get("totals")  # and this
     more = pages[-1]["next_cursor"] is not None
-    return {"at_ms": _now_ms(), "endpoints": endpoints, "more": more, "totals": totals, **notes}
+    return {"at_ms": wall_clock.now_ms(), "endpoints": endpoints, "more": more, "totals": totals, **notes}
 
 
 def _watch(look: Callable[[], dict[str, Any]], *, as_json: bool) -> None:
@@ -120,7 +121,3 @@ def _screen(found: Mapping[str, Any]) -> Text:
     table = [line.styled() for line in lag_view.table(found, width, now_ms=now_ms)]
     below = [as_cell(text) for text in ("", *lag_view.notes(found, now_ms=now_ms))]
     return Text("\n").join([*above, as_cell(""), *table, *below])
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

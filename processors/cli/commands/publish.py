@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import orjson
 import typer
 
 from hookstream.processors.cli.console import DEFAULT_WAIT_S, Json, Wait, note, say, say_json
+from hookstream.processors.wall_clock import now_ms
 
 if TYPE_CHECKING:
     from hookstream.processors.settings import Settings
@@ -80,7 +80,7 @@ def _publish_one(fields: dict[str, Any], *, dry_run: bool, wait_s: float, as_jso
 
     catalogue = _settings(dry_run=True).catalogue()
     try:
-        event = event_of_fields(_as_declared(fields, catalogue), catalogue, now_ms=_now_ms())
+        event = event_of_fields(_as_declared(fields, catalogue), catalogue, now_ms=now_ms())
     except SchemaError as exc:
         raise typer.BadParameter(str(exc)) from None
     if dry_run:
@@ -131,7 +131,7 @@ def _publish_file(file: Path, *, rate: float | None, dry_run: bool, wait_s: floa
         producer = None if dry_run else stack.enter_context(_producer(settings, wait_s))
         progress = stack.enter_context(progress_for(total_bytes, quiet=quiet))
         catalogue = settings.catalogue()
-        return FilePublisher(producer, catalogue, pace=Pace(rate), progress=progress, now_ms=_now_ms).run(lines)
+        return FilePublisher(producer, catalogue, pace=Pace(rate), progress=progress, now_ms=now_ms).run(lines)
 
 
 def _print_result(published: Published, *, dry_run: bool, as_json: bool) -> None:
@@ -151,10 +151,6 @@ def _settings(*, dry_run: bool) -> Settings:
     from hookstream.processors.settings import Settings
 
     return Settings.read() if dry_run else Settings.read("kafka_bootstrap_servers", "schema_registry_url")
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _producer(settings: Settings, wait_s: float) -> EventProducer:

@@ -5,12 +5,12 @@ The replay lives in the deployment, not in this command: whoever ends the comman
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hookstream.processors import wall_clock
 from hookstream.processors.cli.console import (
     CommandError,
     Json,
@@ -80,7 +80,7 @@ def replay(  # noqa: PLR0913  # what a command line may say
     if from_ is None:
         message = "needs --from, or a command: list, show, pause, resume, cancel"
         raise typer.BadParameter(message, ctx)
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock.now_ms()
     asked = {
         "from_ms": parse_time(from_, "--from", now_ms=now_ms),
         "to_ms": None if to == "now" else parse_time(to, "--to", now_ms=now_ms),

@@ -9,6 +9,7 @@ import typer
 
 from hookstream.processors.cli.console import DEFAULT_WAIT_S, Json, Wait, note, say, say_json
 from hookstream.processors.deadline import Deadline
+from hookstream.processors.wall_clock import now_ms
 
 app = typer.Typer(help="Rotate the master key that encrypts the secrets of hooks; works on the database directly.")
 
@@ -50,10 +51,10 @@ def rotate(
         if not dry_run:
             transact(
                 sessions,
-                lambda session: record(session, "secrets.rotate", {}, actor=actor(), now_ms=_now_ms()),
+                lambda session: record(session, "secrets.rotate", {}, actor=actor(), now_ms=now_ms()),
             )
             with counting("hooks", count_hooks(sessions), quiet=as_json) as progress:
-                report = reseal_all(sessions, box, actor=actor(), now_ms=_now_ms, progress=progress)
+                report = reseal_all(sessions, box, actor=actor(), now_ms=now_ms, progress=progress)
         counts = count_sealed(sessions, box)
         unpublished = count_unpublished(sessions)
         deadline = Deadline.after(wait_s)
@@ -85,7 +86,3 @@ def rotate(
             say("no previous key is needed any more")
     if not dry_run and (counts.others or unpublished):
         raise typer.Exit(1)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -34,11 +34,12 @@ def resync(
     from hookstream.processors.cli.database import migrated_database
     from hookstream.processors.cli.deps import real_deps
     from hookstream.processors.cli.progress import counting
-    from hookstream.processors.cli.roles.api import now_ms, row_encoder, table_readers
+    from hookstream.processors.cli.roles.topic_codecs import row_encoder, table_readers
     from hookstream.processors.cli.waiting import waiter
     from hookstream.processors.operations.relays import resync as subscription_resync
     from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
     from hookstream.processors.settings import Settings
+    from hookstream.processors.wall_clock import now_ms
     from hookstream.subscriptions.audit import record
     from hookstream.subscriptions.database import transact
     from hookstream.subscriptions.resealing import count_hooks

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hookstream.processors import wall_clock
 from hookstream.processors.cli.console import (
     CommandError,
     Json,
@@ -71,7 +71,7 @@ def create(
     from hookstream.subscriptions.models import Role
     from hookstream.subscriptions.tokens import TokenRequest, issue_token
 
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock.now_ms()
     settings = Settings.read()
     if client is not None and not settings.client_ids.takes(settings.client_ids.read(client)):
         kind = settings.client_ids
@@ -112,7 +112,7 @@ def list_(*, as_json: Json = False) -> None:
     if as_json:
         say_json([_fields(token) for token in tokens])
         return
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock.now_ms()
     rows = [
         (
             token.id,
@@ -143,7 +143,7 @@ def revoke(
     from hookstream.subscriptions.errors import UnknownTokenError
     from hookstream.subscriptions.tokens import revoke_token
 
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = wall_clock.now_ms()
     with migrated_database(_url()) as sessions:
         try:
             info = transact(sessions, lambda session: revoke_token(session, token_id, actor=actor(), now_ms=now_ms))

@@ -8,12 +8,12 @@ from hookstream.processors.cli.deps import Deps
 from hookstream.processors.lifecycle import until_available
 from hookstream.processors.operations.attempt_recorder import AttemptRecorder
 from hookstream.processors.operations.group_reader import GroupReader
+from hookstream.processors.wall_clock import now_ms
 from hookstream.schemas.codecs.attempts import attempt_decoder
 from hookstream.subscriptions.database import open_sessions
 from hookstream.subscriptions.errors import DatabaseError
 from hookstream.subscriptions.migrations import check_revision
 
-from .api import now_ms
 from .process import Running
 from .start_checks import check_start
 

@@ -15,12 +15,12 @@ from hookstream.processors import logs
 from hookstream.processors.cli.api_client import ApiClient
 from hookstream.processors.cli.console import CommandError, as_cell
 from hookstream.processors.cli.deps import event_producer
-from hookstream.processors.cli.roles.api import now_ms
 from hookstream.processors.cli.roles.process import listen
 from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import StoppedError
 from hookstream.processors.lifecycle import StopSignal
 from hookstream.processors.settings import KEY_BYTES, Settings
+from hookstream.processors.wall_clock import now_ms
 from hookstream.producers.receipt import EventSink
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.event import EventName

@@ -14,12 +14,13 @@ from sqlalchemy import Engine
 from hookstream.processors.cli.console import CommandError
 from hookstream.processors.cli.database import engine_for
 from hookstream.processors.cli.deps import Deps, secret_box
-from hookstream.processors.cli.roles.api import now_ms, row_encoder, run_api, table_readers
+from hookstream.processors.cli.roles.api import run_api
 from hookstream.processors.cli.roles.attempt_log import run_attempt_log
 from hookstream.processors.cli.roles.deliver import run_deliver
 from hookstream.processors.cli.roles.process import Running, ThreadGroup, url_of
 from hookstream.processors.cli.roles.replayer import run_replayer
 from hookstream.processors.cli.roles.router import run_router
+from hookstream.processors.cli.roles.topic_codecs import row_encoder, table_readers
 from hookstream.processors.deadline import Deadline
 from hookstream.processors.delivery.http.target_rules import TargetRules
 from hookstream.processors.errors import StoppedError
@@ -32,6 +33,7 @@ from hookstream.processors.serving.connections import ConnectionLimits
 from hookstream.processors.serving.server import HttpServer
 from hookstream.processors.settings import Settings
 from hookstream.processors.topics import create_topics
+from hookstream.processors.wall_clock import now_ms
 from hookstream.producers.registry import mock_client
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.database import open_sessions

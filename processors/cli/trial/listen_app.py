@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+
+from hookstream.processors.wall_clock import now_ms
 
 from .signature_check import verify
 
@@ -66,7 +67,7 @@ class ListenApp:
             return
         request = Request(scope, receive)
         body = await _body(request)
-        at_ms = time.time_ns() // 1_000_000
+        at_ms = now_ms()
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw)
         verified, fault = judge(self.secrets(), dict(reversed(headers)), body or b"")
         status = _TOO_LARGE if body is None else _UNVERIFIED if verified is False else self._status()

@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 
 from hookstream.processors import logs
 from hookstream.processors.cli.console import say
-from hookstream.processors.cli.roles.api import now_ms
 from hookstream.processors.cli.roles.process import listen
 from hookstream.processors.errors import StoppedError
 from hookstream.processors.lifecycle import StopSignal
 from hookstream.processors.settings import Settings, variable
+from hookstream.processors.wall_clock import now_ms
 from hookstream.subscriptions.database import Sessions, open_sessions, reading, transact
 from hookstream.subscriptions.errors import TokenError
 from hookstream.subscriptions.models import Role

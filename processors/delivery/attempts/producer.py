@@ -7,13 +7,12 @@ A record here is worth less than a delivery. Deliveries never wait for it: where
 
 from __future__ import annotations
 
-import time
-
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from hookstream.processors.delivery.engine.model import Post
 from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.processors.kafka import KafkaConfig, make_producer, producer_config
+from hookstream.processors.wall_clock import now_ms
 from hookstream.schemas.attempt import GAP_HEADER, AttemptResult, gap_of
 
 from .budget import SHORT_ANSWER_BYTES, AttemptBudget
@@ -122,7 +121,7 @@ class AttemptLog:
 
     def _tell_gaps(self) -> None:
         """Report to the attempt log how many attempts of which clients it lacks; what is refused waits."""
-        for gap in self._dropped.gaps(time.time_ns() // 1_000_000):
+        for gap in self._dropped.gaps(now_ms()):
             try:
                 self._producer.produce(self._topic, None, gap.key, headers={GAP_HEADER: gap.header})
             except (BufferError, KafkaException):

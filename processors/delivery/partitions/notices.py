@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import structlog
 
 from hookstream.processors.delivery.engine.hook_table import HookRow
 from hookstream.processors.delivery.engine.model import TrackedHook
+from hookstream.processors.wall_clock import now_ms
 from hookstream.producers.cloud_events import headers
 from hookstream.schemas.event import ClientId, Event, EventName
 from hookstream.schemas.hook import HookId, HookNotice, NoticeKind, Revision
@@ -39,7 +39,7 @@ class Notices:
             event=EventName(event),
             revision=Revision(row.revision),
             kind=kind,
-            observed_at_ms=time.time_ns() // 1_000_000,
+            observed_at_ms=now_ms(),
         )
         log.warning("notice about a hook", kind=str(kind), hook=hook.id, client=client, event_name=event)
         self._writer.write(self._topic, notice.key, self._encode(notice), _ignore)

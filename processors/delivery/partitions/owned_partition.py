@@ -6,7 +6,6 @@ read, before Kafka has acknowledged it. A record whose schema cannot be fetched 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -20,6 +19,7 @@ from hookstream.processors.delivery.engine.model import LIVE, REPLAY, Pending, S
 from hookstream.processors.delivery.engine.tracker import SettledSet
 from hookstream.processors.delivery.group.inbox import AssignedPartition
 from hookstream.processors.delivery.http.exchange import Answer
+from hookstream.processors.wall_clock import now_ms
 from hookstream.schemas.control import target_digest
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.errors import UndecodableError
@@ -153,7 +153,7 @@ class OwnedPartition:
             partition=self.index,
             offset=record.offset,
             detail=reason,
-            died_at_ms=time.time_ns() // 1_000_000,
+            died_at_ms=now_ms(),
         )
 
         def written() -> None:
@@ -222,7 +222,7 @@ class OwnedPartition:
             partition=self.index,
             offset=pending.offset,
             reason=reason,
-            died_at_ms=time.time_ns() // 1_000_000,
+            died_at_ms=now_ms(),
             last_status=None if answer is None else answer.status,
             last_answer=b"" if answer is None else answer.body,
         )

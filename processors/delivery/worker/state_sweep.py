@@ -22,6 +22,7 @@ from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.partitions.owned_partition import OwnedPartition
 from hookstream.processors.errors import ProcessorError
 from hookstream.processors.kafka import KafkaConfig
+from hookstream.processors.wall_clock import now_ms
 
 from .committing import Committing
 from .state_writer import StateWriter
@@ -81,7 +82,7 @@ class StateSweep:
             return
         if not found or not await self._still_owns(partition):
             return
-        oldest_ms = time.time_ns() // 1_000_000 - _OLD_MS
+        oldest_ms = now_ms() - _OLD_MS
         pointed = {commits.pointed for commits in partition.commits.streams}
         kept = {pointer.id for pointer in pointed if pointer is not None}
         for key, written_ms in found.items():

@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from hookstream.processors import wall_clock
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import RETRIABLE, Health, StopSignal, until_available
 from hookstream.processors.tables.subscription_reader import SubscriptionReader, apply_rows
@@ -64,7 +65,7 @@ class Replayer:
         *,
         stop: StopSignal,
         health: Health,
-        now_ms: NowMs = lambda: time.time_ns() // 1_000_000,
+        now_ms: NowMs = wall_clock.now_ms,
     ) -> None:
         """Prepare; nothing is connected yet."""
         self._config = config

@@ -9,7 +9,6 @@ The embedded Kafka has no look-up by time: there the whole log is read, and time
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import ConfigResource, ResourceType
 
+from hookstream.processors import wall_clock
 from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import KafkaUnavailableError
 from hookstream.processors.kafka import (
@@ -237,4 +237,4 @@ class WindowLookup:
         if unread.keys() - found.keys():
             message = f"{_DOING}: its first records cannot be read"
             raise KafkaUnavailableError(message)
-        return dict.fromkeys(bounds, time.time_ns() // 1_000_000) | found
+        return dict.fromkeys(bounds, wall_clock.now_ms()) | found

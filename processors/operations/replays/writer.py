@@ -8,7 +8,6 @@ since then, however old its event is.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -16,6 +15,7 @@ from typing import NoReturn, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
+from hookstream.processors import wall_clock
 from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import KafkaUnavailableError, ProduceFailedError, StoppedError
 from hookstream.processors.kafka import (
@@ -50,7 +50,7 @@ class ReplayWriter:
         *,
         encode: Callable[[Delivery], bytes],
         acknowledged_within_s: float | None = ANSWER_WITHIN_S,
-        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        now_ms: Callable[[], int] = wall_clock.now_ms,
     ) -> None:
         """Prepare; nothing is connected yet. `acknowledged_within_s` None waits until the broker answers."""
         self._kafka = kafka

@@ -183,7 +183,7 @@ class TestSweeping:
             )
             monkeypatch.setattr(sweep, "_read", read or (lambda _: keys))
             monkeypatch.setattr(state_sweep, "_CONFIRM_WITHIN_S", 0.01)
-            monkeypatch.setattr(state_sweep.time, "time_ns", lambda: NOW_MS * 1_000_000)  # type: ignore[attr-defined]
+            monkeypatch.setattr(state_sweep, "now_ms", lambda: NOW_MS)
             await sweep._sweep(part)
 
         asyncio.run(main())
