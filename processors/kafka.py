@@ -18,6 +18,8 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
+from hookstream.producers.config import SAFETY
+
 from .errors import KafkaRefusedError, KafkaUnavailableError, ProcessorError
 
 ClientConfig: TypeAlias = dict[str, Any]
@@ -54,6 +56,7 @@ _RETRIABLE = frozenset(
         KafkaError._WAIT_COORD,
         KafkaError._NODE_UPDATE,
         KafkaError._PARTIAL,  # a broker that has just come back names no broker, not even itself
+        KafkaError.DUPLICATE_SEQUENCE_NUMBER,  # perhaps written, perhaps not: see `delivery_report`
         # Those that Kafka's own clients try again after, and that can come to ours.
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError.REPLICA_NOT_AVAILABLE,
@@ -121,9 +124,7 @@ def producer_config(
     """
     return {
         **_common(kafka),
-        "enable.idempotence": True,
-        "acks": "all",
-        "partitioner": "murmur2_random",
+        **SAFETY,
         "message.timeout.ms": message_timeout_ms,
         "linger.ms": linger_ms,
         "message.max.bytes": max_message_bytes,

@@ -18,6 +18,7 @@ from hookstream.schemas.trace_context import HEADER
 from . import cloud_events
 from .config import ProducerConfig
 from .deadline import Deadline
+from .delivery_report import failure_of
 from .errors import (
     DeliveryFailedError,
     FlushTimeoutError,
@@ -197,8 +198,9 @@ class EventProducer:
 
     def _settle(self, future: Future[Receipt], topic: str, error: KafkaError | None, message: Message) -> None:
         try:
-            if error is not None:
-                future.set_exception(_failed(topic, error))
+            failure = failure_of(error, message)
+            if failure is not None:
+                future.set_exception(_failed(topic, failure))
             else:
                 future.set_result(Receipt(topic, message.partition() or 0, message.offset() or 0))
         finally:

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from hookstream.processors.errors import ProcessorError
 from hookstream.processors.kafka import KafkaConfig, make_producer, producer_config
 from hookstream.producers.cloud_events import Headers
+from hookstream.producers.delivery_report import failure_of
 from hookstream.subscriptions.errors import NotPublishedError
 
 # A row stays locked meanwhile, and a request for it waits: below the database's lock time-out of 10 s.
@@ -98,8 +99,9 @@ def _note(
 ) -> Callable[[KafkaError | None, Message], None]:
     def report(error: KafkaError | None, message: Message) -> None:
         partition, offset = message.partition(), message.offset()
-        if error is not None:
-            failures.append(error)
+        failure = failure_of(error, message)
+        if failure is not None:
+            failures.append(failure)
         elif partition is not None and offset is not None:
             found[index] = Acknowledged(partition, offset, message.timestamp())
 

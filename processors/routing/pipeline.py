@@ -10,6 +10,8 @@ from collections import deque
 
 from confluent_kafka import KafkaError, Message
 
+from hookstream.producers.delivery_report import failure_of
+
 from .assignment import SourcePartition
 
 
@@ -29,10 +31,11 @@ class Batch:
 
     def report(self, error: KafkaError | None, message: Message) -> None:
         """Take one delivery report; a failed one leaves the batch incomplete for ever."""
-        if error is None:
+        failure = failure_of(error, message)
+        if failure is None:
             self.pending -= 1
         else:
-            self._failures.append((error, message))
+            self._failures.append((failure, message))
 
 
 class Pipeline:

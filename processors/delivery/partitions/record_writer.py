@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from hookstream.processors.errors import KafkaRefusedError, ProduceFailedError
 from hookstream.processors.kafka import REQUEST_TIMEOUT_S, KafkaConfig, make_producer, producer_config, translated
 from hookstream.producers.cloud_events import Headers
+from hookstream.producers.delivery_report import failure_of
 
 Written: TypeAlias = Callable[[int | None], None]
 """Called with the record's offset when Kafka has acknowledged it, or with None when it refuses it."""
@@ -70,12 +71,13 @@ class RecordWriter:
 
         def report(error: KafkaError | None, message: Message) -> None:
             self._outstanding -= 1
-            if error is None:
+            failure = failure_of(error, message)
+            if failure is None:
                 written(message.offset())
-            elif error.fatal() or error.code() == KafkaError._FATAL:
-                self._failed(ProduceFailedError(f"the producer of {topic} has failed: {error.str()}"))
+            elif failure.fatal() or failure.code() == KafkaError._FATAL:
+                self._failed(ProduceFailedError(f"the producer of {topic} has failed: {failure.str()}"))
             else:
-                self._refused(topic, error, written)
+                self._refused(topic, failure, written)
 
         loop = asyncio.get_running_loop()
         try:

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from hookstream.processors.errors import KafkaUnavailableError
 from hookstream.processors.kafka import KafkaConfig, kafka_error, make_producer, producer_config
 from hookstream.producers import cloud_events
+from hookstream.producers.delivery_report import failure_of
 from hookstream.schemas.event import Event
 
 from .writer import ANSWER_WITHIN_S
@@ -46,9 +47,10 @@ class EventWriter:
             producer = self._producer = self._producer or make_producer(self._config)
             failures: list[KafkaError] = []
 
-            def report(error: KafkaError | None, _message: Message) -> None:
-                if error is not None:
-                    failures.append(error)
+            def report(error: KafkaError | None, message: Message) -> None:
+                failure = failure_of(error, message)
+                if failure is not None:
+                    failures.append(failure)
 
             for topic, value, event in records:
                 headers = cloud_events.headers(event, _SOURCE)

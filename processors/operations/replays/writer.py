@@ -29,6 +29,7 @@ from hookstream.processors.kafka import (
 )
 from hookstream.processors.lifecycle import StopSignal
 from hookstream.processors.offsets import end_offset
+from hookstream.producers.delivery_report import failure_of
 from hookstream.producers.murmur2 import partition_of
 from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.topics import TopicNames
@@ -147,12 +148,13 @@ class _Reports:
         self._deadline = None if within_s is None else Deadline.after(within_s + _REPORT_GRACE_S)
         self._failure: KafkaError | None = None
 
-    def take(self, error: KafkaError | None, _message: Message) -> None:
+    def take(self, error: KafkaError | None, message: Message) -> None:
         """Take one report."""
-        if error is None:
+        failure = failure_of(error, message)
+        if failure is None:
             self.awaited -= 1
         elif self._failure is None:
-            self._failure = error
+            self._failure = failure
 
     def wait(self, producer: Producer) -> None:
         """Serve reports for a moment.
@@ -183,4 +185,11 @@ class _Reports:
         raise ProduceFailedError(message)
 
 
-_RETRIABLE = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError._GAPLESS_GUARANTEE, KafkaError._TIMED_OUT})
+_RETRIABLE = frozenset(
+    {
+        KafkaError._MSG_TIMED_OUT,
+        KafkaError._GAPLESS_GUARANTEE,
+        KafkaError._TIMED_OUT,
+        KafkaError.DUPLICATE_SEQUENCE_NUMBER,
+    }
+)

@@ -48,7 +48,7 @@ class Producer:
     def poll(self, _timeout_s: float) -> None:
         """Report."""
         while self.queue and not self.silent:
-            self.queue.popleft()(self.errors.popleft() if self.errors else None, Message())
+            self.queue.popleft()(self.errors.popleft() if self.errors else None, Message(offset=17))
 
     def purge(self, **_: bool) -> None:
         """Note it."""

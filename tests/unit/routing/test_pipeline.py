@@ -11,7 +11,7 @@ from hookstream.processors.routing.pipeline import Batch, Pipeline
 from hookstream.schemas.sources.readers import TopicEvents
 from hookstream.schemas.sources.record import Refused, SourceRecord
 
-MESSAGE = Message()
+MESSAGE = Message(offset=17)
 
 
 def refuse(_record: SourceRecord) -> Refused:

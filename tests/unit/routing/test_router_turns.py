@@ -156,7 +156,7 @@ class Writer:
     def acknowledge(self, error: KafkaError | None = None) -> None:
         """Report the oldest."""
         batch, _ = self.waiting.popleft()
-        batch.report(error, Message())
+        batch.report(error, Message(offset=17))
 
     def drain(self, _timeout_s: float) -> bool:
         """Wait for all of them."""
