@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Self
 
@@ -106,16 +107,15 @@ def test_a_rate_limited_hook_lags_alone_and_keeps_its_rate(world: DeliveryWorld)
     good = world.hook(2, 2, world.targets.url("good"))
     world.publish(limited, good)
     world.start(policy=SMALL_WINDOW)
+    began = time.monotonic()
     world.send(limited, range(behind), partition=0)
     ours = world.send(good, range(MANY), partition=0)
     world.wait_all(of=ours)
     assert len(world.targets.accepted_by("limited")) < behind
     assert world.check_promises() == 0
-    times = [seen.at for seen in world.targets.to("limited")]
-    for first, at in enumerate(times):
-        within = sum(1 for other in times[first:] if other <= at + 1.0)
-        assert within <= 2 * rate, "one second's worth in advance, and no more"
-    assert times[-1] - times[0] >= (behind - 2 * rate) / rate
+    # Counted from before the first was sent: a machine that is busy makes each of them later, never earlier.
+    for count, seen in enumerate(world.targets.to("limited"), 1):
+        assert seen.at - began >= (count - rate) / rate - 0.05, "one second's worth in advance, and no more"
 
 
 def test_a_poison_resource_ends_in_the_dead_letters_and_the_others_flow(world: DeliveryWorld) -> None:

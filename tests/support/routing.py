@@ -231,8 +231,28 @@ class RoutingWorld:
             assert not missing, f"{len(missing)} of {len(self.sent)} missing"
             return True
 
-        eventually(none_missing, deadline_s, every_s=0.3)
+        try:
+            eventually(none_missing, deadline_s, every_s=0.3)
+        except AssertionError as error:
+            missing = self.missing()
+            raise AssertionError(f"{len(missing)} of {len(self.sent)} missing: {self._standing(missing)}") from error
         return self.arrived()
+
+    def _standing(self, missing: set[tuple[ClientId, int]]) -> str:
+        """Say where some of the missing events stand in their topic, and how far the routers are there."""
+        first_ms, some = self.sent[0].occurred_at_ms, sorted(missing, key=lambda event: event[1])[:8]
+        events = [f"client {client}: event {at_ms - first_ms}" for client, at_ms in some]
+        routed: dict[int, set[int]] = {}
+        for each in self.arrived():
+            routed.setdefault(each.delivery.source_partition, set()).add(each.delivery.source_offset)
+        reader = self._reader(group="reads-without-a-group")
+        try:
+            ends = {number: end_offset(reader, self.source, number) for number in range(self.partitions)}
+        finally:
+            reader.close()
+        absent = {number: sorted(set(range(end)) - routed.get(number, set()))[:8] for number, end in ends.items()}
+        dead = [(each.partition, each.offset) for each in self.dead()][:8]
+        return f"{events}; committed {self.committed()}; ends {ends}; not routed {absent}; dead letters {dead}"
 
     def check_promises(self, arrived: list[Arrived]) -> int:
         """Check that nothing is lost, first deliveries are in order, and duplicates carry one id; give their number."""
