@@ -19,7 +19,7 @@ SAFETY: SafetyOptions = {
     "acks": "all",
     # A broker that is about to lead a partition may refuse one request and take the one behind it, as the first of its
     # producer. The repeated one is then a duplicate to it, which the client reports as written: with 5 requests under
-    # way, 11 records of 17,400 on fresh topics of a busy machine were never written; none with 1.
+    # way, 12 records of 17,400 on fresh topics of a busy machine were never written; none with 1.
     "max.in.flight.requests.per.connection": 1,
     "partitioner": "murmur2_random",  # Java's, so that a Java service and this one meet on one partition
 }

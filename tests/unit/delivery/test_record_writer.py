@@ -27,7 +27,7 @@ class Producer:
     def __init__(self) -> None:
         self.raises: list[Exception] = []
         self.reports: list[Callable[[KafkaError | None, Any], None]] = []
-        self.due: list[tuple[Callable[[KafkaError | None, Any], None], KafkaError | None, int]] = []
+        self.due: list[tuple[Callable[[KafkaError | None, Any], None], KafkaError | None, int | None]] = []
         self.done: list[str] = []
         self.headers: list[object] = []
 
@@ -37,7 +37,7 @@ class Producer:
             raise self.raises.pop(0)
         self.reports.append(on_delivery)
 
-    def report(self, error: KafkaError | None, offset: int = 0) -> None:
+    def report(self, error: KafkaError | None, offset: int | None = 0) -> None:
         """Let the next poll report the oldest record."""
         self.due.append((self.reports.pop(0), error, offset))
 
@@ -88,6 +88,18 @@ def test_a_record_is_written_when_kafka_s_report_says_so(monkeypatch: pytest.Mon
         await some_turns()
         assert bench.told == [77]
         assert bench.writer._timer is None, "idle it costs nothing"
+
+    turns(main())
+
+
+def test_a_report_that_names_no_offset_is_told_as_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        bench = Bench(monkeypatch)
+        bench.write()
+        bench.producer.report(None, None)
+        await some_turns()
+        assert bench.told == [None]
+        assert not bench.ended
 
     turns(main())
 

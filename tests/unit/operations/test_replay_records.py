@@ -104,6 +104,7 @@ def test_each_batch_carries_the_end_of_that_moment_and_a_full_queue_is_waited_fo
     [
         (KafkaError._MSG_TIMED_OUT, KafkaUnavailableError),
         (KafkaError._GAPLESS_GUARANTEE, KafkaUnavailableError),
+        (KafkaError.DUPLICATE_SEQUENCE_NUMBER, KafkaUnavailableError),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, ProduceFailedError),
         (KafkaError.MSG_SIZE_TOO_LARGE, ProduceFailedError),
     ],

@@ -57,6 +57,7 @@ def test_a_producer_keeps_order_loses_nothing_and_agrees_with_java() -> None:
     assert config["enable.idempotence"] is True
     assert config["acks"] == "all"
     assert config["partitioner"] == "murmur2_random"
+    assert config["max.in.flight.requests.per.connection"] == 1
     assert config["message.timeout.ms"] == 0
 
 

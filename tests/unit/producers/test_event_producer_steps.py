@@ -52,8 +52,8 @@ class Kafka:
             raise BufferError
         self.waiting.append(on_delivery)
 
-    def settle(self, error: KafkaError | None = None) -> None:
-        self.waiting.pop(0)(error, SimpleNamespace(partition=lambda: 3, offset=lambda: 4))
+    def settle(self, error: KafkaError | None = None, *, offset: int | None = 4) -> None:
+        self.waiting.pop(0)(error, SimpleNamespace(partition=lambda: 3, offset=lambda: offset))
 
     def poll(self, timeout_s: float) -> int:
         if threading.current_thread() is threading.main_thread():
@@ -145,6 +145,14 @@ def test_what_a_refusal_means(producer: EventProducer, code: int, *, retriable: 
     with pytest.raises(DeliveryFailedError) as caught:
         producer.produce(EVENT)
     assert caught.value.retriable == retriable
+
+
+def test_a_report_that_names_no_offset_is_no_receipt(producer: EventProducer) -> None:
+    future = producer.produce(EVENT)
+    kafka_of(producer).settle(offset=None)
+    error = future.exception(0)
+    assert isinstance(error, DeliveryFailedError)
+    assert error.retriable
 
 
 def test_after_a_fatal_error_of_the_client_nothing_is_retriable() -> None:

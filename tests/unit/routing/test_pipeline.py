@@ -73,6 +73,14 @@ def test_a_failed_report_holds_the_commit_for_ever() -> None:
     assert [error.code() for error, _ in pipeline.failures] == [KafkaError.MSG_SIZE_TOO_LARGE]
 
 
+def test_a_success_that_names_no_offset_holds_the_commit_for_ever() -> None:
+    pipeline, part = Pipeline(), source()
+    batch(pipeline, 1, p=(part, 10)).report(None, Message())
+    pipeline.settle()
+    assert part.done_offset == 0
+    assert len(pipeline.failures) == 1
+
+
 def test_a_batch_that_is_still_filled_is_not_done() -> None:
     pipeline, part = Pipeline(), source()
     opened = pipeline.open()
