@@ -85,7 +85,7 @@ class LogProducer:
             self.progress()
         while self._due:
             queued, error = self._due.popleft()
-            queued.report(error, Message(topic=queued.topic, value=queued.value))
+            queued.report(error, Message(topic=queued.topic, value=queued.value, offset=-1001 if error else 0))
 
     def purge(self) -> None:
         """Give up on everything; what was in flight may be stored still."""
