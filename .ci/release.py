@@ -206,7 +206,7 @@ def tell_sizes(version: str) -> None:
         say(f"{file.stat().st_size / 1e3:9.1f} kB  dist/{file.name}")
     for folder in sorted(WORK.glob("python-*-compiled")):
         size = sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file())
-        say(f"{size / 1e6:9.1f} MB  installed with all dependencies: what the image adds to its Python")
+        say(f"{size / 1e6:9.1f} MB  installed with all dependencies; an image has less")
     docker = shutil.which("docker")
     if docker is None or subprocess.run([docker, "info"], capture_output=True, check=False).returncode:  # noqa: S603  # no shell
         say("image not built: no Docker engine answers")
