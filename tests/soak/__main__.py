@@ -2,8 +2,9 @@
 
     python -m tests.soak [--minutes 10] [--worlds N] [--processes 2] [--ledger docs/soak.jsonl] [--first SEED]
 
-A line of the ledger names the commit, whether the engine was compiled, the seeds (first and number), the hours that
-passed in the worlds, and the seeds that were red. A red seed is repeated by `python -m tests.soak --first SEED --worlds
+A line of the ledger names the commit and a digest of the engine's sources (the same one for every commit that does not
+change them), whether the engine was compiled, the seeds (first and number), the hours that passed in the worlds, and
+the seeds that were red. A red seed is repeated by `python -m tests.soak --first SEED --worlds
 1`, and belongs into `ONCE_RED` of tests/unit/delivery/test_engine_world.py. Exit code 1 where one was red. An
 interrupted run writes its line for what it has done.
 """
@@ -11,6 +12,7 @@ interrupted run writes its line for what it has done.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import secrets
 import subprocess
@@ -26,6 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hookstream.processors.cli.console import say
 from hookstream.processors.cli.version import is_compiled
+from hookstream.processors.delivery import checkpoints, engine
 from tests.support.engine_simulation import check
 from tests.support.repository import ROOT
 
@@ -92,6 +95,15 @@ def run(options: argparse.Namespace, first: int, found: Found) -> None:
             progress.update(shown, completed=found.worlds, red=len(found.red))
 
 
+def engine_digest() -> str:
+    """Name the sources of the engine and of its checkpoints that are tested, whatever else a commit changes."""
+    digest = hashlib.sha256()
+    for package in (engine, checkpoints):
+        for path in sorted(Path(package.__path__[0]).glob("*.py")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
 def line(first: int, found: Found, took_s: float) -> str:
     """One line of the ledger."""
     commit = subprocess.run(
@@ -105,6 +117,7 @@ def line(first: int, found: Found, took_s: float) -> str:
         {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "commit": commit.stdout.strip() or "unknown",
+            "engine": engine_digest(),
             "compiled": is_compiled(),
             "first_seed": first,
             "worlds": found.worlds,

@@ -18,6 +18,7 @@ def test_a_red_world_is_in_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     found = soak.batch(7, 4)
     assert found.red == {8: "I1 lost"}
     entry = json.loads(soak.line(7, found, 3.2))
+    assert len(entry["engine"]) == 12
     assert {key: entry[key] for key in ("first_seed", "worlds", "simulated_hours", "red")} == {
         "first_seed": 7,
         "worlds": 4,
