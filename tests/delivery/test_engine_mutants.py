@@ -32,6 +32,7 @@ _SHOWN_BY = {
     "quarantine_moves_down": 28,
     "refusal_forgets_the_lane": 3,
     "refused_is_tried_again": 3,
+    "refused_quarantine_lost": 243_795_505_743_176,
     "resent_is_skipped_again": 23,
     "restored_notices_are_lost": 1610,
     "resume_forgets_the_lanes": 10,

@@ -70,6 +70,14 @@ MUTANTS = {
             ),
         ),
     ),
+    "refused_quarantine_lost": _mutant(
+        "a quarantine of which Kafka refused a notice is not told when it has ended, though an earlier owner told it",
+        (
+            "notices",
+            "                told.perhaps_told_ms = notice.since_ms or 0\n",
+            "                told.perhaps_told_ms = 0\n",
+        ),
+    ),
     "refused_count_lost": _mutant(
         "dead letters of a notice that Kafka refused are not told again",
         (

@@ -105,11 +105,13 @@ class EndpointNotices:
         if not acknowledged:
             if told.telling is not None:
                 told.dead, told.telling, told.dead_told_ms = told.dead_untold, None, 0
+            if notice.name is NoticeName.ENDPOINT_QUARANTINED:
+                told.perhaps_told_ms = notice.since_ms or 0
             return
         since_ms = notice.since_ms or 0
         match notice.name:
             case NoticeName.ENDPOINT_QUARANTINED:
-                told.told_ms = since_ms
+                told.told_ms, told.perhaps_told_ms = since_ms, 0
             case NoticeName.ENDPOINT_RECOVERED:
                 told.told_ms = 0
             case NoticeName.BACKLOG_EXPIRING:
@@ -130,7 +132,7 @@ class EndpointNotices:
         if notice is None:
             return
         if self._gets_notices(endpoint):
-            told.told_ms = told.expiring_told_ms = 0
+            told.told_ms = told.perhaps_told_ms = told.expiring_told_ms = 0
             told.dead = None
             return
         if notice.name is NoticeName.DEAD_LETTERED:
@@ -144,6 +146,10 @@ class EndpointNotices:
         wall_ms = self._ledger.wall_ms
         if told.told_ms and told.told_ms != told.quarantined_ms:
             return _notice(endpoint, NoticeName.ENDPOINT_RECOVERED, told.told_ms, at_ms=told.ended_ms or wall_ms)
+        perhaps_ms = told.perhaps_told_ms
+        if perhaps_ms and perhaps_ms != told.quarantined_ms:  # it has ended, which is told after it
+            at_ms = perhaps_ms + _ms(self._policy.quarantine_told_after_s)
+            return _notice(endpoint, NoticeName.ENDPOINT_QUARANTINED, perhaps_ms, at_ms=at_ms)
         if not told.told_ms and told.quarantined_ms and wall_ms >= self._quarantine_due_ms(told):
             served = any(not hook.held for hook in endpoint.hooks.values())
             if served:

@@ -99,7 +99,7 @@ def _stored_told(endpoint: Endpoint) -> StoredTold | None:
     return StoredTold(
         *hook,
         target_digest(endpoint.target),
-        told.quarantined_ms,
+        told.quarantined_ms or told.perhaps_told_ms,  # which of the two it was is seen by the endpoint's health
         told.told_ms,
         told.ended_ms,
         told.expiring_told_ms,
@@ -198,6 +198,11 @@ class Restoration:
         told = endpoint.told
         told.hook = (found.hook_id, found.client, found.event)
         told.quarantined_ms, told.told_ms, told.ended_ms = found.quarantined_ms, found.told_ms, found.ended_ms
+        lasted_s = (self._ledger.wall_ms - told.quarantined_ms) / 1000
+        if not told.told_ms and lasted_s >= self._ledger.policy.quarantine_told_after_s:
+            told.perhaps_told_ms = told.quarantined_ms
+        if not endpoint.health.breaker_open:  # it ended before it was known whether it was told
+            told.quarantined_ms = 0
         told.expiring_told_ms, told.dead_told_ms = found.expiring_told_ms, found.dead_told_ms
         if found.dead_reasons:
             reasons = dict(found.dead_reasons)

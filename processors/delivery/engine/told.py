@@ -41,7 +41,8 @@ class Told:
     ended. `dead`: what is to be told of dead letters, `telling`: what the unacknowledged notice says of them;
     `dead_told_ms`: when the last such notice was made. `expiring_ms`: since when the oldest delivery is pending, if it
     is about to expire; `expiring_told_ms`: the one that was told. `unacknowledged` is the notice on its way, one at a
-    time. `hook` is a hook of the endpoint, by which the next owner of the partition finds it again.
+    time. `perhaps_told_ms`: a quarantine that an earlier owner, or a notice that Kafka refused, may have told. `hook`
+    is a hook of the endpoint, by which the next owner of the partition finds it again.
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class Told:
         "expiring_ms",
         "expiring_told_ms",
         "hook",
+        "perhaps_told_ms",
         "quarantined_ms",
         "telling",
         "told_ms",
@@ -59,7 +61,7 @@ class Told:
 
     def __init__(self) -> None:
         """Nothing was told, and nothing is to be told."""
-        self.quarantined_ms = self.told_ms = self.ended_ms = 0
+        self.quarantined_ms = self.perhaps_told_ms = self.told_ms = self.ended_ms = 0
         self.dead: DeadLetterCount | None = None
         self.telling: DeadLetterCount | None = None
         self.dead_told_ms = 0
@@ -72,6 +74,7 @@ class Told:
         """Whether there is nothing to remember."""
         return not (
             self.quarantined_ms
+            or self.perhaps_told_ms
             or self.told_ms
             or self.dead
             or self.telling

@@ -95,6 +95,36 @@ def test_a_refused_notice_is_made_again_within_a_minute() -> None:
     assert event_of_notice(again).id == event_of_notice(first).id
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_quarantine_whose_notice_was_refused_and_that_has_ended_since_is_told_with_its_end(killed: bool) -> None:
+    """Kafka may have the notice, or the last owner may have told it, and been killed before a state said so."""
+    small, row, since_ms = quarantined()
+    small.wait(10 * MINUTE_S)
+    first = small.take_notice(acknowledged=False)
+    answer(small, row)
+    if killed:
+        small = kill(small)
+    again = small.take_notice()
+    assert event_of_notice(again).id == event_of_notice(first).id
+    end = small.take_notice()
+    assert (end.name, end.since_ms) == (RECOVERED, since_ms)
+    small.wait(MINUTE_S)
+    assert small.endpoint(row).told.empty
+
+
+def test_a_quarantine_that_the_last_owner_may_have_told_is_told_with_its_end_however_soon_that_comes() -> None:
+    """The hook was disabled meanwhile, so the next owner has told nothing before the endpoint answers again."""
+    small, row, since_ms = quarantined()
+    small.wait(10 * MINUTE_S)
+    disabled = small.change(row, state=HookState.DISABLED)
+    after = kill(small)
+    assert after.told == []
+    enabled = after.change(disabled, state=HookState.ENABLED)
+    answer(after, enabled)
+    assert [after.take_notice().since_ms for _ in range(2)] == [since_ms, since_ms]
+    assert after.told == []
+
+
 @pytest.mark.parametrize("killed", ["before it is due", "when it is due", "when it was acknowledged"])
 def test_the_next_owner_tells_a_quarantine_under_the_same_id(killed: str) -> None:
     small, row, since_ms = quarantined()
