@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _SHOWN_BY = {
     "dead_letter_of_what_is_in_flight": 1506,
     "five_days_forgotten": 9,
+    "fruitless_round_drops_a_new_cursor": 32_726_348_423_384,
     "full_window_waits_for_flight": 8,
     "gone_counts_for_present_row": 38,
     "handover_hook_alone": 13,
@@ -39,6 +40,7 @@ _SHOWN_BY = {
     "retention_strands_a_cursor": 342,
     "settled_is_forgotten_before_it_is_read_again": 35,
     "settled_offsets_not_stored": 14,
+    "silence_strands_a_cursor": 32_726_348_423_691,
     "success_keeps_five_day_clock": 9,
 }
 _SEEDS = 300

@@ -110,6 +110,22 @@ MUTANTS = {
         "a cursor of a hook begins where a restored resource cursor rejoined, below what the last owner settled",
         ("ledger", "mine and mine[0].offset < backlog.known_from:", "mine and mine[0].offset < 0:"),
     ),
+    "fruitless_round_drops_a_new_cursor": _mutant(
+        "the probes drop a cursor that opened for what was read while they read the other log",
+        (
+            "probes",
+            "elif self._scan(endpoint, walk, self._ledger.streams[LIVE]) < self._ledger.streams[LIVE].position:",
+            "elif False:",
+        ),
+    ),
+    "silence_strands_a_cursor": _mutant(
+        "a cursor that retention has emptied while its endpoint was silent does not rejoin",
+        (
+            "answers",
+            "self._timers.at(endpoint.health.retry_after_until, lambda: ledger.go_on(endpoint))",
+            "self._timers.at(endpoint.health.retry_after_until, lambda: self._ready.wake_lanes(endpoint))",
+        ),
+    ),
     "cursor_off_by_one": _mutant(
         "a cursor starts one above its oldest record",
         (

@@ -135,7 +135,7 @@ class Answers:
         self._probes.forget(endpoint)
         self._notices.quarantine_ended(endpoint)
         self._ledger.changes += 1
-        self._ready.wake_lanes(endpoint)
+        self._ledger.go_on(endpoint)
 
     def _gone(self, post: Post) -> None:
         """410 disables the hook at once, unless its row has changed since the request was sent."""
@@ -148,7 +148,7 @@ class Answers:
         """The whole endpoint waits; no attempt is spent."""
         ledger = self._ledger
         wait = endpoint.health.busy(retry_after_s, now=ledger.now, wall_ms=ledger.wall_ms)
-        self._timers.at(endpoint.health.retry_after_until, lambda: self._ready.wake_lanes(endpoint))
+        self._timers.at(endpoint.health.retry_after_until, lambda: ledger.go_on(endpoint))
         if wait > self._policy.retry_in_window_s:
             self._isolation.serve_from_backlog(endpoint, breaker_open=False)
 

@@ -276,6 +276,11 @@ class Ledger:
         if stream.dead_letters_pending:
             stream.dead_letters_pending.pop(offset, None)
 
+    def go_on(self, endpoint: Endpoint) -> None:
+        """Let an endpoint go on that has waited; a cursor of it that retention has emptied meanwhile rejoins."""
+        self.touched[endpoint] = None
+        self.ready.wake_lanes(endpoint)
+
     def has_resource_cursor(self, stream: Stream, endpoint: Endpoint, resource: str) -> bool:
         """Whether a hook of the endpoint that is served has a resource cursor for this lane."""
         return any(

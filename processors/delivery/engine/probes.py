@@ -26,11 +26,12 @@ class ProbeWalk:
     `heads` take turns; `tried` counts the turns since the last reading. A reading (`wanted`) goes on where the last
     one ended, an offset a stream in `scans`, and collects the heads of lanes that it has not `seen` in this round in
     `fresh`, which then replace `heads`. A round that has reached the end of both logs and `replaced` heads, or dropped
-    one, is followed by one from the start.
+    one, is followed by one from the start. `begins` is where the round began, an offset a stream.
     """
 
     __slots__ = (
         "awaits_dead_letter",
+        "begins",
         "found_pending",
         "fresh",
         "heads",
@@ -52,6 +53,7 @@ class ProbeWalk:
         self.fresh: list[Pending] = []
         self.seen: set[str] = set()
         self.scans: list[int | None] = [None, None]
+        self.begins = [0, 0]
         self.stream = LIVE
         self.wanted = False
         self.found_pending = False  # whether this round found any pending delivery
@@ -258,9 +260,11 @@ class Probes:
                     walk.stream = REPLAY
                 elif walk.fresh or (walk.heads and not walk.replaced):
                     self._offer(endpoint, walk)
-                elif walk.replaced:
+                elif walk.replaced or self._began_above(endpoint, walk):
                     walk.begin_round()
                     walk.want()
+                elif self._scan(endpoint, walk, self._ledger.streams[LIVE]) < self._ledger.streams[LIVE].position:
+                    walk.stream = LIVE  # a cursor may have opened for what was read meanwhile
                 else:
                     self._end_fruitless_round(endpoint, walk)
                     break
@@ -268,6 +272,14 @@ class Probes:
     def _at_end(self, endpoint: Endpoint, walk: ProbeWalk) -> bool:
         stream = self._ledger.streams[walk.stream]
         return self._scan(endpoint, walk, stream) >= stream.position
+
+    def _began_above(self, endpoint: Endpoint, walk: ProbeWalk) -> bool:
+        """Whether a cursor of the endpoint has opened below where the round began."""
+        return any(
+            cursor.next < walk.begins[stream.index]
+            for stream in self._ledger.streams
+            for _, cursor in self._cursors(endpoint, stream)
+        )
 
     def _offer(self, endpoint: Endpoint, walk: ProbeWalk) -> None:
         """End a reading of a walk: there is something to probe with."""
@@ -302,7 +314,7 @@ class Probes:
         scan = walk.scans[stream.index]
         if scan is None:
             begins = (cursor.next for _, cursor in self._cursors(endpoint, stream))
-            scan = walk.scans[stream.index] = min(begins, default=stream.position)
+            scan = walk.scans[stream.index] = walk.begins[stream.index] = min(begins, default=stream.position)
         return scan
 
     def _cursors(self, endpoint: Endpoint, stream: Stream) -> list[tuple[TrackedHook, Cursor]]:

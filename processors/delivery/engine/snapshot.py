@@ -226,4 +226,4 @@ class Restoration:
         health.probe_times.failed = live.probes
         health.retried_at_ms = live.retried_at_ms
         for due in (health.retry_after_until, health.probe_times.due):
-            self._timers.at(max(due, self._ledger.now), lambda: self._ledger.ready.wake_lanes(endpoint))
+            self._timers.at(max(due, self._ledger.now), lambda: self._ledger.go_on(endpoint))

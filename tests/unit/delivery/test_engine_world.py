@@ -20,11 +20,20 @@ from tests.support.engine_world import World
 # retention stranded (1490), a partition given away before it was re-read (154, 170), a cursor opened meanwhile (55), a
 # lane whose head was becoming a dead letter when the probes met it (218), a cursor of a hook that began below what the
 # last owner had settled (781, 1042), a dead letter of what was in flight (1506), what was to be told of an endpoint
-# whose hook had left it (1610, 2198), a quarantine that was told by two owners and ended unacknowledged (the last).
-ONCE_RED = (55, 81, 146, 154, 170, 218, 781, 1041, 1042, 1490, 1506, 1610, 2198, 19_277, 243_795_505_743_176)
+# whose hook had left it (1610, 2198), a quarantine that two owners told and that ended unacknowledged (…743_176,
+# …692_308), a cursor that the probes dropped though it had just opened (…423_384, …423_763), one that retention emptied
+# while its endpoint was silent (…423_691).
+ONCE_RED = (55, 81, 146, 154, 170, 218, 781, 1041, 1042, 1490, 1506, 1610, 2198, 19_277)
+ONCE_RED_OF_A_SOAK = (
+    243_795_505_743_176,
+    204_225_783_692_308,
+    32_726_348_423_384,
+    32_726_348_423_691,
+    32_726_348_423_763,
+)
 
 
-@pytest.mark.parametrize("seed", [*range(20), *ONCE_RED])
+@pytest.mark.parametrize("seed", [*range(20), *ONCE_RED, *ONCE_RED_OF_A_SOAK])
 def test_no_world_violates_an_invariant(seed: int) -> None:
     """A fixed block of seeds: crash-free, crashing, with duplicates, with limits, with impatient operators."""
     world, violation = check(seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hookstream.processors.delivery.engine.model import LIVE
-from hookstream.processors.delivery.engine.outcome import FAILED
+from hookstream.processors.delivery.engine.outcome import FAILED, Outcome, Verdict
 from hookstream.schemas.hook import Hook, HookState, Revision
 from tests.support.small_engine import SmallEngine, offsets
 
@@ -120,3 +120,16 @@ def test_a_cursor_whose_newest_record_waits_for_its_row_stays() -> None:
     small.change(row)
     small.catch_up()
     assert small.window() == [0, 1]
+
+
+def test_a_cursor_that_retention_emptied_while_its_endpoint_was_silent_rejoins_when_the_silence_ends() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1)
+    small.answer(small.send_one(), Outcome(Verdict.BUSY, 60.0))
+    small.wait(1.0)
+    assert small.engine.lose_below(LIVE, 1) == 1
+    small.wait(1.0)
+    assert small.cursor(row).next == 1
+    small.wait(60.0)
+    assert not small.stream().hooks_with_cursor

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hookstream.processors.delivery.engine.model import LIVE
+from hookstream.processors.delivery.engine.model import LIVE, REPLAY
 from hookstream.processors.delivery.engine.outcome import FAILED
 from hookstream.schemas.delivery import DeadLetterReason
+from hookstream.schemas.event import ClientId
 from tests.support.small_engine import SmallEngine, offsets
 
 
@@ -109,6 +110,27 @@ def test_where_retention_took_the_whole_backlog_of_a_quarantined_endpoint_its_cu
     assert not small.send()
     small.catch_up()
     assert not small.stream().hooks_with_cursor
+
+
+def test_a_delivery_that_is_read_while_the_probes_read_the_log_of_replays_is_not_lost() -> None:
+    """Nothing else is pending, so the cursors go at the end of that reading."""
+    small = SmallEngine()
+    row, other = small.row(), small.row(2, client=ClientId("2"))
+    small.quarantine(row)
+    small.read(row, 1, stream=REPLAY)
+    small.read(other, 1, stream=REPLAY)
+    small.engine.lose_below(LIVE, 2)
+    small.engine.lose_below(REPLAY, 1)
+    small.wait(small.policy.probe_first_s)
+    small.send()
+    small.wait(small.policy.rejoin_every_s)
+    small.read_for_cursors(1, REPLAY)  # a round that only drops the heads that retention took
+    small.wait(small.policy.rejoin_every_s)
+    small.read(row, 3)
+    small.read_for_cursors(1, REPLAY)
+    small.wait(small.policy.rejoin_every_s)
+    assert small.cursor(row).next == 2
+    assert offsets([small.probe(row)]) == [2]
 
 
 def test_what_was_in_flight_when_the_quarantine_began_is_no_dead_letter_before_its_answer() -> None:
