@@ -24,7 +24,6 @@ from hookstream.processors.cli.console import say, say_table
 from tests.mutants.ledger import BAR, Ledger, shares, state_of_the_tree
 from tests.mutants.plan import PlantedBug, edited, planned
 from tests.mutants.planting import Copy, Verdict
-from tests.mutants.shared_parts import SharedParts
 from tests.support.repository import ROOT
 
 if TYPE_CHECKING:
@@ -46,15 +45,15 @@ class Run:
 
     def run(self) -> bool:
         """Fill the ledger; False where a test fails without a bug."""
-        with tempfile.TemporaryDirectory(prefix="hookstream-mutants-") as name, SharedParts(Path(name)) as parts:
+        with tempfile.TemporaryDirectory(prefix="hookstream-mutants-") as name:
             copies: queue.Queue[Copy] = queue.Queue()
             pool = ThreadPoolExecutor(self._processes)
             try:
                 for number in range(self._processes):
                     copies.put(Copy(Path(name) / f"copy-{number}"))
-                if not self._clean(copies, parts):
+                if not self._clean(copies):
                     return False
-                for each in [pool.submit(self._plant, bug, copies, parts) for bug in self._bugs]:
+                for each in [pool.submit(self._plant, bug, copies) for bug in self._bugs]:
                     each.result()
             finally:
                 pool.shutdown(cancel_futures=True)
@@ -62,23 +61,22 @@ class Run:
                     copies.get().close()
         return True
 
-    def _clean(self, copies: queue.Queue[Copy], parts: SharedParts) -> bool:
+    def _clean(self, copies: queue.Queue[Copy]) -> bool:
         tests = sorted({test for bug in self._bugs for test in bug.finds})
-        real = any(bug.needs_real_parts for bug in self._bugs)
         say(f"{len(tests)} tests without a bug")
         copy = copies.get()
         try:
-            ran = copy.pytest(tests, parts.environment() if real else {}, _CLEAN_S)
+            ran = copy.pytest(tests, _CLEAN_S)
         finally:
             copies.put(copy)
         clean = ran.verdict is Verdict.UNNOTICED
         say(f"all pass, {ran.took_s:.0f} s" if clean else ran.output)
         return clean
 
-    def _plant(self, bug: PlantedBug, copies: queue.Queue[Copy], parts: SharedParts) -> None:
+    def _plant(self, bug: PlantedBug, copies: queue.Queue[Copy]) -> None:
         copy = copies.get()
         try:
-            ran = copy.run(bug, parts.environment() if bug.needs_real_parts else {})
+            ran = copy.run(bug)
         finally:
             copies.put(copy)
         with self._lock:

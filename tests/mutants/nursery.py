@@ -1,8 +1,8 @@
 """Forks pytest from a process that has imported the libraries, but nothing of ours: `python -m tests.mutants.nursery`.
 
-Importing the libraries anew takes longer than most tests. A request is a line of JSON: arguments, variables of the
-environment, the file for what is printed, and seconds of processor time. The answers are the child's process id, and
-later its exit code. The kernel ends a child at its processor time: a bug that makes a test loop ends, too, where the
+Importing the libraries anew takes longer than most tests. A request is a line of JSON: arguments, the file for
+what is printed, and seconds of processor time. The answers are the child's process id, and later its exit code. The
+kernel ends a child at its processor time: a bug that makes a test loop ends, too, where the
 runner was killed.
 """
 
@@ -45,13 +45,13 @@ def main() -> None:
         request = json.loads(line)
         pid = os.fork()
         if not pid:
-            _run(request["arguments"], request["environment"], request["output"], request["processor_s"])
+            _run(request["arguments"], request["output"], request["processor_s"])
         print(pid, flush=True)  # noqa: T201  # an answer
         _, status = os.waitpid(pid, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201  # the other answer
 
 
-def _run(arguments: list[str], environment: dict[str, str], output: str, processor_s: int) -> None:
+def _run(arguments: list[str], output: str, processor_s: int) -> None:
     """Be a session of its own that runs pytest and ends."""
     code: int = 70
     try:
@@ -61,7 +61,6 @@ def _run(arguments: list[str], environment: dict[str, str], output: str, process
         nothing = os.open(os.devnull, os.O_RDONLY)
         for old, new in ((nothing, 0), (written, 1), (written, 2)):
             os.dup2(old, new)
-        os.environ.update(environment)
         import pytest  # noqa: PLC0415  # imported before the fork
 
         code = int(pytest.main(arguments))

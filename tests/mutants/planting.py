@@ -76,7 +76,7 @@ class Copy:
         self._nursery.kill()
         self._nursery.communicate()
 
-    def run(self, bug: PlantedBug, environment: dict[str, str]) -> Ran:
+    def run(self, bug: PlantedBug) -> Ran:
         """Plant the bug, run its tests until the first fails, and take the bug out again."""
         planted = self._home / bug.file
         shipped = planted.read_text()
@@ -84,11 +84,11 @@ class Copy:
             self._write(planted, edited(bug))
             chosen = ["-k", "not postgresql"] if bug.on_sqlite else []
             limit_s = _REAL_S if bug.needs_real_parts else _UNIT_S
-            return self.pytest(["-x", *chosen, *bug.finds], environment, limit_s)
+            return self.pytest(["-x", *chosen, *bug.finds], limit_s)
         finally:
             self._write(planted, shipped)
 
-    def pytest(self, arguments: Sequence[str], environment: dict[str, str], limit_s: float) -> Ran:
+    def pytest(self, arguments: Sequence[str], limit_s: float) -> Ran:
         """Run tests on the copy; without a bug they should all pass."""
         output = self._folder / "output"
         request = {
@@ -105,7 +105,6 @@ class Copy:
                 *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
                 *(f"--basetemp={self._folder / 'tests'}", *arguments),
             ],
-            "environment": environment,
             "output": str(output),
             "processor_s": round(limit_s),
         }

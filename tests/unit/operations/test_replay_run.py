@@ -331,6 +331,25 @@ def test_a_lease_is_renewed_before_anything_is_sent_once_half_of_it_is_gone(worl
     assert done.index("tell the row") < done.index("write")
 
 
+def test_what_the_row_says_was_committed_before(world: World) -> None:
+    world.records = 400
+    run = a_run(world, rate=30.0)
+    step(world, run, 1)
+    done = step(world, run, 3)
+    assert "tell the row" in done
+    assert done.index("commit") < done.index("tell the row")
+
+
+def test_a_replay_that_was_paused_is_seen_to_be_when_its_lease_is_renewed_and_sends_nothing(world: World) -> None:
+    run = a_run(world, rate=1.0)
+    step(world, run, 1)
+    before = [*world.sent]
+    world.wanted = ReplayState.PAUSED
+    world.now += LEASE_S / 2 + 0.1
+    step(world, run, 1)
+    assert (run.ended, world.sent) == (True, before)
+
+
 def test_whoever_was_suspended_and_lost_the_lease_sends_nothing(world: World) -> None:
     run = a_run(world)
     step(world, run, 1)
