@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BUGS = planned()
+LEAST = 120
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.id)
@@ -27,8 +28,9 @@ def test_a_bug_can_be_planted_and_its_tests_exist(bug: PlantedBug) -> None:
     assert [test for test in bug.finds if not exists(test)] == []
 
 
-def test_each_bug_has_a_name_of_its_own() -> None:
+def test_each_bug_has_a_name_of_its_own_and_there_are_many() -> None:
     assert len({bug.id for bug in BUGS}) == len(BUGS)
+    assert len(BUGS) >= LEAST
 
 
 def exists(test: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE
 
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.operations.queries.broker_clock import KafkaBrokerClock
@@ -42,3 +43,13 @@ def test_a_writer_that_cannot_be_opened_has_published_nothing(write: Callable[[]
 def test_a_clock_that_cannot_be_asked_says_so() -> None:
     with pytest.raises(BrokerClockError, match="cannot open a Kafka producer"):
         KafkaBrokerClock(KAFKA, "control", now_ms=lambda: 0).now_ms()
+
+
+@pytest.mark.parametrize("stamp", [TIMESTAMP_NOT_AVAILABLE, TIMESTAMP_CREATE_TIME])
+def test_a_time_that_is_not_the_broker_s_is_none(monkeypatch: pytest.MonkeyPatch, stamp: int) -> None:
+    clock = KafkaBrokerClock(KafkaConfig(bootstrap_servers="k:9092"), "control", now_ms=lambda: 0)
+    monkeypatch.setattr(clock, "_stamped", lambda: (TIMESTAMP_LOG_APPEND_TIME, 77))
+    assert clock.now_ms() == 77
+    monkeypatch.setattr(clock, "_stamped", lambda: (stamp, 77))
+    with pytest.raises(BrokerClockError, match="LogAppendTime"):
+        clock.now_ms()
