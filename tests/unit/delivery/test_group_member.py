@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from hookstream.processors.delivery.checkpoints.commit_metadata import decode_metadata, log_digest, table_digest
 from hookstream.processors.delivery.checkpoints.partition_lookup import PartitionStarting, StreamStarting
@@ -19,7 +19,7 @@ from hookstream.processors.delivery.group.group_member import GroupMember
 from hookstream.processors.delivery.group.group_rebalance import PollConfig
 from hookstream.processors.delivery.group.inbox import Inboxes
 from hookstream.processors.delivery.group.poll_requests import PollRequests
-from hookstream.processors.errors import KafkaUnavailableError
+from hookstream.processors.errors import KafkaRefusedError, KafkaUnavailableError
 from hookstream.processors.kafka import GroupProtocol, KafkaConfig
 from hookstream.processors.lifecycle import StopSignal
 
@@ -392,3 +392,21 @@ def test_the_last_commits_of_a_worker_are_of_what_it_still_holds() -> None:
     member.lose((LIVE, 3), (REPLAY, 3))
     member.member.poll()
     assert [(tp.partition, tp.offset) for tp in consumer.commits] == [(4, 60)]
+
+
+@pytest.mark.parametrize(
+    ("code", "raised"),
+    [
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaRefusedError),
+        (KafkaError._ALL_BROKERS_DOWN, None),
+        (KafkaError._MAX_POLL_EXCEEDED, None),
+    ],
+)
+def test_what_an_error_in_place_of_a_record_means(code: int, raised: type[Exception] | None) -> None:
+    member, _, _ = a_member()
+    message = Message(topic=LIVE, partition=0, error=KafkaError(code))
+    if raised is None:
+        member.member._hand_over([message])
+    else:
+        with pytest.raises(raised):
+            member.member._hand_over([message])

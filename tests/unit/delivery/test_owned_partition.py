@@ -115,3 +115,20 @@ def test_nothing_of_a_stretch_is_given_to_the_engine_before_each_of_its_dead_let
     bench.part.feed(LIVE, Chunk(("deliveries", 3), 0, 3, records), lambda: fed.append(1))
     assert len(fed) == 2, "they are dead letters already"
     assert not bench.dead_letters
+
+
+def test_a_delivery_s_dead_letter_that_is_acknowledged_when_the_partition_is_gone_says_nothing(
+    bench: PartitionBench,
+) -> None:
+    bench.bring(b"2", b"1", b"2")
+    answer = bench.part.engine.answer
+    with capture_logs():
+        two, one = bench.turn(0), bench.turn(0)
+        answer(two, DELIVERED, 0.1)
+        answer(one, REJECTED, 0.1)
+        answer(bench.turn(0), DELIVERED, 0.1)
+        answer(bench.turn(2), REJECTED, 0.1)
+        assert len(bench.dead_letters) == 1
+        bench.part.gone = True
+        bench.accept()
+    assert bench.metrics.dead_letters["schedule"] == 0

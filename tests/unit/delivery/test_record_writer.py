@@ -166,3 +166,17 @@ def test_at_the_end_what_is_unsent_is_sent_for_a_moment_and_then_forgotten(monke
         assert not bench.told
 
     turns(main())
+
+
+def test_an_error_that_calls_itself_fatal_ends_the_writer_and_refuses_no_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        bench = Bench(monkeypatch)
+        bench.write()
+        bench.producer.report(KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "out of order", fatal=True))
+        await some_turns()
+        assert bench.told == [], "a dead letter that was refused would be written without its bytes"
+        assert [type(error) for error in bench.ended] == [ProduceFailedError]
+
+    turns(main())

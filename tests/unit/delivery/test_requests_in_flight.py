@@ -219,3 +219,16 @@ def test_no_answer_raises_anywhere_between_the_socket_and_the_engine(parts: list
         bench.turn(seconds=100.0)
     assert sum(bench.metrics.worker.internal_errors.values()) == 0
     assert len(bench.attempts.results) >= 1
+
+
+def test_an_answer_whose_request_was_cancelled_before_it_was_taken_is_not_taken() -> None:
+    """The partition was given away, or the hook's target was changed, in the same turn of the loop."""
+    bench = Bench()
+    bench.read(bench.hook())
+    bench.turn()
+    (post,) = bench.requesting._flights
+    bench.requesting.take_note(post, OK)
+    bench.requesting.cancel(post)
+    bench.turn()
+    assert bench.metrics.worker.deliveries["delivered"] == 0
+    assert bench.attempts.results == []

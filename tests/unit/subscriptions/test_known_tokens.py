@@ -84,3 +84,11 @@ def test_as_many_are_kept_as_may_be_and_those_that_were_read_last(database: Data
         known.read(sessions, digest)
     assert len(known) == 3
     assert [known.last(digest) is not None for digest in (b"a", b"b", b"c", b"d")] == [True, False, True, True]
+
+
+def test_a_token_that_was_revoked_opens_nothing_five_seconds_later(database: Database, sessions: Sessions) -> None:
+    """Which is what documents promise, whatever the constant says."""
+    known = KnownTokens(lambda: database.now_s)
+    known.read(sessions, b"a")
+    database.now_s += 5.0
+    assert known.fresh(b"a") is None
