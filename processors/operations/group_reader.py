@@ -105,6 +105,8 @@ class GroupReader:
         self._source = source
         self._config = group_consumer_config(kafka, group=source.group, own=source.consumer)
         self._consumer: Consumer | None = None
+        self._accepted = False
+        """Whether the group has given this member an assignment."""
         self._settled = SettledOffsets(source.topic)
 
     def run(self, stop: StopSignal, health: Health | None = None) -> None:
@@ -146,18 +148,21 @@ class GroupReader:
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
+        self._accepted = False
         self._settled.clear()
         self._step.forget()
 
     def _joined(self) -> Consumer:
         begin = self._step.prepare()
         consumer = self._consumer = make_consumer(self._config)
-        callbacks = {} if begin is None else {"on_assign": partial(self._take_over, begin)}
         with translated(f"cannot subscribe to the {self._source.what}"):
-            consumer.subscribe([self._source.topic], **callbacks)
+            consumer.subscribe([self._source.topic], on_assign=partial(self._take_over, begin))
         return consumer
 
-    def _take_over(self, begin: Begin, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+    def _take_over(self, begin: Begin | None, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        self._accepted = True
+        if begin is None:
+            return  # the client takes what it was given
         starts = begin(consumer, assigned)
         with translated("cannot take partitions over"):
             consumer.incremental_assign(starts)
@@ -172,6 +177,10 @@ class GroupReader:
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             # Retention overtook us, or the topic was re-created. Where to go on is decided at the assignment.
             raise KafkaUnavailableError(f"{what} of partition {message.partition()} were deleted before they were read")
+        if self._accepted and (error.fatal() or error.code() == KafkaError._FATAL):
+            # Of this client, not of the process: a group without members and offsets is deleted, and a member that
+            # was silent for longer than its session then hears that the group does not exist. A new client joins.
+            raise KafkaUnavailableError(f"the group of the {what} has lost its member: {error.str()} ({error.name()})")
         if error.code() != KafkaError._MAX_POLL_EXCEEDED and not is_retriable(error):
             raise kafka_error(error, f"cannot read the {what}")
         log.warning("records wait", what=what, reason=error.str())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import KafkaError, Message, TopicPartition
 
-from hookstream.processors.errors import KafkaUnavailableError
+from hookstream.processors.errors import KafkaRefusedError, KafkaUnavailableError
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.operations import group_reader
 from hookstream.processors.operations.group_reader import GroupReader, GroupTopic
@@ -128,6 +128,30 @@ def test_records_that_were_deleted_before_they_were_read_make_it_join_again(
     with pytest.raises(KafkaUnavailableError, match="records of partition 0 were deleted before they were read"):
         reader.run_once(0)
     assert consumers[0].closed
+
+
+def test_a_member_whose_group_is_gone_joins_again_with_a_new_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A coordinator deletes a group without members and offsets; its member, silent till then, hears a fatal error."""
+    fatal = Message(topic="t", partition=0, error=KafkaError(KafkaError._FATAL, "the group id does not exist"))
+    made: list[GroupConsumer] = []
+
+    def make(config: dict[str, object]) -> GroupConsumer:
+        made.append(GroupConsumer().made(config))
+        return made[-1]
+
+    monkeypatch.setattr(group_reader, "make_consumer", make)
+    reader = GroupReader(KAFKA, Step())
+    reader.run_once(0)
+    made[0].assign(("t", 0))
+    made[0].script.append(fatal)
+    with pytest.raises(KafkaUnavailableError, match="has lost its member"):
+        reader.run_once(0)
+    assert made[0].asked("close")
+    reader.run_once(0)
+    assert len(made) == 2
+    made[1].script.append(fatal)
+    with pytest.raises(KafkaRefusedError):  # never a member of this one: trying again would not help
+        reader.run_once(0)
 
 
 def test_where_partitions_begin_is_committed_also_while_no_record_comes(monkeypatch: pytest.MonkeyPatch) -> None:
