@@ -54,8 +54,8 @@ class Copy:
         self._folder = folder
         for package in PACKAGES:
             shutil.copytree(ROOT / package, self._home / package, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-        self._nursery = subprocess.Popen(
-            [sys.executable, "-m", "tests.mutants.nursery"],
+        self._forking_process = subprocess.Popen(
+            [sys.executable, "-m", "tests.mutants.forked_pytest"],
             cwd=ROOT,
             env={
                 **os.environ,
@@ -73,8 +73,8 @@ class Copy:
 
     def close(self) -> None:
         """End its process."""
-        self._nursery.kill()
-        self._nursery.communicate()
+        self._forking_process.kill()
+        self._forking_process.communicate()
 
     def run(self, bug: PlantedBug) -> Ran:
         """Plant the bug, run its tests until the first fails, and take the bug out again."""
@@ -101,7 +101,7 @@ class Copy:
                     "--hypothesis-seed=1",
                     "--tb=short",
                 ),
-                # The nursery has imported what pytest's plugins would have rewritten.
+                # The process that forks has imported what pytest's plugins would have rewritten.
                 *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
                 *(f"--basetemp={self._folder / 'tests'}", *arguments),
             ],
@@ -109,7 +109,7 @@ class Copy:
             "processor_s": round(limit_s),
         }
         began = time.monotonic()
-        asked, answers = _pipes(self._nursery)
+        asked, answers = _pipes(self._forking_process)
         asked.write(json.dumps(request) + "\n")
         asked.flush()
         session = int(answers.readline())

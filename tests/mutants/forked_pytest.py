@@ -1,4 +1,4 @@
-"""Forks pytest from a process that has imported the libraries, but nothing of ours: `python -m tests.mutants.nursery`.
+"""Forks pytest from a process that has imported the libraries, but nothing of ours.
 
 Importing the libraries anew takes longer than most tests. A request is a line of JSON: arguments, the file for
 what is printed, and seconds of processor time. The answers are the child's process id, and later its exit code. The
