@@ -51,7 +51,6 @@ async def list_endpoints(visit: Visit) -> Response:
         totals=answer.totals,
         trend=draw_trend((answer.totals and answer.totals.trend) or []),
         states=list(EndpointState),
-        state=state,
         client=client,
         sort=sort,
         visit=visit,
