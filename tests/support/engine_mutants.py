@@ -778,6 +778,7 @@ MUTANTS = {
             "                    self._ledger.touched[hook.endpoint] = None\n",
             "                    pass\n",
         ),
+        ("ledger", "        self.touched[endpoint] = None\n        self.ready.wake", "        self.ready.wake"),
     ),
     "share_does_not_shrink": _crowded(
         "a client fills its own cap, however many others are active",

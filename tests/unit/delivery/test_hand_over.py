@@ -133,3 +133,15 @@ def test_a_cursor_that_retention_emptied_while_its_endpoint_was_silent_rejoins_w
     assert small.cursor(row).next == 1
     small.wait(60.0)
     assert not small.stream().hooks_with_cursor
+
+
+def test_a_cursor_that_retention_emptied_before_it_was_read_rejoins_in_that_turn() -> None:
+    small = SmallEngine()
+    row = small.row()
+    small.read(row, 1)
+    small.answer(small.send_one(), Outcome(Verdict.BUSY, 60.0))
+    small.wait(61.0)
+    assert small.cursor(row).next == 0
+    small.engine.lose_below(LIVE, 1)
+    small.wait(0.0)
+    assert not small.stream().hooks_with_cursor
