@@ -128,6 +128,26 @@ def test_a_link_ends_with_its_lifetime_and_with_its_token(api: Api) -> None:
     assert not is_in(browser)
 
 
+def test_signing_in_again_ends_the_session_that_the_browser_had(lite: Api) -> None:
+    """By a form that was open before, or by a link: the key that the browser forgets opens nothing any more."""
+    browser = Browser(lite)
+    second_tab = browser.page("/sign-in").form("/portal/sign-in")
+    kept = Browser(lite)
+
+    def signs_in() -> int:
+        token = lite.token(Role.OPERATOR)
+        shown_again = Page(browser.submit("/sign-in", second_tab, token=token).text).form("/portal/sign-in")
+        return browser.submit("/sign-in", shown_again, token=token).status_code
+
+    assert browser.sign_in(lite.token(Role.OPERATOR)).status_code == 303
+    for again in (signs_in, lambda: enter(browser, link(lite))):
+        kept.http.cookies.set("hookstream_portal", browser.http.cookies["hookstream_portal"])
+        assert is_in(kept)
+        assert again() == 303
+        assert is_in(browser)
+        assert not is_in(kept)
+
+
 def test_links_are_made_by_the_platform_and_operators_alone(lite: Api) -> None:
     """An integrator's token makes no links, a client has to be one, and a lifetime is at most an hour."""
     body = {"link": {"client": CLIENT}}
