@@ -168,8 +168,10 @@ def test_what_is_old_is_deleted_in_batches(sessions: Sessions) -> None:
     assert [delete(6), delete(6), delete(6)] == [4, 2, 0]
     assert [each.attempt.number for each in found(sessions, hook_id=HOOK)] == [9, 8, 7, 6]
     delete(1_500)
+    further = replace(PROGRESS, next_offset=20)  # its reader began before anything was deleted
+    write(sessions, progress=[further])
     with reading(sessions) as session:
-        assert log_progress(session)[0].covers_from_ms == 1_500
+        assert log_progress(session) == {0: replace(further, covers_from_ms=1_500)}
 
 
 def test_what_is_missing_is_summed_up_by_client_and_forgotten_when_it_is_old(sessions: Sessions) -> None:

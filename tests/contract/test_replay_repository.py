@@ -116,11 +116,14 @@ def test_a_replay_is_counted_before_it_may_run_and_keeps_its_window(store: Store
         store.ask(lambda replays: replays.run(replay_id, client=None))
     assert store.claim() == replay_id
     store.work(lambda work: work.fix_window(replay_id, WINDOW))
-    store.work(lambda work: work.counted(replay_id, ReplayProgress(scanned=83), COUNT))
+    counted = ReplayProgress(scanned=83, expired=2, unreadable=1)
+    store.work(lambda work: work.counted(replay_id, counted, COUNT))
     assert store.claim() is None, "what is planned waits for a person"
     found = store.get(replay_id)
     assert (found.state, found.asked, found.window, found.count) == (ReplayState.PLANNED, NEW, WINDOW, COUNT)
-    assert store.ask(lambda replays: replays.run(replay_id, client=None)).state is ReplayState.RUNNING
+    assert found.progress == counted
+    started = store.ask(lambda replays: replays.run(replay_id, client=None))
+    assert (started.state, started.progress) == (ReplayState.RUNNING, ReplayProgress()), "all of it is read again"
     assert store.claim() == replay_id
     store.work(lambda work: work.end(replay_id, ReplayProgress(scanned=83, sent=83)))
     found = store.get(replay_id)
@@ -143,6 +146,7 @@ def test_only_the_holder_of_a_lease_writes_and_a_dead_holders_lease_ends(store: 
     ):
         with pytest.raises(LeaseLostError):
             store.work(write, "a")
+    store.now_ms += 1000
     assert store.work(lambda work: work.save(replay_id, ReplayProgress(sent=9)), "b") is ReplayState.RUNNING
     assert store.get(replay_id).progress.sent == 9
     store.now_ms += LEASE_MS - 1
