@@ -150,6 +150,7 @@ def test_one_field_of_a_record_can_be_read_in_its_form_and_the_others_as_they_ar
         (of("timestamp-millis"), b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", "data.a[1]: a date outside of"),
         (of("timestamp-micros"), b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "data.a[1]: a date outside of"),
         (of("time-millis", "int"), b"\x01", "data.a[1]: a time outside of a day"),
+        (of("time-millis", "int"), b"\x80\xf0\xb2\x52", "data.a[1]: a time outside of a day"),  # 24:00
         (DECIMAL, b"\xd2\x0f" + bytes(1001), "data.a[1]: a decimal of more than 1000 bytes"),
     ],
 )  # fmt: skip

@@ -24,6 +24,7 @@ from hookstream.schemas.codecs.hooks import notice_decoder, notice_encoder, subs
 from hookstream.schemas.errors import InvalidValueError, UndecodableError, UnknownEventError
 from hookstream.schemas.event import Concept, Event, EventName
 from hookstream.schemas.hook import HookState
+from hookstream.schemas.new_envelope import new_envelope
 from hookstream.schemas.wire import record_writer
 from tests.support import values
 from tests.support.values import Schemas
@@ -213,6 +214,24 @@ def test_a_writer_with_another_field_is_read() -> None:
     assert (event.name, event.client, event.id) == ("property.updated", 9999, values.EVENT_ID)
 
 
+@pytest.mark.parametrize("field", ["client", "concept"])
+@pytest.mark.parametrize("text", ["", "a\0", "x" * 256])
+def test_a_text_that_is_no_id_is_undecodable(field: str, text: str) -> None:
+    schema = new_envelope("order", ["placed"], text_ids=True, data=False)
+    catalogue = Catalogue.from_files({"order.avsc": schema.encode()})
+    decode = event_decoder(catalogue, "order", Schemas({PROPERTY: schema}))
+    good = {"client": "acme", "concept": "o-1"}
+
+    def written(ids: dict[str, str]) -> bytes:
+        concept = {"id": ids["concept"], "sub_namespace": None}
+        record = {**event_record(0), "client": ids["client"], "concept": concept}
+        return record_writer(schema, PROPERTY, indexed="event")(record)
+
+    assert decode(written(good)).client == "acme"
+    with pytest.raises(UndecodableError, match=field):
+        decode(written({**good, field: text}))
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
@@ -229,6 +248,7 @@ def test_a_writer_with_another_field_is_read() -> None:
         ({"concept": Concept(id=1, namespace="property", sub_namespace="a\0b")}, r"U\+0000"),
         ({"occurred_at_ms": 1_790_000_000_123_000}, "occurred_at_ms"),  # microseconds
         ({"id": str(values.EVENT_ID)}, "UUID"),
+        ({"data": {"a": 1}}, "property has no data"),
     ],
 )
 def test_a_bad_value_is_refused_and_named(change: dict[str, object], complaint: str) -> None:

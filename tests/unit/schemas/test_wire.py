@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hookstream.schemas import wire
 from hookstream.schemas.errors import InvalidValueError, UndecodableError
 from hookstream.schemas.wire import Record, WriterSchemas, WriterView, record_reader, record_writer
 from tests.support.values import Schemas
@@ -66,6 +67,8 @@ def test_the_schema_id_is_big_endian() -> None:
         b"\x00",
         HEADER[:4],
         b"\x01" + HEADER[1:] + b"\x06foo",  # another magic byte
+        b"\x02" + HEADER[1:] + b"\x06foo",
+        b"\xff" + HEADER[1:] + b"\x06foo",
         b"{}{}{}{}",
         HEADER,  # no body
         HEADER + b"\x06fo",  # cut
@@ -167,3 +170,19 @@ def test_the_whole_range_of_ids_is_read() -> None:
     highest = 2**32 - 1
     read = viewing(own, Schemas({highest: own}))
     assert read(struct.pack(">bI", 0, highest) + b"\x36")[0] == {"value": 27}
+
+
+@pytest.mark.parametrize(("text", "is_read"), [(record_of("long"), True), ("[[", False)])
+def test_what_is_kept_of_the_schemas_is_bounded(text: str, is_read: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def writer_schemas(schema_id: int) -> str:
+        asked.append(schema_id)
+        return text
+
+    monkeypatch.setattr(wire, "_MAX_VIEWS", 2)
+    read = viewing(record_of("long"), writer_schemas)
+    for schema_id in (1, 2, 1, 3, 1):
+        with nullcontext() if is_read else pytest.raises(UndecodableError):
+            read(struct.pack(">bI", 0, schema_id) + b"\x36")
+    assert asked == [1, 2, 3, 1]
