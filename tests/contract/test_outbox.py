@@ -6,6 +6,7 @@ import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -59,6 +60,16 @@ def relay(engine: Engine, sink: FakeEventProducer) -> Iterator[OutboxRelay]:
     """The only relay."""
     with OutboxRelay(engine, sink) as relay:
         yield relay
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Engine]:
+    """An engine whose connections are closed also where the test fails."""
+    engine = create_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def put(engine: Engine, *events: Event) -> list[Event]:
@@ -286,8 +297,13 @@ def test_a_resource_s_events_are_sent_in_the_order_of_enqueue_across_transaction
     """A second transaction about the same resource waits in `enqueue` for the first, so it cannot be sent before it."""
     first, second = an_event("lead.new"), an_event("lead.updated")
     sink = FakeEventProducer()
-    slow, quick = create_engine(url), create_engine(url)
-    with OutboxRelay(engine, sink) as relay, ThreadPoolExecutor(1) as pool, Session(slow) as open_transaction:
+    with (
+        opened(url) as slow,
+        opened(url) as quick,
+        OutboxRelay(engine, sink) as relay,
+        ThreadPoolExecutor(1) as pool,
+        Session(slow) as open_transaction,
+    ):
         enqueue(open_transaction, first)
         committed = pool.submit(put, quick, second)
         with pytest.raises(TimeoutError):
@@ -297,8 +313,6 @@ def test_a_resource_s_events_are_sent_in_the_order_of_enqueue_across_transaction
         committed.result(DEADLINE_S)
         assert relay.run_once() == Batch(sent=2)
     assert sink.events == [first, second]
-    slow.dispose()
-    quick.dispose()
 
 
 def test_transactions_about_other_resources_do_not_wait(database_url: str) -> None:
