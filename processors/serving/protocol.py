@@ -117,6 +117,9 @@ class GuardedConnection(H11Protocol):
             self.transport.write(self.conn.send(h11.Response(status_code=status, headers=headers, reason=b"")))
             self.transport.write(self.conn.send(h11.Data(data=body)))
             self.transport.write(self.conn.send(h11.EndOfMessage()))
+        if self.cycle is not None:
+            # The request whose body this was may be answered in this very turn of the loop, before the loss is told.
+            self.cycle.disconnected = True
         self.transport.close()
 
     def _unsupported_upgrade_warning(self) -> None:
