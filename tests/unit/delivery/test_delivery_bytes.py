@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -66,7 +66,16 @@ def slowly(data: bytes) -> Delivery | None:
 @given(values)
 def test_what_the_codec_wrote_is_read_as_the_codec_reads_it(delivery: Delivery) -> None:
     data = encode(delivery)
-    assert read_delivery(data) == slowly(data)
+    read = read_delivery(data)
+    if not any(needs_ten_bytes(value) for value in astuple(delivery)):
+        assert read == slowly(data)
+    else:
+        assert read is None, "such a number is left to the codec"
+
+
+def needs_ten_bytes(value: object) -> bool:
+    """Whether it is a long of Avro's greatest length."""
+    return isinstance(value, int) and not -(2**62) <= value < 2**62
 
 
 @given(CHANGES)
