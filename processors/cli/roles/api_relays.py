@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -39,6 +39,8 @@ class ApiRelays:
     settings: Relay
     notices: NoticeRelay
     reader: GroupReader
+    hooks_changed: Callable[[], None]
+    """Rows of hooks were written, perhaps with notices of theirs: wakes the relays of both."""
     _end: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -49,11 +51,6 @@ class ApiRelays:
             "control topic": self.settings.trouble,
             "notices": self.notices.trouble,
         }
-
-    def hooks_changed(self) -> None:
-        """Rows of hooks were written, perhaps with notices of theirs."""
-        self.hooks.wake()
-        self.notices.wake()
 
     def start(self, threads: ThreadGroup, running: Running) -> None:
         """Run each in a thread."""
@@ -97,7 +94,7 @@ def open_relays(deps: Deps, sessions: Sessions, running: Running, stack: ExitSta
     )
     notice_relay = NoticeRelay(sessions, told)
 
-    def changed() -> None:
+    def hooks_changed() -> None:
         hook_relay.wake()
         notice_relay.wake()
 
@@ -115,7 +112,8 @@ def open_relays(deps: Deps, sessions: Sessions, running: Running, stack: ExitSta
                 topics,
                 decode=notice_decoder(deps.registry.schema_text_by_id),
                 now_ms=now_ms,
-                changed=changed,
+                changed=hooks_changed,
             ),
         ),
+        hooks_changed=hooks_changed,
     )
