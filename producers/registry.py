@@ -92,7 +92,6 @@ class SchemaRegistry:
                 if not (isinstance(exc, UnknownSchemaIdError) and self._unknown_ids.wait(schema_id)):
                     raise
             else:
-                self._unknown_ids.known(schema_id)
                 return text
 
     def _ask_text(self, schema_id: int) -> str:

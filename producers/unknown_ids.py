@@ -66,10 +66,6 @@ class UnknownIds:
         self.sleep(_EVERY_S)
         return True
 
-    def known(self, schema_id: int) -> None:
-        """The registry knows it now."""
-        self._asked.pop(schema_id, None)
-
     def _take(self, now: float) -> bool:
         earned = 0.0 if self._left_at is None else (now - self._left_at) * _SHARE
         self._left_s, self._left_at = min(_MOST_S, self._left_s + earned), now

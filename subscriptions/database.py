@@ -48,6 +48,11 @@ _Result = TypeVar("_Result")
 _Row = TypeVar("_Row")
 _Value = TypeVar("_Value", str, int)
 
+_DATABASE_NOW_MS = {
+    "postgresql": text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS bigint)"),
+    "sqlite": text("SELECT CAST((julianday('now') - 2440587.5) * 86400000 + 0.5 AS INTEGER)"),
+}
+
 _READ_ONLY = "hookstream_read_only"
 _PRIVATE_FILE = 0o600
 
@@ -218,6 +223,14 @@ def transact_due(sessions: Sessions, due: Select[_Row], work: Callable[[Sequence
             return 0
     locked = due.with_for_update(skip_locked=True)
     return transact(sessions, lambda session: work(session.scalars(locked).all()))
+
+
+def database_now_ms(session: Session) -> int:
+    """What time it is by the database's clock, in Unix ms: for times that processes of several machines compare.
+
+    It is asked anew each time, also within a transaction.
+    """
+    return int(session.execute(_DATABASE_NOW_MS[session.get_bind().dialect.name]).scalar_one())
 
 
 @contextmanager

@@ -126,7 +126,10 @@ class ReplayProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredReplay:
-    """A replay as its row has it. `own`: its client asked for it. Its lease lasts until `claimed_until_ms`."""
+    """A replay as its row has it. `own`: its client asked for it.
+
+    Its lease lasts until `claimed_until_ms`, by the clock of the database.
+    """
 
     id: ReplayId
     own: bool
@@ -309,7 +312,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class ReplayWork:
-    """The replays as whoever works on them sees them, in one transaction."""
+    """The replays as whoever works on them sees them, in one transaction.
+
+    `now_ms` is by one clock for all of them, that of the database: whether a lease has ended is compared with it.
+    """
 
     session: Session
     lease: Lease

@@ -17,7 +17,7 @@ from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId
 from hookstream.subscriptions.backlogs import EndpointHook
 from hookstream.subscriptions.choices import ReplayOnly, ReplaySource
-from hookstream.subscriptions.database import transact
+from hookstream.subscriptions.database import database_now_ms, transact
 from hookstream.subscriptions.endpoints import hooks_by_id
 from hookstream.subscriptions.errors import (
     BrokerClockError,
@@ -120,9 +120,10 @@ def replay_routes(deps: ApiDependencies) -> APIRouter:
         )
         with deps.reading() as session:
             found = ReplayRepository(session, "", deps.now_ms()).list(query)
+            database_ms = database_now_ms(session)
         page = found[:limit]
         return ReplaysAnswer(
-            replays=[_fields(replay, request, deps, {}) for replay in page],
+            replays=[_fields(replay, request, deps, {}, database_ms) for replay in page],
             next_cursor=encode_cursor(str(page[-1].id)) if len(found) > limit else None,
         )
 
@@ -266,7 +267,8 @@ def _operators_replay() -> ProblemError:
 def _shown(stored: StoredReplay, request: Request, deps: ApiDependencies) -> ReplayAnswer:
     with deps.reading() as session:
         names = hooks_by_id(session, () if stored.count is None else stored.count.hooks)
-    return ReplayAnswer(replay=_fields(stored, request, deps, names))
+        database_ms = database_now_ms(session)
+    return ReplayAnswer(replay=_fields(stored, request, deps, names, database_ms))
 
 
 def _hook_count(hook: HookId, deliveries: int, row: EndpointHook | None, deps: ApiDependencies) -> HookCountFields:
@@ -280,8 +282,13 @@ def _hook_count(hook: HookId, deliveries: int, row: EndpointHook | None, deps: A
 
 
 def _fields(
-    stored: StoredReplay, request: Request, deps: ApiDependencies, names: Mapping[HookId, EndpointHook]
+    stored: StoredReplay,
+    request: Request,
+    deps: ApiDependencies,
+    names: Mapping[HookId, EndpointHook],
+    database_ms: int,
 ) -> ReplayFields:
+    """A replay as it is shown at `database_ms`, by the clock that leases last by."""
     asked, window, count, progress = stored.asked, stored.window, stored.count, stored.progress
     wanted = asked.wanted
     return ReplayFields(
@@ -289,7 +296,7 @@ def _fields(
         job=stored.job,
         state=stored.state.value,
         reason=stored.reason,
-        worked_on=stored.claimed_until_ms > deps.now_ms(),
+        worked_on=stored.claimed_until_ms > database_ms,
         client=shown_client(wanted.client, deps),
         hook_id=wanted.hook_id,
         event=wanted.event,

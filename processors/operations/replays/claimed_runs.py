@@ -65,7 +65,9 @@ class ClaimedRuns:
         deps = self._deps
         found = transact(
             deps.sessions,
-            lambda session: ReplayWork(session, deps.lease, deps.now_ms()).claim(but_not=but_not, kinds=kinds),
+            lambda session: ReplayWork(session, deps.lease, deps.lease_now_ms(session)).claim(
+                but_not=but_not, kinds=kinds
+            ),
         )
         if found is not None:
             self._claim_at = 0.0  # there may be another one

@@ -44,4 +44,4 @@ class LeasedRow:
 
 
 def _with_work(work: Callable[[ReplayWork], _T], deps: RunDeps, session: Session) -> _T:
-    return work(ReplayWork(session, deps.lease, deps.now_ms()))
+    return work(ReplayWork(session, deps.lease, deps.lease_now_ms(session)))

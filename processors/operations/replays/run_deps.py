@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sqlalchemy.orm import Session
+
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import StopSignal
 from hookstream.processors.tables.subscription_reader import SubscriptionReader
 from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.schemas.topics import TopicNames
-from hookstream.subscriptions.database import NowMs, Sessions
+from hookstream.subscriptions.database import NowMs, Sessions, database_now_ms
 from hookstream.subscriptions.replays import Lease, StoredReplay
 
 from .selection import Selection
@@ -20,7 +22,7 @@ from .writer import ReplayWriter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunDeps:
-    """What every run of a replayer shares. `clock` is monotonic seconds."""
+    """What every run of a replayer shares. `clock` is monotonic seconds; leases last by the clock of the database."""
 
     kafka: KafkaConfig
     topics: TopicNames
@@ -34,3 +36,4 @@ class RunDeps:
     lease: Lease
     now_ms: NowMs
     clock: Callable[[], float]
+    lease_now_ms: Callable[[Session], int] = database_now_ms

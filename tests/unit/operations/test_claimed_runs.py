@@ -87,7 +87,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(module, "transact", made.transact)
     monkeypatch.setattr(module, "ReplayWork", lambda session, _lease, _now_ms: session)
     monkeypatch.setattr(module, "ReplayRun", made.run)
-    deps = SimpleNamespace(clock=lambda: made.now, sessions=None, lease=None, now_ms=lambda: 0)
+    deps = SimpleNamespace(clock=lambda: made.now, sessions=None, lease=None, lease_now_ms=lambda _session: 0)
     made.runs = ClaimedRuns(cast("Any", deps))
     return made
 

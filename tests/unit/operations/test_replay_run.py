@@ -230,6 +230,7 @@ def a_run(world: World, *, window: Window | None = WINDOW, rate: float = 1000.0)
         lease=Lease(owner="me", lasts_ms=round(LEASE_S * 1000)),
         now_ms=lambda: 0,
         clock=lambda: world.now,
+        lease_now_ms=lambda _session: 0,
     )
     return ReplayRun(deps, replay, claimed_at=world.now)
 
