@@ -49,6 +49,8 @@ DAY_MS = 86_400_000
 POLICY: dict[str, Any] = {
     "probe_first_s": 0.2,
     "probe_steady_s": 0.2,
+    # Less than the first retry takes: so the second failure begins the quarantine, not the third, 6 s later.
+    "breaker_after_s": 0.2,
     "notice_every_s": 0.5,
     "quarantine_told_after_s": 1.0,
     "dead_letters_told_every_s": 1.0,
@@ -107,7 +109,12 @@ class NoticeWorld:
 
     def wait_told(self, path: str, target: str, *names: str) -> None:
         """Wait until these notices about a target have arrived, in order, and no others."""
-        eventually(lambda: self.names(path, target) == list(names), describe=f"{names} about {target}")
+
+        def told() -> bool:
+            assert self.names(path, target) == list(names), f"about {target}, told to {path}"
+            return True
+
+        eventually(told, describe=f"{names} about {target}")
 
     def verify(self, seen: Seen) -> None:
         """Check the signature with the public library, by the secret of the hook that the request names."""
@@ -202,7 +209,7 @@ def test_each_cause_is_told_once_in_order_signed_to_the_client_and_the_operators
         "/refused": Reply(422, {"webhook-delivery": "abort"}),
     }
     targets.answer = lambda seen: answers.get(seen.path, OK)
-    world.start(policy={**POLICY, "disable_after_s": 6.0})
+    world.start(policy={**POLICY, "disable_after_s": 12.0})
     for hook in (down, gone, failing, refused):
         world.send(hook, range(3))
     old_ms = now_ms() - 5 * DAY_MS + 1_500

@@ -694,6 +694,10 @@ MUTANTS = {
         "a commit points to an older state that lacks a cursor",
         ("commit_state", "        if not covers:\n", "        if False:\n"),
     ),
+    "commit_back_to_an_older_state": _mutant(
+        "after a commit whose answer was lost, the next points to the state before it",
+        ("commit_state", "due or (not self._perhaps_arrived and", "due or (True and"),
+    ),
     "first_state_waits": _mutant(
         "a state that a commit waits for is not written before it is time to look at it",
         ("commit_state", "        if due or (now >= self._write_at and not covers):\n", "        if due:\n"),

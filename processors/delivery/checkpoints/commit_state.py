@@ -7,6 +7,8 @@ Safety depends on this order; the numbers are repeated where it happens (rule R1
 3. A commit may point to the state of the last successful commit instead, if that one has every cursor that the engine
    has now: then only progress inside of those cursors is older, and what it repeats is a duplicate, not a loss.
 4. The commit in progress is the only one: what it covers is remembered when Kafka has answered, not before.
+5. A commit with another state whose answer is missing may have arrived. So the next one does not point to the state
+   before it, or the partition would know less than it did: it waits for the next look at the whole state.
 
 So a state is looked at once a second, however often is committed, and a healthy partition has none. A cursor that no
 written state has holds back every commit until one has it: what was settled meanwhile would be repeated by
@@ -96,6 +98,7 @@ class StreamCommits:
         self._writing: WriteState | None = None
         self._orphans: list[StatePointer] = []
         self._held_back = False
+        self._perhaps_arrived = False  # a commit with another state
 
     @property
     def pointed(self) -> StatePointer | None:
@@ -127,9 +130,10 @@ class StreamCommits:
         if self._held_back:
             return None
         due = final or now >= self._look_at
-        covers = due or self._covers(view.cursors())
+        covers = due or (not self._perhaps_arrived and self._covers(view.cursors()))  # (5)
         if due or (now >= self._write_at and not covers):
             snapshot = view.snapshot()  # (1)
+            self._perhaps_arrived = False
             self._look_at = now + STATE_EVERY_S
             if snapshot.state.empty:
                 return self._send(snapshot.offset, snapshot.settled, None, EMPTY_STATE, table_offset)
@@ -175,6 +179,8 @@ class StreamCommits:
         if commit is not None and commit.pointer is not None and commit.pointer != self._pointer:
             # Whether the commit arrived is unknown, so its state stays until a later commit is acknowledged.
             self._orphans.append(commit.pointer)
+        if self._stage is _Stage.COMMITTING and commit is not None and commit.pointer != self._pointer:
+            self._perhaps_arrived = True
         self._last = None
         self._stage, self._commit, self._writing = _Stage.IDLE, None, None
 

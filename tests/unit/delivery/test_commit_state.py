@@ -169,6 +169,31 @@ def test_a_commit_that_failed_is_said_again_though_nothing_changed() -> None:
     assert commits.begin(view, now=0.1, table_offset=0) == SendCommit(5, b"", None, 0)
 
 
+def test_after_a_commit_whose_answer_was_lost_none_points_to_the_state_before_it() -> None:
+    """It may have arrived: going back, the next owner would not know what this state says was told."""
+    commits, view = committed_with(pending(7))
+    view.state = pending(7, oldest_ms=5)
+    commits.begin(view, now=2.0, table_offset=0)
+    assert commits.written(B)
+    commits.failed()
+    view.offset = 9
+    assert commits.begin(view, now=2.5, table_offset=0) is None
+    assert commits.held_back
+    assert commits.begin(view, now=3.0, table_offset=0) == WriteState(pending(7, oldest_ms=5))
+    c = StatePointer(b"c" * 8, 1, 2, 2)
+    assert commits.written(c) == SendCommit(9, b"", c, 0)
+
+
+def test_after_a_lost_answer_the_state_before_it_is_taken_again_where_it_is_true_again() -> None:
+    commits, view = committed_with(pending(7))
+    view.state = EMPTY_STATE
+    assert commits.begin(view, now=2.0, table_offset=0) == SendCommit(1, b"", None, 0)
+    commits.failed()
+    view.state = pending(7)
+    assert commits.begin(view, now=2.5, table_offset=0) == SendCommit(1, b"", A, 0)
+    assert view.snapshots == 3, "it was looked at, not assumed"
+
+
 def test_giving_the_partition_away_takes_the_newest_state_along() -> None:
     commits, view = committed_with(pending(7))
     view.offset, view.state = 9, pending(7, oldest_ms=5)
