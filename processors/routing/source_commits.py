@@ -52,10 +52,13 @@ class SourceCommits:
             return
         owned = self._partitions.values()
         moved = [source for source in owned if source.done_offset != source.committed_offset]
-        if not moved and now >= self._table_due_at:
-            moved = [source for source in owned if source.committed_table_offset != self._table.offset]
-            if moved:
+        if now >= self._table_due_at:
+            # Whatever moved: `effective` is the lowest progress of all partitions, and one may be busy for hours.
+            idle = [source for source in owned if source.done_offset == source.committed_offset]
+            behind = [source for source in idle if source.committed_table_offset != self._table.offset]
+            if behind:
                 self._table_due_at = now + _COMMIT_TABLE_EVERY_S
+            moved += behind
         moved = [source for source in moved if self.may_route(source)]
         if not moved:
             return

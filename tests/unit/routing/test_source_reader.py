@@ -176,6 +176,20 @@ def test_the_table_s_progress_is_committed_without_any_event_but_once_a_second(w
     assert len(world.group.asked("commit")) == 3
 
 
+def test_the_table_s_progress_is_committed_of_an_idle_partition_while_another_is_busy(world: World) -> None:
+    """`effective` is the lowest progress of all partitions: one that is busy keeps no other's back."""
+    world.group.assign(P0, P1)
+    world.source.commit_if_due()
+    world.group.answer()
+    world.table.advance(world.table.offset + 1)
+    for tick in range(1, 25):
+        world.clock.now += 0.1
+        world.done(P0, 100 * tick)
+        world.source.commit_if_due()
+        world.group.answer()
+    assert world.source.partitions[P1].committed_table_offset == world.table.offset
+
+
 # --- assignment -------------------------------------------------------------------------------------------------------
 
 
