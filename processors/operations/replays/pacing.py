@@ -56,7 +56,12 @@ class _Partition:
         while self.waiting and self.waiting[0] in self.sent:
             self.sent.remove(self.waiting.popleft())
             self.sent_below += 1
-        return Done(self.waiting[0] if self.waiting else self.scanned, self.sent_below, frozenset(self.sent))
+        next_offset = self.waiting[0] if self.waiting else self.scanned
+        # What a predecessor sent may be wanted no more, or gone, when it is met: it is passed, too.
+        passed = {offset for offset in self.sent if offset < next_offset}
+        self.sent -= passed
+        self.sent_below += len(passed)
+        return Done(next_offset, self.sent_below, frozenset(self.sent))
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ for a commit; then the highest of it are left out, and sent again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import accumulate
+from itertools import accumulate, islice
 
 import orjson
 import structlog
@@ -204,6 +204,6 @@ def read_note(offset: int, metadata: str | None) -> Done | None:
         if offset < 0 or note["v"] != _NOTE_VERSION:
             return None
         gaps = [checked_long(gap) for gap in note["above"]]
-        return Done(offset, checked_long(note["sent"]), frozenset(accumulate(gaps, initial=offset)) - {offset})
+        return Done(offset, checked_long(note["sent"]), frozenset(islice(accumulate(gaps, initial=offset), 1, None)))
     except (ValueError, TypeError, LookupError):
         return None

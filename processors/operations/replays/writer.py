@@ -19,6 +19,7 @@ from hookstream.processors import wall_clock
 from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import KafkaUnavailableError, ProduceFailedError, StoppedError
 from hookstream.processors.kafka import (
+    REQUEST_TIMEOUT_S,
     ClientConfig,
     KafkaConfig,
     make_consumer,
@@ -28,7 +29,7 @@ from hookstream.processors.kafka import (
     reader_config,
 )
 from hookstream.processors.lifecycle import StopSignal
-from hookstream.processors.offsets import end_offset
+from hookstream.processors.offsets import watermarks
 from hookstream.producers.delivery_report import failure_of
 from hookstream.producers.murmur2 import partition_of
 from hookstream.schemas.delivery import Delivery
@@ -39,6 +40,7 @@ ANSWER_WITHIN_S = 5.0
 # The report of a record that timed out comes a little after its time.
 _REPORT_GRACE_S = 1.0
 _TURN_S = 0.05
+_LOOKING = "cannot look up where the deliveries end"
 
 
 class ReplayWriter:
@@ -53,7 +55,11 @@ class ReplayWriter:
         acknowledged_within_s: float | None = ANSWER_WITHIN_S,
         now_ms: Callable[[], int] = wall_clock.now_ms,
     ) -> None:
-        """Prepare; nothing is connected yet. `acknowledged_within_s` None waits until the broker answers."""
+        """Prepare; nothing is connected yet.
+
+        `acknowledged_within_s` is how long a batch takes at most, looking its partitions up included; a second more
+        where the reports of what timed out are awaited. None waits until the broker answers.
+        """
         self._kafka = kafka
         self._live, self._topic = topics.deliveries, topics.replays
         self._encode = encode
@@ -97,10 +103,11 @@ class ReplayWriter:
         self.close()
 
     def _write(self, deliveries: Sequence[Delivery], job: str, stop: StopSignal | None) -> None:
-        ends = self._live_ends(delivery.key for delivery in deliveries)
+        deadline = None if self._within_s is None else Deadline.after(self._within_s)
+        ends = self._live_ends((delivery.key for delivery in deliveries), deadline)
         producer = self._producer = self._producer or make_producer(self._config)
         now_ms = self._now_ms()
-        reports = _Reports(self._topic, len(deliveries), self._within_s, stop)
+        reports = _Reports(self._topic, len(deliveries), deadline, stop)
         for delivery in deliveries:
             partition = partition_of(delivery.key, self._partitions)
             value = self._encode(replace(delivery, replay=job, live_end=ends[partition], replayed_at_ms=now_ms))
@@ -119,13 +126,17 @@ class ReplayWriter:
             reports.fail(exc.args[0])
         return True
 
-    def _live_ends(self, keys: Iterable[bytes]) -> dict[int, int]:
+    def _live_ends(self, keys: Iterable[bytes], deadline: Deadline | None) -> dict[int, int]:
         """The end of every partition of `deliveries` that these keys are in."""
+
+        def left_s() -> float:
+            return REQUEST_TIMEOUT_S if deadline is None else deadline.left_s(REQUEST_TIMEOUT_S, _LOOKING)
+
         consumer = self._lookup = self._lookup or make_consumer(reader_config(self._kafka))
         if not self._partitions:
-            self._partitions = len(partitions_of(consumer, self._live))
+            self._partitions = len(partitions_of(consumer, self._live, timeout_s=left_s()))
         partitions = {partition_of(key, self._partitions) for key in set(keys)}
-        return {partition: end_offset(consumer, self._live, partition) for partition in partitions}
+        return {each: watermarks(consumer, self._live, each, timeout_s=left_s())[1] for each in partitions}
 
     def _abandon(self) -> None:
         """Drop what is unsent, and begin anew next time: the producer may have failed for good."""
@@ -141,11 +152,11 @@ class ReplayWriter:
 class _Reports:
     """The delivery reports of one batch."""
 
-    def __init__(self, topic: str, records: int, within_s: float | None, stop: StopSignal | None) -> None:
+    def __init__(self, topic: str, records: int, deadline: Deadline | None, stop: StopSignal | None) -> None:
         self.awaited = records
         self._topic = topic
         self._stop = stop
-        self._deadline = None if within_s is None else Deadline.after(within_s + _REPORT_GRACE_S)
+        self._deadline = None if deadline is None else replace(deadline, ends_s=deadline.ends_s + _REPORT_GRACE_S)
         self._failure: KafkaError | None = None
 
     def take(self, error: KafkaError | None, message: Message) -> None:

@@ -114,6 +114,21 @@ def test_a_successor_sends_nothing_that_is_noted_as_sent() -> None:
     assert after.sent == 7
 
 
+@pytest.mark.parametrize("last", [12, 13, 20])
+def test_what_a_predecessor_sent_and_is_met_no_more_is_passed(last: int) -> None:
+    """Its hook was deleted since, or retention took it; a note of what lies below could not be read again."""
+    after = Pacer(
+        rate_per_s=1000.0, endpoint_rate_per_s=1000.0, start={HERE: Done(10, 3, frozenset({12, 15}))}, now=0.0
+    )
+    add(after, 10)
+    after.read(HERE, last)
+    assert taken(after, 0.1) == [10]
+    done = after.progress()[HERE]
+    assert (done.next_offset, after.sent) == (last, 6)
+    assert read_note(done.next_offset, note_of(done)) == done
+    assert done.above == frozenset(offset for offset in (12, 15) if offset >= last)
+
+
 def test_a_note_fits_a_commit_whatever_was_sent_above() -> None:
     done = Done(7, 3, frozenset(range(1_000_000, 11_000_000, 1_000)))
     note = note_of(done)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Message
 
+from hookstream.processors.deadline import Deadline
 from hookstream.processors.errors import KafkaUnavailableError, ProduceFailedError, StoppedError
 from hookstream.processors.kafka import KafkaConfig
 from hookstream.processors.lifecycle import StopSignal
 from hookstream.processors.operations.replays import writer as module
 from hookstream.processors.operations.replays.writer import ReplayWriter
 from hookstream.schemas.delivery import Delivery, DeliveryId
+from hookstream.schemas.event import ClientId
 from hookstream.schemas.topics import TopicNames
 from tests.support.values import DELIVERY
 
@@ -57,9 +60,20 @@ class Producer:
 
 @dataclass
 class Live:
-    """The topic of first deliveries, which grows."""
+    """The topic of first deliveries, which grows. Its leaders answer after `late_s`."""
 
     end: int = 10
+    late_s: float = 0.0
+    now: float = 100.0
+    asked_s: list[float] = field(default_factory=list)
+
+    def watermarks(self, _consumer: object, _topic: str, _partition: int, *, timeout_s: float) -> tuple[int, int]:
+        """Answer, or not in time."""
+        self.asked_s.append(timeout_s)
+        self.now += min(self.late_s, timeout_s)
+        if self.late_s > timeout_s:
+            raise KafkaUnavailableError("no answer")
+        return 0, self.end
 
     def close(self) -> None:
         """Nothing to close."""
@@ -69,8 +83,8 @@ class Live:
 def live(monkeypatch: pytest.MonkeyPatch) -> Live:
     made = Live()
     monkeypatch.setattr(module, "make_consumer", lambda _config: made)
-    monkeypatch.setattr(module, "partitions_of", lambda _consumer, _topic: range(4))
-    monkeypatch.setattr(module, "end_offset", lambda _consumer, _topic, _partition: made.end)
+    monkeypatch.setattr(module, "partitions_of", lambda _consumer, _topic, **_within: range(4))
+    monkeypatch.setattr(module, "watermarks", made.watermarks)
     return made
 
 
@@ -97,6 +111,21 @@ def test_each_batch_carries_the_end_of_that_moment_and_a_full_queue_is_waited_fo
     assert [each.id for each in producer.written] == [each.id for each in [*DELIVERIES, DELIVERIES[0]]]
     assert [each.live_end for each in producer.written] == [10, 10, 10, 10, 20]
     assert {(each.replay, each.replayed_at_ms) for each in producer.written} == {("1", 77)}
+
+
+def test_a_batch_whose_leaders_answer_late_is_given_up_in_its_time(monkeypatch: pytest.MonkeyPatch, live: Live) -> None:
+    monkeypatch.setattr(
+        module, "Deadline", SimpleNamespace(after=lambda within_s: Deadline.after(within_s, lambda: live.now))
+    )
+    clients = [replace(DELIVERY, client=ClientId(str(client))) for client in range(9)]
+    live.late_s, producer = 2.0, Producer()
+    with pytest.raises(KafkaUnavailableError):
+        writer_of(monkeypatch, producer, within_s=5.0).write(clients, job="1")
+    assert live.asked_s == [5.0, 3.0, 1.0]
+    assert not producer.written, "its lease may be another one's by now"
+    live.late_s = 0.1
+    writer_of(monkeypatch, producer, within_s=5.0).write(clients, job="1")
+    assert len(producer.written) == 9
 
 
 @pytest.mark.parametrize(
