@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tests.support.engine_model import BREAKER_AFTER, BREAKER_IN_A_ROW, BUSY, GONE, LIVE, OK, PROBE_FIRST
 
 if TYPE_CHECKING:
-    from hookstream.processors.delivery.engine.model import Pending, Post
+    from hookstream.processors.delivery.engine.model import Endpoint, Pending, Post
     from hookstream.schemas.delivery import Delivery
     from hookstream.schemas.hook import Hook
     from tests.support.engine_model import Flight, Owner
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Failures:
-    """What an endpoint has answered one owner since its last 2xx, and the probes of the quarantine that it deserves."""
+    """What an endpoint has answered one owner since its last 2xx, and the probes of the quarantine that it deserves.
+
+    `endpoint` is the engine's own, which it makes again after it has forgotten it.
+    """
 
     resources: set[str] = field(default_factory=set)
     count: int = 0
@@ -27,6 +30,7 @@ class Failures:
     down: bool = False
     probes: int = 0
     probe_due: float = 0.0
+    endpoint: Endpoint | None = None
 
     def fail(self, resource: str, now: int) -> None:
         """Count a failure."""
@@ -126,6 +130,13 @@ class History:
         if owner is self.world.owner and result != GONE:
             self._clock(flight.endpoint, answered=answered)
         self.failing[key].answered(now, probe=post.probe, pauses=self.world.probe_pauses)
+        self.failing[key].endpoint = post.endpoint
+
+    def made_again(self, owner: Owner, post: Post, where: tuple[str, str]) -> None:
+        """An endpoint in no quarantine that no hook needed was forgotten, and begins anew with its failures."""
+        failures = self.failing[owner.serial, where]
+        if failures.endpoint not in (None, post.endpoint) and not failures.down:
+            self.failing[owner.serial, where] = Failures(endpoint=post.endpoint)
 
     def _clock(self, endpoint: tuple[str, str], *, answered: bool) -> None:
         """Let the five days of an endpoint run, or stop them."""

@@ -42,6 +42,7 @@ class Judge(History):
         record: Delivery = pending.delivery
         endpoint = (record.client, post.endpoint.target)
         world.say("send", pending.stream, pending.offset, "hook", record.hook_id, record.resource, endpoint, post.probe)
+        self.made_again(owner, post, endpoint)
         mine = [f for f in world.flights if f.owner is owner]
         self._judge_lane(mine, pending, endpoint)
         if post.row.target != endpoint[1]:
