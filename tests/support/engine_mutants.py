@@ -784,6 +784,39 @@ MUTANTS = {
         ),
         ("ledger", "        self.touched[endpoint] = None\n        self.ready.wake", "        self.ready.wake"),
     ),
+    "retarget_leaves_a_lane_asleep": _mutant(
+        "what waited behind a record that its hook took to another target is not offered again",
+        ("table_changes", "dict.fromkeys((left, hook.endpoint))", "dict.fromkeys((hook.endpoint,))"),
+    ),
+    "held_hook_leaves_a_lane_asleep": _mutant(
+        "what waited behind a hook that is disabled now is not offered again",
+        (
+            "isolation",
+            (
+                "        ledger.changes += 1\n"
+                "        if hook.endpoint is not None:\n"
+                "            ledger.go_on(hook.endpoint)\n"
+            ),
+            "        ledger.changes += 1\n",
+        ),
+        (
+            "table_changes",
+            "                if endpoint is not None:\n                    self._ledger.go_on",
+            "                if endpoint is not None and not hook.held:\n                    self._ledger.go_on",
+        ),
+    ),
+    "late_row_leaves_a_lane_asleep": _mutant(
+        "what waited behind a record whose row did not come is not offered again",
+        (
+            "isolation",
+            (
+                "        self._ledger.open_cursor(hook, stream)\n"
+                "        if hook.endpoint is not None:\n"
+                "            self._ledger.go_on(hook.endpoint)\n"
+            ),
+            "        self._ledger.open_cursor(hook, stream)\n",
+        ),
+    ),
     "share_does_not_shrink": _crowded(
         "a client fills its own cap, however many others are active",
         (

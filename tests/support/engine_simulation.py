@@ -9,6 +9,7 @@ from tests.support import engine_owner
 from tests.support.engine_actions import Actions
 from tests.support.engine_faults import Faults
 from tests.support.engine_model import LIVE, REPLAY, ViolationError
+from tests.support.engine_turns import judge_turns
 from tests.support.engine_users import Users
 from tests.support.engine_world import World
 
@@ -43,6 +44,7 @@ class Simulation:
         for owner in world.owners:
             owner.engine.end_turn()
         self.judge.judge_window(world.owner)
+        judge_turns(world)
         world.notice_judge.step()
 
     def _choose(self) -> Callable[[], None]:

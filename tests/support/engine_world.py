@@ -26,6 +26,7 @@ Every run is a function of its seed; the engine under test is the real one, only
   what is in flight is none before its answer.
 - I18 a long quarantine, its end, dead letters and an expiring backlog are told: not too early, not too late, once for
   each cause where no owner dies, and by the next owner where one does (`engine_notices.py`).
+- I19 a lane that may send has its turn (`engine_turns.py`).
 """
 
 from __future__ import annotations

@@ -57,9 +57,11 @@ class Isolation:
             self._ledger.open_cursor(hook, stream)
 
     def give_up_waiting(self, hook: TrackedHook, stream: Stream) -> None:
-        """Open a cursor for a hook that the table does not know, and alert."""
+        """Open a cursor for a hook that the table does not know, and alert; what waited behind its records goes on."""
         self._effects.stale(hook)
         self._ledger.open_cursor(hook, stream)
+        if hook.endpoint is not None:
+            self._ledger.go_on(hook.endpoint)
 
     def serve_from_backlog(self, endpoint: Endpoint, *, breaker_open: bool) -> None:
         """Serve an endpoint from its backlog: its hooks in the window get cursors now, others when a record is read."""
@@ -128,13 +130,15 @@ class Isolation:
                 hook.notice_at = now + self._policy.notice_every_s
 
     def hold(self, hook: TrackedHook) -> None:
-        """Move everything of a hook to cursors until it is enabled again."""
+        """Move everything of a hook to cursors until it is enabled again; what waited behind it goes on."""
         ledger = self._ledger
         for stream in ledger.streams:
             if hook.backlogs[stream.index].unsettled():
                 ledger.open_cursor(hook, stream)
         ledger.rewind([hook])
         ledger.changes += 1
+        if hook.endpoint is not None:
+            ledger.go_on(hook.endpoint)
 
     def dead_letter(self, stream: Stream, pending: Pending, reason: DeadLetterReason) -> None:
         """Produce a dead letter; until Kafka acknowledges it, the record stays the head of its lane (rule R7).

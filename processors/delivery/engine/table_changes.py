@@ -33,11 +33,16 @@ class TableChanges:
             hook.newest_row = row
             if row.id != hook.id and (hook.row is None or row.revision < hook.row.revision):
                 continue  # the row of an older hook of this key: it says nothing of this hook
+            left = hook.endpoint
             if (row.id != hook.id and hook.row is not None) or row.state is HookState.DELETED:
                 self._drop(hook)
             elif row.id == hook.id:
                 self._follow(hook, row)
             self._resettle_window(hook)
+            # What other hooks have in its lanes may have waited for a record or a cursor that is no longer there.
+            for endpoint in dict.fromkeys((left, hook.endpoint)):
+                if endpoint is not None:
+                    self._ledger.go_on(endpoint)
 
     def _drop(self, hook: TrackedHook) -> None:
         """Drop the cursors, disable and clocks of a deleted or replaced hook; its records are cancelled later."""
@@ -48,8 +53,6 @@ class TableChanges:
                 ledger.drop_cursor(hook, stream, cursor)
             hook.backlogs[stream.index].clocks.clear()
         hook.disabled_under = None
-        if hook.endpoint is not None:
-            ledger.touched[hook.endpoint] = None
 
     def _follow(self, hook: TrackedHook, row: HookRow) -> None:
         """Take a newer row of the same hook over: target, state, limits."""
@@ -67,15 +70,11 @@ class TableChanges:
             # Its backlog may begin below what the probes' walk has passed: the walk begins again.
             self._probes.forget(hook.endpoint)
             ledger.rewind([hook])
-            ledger.touched[hook.endpoint] = None
-            ledger.ready.wake_lanes(hook.endpoint)
 
     def _retarget(self, hook: TrackedHook, endpoint: Endpoint) -> None:
         """Move what waits to the lanes of the new endpoint; they wait for what is in flight to the old one."""
         ledger = self._ledger
         ledger.rewind([hook])
-        if hook.endpoint is not None:
-            ledger.touched[hook.endpoint] = None
         ledger.tracked.attach(hook, endpoint)
         for stream in ledger.streams:
             waiting = hook.backlogs[stream.index].unsettled()

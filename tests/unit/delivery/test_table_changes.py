@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from hookstream.processors.delivery.engine.outcome import FAILED, GONE
+import pytest
+
+from hookstream.processors.delivery.engine.outcome import FAILED, GONE, REFUSED
 from hookstream.processors.delivery.engine.retry_schedule import LaneClock
-from hookstream.schemas.hook import HookId, HookState, Revision
+from hookstream.schemas.hook import Hook, HookId, HookState, Revision
 from tests.support.small_engine import SmallEngine, offsets
 
 
@@ -140,3 +142,69 @@ def test_a_change_keeps_the_clocks_of_a_hook_that_stays() -> None:
     small.change(row, rate_limit_per_s=5.0)
     (clock,) = small.backlog(row).clocks.values()
     assert clock == LaneClock(1, 1, small.now + 1.0, schedule_exhausted=False, first_failed_ms=small.wall_ms)
+
+
+def behind_another_hook(small: SmallEngine) -> tuple[Hook, Hook]:
+    """Two hooks of one target: a record of the second is behind a record of the first, which was refused."""
+    first, second = small.row(1), small.row(2)
+    small.read(first, 1)
+    small.read(second, 1)
+    small.answer(small.send_one(), REFUSED)
+    assert small.send() == []
+    return first, second
+
+
+def test_what_waits_behind_a_record_goes_on_when_its_hook_moves_to_another_target() -> None:
+    """Nothing else wakes that lane: what the record waited for wakes the one that it has moved to."""
+    small = SmallEngine()
+    first, _ = behind_another_hook(small)
+    small.change(first, target="https://two.example/")
+    assert offsets(small.send()) == [1]
+
+
+def test_what_waits_behind_a_record_goes_on_when_its_hook_is_deleted() -> None:
+    small = SmallEngine()
+    first, _ = behind_another_hook(small)
+    small.change(first, state=HookState.DELETED)
+    assert offsets(small.send()) == [1]
+
+
+def test_what_waits_behind_a_record_whose_row_is_late_goes_on_when_that_row_is_disabled() -> None:
+    small = SmallEngine()
+    first, second = small.row(1), small.row(2)
+    small.read(first, 1, hook_revision=Revision(2))
+    small.read(second, 1)
+    assert small.send() == []
+    small.change(first, state=HookState.DISABLED)
+    assert offsets(small.send()) == [1]
+
+
+@pytest.mark.parametrize("how", ["by a 410", "by its row", "to another target"])
+def test_what_waits_for_the_backlog_of_another_hook_goes_on_when_that_hook_leaves(how: str) -> None:
+    """The other hook's cursor holds its buffer full, so the log is not read for it, and nothing else happens."""
+    small = SmallEngine(buffer_records=2)
+    leaving, staying = small.row(1), small.row(2)
+    small.operate(leaving, paused=True)
+    small.read(leaving, 1, 1, 1, 1)
+    small.read(staying, 2, 3)
+    small.operate(leaving, paused=False)
+    small.catch_up()
+    post = small.send_one()
+    if how == "by a 410":
+        small.answer(post, GONE)
+    else:
+        small.answer(post, FAILED)
+        changes = {"state": HookState.DISABLED} if how == "by its row" else {"target": "https://two.example/"}
+        small.change(leaving, **changes)
+    small.wait(0.1)
+    assert offsets(small.send()) == [4, 5]
+
+
+def test_what_waits_behind_a_record_whose_row_does_not_come_goes_on() -> None:
+    small = SmallEngine()
+    first, second = small.row(1), small.row(2)
+    small.read(first, 1, hook_revision=Revision(2))
+    small.read(second, 1)
+    small.wait(small.policy.stale_wait_s)
+    assert small.unknown == [first.id]
+    assert offsets(small.send()) == [1]
