@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hookstream.schemas.hook import HookState
-from tests.support.engine_commits import HeldBackError, advance
+from tests.support.engine_commits import HeldBackError, OlderStateError, advance
 from tests.support.engine_history import busy_wait
 from tests.support.engine_model import BUSY, FAIL, GONE, LIVE, OK, REPLAY, TIMEOUT, WINDOW, ViolationError
 
@@ -103,6 +103,8 @@ class Actions:
             )
         except HeldBackError as held:
             raise ViolationError(f"I16 commit {stream}: {held}") from None
+        except OlderStateError as older:
+            raise ViolationError(f"I3 commit {stream}:{older}") from None
         if kept:
             world.say("commit", stream, world.durable.offset(stream))
             world.judge.judge_commit(stream)

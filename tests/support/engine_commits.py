@@ -30,6 +30,10 @@ class HeldBackError(Exception):
     """A commit waits though a state may be written."""
 
 
+class OlderStateError(Exception):
+    """A commit knows less than one before it."""
+
+
 class CommitModules(Protocol):
     """The modules of the commits, the shipped ones or a copy with a planted bug."""
 
@@ -79,6 +83,9 @@ class Durable:
         self.kit, self.random = kit, chance
         self.offsets: list[tuple[int | None, str | None]] = [(None, None), (None, None)]
         self.chunks: dict[bytes, bytes] = {}
+        self.states = 0  # written so far
+        self.written: dict[bytes, int] = {}  # the number of each, by its id
+        self.newest = [0, 0]  # of the states that a commit has pointed to
         # The pointer and the state that were read last of each stream.
         self._decoded: list[tuple[Any, Any]] = [(None, None), (None, None)]
         self.identities = [
@@ -137,6 +144,8 @@ class Durable:
         pointer = self.kit.commit_metadata.StatePointer(self.random.randbytes(8), len(chunks), 0, len(chunks) - 1)
         for index, chunk in enumerate(chunks):
             self.chunks[self._key(stream, pointer, index)] = chunk
+        self.states += 1
+        self.written[pointer.id] = self.states
         return pointer
 
     def delete(self, stream: int, pointer: Any) -> None:
@@ -146,6 +155,8 @@ class Durable:
 
     def keep(self, stream: int, commit: Any) -> None:
         """Keep a commit."""
+        if commit.pointer is not None:
+            self.newest[stream] = max(self.newest[stream], self.written[commit.pointer.id])
         identity = self.identities[stream]
         metadata = self.kit.commit_metadata.CommitMetadata(
             log_digest=identity.log_digest,
@@ -168,6 +179,12 @@ class Durable:
         state = self.said(stream)[2]
         return {(cursor.hook_id, cursor.resource) for cursor in state.cursors}.issuperset(committer.view.cursors())
 
+    def goes_back(self, stream: int, commit: Any, view: EngineView) -> bool:
+        """Whether a commit that begins now points to an older state than one before it, and to another than now is."""
+        if commit.pointer is None or self.written[commit.pointer.id] >= self.newest[stream]:
+            return False
+        return bool(self.load(stream, commit.pointer) != view.snapshot().state)
+
     def offset(self, stream: int) -> int:
         """The committed offset."""
         return self.offsets[stream][0] or 0
@@ -186,6 +203,14 @@ def begin(committer: Committer, *, now: int, table_offset: int, final: bool) -> 
     return step
 
 
+def _judge_begun(durable: Durable, committer: Committer, stream: int, now: int) -> None:
+    step = committer.step
+    if hasattr(step, "pointer") and durable.goes_back(stream, step, committer.view):
+        raise OlderStateError(f"{step.offset} points to an older state than a commit before it")
+    if step is None and committer.may_write(now) and not durable.covers(stream, committer):
+        raise HeldBackError(f"{committer.view.progress()[0]} waits, the last state is of {committer.written_at}")
+
+
 def advance(
     durable: Durable, committer: Committer, stream: int, *, now: int, table_offset: int, fenced: bool, final: bool
 ) -> bool:
@@ -195,6 +220,7 @@ def advance(
 
     Raises:
         HeldBackError: a commit waits for a state, though none was written within a second.
+        OlderStateError: a commit points to an older state than one that Kafka has kept.
     """
     commits, chance = committer.commits, durable.random
     if committer.late and chance.random() < 0.5:
@@ -206,8 +232,8 @@ def advance(
     step, committer.step = committer.step, None
     if step is None:
         committer.step = begin(committer, now=now, table_offset=table_offset, final=final)
-        if committer.step is None and not fenced and committer.may_write(now) and not durable.covers(stream, committer):
-            raise HeldBackError(f"{committer.view.progress()[0]} waits, the last state is of {committer.written_at}")
+        if not fenced and not final:
+            _judge_begun(durable, committer, stream, now)
         return False
     if isinstance(step, durable.kit.commit_state.WriteState):
         if not final and chance.random() < 0.1:  # given up; whether it was written is seen later
@@ -264,4 +290,12 @@ def tamper(durable: Durable, stream: int) -> bool:
     return True
 
 
-__all__ = ["Committer", "Durable", "HeldBackError", "Restored", "StartRefusedError", "StoredFormatError"]
+__all__ = [
+    "Committer",
+    "Durable",
+    "HeldBackError",
+    "OlderStateError",
+    "Restored",
+    "StartRefusedError",
+    "StoredFormatError",
+]

@@ -698,6 +698,14 @@ MUTANTS = {
         "after a commit whose answer was lost, the next points to the state before it",
         ("commit_state", "due or (not self._perhaps_arrived and", "due or (True and"),
     ),
+    "commit_back_after_a_failed_write": _mutant(
+        "a state that is not written ends what is remembered of a commit whose answer was lost",
+        (
+            "commit_state",
+            "            snapshot = view.snapshot()  # (1)\n",
+            "            snapshot = view.snapshot()  # (1)\n            self._perhaps_arrived = False\n",
+        ),
+    ),
     "first_state_waits": _mutant(
         "a state that a commit waits for is not written before it is time to look at it",
         ("commit_state", "        if due or (now >= self._write_at and not covers):\n", "        if due:\n"),

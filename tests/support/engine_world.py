@@ -7,7 +7,7 @@ Every run is a function of its seed; the engine under test is the real one, only
 - I1 nothing is lost.
 - I2 first deliveries in order per (hook, resource), and per (endpoint, resource) among hooks never retargeted, disabled
   or stale; a replay overtakes nothing that is owed.
-- I3 a commit passes only what is settled or owed by the state it points to.
+- I3 a commit passes only what is settled or owed by the state it points to, and that one is never older than before.
 - I4 the window's span is bounded.
 - I5 a waiting endpoint gets only probes, a disabled hook nothing.
 - I6 a retarget is a barrier.

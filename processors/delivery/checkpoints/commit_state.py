@@ -8,7 +8,7 @@ Safety depends on this order; the numbers are repeated where it happens (rule R1
    has now: then only progress inside of those cursors is older, and what it repeats is a duplicate, not a loss.
 4. The commit in progress is the only one: what it covers is remembered when Kafka has answered, not before.
 5. A commit with another state whose answer is missing may have arrived. So the next one does not point to the state
-   before it, or the partition would know less than it did: it waits for the next look at the whole state.
+   before it, or the partition would know less than it did: until one is acknowledged, each has the whole state.
 
 So a state is looked at once a second, however often is committed, and a healthy partition has none. A cursor that no
 written state has holds back every commit until one has it: what was settled meanwhile would be repeated by
@@ -133,7 +133,6 @@ class StreamCommits:
         covers = due or (not self._perhaps_arrived and self._covers(view.cursors()))  # (5)
         if due or (now >= self._write_at and not covers):
             snapshot = view.snapshot()  # (1)
-            self._perhaps_arrived = False
             self._look_at = now + STATE_EVERY_S
             if snapshot.state.empty:
                 return self._send(snapshot.offset, snapshot.settled, None, EMPTY_STATE, table_offset)
@@ -168,6 +167,7 @@ class StreamCommits:
         if self._pointer is not None and self._pointer != commit.pointer:
             replaced = [*replaced, self._pointer]
         self._orphans = []
+        self._perhaps_arrived = False
         self._pointer, self._state = commit.pointer, self._state_next
         self._last = (commit.offset, commit.settled, commit.pointer)
         self._stage, self._commit = _Stage.IDLE, None

@@ -184,6 +184,19 @@ def test_after_a_commit_whose_answer_was_lost_none_points_to_the_state_before_it
     assert commits.written(c) == SendCommit(9, b"", c, 0)
 
 
+def test_nor_does_one_when_the_state_that_follows_the_lost_answer_is_not_written() -> None:
+    commits, view = committed_with(pending(7))
+    view.state = pending(7, oldest_ms=5)
+    commits.begin(view, now=2.0, table_offset=0)
+    assert commits.written(B)
+    commits.failed()
+    assert commits.begin(view, now=3.0, table_offset=0) == WriteState(view.state)
+    commits.failed()
+    view.offset = 9
+    assert commits.begin(view, now=3.5, table_offset=0) is None
+    assert commits.begin(view, now=4.0, table_offset=0) == WriteState(view.state)
+
+
 def test_after_a_lost_answer_the_state_before_it_is_taken_again_where_it_is_true_again() -> None:
     commits, view = committed_with(pending(7))
     view.state = EMPTY_STATE
