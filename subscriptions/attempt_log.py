@@ -22,8 +22,9 @@ from hookstream.schemas.hook import HookId, Revision
 
 from .models import AttemptLogRow, AttemptRow
 
-# Spelled as the partial index is, so that both databases see that it serves.
-_FAILED: Final = text("result <> 'delivered'")
+# Spelled as the partial indexes are, so that both databases see that they serve.
+FAILED: Final = text("result <> 'delivered'")
+DELIVERED: Final = text("result = 'delivered'")
 _IDENTITY: Final = (
     "delivery_id",
     "started_at_ms",
@@ -138,7 +139,22 @@ def log_progress(session: Session) -> Mapping[int, LogProgress]:
 
 
 def list_attempts(session: Session, query: AttemptQuery) -> list[LoggedAttempt]:
-    """Attempts, the newest first."""
+    """Attempts, the newest first.
+
+    A hook's successes and its failures are read by an index each, and merged: of either there may be millions.
+    """
+    if query.hook_id is None or query.failed or query.result is not None:
+        return _list(session, query)
+    of_either = (replace(query, result=AttemptResult.DELIVERED), replace(query, failed=True))
+    return _newest([attempt for each in of_either for attempt in _list(session, each)], query.limit)
+
+
+def _newest(found: list[LoggedAttempt], limit: int) -> list[LoggedAttempt]:
+    found.sort(key=lambda logged: (logged.attempt.started_at_ms, logged.row_id), reverse=True)
+    return found[:limit]
+
+
+def _list(session: Session, query: AttemptQuery) -> list[LoggedAttempt]:
     found = select(AttemptRow).order_by(AttemptRow.started_at_ms.desc(), AttemptRow.id.desc()).limit(query.limit)
     if query.client is not None:
         found = found.where(AttemptRow.client == query.client)
@@ -146,10 +162,12 @@ def list_attempts(session: Session, query: AttemptQuery) -> list[LoggedAttempt]:
         found = found.where(AttemptRow.hook_id == query.hook_id)
     if query.delivery_id is not None:
         found = found.where(AttemptRow.delivery_id == query.delivery_id)
-    if query.failed or query.result not in (None, AttemptResult.DELIVERED):
-        found = found.where(_FAILED)
-    if query.result is not None:
-        found = found.where(AttemptRow.result == query.result.value)
+    if query.result is AttemptResult.DELIVERED:
+        found = found.where(DELIVERED)
+    elif query.result is not None:
+        found = found.where(FAILED, AttemptRow.result == query.result.value)
+    if query.failed:
+        found = found.where(FAILED)
     if query.from_ms is not None:
         found = found.where(AttemptRow.started_at_ms >= query.from_ms)
     if query.to_ms is not None:
@@ -163,10 +181,9 @@ def list_attempts(session: Session, query: AttemptQuery) -> list[LoggedAttempt]:
 
 
 def list_attempts_of(session: Session, hooks: Collection[HookId], query: AttemptQuery) -> list[LoggedAttempt]:
-    """Attempts of any of these hooks, the newest first; each hook's index serves its own."""
+    """Attempts of any of these hooks, the newest first; each hook's indexes serve its own."""
     found = [attempt for hook in hooks for attempt in list_attempts(session, replace(query, hook_id=hook))]
-    found.sort(key=lambda logged: (logged.attempt.started_at_ms, logged.row_id), reverse=True)
-    return found[: query.limit]
+    return _newest(found, query.limit)
 
 
 def find_attempted(session: Session, delivery_id: DeliveryId, client: ClientId | None) -> AttemptedDelivery | None:

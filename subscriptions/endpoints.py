@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
 
-from sqlalchemy import Select, case, exists, func, select, text
+from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import Session, aliased
 
 from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import HookId, HookState
 
+from .attempt_log import DELIVERED, FAILED
 from .backlogs import EndpointHook
 from .database import one_of
-from .models import AttemptRow, DisabledReason, EndpointSettingsRow, SubscriptionRow
+from .models import DISABLED, LIVING, AttemptRow, DisabledReason, EndpointSettingsRow, SubscriptionRow
 
 # So many are named in one statement; both databases take more.
 _AT_ONCE = 500
@@ -62,17 +62,14 @@ def first_hooks(session: Session, query: EndpointQuery) -> Sequence[EndpointHook
         earlier.hook_id < SubscriptionRow.hook_id,
     )
     first = (
-        _COLUMNS.where(
-            SubscriptionRow.state != HookState.DELETED.value, SubscriptionRow.hook_id > query.after, is_first
-        )
+        _COLUMNS.where(LIVING, SubscriptionRow.hook_id > query.after, is_first)
         .order_by(SubscriptionRow.hook_id)
         .limit(query.limit)
     )
     if query.client is not None:
         first = first.where(SubscriptionRow.client == query.client)
     if query.disabled is not None:
-        wanted = HookState.DISABLED if query.disabled else HookState.ENABLED
-        first = first.where(SubscriptionRow.state == wanted.value)
+        first = first.where(DISABLED if query.disabled else ~DISABLED)
     return list(_read(session, first))
 
 
@@ -85,24 +82,6 @@ def endpoints_of(
         if not hook.gone and (hook.client, hook.target) in groups:
             groups[hook.client, hook.target].append(hook)
     return groups
-
-
-class EndpointCount(NamedTuple):
-    """How many endpoints there are, and of how many of them all hooks are disabled."""
-
-    all: int
-    disabled: int
-
-
-def count_endpoints(session: Session, client: ClientId | None) -> EndpointCount:
-    """Count the endpoints of one client, or of all; some ten milliseconds for ten thousand hooks."""
-    enabled = func.max(case((SubscriptionRow.state == HookState.ENABLED.value, 1), else_=0))
-    each = select(enabled.label("enabled")).where(SubscriptionRow.state != HookState.DELETED.value)
-    if client is not None:
-        each = each.where(SubscriptionRow.client == client)
-    of_one = each.group_by(SubscriptionRow.client, SubscriptionRow.target).subquery()
-    found, enabled_ones = session.execute(select(func.count(), func.sum(of_one.c.enabled)).select_from(of_one)).one()
-    return EndpointCount(found, found - int(enabled_ones or 0))
 
 
 def paused_endpoints(session: Session, client: ClientId | None) -> set[tuple[ClientId, bytes]]:
@@ -140,8 +119,8 @@ def last_outcomes(session: Session, hooks: Collection[HookId]) -> Mapping[HookId
     """The last outcomes of some hundred hooks; the attempt log's indexes serve each with a few rows."""
     of_hook = AttemptRow.hook_id == SubscriptionRow.hook_id
     latest = (AttemptRow.started_at_ms.desc(), AttemptRow.id.desc())
-    success = select(AttemptRow.started_at_ms).where(of_hook, AttemptRow.result == AttemptResult.DELIVERED.value)
-    failure = select(AttemptRow.id).where(of_hook, text("result <> 'delivered'"))  # as the partial index has it
+    success = select(AttemptRow.started_at_ms).where(of_hook, DELIVERED)
+    failure = select(AttemptRow.id).where(of_hook, FAILED)
     found = select(
         SubscriptionRow.hook_id,
         success.order_by(*latest).limit(1).scalar_subquery(),

@@ -9,6 +9,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import Final
 
 from sqlalchemy import (
     JSON,
@@ -25,6 +26,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    literal_column,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -114,6 +116,26 @@ class SubscriptionRow(Base):
     __table_args__ = (
         CheckConstraint("state IN ('enabled', 'disabled', 'deleted')", name="state"),
         CheckConstraint("revision >= published_revision", name="revision"),
+        # Lists are in the order of ids, and of hooks that live; of one event, or in one rare state, they may be far apart.
+        Index(
+            "ix_subscription_keys_living",
+            "hook_id",
+            postgresql_where=text("state <> 'deleted'"),
+            sqlite_where=text("state <> 'deleted'"),
+        ),
+        Index(
+            "ix_subscription_keys_event",
+            "event",
+            "hook_id",
+            postgresql_where=text("state <> 'deleted'"),
+            sqlite_where=text("state <> 'deleted'"),
+        ),
+        Index(
+            "ix_subscription_keys_disabled",
+            "hook_id",
+            postgresql_where=text("state = 'disabled'"),
+            sqlite_where=text("state = 'disabled'"),
+        ),
         Index(
             "ix_subscription_keys_pending",
             "updated_at_ms",
@@ -133,6 +155,11 @@ class SubscriptionRow(Base):
             sqlite_where=text("old_secrets_until_ms IS NOT NULL"),
         ),
     )
+
+
+# With the states as literals, as the partial indexes have them: so both databases see that these serve.
+LIVING: Final = SubscriptionRow.state != literal_column("'deleted'")
+DISABLED: Final = SubscriptionRow.state == literal_column("'disabled'")
 
 
 class CounterRow(Base):
@@ -268,8 +295,15 @@ class AttemptRow(Base):
             "replay",
             name="uq_attempts_identity",
         ),
-        Index("ix_attempts_hook", "hook_id", "started_at_ms", "id"),
-        # Most attempts succeed, and most questions are about those that did not.
+        # Most attempts succeed, and most questions are about those that did not; one hook may have millions of one kind.
+        Index(
+            "ix_attempts_hook_successes",
+            "hook_id",
+            "started_at_ms",
+            "id",
+            postgresql_where=text("result = 'delivered'"),
+            sqlite_where=text("result = 'delivered'"),
+        ),
         Index(
             "ix_attempts_hook_failures",
             "hook_id",

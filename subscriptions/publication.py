@@ -80,6 +80,7 @@ def publish_tombstones(sessions: Sessions, publisher: ChangePublisher, *, delete
             SubscriptionRow.updated_at_ms < deleted_before_ms,
             SubscriptionRow.revision == SubscriptionRow.published_revision,
         )
+        .order_by(SubscriptionRow.updated_at_ms)
         .limit(limit)
     )
     return transact_due(sessions, due, lambda rows: _publish_tombstones(rows, publisher))

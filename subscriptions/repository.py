@@ -20,7 +20,7 @@ from hookstream.schemas.notices import NoticeName
 
 from .changes import StoredHook, hook_of, stored_hook
 from .errors import HookChangedError, HookExistsError, HookNotFoundError, HooksExistError, TooManySecretsError
-from .models import AuditRow, CounterRow, DisabledReason, SubscriptionRow
+from .models import LIVING, AuditRow, CounterRow, DisabledReason, SubscriptionRow
 from .notices import note_hook
 from .target_url import Target
 
@@ -162,7 +162,7 @@ class HookRepository:
         """Hooks in the order of their ids, which is that of their creation."""
         found = (
             select(SubscriptionRow)
-            .where(SubscriptionRow.state != HookState.DELETED, SubscriptionRow.hook_id > query.after)
+            .where(LIVING, SubscriptionRow.hook_id > query.after)
             .order_by(SubscriptionRow.hook_id)
             .limit(query.limit)
         )

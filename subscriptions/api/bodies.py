@@ -221,6 +221,9 @@ class EndpointTotalsFields(Answer):
     """All endpoints that the caller sees, or those of the client that was asked for, whatever else is filtered."""
 
     endpoints: int
+    endpoints_exact: bool = Field(
+        description="false: with more than 100,000 hooks, how many are healthy or disabled, and all, is estimated"
+    )
     states: dict[EndpointState, int] = Field(description="how many are in each state")
     behind: int
     behind_exact: bool

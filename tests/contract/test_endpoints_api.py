@@ -132,6 +132,7 @@ def test_totals_count_every_endpoint_once_whatever_the_filters(api: Api) -> None
     states = {"healthy": 2, "lagging": 1, "quarantined": 0, "catching-up": 1, "disabled": 2, "paused": 0}
     expected = {
         "endpoints": 6,
+        "endpoints_exact": True,
         "states": states,
         "behind": 12,
         "behind_exact": False,

@@ -22,7 +22,7 @@ from tests.support.processes import free_port
 from tests.support.runners import ContainerRunner, ProcessRunner, Server, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -55,21 +55,30 @@ class Postgres(Protocol):
 class PostgresServer(Server):
     """`initdb` and `postgres` from one folder of binaries, as an unprivileged user where we are root."""
 
-    def __init__(self, binaries: Path) -> None:
-        """Make the data directory; nothing is started yet."""
+    def __init__(
+        self, binaries: Path, *, kept: Path | None = None, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """Make the data directory; nothing is started yet.
+
+        A directory that is `kept` is made where it is missing, used as it is otherwise, and stays after `close`.
+        """
         self.port = free_port()
         self._user = _unprivileged_user()
         # Not below pytest's directory, which is closed to other users.
-        self._directory = Path(tempfile.mkdtemp(prefix="hookstream-postgres-"))
+        self._directory = kept or Path(tempfile.mkdtemp(prefix="hookstream-postgres-"))
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._kept = kept is not None
         self._data = self._directory / "data"
         if self._user is not None:
             os.chown(self._directory, self._user, -1)
             if not open_to_others(binaries):
                 binaries = _copied(binaries, self._directory)
         self._binaries = binaries
-        self._initialise()
+        if not (self._data / "PG_VERSION").exists():
+            self._initialise()
         argv: list[str | Path] = [binaries / "postgres", "-D", self._data]
-        for name, value in {**SETTINGS, "port": str(self.port), "unix_socket_directories": ""}.items():
+        own = {"port": str(self.port), "unix_socket_directories": "", **(settings or {})}
+        for name, value in {**SETTINGS, **own}.items():
             argv += ["-c", f"{name}={value}"]
         # SIGINT ends connections and writes data; SIGQUIT is a crash, in every one of its processes at once.
         super().__init__(
@@ -94,9 +103,12 @@ class PostgresServer(Server):
         wait_until(self._runner, lambda: answers(self.url), 30.0, what="a connection")
 
     def close(self) -> None:
-        """End it for good and remove its data."""
+        """End it for good and remove its data, unless they are kept: then it shuts down in order first."""
+        if self._kept:
+            self.stop()
         super().close()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        if not self._kept:
+            shutil.rmtree(self._directory, ignore_errors=True)
 
     def _initialise(self) -> None:
         argv = [str(self._binaries / "initdb"), "-D", str(self._data), "-U", _SUPERUSER, "-A", "trust"]
@@ -176,7 +188,7 @@ def _copied(binaries: Path, to: Path) -> Path:
     libraries = package.with_name(f"{package.name}.libs")
     for folder in (install, libraries):
         if folder.exists():
-            shutil.copytree(folder, to / folder.relative_to(package.parent), symlinks=True)
+            shutil.copytree(folder, to / folder.relative_to(package.parent), symlinks=True, dirs_exist_ok=True)
     for path in to.rglob("*"):
         if not path.is_symlink():
             mode = path.stat().st_mode

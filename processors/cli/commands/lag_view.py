@@ -71,7 +71,7 @@ def summary(found: Mapping[str, Any], width: int | None, *, now_ms: int) -> list
         return [clock]
     oldest_ms = totals["oldest_undelivered_at_ms"]
     parts = (
-        f"{totals['endpoints']:,} endpoints",
+        f"{_number(totals['endpoints'], exact=totals.get('endpoints_exact', True))} endpoints",
         f"{_number(totals['behind'] + totals['replays_behind'], exact=totals['behind_exact'])} pending",
         *(() if oldest_ms is None else (f"oldest {ago(now_ms, oldest_ms)}",)),
     )
