@@ -38,6 +38,8 @@ RARE = 10
 SECRETS = '["' + "A" * 160 + '"]'
 ANSWER = "\\\\x" + b"<html><body>upstream connect error or disconnect before headers</body></html>".hex()
 _CHUNK = 500_000
+_BUFFERED = 2_000  # lines: some hundred kilobytes
+_OF_FAILING, _OF_FAILED = (100, 51), (20, 7)  # every so many, beginning there
 _GOLDEN = 0x9E3779B97F4A7C15F39CC0605CEDC835
 _MASK = (1 << 128) - 1
 _HOOK_COLUMNS = (
@@ -110,10 +112,10 @@ class Filling:
         others = self.hooks - living + 1
         now_ms, attempts, step_ms = self.now_ms, self.attempts, self.step_ms
         for n in range(first, last + 1):
-            failed = n % 20 == 7
+            failed = n % _OF_FAILED[0] == _OF_FAILED[1]
             if n % 10 == 0:
                 hook = living
-            elif n % 100 == 51:
+            elif n % _OF_FAILING[0] == _OF_FAILING[1]:
                 hook, failed = failing, True
             else:
                 hook = living + n % others
@@ -191,7 +193,7 @@ def _copy(engine: Engine, statement: str, rows: Iterator[str]) -> None:
             buffered: list[str] = []
             for row in rows:
                 buffered.append(row)
-                if len(buffered) >= 2000:  # noqa: PLR2004 - some hundred kilobytes
+                if len(buffered) >= _BUFFERED:
                     copy.write("".join(buffered))
                     buffered.clear()
             copy.write("".join(buffered))

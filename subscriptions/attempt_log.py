@@ -6,11 +6,11 @@ written in the same transaction, so that the two never disagree, and whoever has
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import case, delete, func, select, text, tuple_, update
+from sqlalchemy import ColumnElement, TextClause, case, delete, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session, defer
@@ -162,12 +162,7 @@ def _list(session: Session, query: AttemptQuery) -> list[LoggedAttempt]:
         found = found.where(AttemptRow.hook_id == query.hook_id)
     if query.delivery_id is not None:
         found = found.where(AttemptRow.delivery_id == query.delivery_id)
-    if query.result is AttemptResult.DELIVERED:
-        found = found.where(DELIVERED)
-    elif query.result is not None:
-        found = found.where(FAILED, AttemptRow.result == query.result.value)
-    if query.failed:
-        found = found.where(FAILED)
+    found = found.where(*_ended(query))
     if query.from_ms is not None:
         found = found.where(AttemptRow.started_at_ms >= query.from_ms)
     if query.to_ms is not None:
@@ -178,6 +173,15 @@ def _list(session: Session, query: AttemptQuery) -> list[LoggedAttempt]:
     if not query.answers:
         found = found.options(defer(AttemptRow.answer, raiseload=True))
     return [_logged(row, answers=query.answers) for row in session.scalars(found)]
+
+
+def _ended(query: AttemptQuery) -> Iterator[ColumnElement[bool] | TextClause]:
+    if query.result is AttemptResult.DELIVERED:
+        yield DELIVERED
+    elif query.result is not None:
+        yield AttemptRow.result == query.result.value
+    if query.failed or query.result not in (None, AttemptResult.DELIVERED):
+        yield FAILED
 
 
 def list_attempts_of(session: Session, hooks: Collection[HookId], query: AttemptQuery) -> list[LoggedAttempt]:

@@ -21,6 +21,7 @@ from typing import TypeAlias, TypeVar, cast
 from sqlalchemy import (
     ARRAY,
     URL,
+    Column,
     ColumnElement,
     Connection,
     Engine,
@@ -31,6 +32,7 @@ from sqlalchemy import (
     make_url,
     select,
     text,
+    tuple_,
 )
 from sqlalchemy import cast as cast_in_sql
 from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
@@ -108,6 +110,7 @@ def _postgresql(url: URL) -> Engine:
     limits = {
         "lock_timeout": f"{_LOCK_TIMEOUT_S}s",
         "idle_in_transaction_session_timeout": f"{_IDLE_IN_TRANSACTION_S}s",
+        "jit": "off",  # it compiles for longer than any question of ours takes, where a guess of its rows is high
     }
     # As options of the connection they would be refused by PgBouncer, and lost between two transactions.
     given = str(url.query.get("options", ""))
@@ -208,6 +211,21 @@ def one_of(session: Session, column: InstrumentedAttribute[_Value], values: Coll
         each = func.json_each(json.dumps(list(values))).table_valued("value")
         return column.in_(select(each.c.value))
     return column == func.any(cast_in_sql(list(values), ARRAY(column.type)))
+
+
+def one_of_pairs(
+    session: Session,
+    columns: tuple[InstrumentedAttribute[str], InstrumentedAttribute[str]],
+    pairs: Collection[tuple[str, str]],
+) -> ColumnElement[bool]:
+    """A condition that two columns are one of these pairs; on PostgreSQL with two parameters for any number of them."""
+    if session.get_bind().dialect.name == "sqlite":
+        return tuple_(*columns).in_(list(pairs))
+    arrays = [
+        cast_in_sql([pair[at] for pair in pairs], ARRAY(column.type, dimensions=1)) for at, column in enumerate(columns)
+    ]
+    each = func.unnest(*arrays).table_valued(*(Column(column.name, column.type) for column in columns)).render_derived()
+    return tuple_(*columns).in_(select(*each.c))
 
 
 def transact_due(sessions: Sessions, due: Select[_Row], work: Callable[[Sequence[_Row]], int]) -> int:

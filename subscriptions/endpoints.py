@@ -43,10 +43,9 @@ def hooks_of(session: Session, clients: Collection[ClientId]) -> Iterator[Endpoi
 
 def hooks_by_id(session: Session, hooks: Collection[HookId]) -> Mapping[HookId, EndpointHook]:
     """The rows of these hooks; those that were replaced since are missing."""
-    left, found = iter(hooks), {}
-    while chunk := list(islice(left, _AT_ONCE)):
-        found.update({row.id: row for row in _read(session, _COLUMNS.where(SubscriptionRow.hook_id.in_(chunk)))})
-    return found
+    if not hooks:
+        return {}
+    return {row.id: row for row in _read(session, _COLUMNS.where(one_of(session, SubscriptionRow.hook_id, hooks)))}
 
 
 def first_hooks(session: Session, query: EndpointQuery) -> Sequence[EndpointHook]:

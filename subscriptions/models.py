@@ -116,7 +116,7 @@ class SubscriptionRow(Base):
     __table_args__ = (
         CheckConstraint("state IN ('enabled', 'disabled', 'deleted')", name="state"),
         CheckConstraint("revision >= published_revision", name="revision"),
-        # Lists are in the order of ids, and of hooks that live; of one event, or in one rare state, they may be far apart.
+        # Lists are of hooks that live, in the order of ids; those of one event, or disabled ones, may be far apart.
         Index(
             "ix_subscription_keys_living",
             "hook_id",
@@ -295,7 +295,7 @@ class AttemptRow(Base):
             "replay",
             name="uq_attempts_identity",
         ),
-        # Most attempts succeed, and most questions are about those that did not; one hook may have millions of one kind.
+        # Most questions are about attempts of one of both kinds, and a hook may have millions of the other.
         Index(
             "ix_attempts_hook_successes",
             "hook_id",

@@ -7,18 +7,18 @@ relay, which follows the topic, and the subscription row is written again behind
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-from sqlalchemy import Select, select, tuple_
+from sqlalchemy import ColumnElement, Select, select, tuple_
 from sqlalchemy.orm import Session
 
 from hookstream.schemas.bounded import is_storable
 from hookstream.schemas.hook import HookState, subscription_of_record_key, subscription_record_key
 
 from .changes import ChangePublisher, hook_of
-from .database import Sessions, reading, transact, transact_due
+from .database import Sessions, one_of_pairs, reading, transact, transact_due
 from .models import SubscriptionRow
 
 SubscriptionKey: TypeAlias = tuple[str, str]
@@ -35,6 +35,25 @@ class SeenRow:
     key: SubscriptionKey
     offset: int
     revision: int | None
+
+
+class _KnownRow(NamedTuple):
+    """What is compared of a subscription row. A tuple: a relay that starts compares every row there is."""
+
+    client: str
+    event: str
+    revision: int
+    published_offset: int | None
+    tombstoned: bool
+
+
+_COMPARED: Final = select(
+    SubscriptionRow.client,
+    SubscriptionRow.event,
+    SubscriptionRow.revision,
+    SubscriptionRow.published_offset,
+    SubscriptionRow.tombstoned,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +109,8 @@ def judge(sessions: Sessions, seen: Sequence[SeenRow]) -> Judgement:
     """Compare records that were read from the topic with the database, without a lock."""
     keys = {row.key for row in seen}
     with reading(sessions) as session:
-        rows = {(row.client, row.event): row for row in session.scalars(_of_keys(keys))}
+        known = [_KnownRow(*row) for row in session.execute(_COMPARED.where(_are(session, keys)))]
+    rows = {(row.client, row.event): row for row in known}
     outdated, ahead = [], []
     for record in seen:
         row = rows.get(record.key)
@@ -113,8 +133,9 @@ def correct(sessions: Sessions, publisher: ChangePublisher, outdated: Sequence[S
     latest = {record.key: record for record in sorted(outdated, key=lambda record: record.offset)}
 
     def work(session: Session) -> int:
+        of_them = select(SubscriptionRow).where(_are(session, latest.keys()))
         rows = session.scalars(
-            _of_keys(latest).order_by(SubscriptionRow.client, SubscriptionRow.event).with_for_update()
+            of_them.order_by(SubscriptionRow.client, SubscriptionRow.event).with_for_update(of=SubscriptionRow)
         ).all()
         wrong = [
             row
@@ -158,7 +179,7 @@ def _next_rows(after: SubscriptionKey, limit: int) -> Select[SubscriptionRow]:
     return found.order_by(SubscriptionRow.client, SubscriptionRow.event).limit(limit).with_for_update()
 
 
-def _is_outdated(record: SeenRow, row: SubscriptionRow) -> bool:
+def _is_outdated(record: SeenRow, row: SubscriptionRow | _KnownRow) -> bool:
     """Whether a record behind the one that was published is another than the present row."""
     if row.published_offset is not None and record.offset <= row.published_offset:
         return False
@@ -185,5 +206,5 @@ def _publish_tombstones(rows: Sequence[SubscriptionRow], publisher: ChangePublis
     return len(rows)
 
 
-def _of_keys(keys: Iterable[SubscriptionKey]) -> Select[SubscriptionRow]:
-    return select(SubscriptionRow).where(tuple_(SubscriptionRow.client, SubscriptionRow.event).in_(list(keys)))
+def _are(session: Session, keys: Collection[SubscriptionKey]) -> ColumnElement[bool]:
+    return one_of_pairs(session, (SubscriptionRow.client, SubscriptionRow.event), keys)

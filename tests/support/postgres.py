@@ -55,9 +55,7 @@ class Postgres(Protocol):
 class PostgresServer(Server):
     """`initdb` and `postgres` from one folder of binaries, as an unprivileged user where we are root."""
 
-    def __init__(
-        self, binaries: Path, *, kept: Path | None = None, settings: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, binaries: Path, *, kept: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
         """Make the data directory; nothing is started yet.
 
         A directory that is `kept` is made where it is missing, used as it is otherwise, and stays after `close`.
