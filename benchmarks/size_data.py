@@ -189,7 +189,7 @@ def _copy_all(engine: Engine, filling: Filling, progress: Progress) -> None:
 def _copy(engine: Engine, statement: str, rows: Iterator[str]) -> None:
     with engine.begin() as connection:
         driver: Connection = connection.connection.driver_connection  # type: ignore[assignment]
-        with driver.cursor().copy(statement) as copy:  # type: ignore[arg-type]
+        with driver.cursor().copy(statement) as copy:
             buffered: list[str] = []
             for row in rows:
                 buffered.append(row)
