@@ -36,6 +36,11 @@ class AttemptJudge:
         self._ends: dict[int, tuple[int, int]] | None = None
         self._topic_id: str | None = None
 
+    @property
+    def wants_all(self) -> bool:
+        """Whether it wants whatever is selected."""
+        return self._asked.only is ReplayOnly.ALL
+
     def trouble(self) -> tuple[str, bool] | None:
         """Why it cannot judge, and whether waiting may help; None where it can.
 
@@ -43,7 +48,7 @@ class AttemptJudge:
             KafkaUnavailableError: no answer.
             DatabaseUnavailableError: no answer.
         """
-        if self._asked.only is ReplayOnly.ALL:
+        if self.wants_all:
             return None
         ends = self._ends
         if ends is None:

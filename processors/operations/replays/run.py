@@ -142,10 +142,13 @@ class ReplayRun:
         if reader.done or (pacer is not None and pacer.full):
             return 0
         records, moved = reader.read()
+        if self._counting is not None and self._judge.wants_all:
+            self._counting.add(each for each in map(self._selection.count, records) if each is not None)
+            return len(records) + len(moved)
         found = [each for each in map(self._selection.select, records) if each is not None]
         wanted = self._judge.wanted(found)
         if self._counting is not None:
-            self._counting.add(wanted)
+            self._counting.add(each.counted for each in wanted)
         elif pacer is not None:
             for each in wanted:
                 pacer.add(each.record.place, each.record.offset, each.delivery, each.endpoint)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from hookstream.processors.routing.delivery_of import BodyTooLargeError, check_body, delivery_of
-from hookstream.processors.tables.subscription_table import SubscriptionTable
+from hookstream.processors.tables.subscription_table import Route, SubscriptionTable
 from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.errors import UndecodableError, UnrenderableError
-from hookstream.schemas.hook import HookState
+from hookstream.schemas.event import ClientId, Event, EventName
+from hookstream.schemas.hook import HookId, HookState
 from hookstream.schemas.sources.readers import ReadEvent, TopicEvents
-from hookstream.schemas.sources.record import Ignored, Refused, SourceRecord
+from hookstream.schemas.sources.record import Ignored, MappedEvent, Refused, SourceRecord
 from hookstream.subscriptions.replays import ReplayFilter
 
 from .pacing import EndpointKey
 
 DeliveryDecoder: TypeAlias = Callable[[bytes | None], Delivery]
+_Found = TypeVar("_Found")
+
+_LONGEST_ESCAPE: Final = 6  # a control character as \\u001f; an id has up to 19 digits for at most nine bytes
+_FRAME_BYTES: Final = 300  # names of fields, punctuation
 
 
 class Selected(NamedTuple):
@@ -25,6 +30,19 @@ class Selected(NamedTuple):
     record: SourceRecord
     delivery: Delivery
     endpoint: EndpointKey
+
+    @property
+    def counted(self) -> Counted:
+        """Which hook has it."""
+        return Counted(self.delivery.client, self.delivery.event, self.delivery.hook_id)
+
+
+class Counted(NamedTuple):
+    """Which hook has a delivery: its subscription key and its id."""
+
+    client: ClientId
+    event: EventName
+    hook_id: HookId
 
 
 class Selection:
@@ -54,34 +72,65 @@ class Selection:
         Deliveries of a disabled hook are selected: they stay pending. Those of one that was deleted or replaced are
         not.
         """
+        return self._judged(record, self._of_event, self._of_delivery)
+
+    def count(self, record: SourceRecord) -> Counted | None:
+        """Whose delivery `select` would give; for half of its cost, as nothing is rendered whose size is known."""
+        return self._judged(record, self._count_event, self._count_delivery)
+
+    def _judged(
+        self,
+        record: SourceRecord,
+        of_event: Callable[[SourceRecord, ReadEvent], _Found | None],
+        of_delivery: Callable[[SourceRecord, Delivery], _Found | None],
+    ) -> _Found | None:
         if not self._wanted.from_ms <= record.timestamp_ms < self._wanted.to_ms:
             return None
         try:
             events = self._events.get(record.topic)
             if events is None:
-                return self._of_delivery(record, self._deliveries[record.topic](record.value))
+                return of_delivery(record, self._deliveries[record.topic](record.value))
             event = events.read(record)
             if isinstance(event, Ignored):
                 return None
             if not isinstance(event, Refused):
-                return self._of_event(record, event)
+                return of_event(record, event)
         except (UndecodableError, UnrenderableError, BodyTooLargeError):
             pass
         self.unreadable += 1
         return None
 
-    def _of_event(self, record: SourceRecord, event: ReadEvent) -> Selected | None:
+    def _route(self, event: ReadEvent, client: ClientId) -> Route | None:
         """Route it again, as the router would today."""
-        if not self._fits(event.client_id, event.name, event.namespace, event.concept_id):
+        if not self._fits(client, event.name, event.namespace, event.concept_id):
             return None
-        route = self._table.route(event.client_id, event.name)
-        if route is None or self._wanted.hook_id not in (None, route.hook_id):
+        route = self._table.route(client, event.name)
+        return None if route is None or self._wanted.hook_id not in (None, route.hook_id) else route
+
+    def _of_event(self, record: SourceRecord, event: ReadEvent) -> Selected | None:
+        route = self._route(event, event.client_id)
+        if route is None:
             return None
         delivery = delivery_of(event, route, record, arrived_ms=record.timestamp_ms)
         check_body(delivery, self._max_body_bytes)
         return Selected(record, delivery, self._endpoint(delivery))
 
+    def _count_event(self, record: SourceRecord, event: ReadEvent) -> Counted | None:
+        client = event.client_id
+        route = self._route(event, client)
+        if route is None:
+            return None
+        if isinstance(event, MappedEvent) or _longest_body(record, event) > self._max_body_bytes:
+            delivery = delivery_of(event, route, record, arrived_ms=record.timestamp_ms)
+            check_body(delivery, self._max_body_bytes)
+        return Counted(client, event.name, route.hook_id)
+
     def _of_delivery(self, record: SourceRecord, delivery: Delivery) -> Selected | None:
+        if self._count_delivery(record, delivery) is None:
+            return None
+        return Selected(record, delivery, self._endpoint(delivery))
+
+    def _count_delivery(self, _record: SourceRecord, delivery: Delivery) -> Counted | None:
         """Take what was routed then, where its hook is still the one of its subscription key."""
         if not self._fits(delivery.client, delivery.event, delivery.namespace, delivery.concept_id):
             return None
@@ -91,7 +140,7 @@ class Selection:
         is_newer = row is not None and row.revision >= delivery.hook_revision  # an older row says nothing
         if row is not None and is_newer and (row.id != delivery.hook_id or row.state is HookState.DELETED):
             return None
-        return Selected(record, delivery, self._endpoint(delivery))
+        return Counted(delivery.client, delivery.event, delivery.hook_id)
 
     def _fits(self, client: str, event: str, namespace: str, concept_id: str) -> bool:
         wanted = self._wanted
@@ -105,3 +154,8 @@ class Selection:
     def _endpoint(self, delivery: Delivery) -> EndpointKey:
         row = self._table.get(delivery.client, delivery.event)
         return delivery.client, "" if row is None else row.target
+
+
+def _longest_body(record: SourceRecord, event: Event) -> int:
+    """More bytes than the thin body of this event has: of what the record has, JSON writes six for one at most."""
+    return _LONGEST_ESCAPE * (len(record.value or b"") + 2 * len(event.name)) + _FRAME_BYTES

@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from hookstream.processors.operations.replays.selection import Selection
+from hookstream.processors.operations.replays.counting import Counting
+from hookstream.processors.operations.replays.selection import Counted, Selection
 from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.schemas.body import thin_body
-from hookstream.schemas.event import ClientId, Concept, Event
+from hookstream.schemas.event import ClientId, Concept, Event, EventName
 from hookstream.schemas.hook import HookId, HookState, Revision
-from hookstream.schemas.sources.readers import TopicEvents
-from hookstream.schemas.sources.record import SourceRecord
-from hookstream.subscriptions.replays import ReplayFilter
+from hookstream.schemas.sources.readers import TopicEvents, body_of
+from hookstream.schemas.sources.record import MappedEvent, SourceRecord
+from hookstream.schemas.sources.source import BodyKind
+from hookstream.subscriptions.replays import NewReplay, ReplayFilter
 from tests.support.values import DELIVERY, EVENT, HOOK
 
 EVENTS, DELIVERIES = "events.property", "deliveries"
@@ -44,6 +46,48 @@ def test_an_event_is_rendered_again_and_a_delivery_keeps_its_bytes() -> None:
     assert of_delivery is not None
     assert of_event.delivery.body == thin_body(EVENT)
     assert of_delivery.delivery.body == DELIVERY.body
+
+
+@pytest.mark.parametrize("topic", [EVENTS, DELIVERIES])
+@pytest.mark.parametrize("wanted", [{}, {"client": ClientId("another")}, {"hook_id": 1}, {"hook_id": HOOK.id}])
+def test_a_count_is_of_what_would_be_selected(topic: str, wanted: dict[str, Any]) -> None:
+    chosen = selection(EVENT, max_body_bytes=262_144, **wanted)
+    found = chosen.select(record(topic))
+    assert chosen.count(record(topic)) == (None if found is None else found.counted)
+
+
+@pytest.mark.parametrize("data", [None, "x" * 100])
+def test_a_count_renders_what_may_be_too_large(data: str | None) -> None:
+    sub_namespace = "\x01" * 100
+    event = replace(EVENT, concept=replace(EVENT.concept, sub_namespace=sub_namespace))
+    long = record(EVENTS)._replace(value=sub_namespace.encode())
+    read: Any = event
+    if data is not None:
+        read = MappedEvent(
+            namespace="property", symbol=EVENT.symbol, id="1", client=EVENT.client, resource=1, sub_namespace=None,
+            occurred_at_ms=1, body=BodyKind.DATA, content=data,
+        )  # fmt: skip
+    bytes_ = len(body_of(read))
+    for limit, fits in ((bytes_, True), (bytes_ - 1, False)):
+        chosen = selection(EVENT, max_body_bytes=limit)
+        chosen._events = {EVENTS: TopicEvents(lambda _record: read, foreign=False)}
+        assert (chosen.count(long) is not None) is fits
+        assert chosen.unreadable == (not fits)
+
+
+def test_a_count_is_by_hook_and_says_how_long_the_busiest_takes() -> None:
+    table = SubscriptionTable()
+    rows = [replace(HOOK, id=HookId(n), event=EventName(f"lead.{n}"), target=f"https://{n % 2}") for n in range(3)]
+    for row in [rows[0], replace(rows[1], rate_limit_per_s=0.5), rows[2]]:
+        table.apply(0, row.key, row)
+    counting = Counting(table)
+    for row, count in zip(rows, (5, 3, 2), strict=True):
+        counting.add([Counted(row.client, row.event, row.id)] * count)
+    asked = NewReplay(wanted=ReplayFilter(from_ms=0, to_ms=1), rate_per_s=100.0, endpoint_rate_per_s=1.0)
+    found = counting.result(asked)
+    assert (found.deliveries, found.hooks, found.hook_count, found.estimate_s) == (10, {0: 5, 1: 3, 2: 2}, 3, 7.0)
+    slower = counting.result(replace(asked, endpoint_rate_per_s=10.0))
+    assert slower.estimate_s == 6.0, "the hook's own limit"
 
 
 def test_an_event_whose_body_is_too_large_is_counted_and_not_sent() -> None:
