@@ -44,7 +44,7 @@ from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.errors import NotPublishedError
 from hookstream.subscriptions.secrets import MasterKey, SecretBox, SigningSecret, hook_context
 from tests.support import machine
-from tests.support.kafka_broker import KafkaBroker, admin, create_plain_topics, delete_topics
+from tests.support.kafka_broker import USUAL_HEAP, KafkaBroker, admin, create_plain_topics, delete_topics
 from tests.support.machine import Part
 from tests.support.processes import Process, Processes, free_port
 
@@ -75,7 +75,7 @@ def broker() -> Iterator[str]:
     if source is None:
         raise SystemExit(machine.missing(Part.KAFKA))
     with tempfile.TemporaryDirectory(prefix="hookstream-bench-") as directory, ExitStack() as stack:
-        own = KafkaBroker(source, Path(directory))
+        own = KafkaBroker(source, Path(directory), heap=USUAL_HEAP)
         stack.callback(own.close)
         own.start()
         yield own.bootstrap_servers
