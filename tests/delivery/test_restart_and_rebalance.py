@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from tests.support.processes import Processes
 
 KIP_848: dict[str, Any] = {"group_protocol": "consumer"}
-CLASSIC: dict[str, Any] = {
-    "group_protocol": "classic",
-    "kafka_options": {"session.timeout.ms": "6000", "heartbeat.interval.ms": "1000"},
-}
+CLASSIC: dict[str, Any] = {"group_protocol": "classic"}
 COOPERATIVE: dict[str, Any] = {
-    **CLASSIC,
-    "kafka_options": {**CLASSIC["kafka_options"], "partition.assignment.strategy": "cooperative-sticky"},
+    "group_protocol": "classic",
+    "kafka_options": {"partition.assignment.strategy": "cooperative-sticky"},
 }
 GROUPS = pytest.mark.parametrize(
     "group", [KIP_848, CLASSIC, COOPERATIVE], ids=["kip-848", "classic", "cooperative-sticky"]
 )
+# So that another soon has what a killed one had. Only for that: where a machine is so busy that a session ends before
+# its heartbeat is sent, its partitions are lost, and what no commit covers is rightly made again.
+SHORT_SESSION = {"session.timeout.ms": "6000", "heartbeat.interval.ms": "1000"}
 NAMES = ("one", "two", "three", "four", "five", "six")
 REPEATED_BY_A_KILL = 150
 
@@ -55,6 +55,8 @@ def test_a_killed_worker_s_partitions_are_taken_over(
 ) -> None:
     """A worker that joins and is killed under load is followed by the other, with what it owed, and few repetitions."""
     hooks = world.hooks(*NAMES)
+    if group is not KIP_848:  # there the broker says how long a session is
+        group = {**group, "kafka_options": {**group.get("kafka_options", {}), **SHORT_SESSION}}
     world.targets.answer = lambda seen: Reply(503) if seen.path == "/two" else OK
     with world.under_load(hooks):
         first = world.start(**group)
