@@ -39,13 +39,13 @@ ROW = replace(HOOK, state=HookState.ENABLED, revision=Revision(7), not_before_ms
 class Message:
     """A record of the log: its value names a resource, or nothing that can be read."""
 
-    def __init__(self, offset: int, value: bytes) -> None:
+    def __init__(self, offset: int, value: bytes | None) -> None:
         self._offset, self._value = offset, value
 
     def __len__(self) -> int:
-        return len(self._value)
+        return len(self._value or b"")
 
-    def value(self) -> bytes:
+    def value(self) -> bytes | None:
         return self._value
 
     def key(self) -> bytes:
@@ -106,11 +106,11 @@ class PartitionBench:
         self.part = OwnedPartition(self.parts, given(3), now=self.now, steady_ms=WALL_MS)
 
     def _decode(self, value: bytes | None) -> Any:
-        if value == b"garbage":
+        if value is None or value == b"garbage":
             raise UndecodableError("shorter than a header")
         if value == b"newer" and self.unknown:
             raise SchemaNotFetchedError(9)
-        concept = 1 if value == b"newer" else int(value or b"")
+        concept = 1 if value == b"newer" else int(value)
         return replace(
             DELIVERY,
             client=ROW.client,
@@ -132,7 +132,7 @@ class PartitionBench:
         self.table[ROW.client, ROW.event] = replace(old, revision=Revision(old.revision + 1), **changes)
         self.part.engine.row_changed(ROW.client, ROW.event)
 
-    def bring(self, *values: bytes) -> None:
+    def bring(self, *values: bytes | None) -> None:
         """Let records arrive and be read."""
         inbox = self.part.inboxes[LIVE]
         for value in values:

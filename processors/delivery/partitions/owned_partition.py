@@ -98,11 +98,11 @@ class OwnedPartition:
         try:
             while done < count:
                 message = messages[0]
-                value: bytes = message.value()  # type: ignore[assignment]  # a missing one is undecodable
-                delivery = decode(value)
+                value = message.value()
+                delivery = decode(value)  # a missing one is undecodable
                 messages.popleft()
                 done += 1
-                length = len(value)
+                length = len(value or b"")
                 size += length
                 if spans is not None:
                     spans.seen(stream, self.index, message.offset() or 0, find(message.headers()))

@@ -45,6 +45,17 @@ def test_a_dead_letter_that_kafka_refuses_again_and_again_stays_pending_and_no_c
     assert bench.turn(0) is not None
 
 
+def test_a_record_without_a_value_is_a_dead_letter_like_any_that_cannot_be_decoded(bench: PartitionBench) -> None:
+    """Whoever may write to the topic may write a tombstone, key and headers alone."""
+    bench.bring(None, b"1")
+    assert [(dead.reason, dead.record_value, dead.offset) for dead, _ in bench.dead_letters] == [
+        (DeadLetterReason.UNDECODABLE, b"", 0)
+    ]
+    bench.accept()
+    assert bench.read() == 1
+    assert bench.turn(0).pending.offset == 1
+
+
 def test_a_delivery_whose_dead_letter_kafka_refuses_holds_its_resource_and_the_commit(bench: PartitionBench) -> None:
     bench.bring(b"2", b"1", b"2", b"1", b"3")
     answer = bench.part.engine.answer
