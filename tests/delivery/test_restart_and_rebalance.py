@@ -35,6 +35,7 @@ REPEATED_BY_A_KILL = 150
 @GROUPS
 def test_workers_that_join_and_leave_repeat_nothing(world: DeliveryWorld, group: dict[str, Any]) -> None:
     """A worker that joins under load takes partitions over, one that leaves gives them away; nothing comes twice."""
+    world.let_sessions_last()
     with world.under_load(world.hooks(*NAMES)):
         first = world.start(**group)
         world.wait_accepted(200)

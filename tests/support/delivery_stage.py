@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from hookstream.processors.delivery.engine.policy import EnginePolicy
 from hookstream.processors.delivery.http.client import HttpClientConfig
@@ -26,6 +27,7 @@ from hookstream.processors.kafka import (
     GroupProtocol,
     KafkaConfig,
     group_consumer_config,
+    make_admin,
     make_consumer,
     make_producer,
     producer_config,
@@ -190,6 +192,17 @@ class DeliveryStage:
             worker.stop_signal.ask()
         for worker in self._workers:
             worker.wait_ended()
+
+    def let_sessions_last(self) -> None:
+        """Give the workers' group sessions as long as a deployment's, where the test's broker has some of six seconds.
+
+        For what is promised while no session ends: on a busy machine no heartbeat may be sent for six seconds.
+        """
+        entry = ConfigEntry("consumer.session.timeout.ms", "45000", incremental_operation=AlterConfigOpType.SET)
+        group = ConfigResource(ResourceType.GROUP, self.topics.deliver_group, incremental_configs=[entry])
+        admin = make_admin(self.config.kafka)  # under a name, or it is gone before it is answered
+        for future in admin.incremental_alter_configs([group]).values():
+            future.result(20)
 
     # -- hooks and deliveries ------------------------------------------------------------------------------------
 
