@@ -19,20 +19,21 @@ UNKNOWN_ID = b"\x00\x7f\xff\xff\xf0"
 
 
 def test_garbage_is_a_dead_letter_and_the_partition_goes_on(world: DeliveryWorld) -> None:
-    """No Avro, an unknown schema id and an empty record are dead letters with their bytes; others flow."""
+    """No Avro, an unknown schema id, an empty record and one without a value are dead letters; others flow."""
     (hook,) = world.hooks("one")
     world.send(hook, range(5), partition=0)
-    for value in (b"no avro", UNKNOWN_ID + b"rest", b""):
+    for value in (b"no avro", UNKNOWN_ID + b"rest", b"", None):
         world.produce_bytes(b"1", value, partition=0)
     world.send(hook, range(5), partition=0)
     world.start()
     world.wait_all()
-    eventually(lambda: world.commit_of()[0] == 13)
+    eventually(lambda: world.commit_of()[0] == 14)
     dead_letters = sorted(world.dead_letters(), key=lambda dead_letter: dead_letter.offset)
     assert [(dead_letter.offset, dead_letter.record_value) for dead_letter in dead_letters] == [
         (5, b"no avro"),
         (6, UNKNOWN_ID + b"rest"),
         (7, b""),
+        (8, b""),
     ]
     assert {dead_letter.reason for dead_letter in dead_letters} == {DeadLetterReason.UNDECODABLE}
     world.check_order()

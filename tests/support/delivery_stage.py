@@ -264,7 +264,7 @@ class DeliveryStage:
         assert not self.producer.flush(30), "Kafka has not acknowledged everything"
 
     def produce_bytes(
-        self, key: bytes, value: bytes, *, partition: int | None = None, topic: str | None = None
+        self, key: bytes, value: bytes | None, *, partition: int | None = None, topic: str | None = None
     ) -> None:
         where: dict[str, Any] = {} if partition is None else {"partition": partition}
         while True:
