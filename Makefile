@@ -64,7 +64,7 @@ $(COMPILED)/.built: $(INSTALLED) setup.py $(shell find $(PACKAGES) -name '*.py')
 	HOOKSTREAM_COMPILE=1 $(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir build/compiled-wheel .
 	@$(BIN)/python -m zipfile --extract build/compiled-wheel/*.whl $(COMPILED) && touch $@
 
-compiled: $(COMPILED)/.built ## the engine's tests on the compiled build, and bugs planted in compiled copies
+compiled: $(COMPILED)/.built ## the delivery worker's tests on the compiled build, and bugs planted in compiled copies
 	@PYTHONPATH=$(COMPILED) $(BIN)/hookstream --version | grep --quiet '(compiled)' || { echo "nothing is compiled" >&2; exit 1; }
 	PYTHONPATH=$(COMPILED) $(BIN)/python -m pytest tests/unit/delivery tests/compiled -n $(TEST_PROCESSES) $(PYTEST_ARGS)
 
