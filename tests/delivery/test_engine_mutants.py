@@ -37,6 +37,7 @@ _SHOWN_BY = {
     "refusal_forgets_the_lane": 3,
     "refused_is_tried_again": 3,
     "refused_quarantine_lost": 243_795_505_743_176,
+    "rejoined_resource_forgets_what_its_last_owner_settled": 5089,
     "resent_is_skipped_again": 23,
     "restored_notices_are_lost": 1610,
     "resume_forgets_the_lanes": 10,

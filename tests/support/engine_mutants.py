@@ -110,6 +110,10 @@ MUTANTS = {
         "a cursor of a hook begins where a restored resource cursor rejoined, below what the last owner settled",
         ("ledger", "mine and mine[0].offset < backlog.known_from:", "mine and mine[0].offset < 0:"),
     ),
+    "rejoined_resource_forgets_what_its_last_owner_settled": _mutant(
+        "a cursor of a hook holds what the last owner settled of a resource whose restored cursor began above it",
+        ("ledger", "mine and backlog.resources_from:", "mine and False:"),
+    ),
     "fruitless_round_drops_a_new_cursor": _mutant(
         "the probes drop a cursor that opened for what was read while they read the other log",
         (

@@ -174,13 +174,19 @@ class Ledger:
         """Take what is pending of a hook, or of one resource of it, from the window.
 
         What lies below `known_from` came back with the restored cursor of a resource, and gets one again: a cursor of
-        the hook that began there would deliver again what an earlier owner has settled of the other resources.
+        the hook that began there would deliver again what an earlier owner has settled of the other resources. So does
+        a resource whose restored cursor began above the cursor that opens now, which would deliver what is below it.
         """
         backlog = hook.backlogs[stream.index]
         mine = backlog.unsettled(resource)
         if resource is None and mine and mine[0].offset < backlog.known_from:
             for low in sorted({pending.resource for pending in mine if pending.offset < backlog.known_from}):
                 self.open_cursor(hook, stream, low)
+            mine = backlog.unsettled()
+        if resource is None and mine and backlog.resources_from:
+            start = mine[0].offset
+            for settled_below in sorted(each for each, begin in backlog.resources_from.items() if begin > start):
+                self.open_cursor(hook, stream, settled_below)
             mine = backlog.unsettled()
         start = mine[0].offset if mine else stream.position
         settled = {
@@ -200,6 +206,7 @@ class Ledger:
             backlog.cursor = cursor
         else:
             backlog.resource_cursors[cursor.resource] = cursor
+            backlog.resources_from[cursor.resource] = cursor.next
         backlog.known_from = stream.position if backlog.cursor is None else backlog.cursor.next
         self._count_cursor(hook, stream, cursor)
 

@@ -259,16 +259,27 @@ class Backlog:
 
     `settled` are (offset, resource) of records that were settled above a pending one: a cursor that opens below them
     must not deliver them again. `settled` says nothing of offsets below `known_from`: what an earlier owner has settled
-    there is known by the restored cursors alone.
+    there is known by the restored cursors alone. Nor does it of a resource below its offset in `resources_from`, where
+    the restored cursor of that resource began: all of it was settled there.
     """
 
-    __slots__ = ("_prune_at", "clocks", "cursor", "known_from", "resource_cursors", "settled", "window")
+    __slots__ = (
+        "_prune_at",
+        "clocks",
+        "cursor",
+        "known_from",
+        "resource_cursors",
+        "resources_from",
+        "settled",
+        "window",
+    )
 
     def __init__(self) -> None:
         """Hold nothing."""
         self.window: dict[int, Pending] = {}
         self.settled: list[tuple[int, str]] = []
         self.known_from = 0
+        self.resources_from: dict[str, int] = {}
         self.cursor: Cursor | None = None
         self.resource_cursors: dict[str, Cursor] = {}  # by resource
         self.clocks: dict[str, LaneClock] = {}

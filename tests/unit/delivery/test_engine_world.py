@@ -24,8 +24,8 @@ from tests.support.engine_world import World
 # …692_308), a cursor that the probes dropped though it had just opened (…423_384, …423_763), one that retention emptied
 # while its endpoint was silent (…423_691), a lane that waited behind a record of another hook that went elsewhere
 # (5004, 5030, …855_016), failures of an endpoint that had been forgotten meanwhile, which the judge still counted
-# (…852_619).
-ONCE_RED = (55, 81, 146, 154, 170, 218, 781, 1041, 1042, 1490, 1506, 1610, 2198, 5004, 5030, 19_277)
+# (…852_619), a cursor of a hook that held what the last owner had settled of one resource (5089).
+ONCE_RED = (55, 81, 146, 154, 170, 218, 781, 1041, 1042, 1490, 1506, 1610, 2198, 5004, 5030, 5089, 19_277)
 ONCE_RED_OF_A_SOAK = (
     243_795_505_743_176,
     204_225_783_692_308,

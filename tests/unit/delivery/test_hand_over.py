@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.engine.outcome import FAILED, Outcome, Verdict
+from hookstream.processors.delivery.engine.policy import EnginePolicy
 from hookstream.schemas.hook import Hook, HookState, Revision
 from tests.support.small_engine import SmallEngine, offsets
 
@@ -145,3 +146,27 @@ def test_a_cursor_that_retention_emptied_before_it_was_read_rejoins_in_that_turn
     small.engine.lose_below(LIVE, 1)
     small.wait(0.0)
     assert not small.stream().hooks_with_cursor
+
+
+def test_what_a_resource_had_settled_above_its_hooks_cursor_is_not_sent_again_when_both_have_rejoined() -> None:
+    """Only the cursor of the resource knew it, by where it began; it gets one again when another of the hook opens."""
+    small = SmallEngine(buffer_records=4, retry_in_window_s=0.5)
+    row = small.row()
+    small.operate(row, paused=True)
+    small.read(row, 1, 2, 2, 3, 3, 3, 3, 3)
+    small.operate(row, paused=False)
+    small.catch_up()
+    _, second, _ = small.send()
+    small.answer(second, FAILED)
+    small.wait(small.policy.full_schedule_s[0])
+    small.catch_up()
+    small.answer(small.send_one())
+    assert (small.cursor(row).next, small.cursor(row, 2).next) == (0, 2)
+    small.policy = EnginePolicy()
+    after = SmallEngine(small)
+    after.catch_up()
+    assert after.window() == [0, *range(2, 8)]
+    after.operate(row, paused=True)
+    after.operate(row, paused=False)
+    after.catch_up()
+    assert sorted(offsets(after.send())) == [0, 2, 3]
