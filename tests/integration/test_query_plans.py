@@ -131,3 +131,10 @@ def test_the_last_success_of_a_hook_that_only_fails_is_looked_for_among_successe
     assert {"ix_attempts_hook_successes", "ix_attempts_hook_failures"} < set(found)
     listed = read(engine, lambda session: list_attempts(session, AttemptQuery(hook_id=HookId(FAILING))))
     assert listed == ["ix_attempts_hook_successes", "ix_attempts_hook_failures"]
+
+
+def test_deleted_attempts_are_vacuumed_before_they_are_millions(engine: Engine) -> None:
+    """Whoever looks for the oldest attempt passes those that were deleted and not vacuumed."""
+    with engine.connect() as connection:
+        options = connection.execute(text("SELECT reloptions FROM pg_class WHERE relname = 'attempts'")).scalar_one()
+    assert options == ["autovacuum_vacuum_scale_factor=0.01"]
