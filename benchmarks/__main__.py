@@ -24,8 +24,8 @@ ORDER = (
     "mixed", "dead", "flaky", "replay", "portal", "token_flood",
 )  # fmt: skip
 # Parts of parts: by name only.
-PARTS = ("engine", "http_client", "source_mapping", "breakdown", "hops")
-MODULES = {"table": "subscription_table"}
+PARTS = ("engine", "http_client", "source_mapping", "breakdown", "hops", "server")
+MODULES = {"table": "subscription_table", "server": "webhook_server"}
 FIGURES = Path("build/benchmarks.jsonl")
 
 

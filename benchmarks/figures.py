@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 _SMALL = 10
@@ -101,3 +101,18 @@ def median_of(rounds: Sequence[_Round], value: Callable[[_Round], float]) -> flo
 def allowed_p99_ms(healthy_p99_ms: float, *, factor: float = 1.5, slack_ms: float = 5.0) -> float:
     """What the bystanders' p99 may be during a fault: `factor` times the healthy one, or `slack_ms` more."""
     return max(factor * healthy_p99_ms, healthy_p99_ms + slack_ms)
+
+
+def of_peer(name: str, found: Sequence[Figure]) -> list[Figure]:
+    """A peer's figures: under its name, and without bars, which are ours alone."""
+    return [replace(each, name=f"{name}{each.name}", at_most=None, at_least=None) for each in found]
+
+
+def ratios(own: Sequence[Figure], theirs: Sequence[Figure], names: Sequence[str]) -> list[Figure]:
+    """How many times ours a peer's figures are, of those named, in this order; none where one of both is 0."""
+    ours, peers = ({figure.name: figure.value for figure in each} for each in (own, theirs))
+    return [
+        Figure(name=f"{name} ratio", value=peers[name] / ours[name], unit="x")
+        for name in names
+        if ours[name] and peers[name]
+    ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarks.figures import Figure, allowed_p99_ms
 from benchmarks.running import Size, arguments, main
 from benchmarks.scenes import healthy_run, shared, wait_received, warm_load
-from benchmarks.senders import OURS, Sender, add_no_peer, peers
+from benchmarks.senders import OURS, Sender, add_no_peer, compared, peers
 from benchmarks.stack import broker
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ BROKEN = 503
 QUARANTINED_AFTER_S = 5.0
 LOOK_AT_LAG_EVERY_S = 2.0
 WINDOW = 10_000
+RATIO_OF = ("healthy p99", "others' p99", "others' max", "backlog after healing", "requests to the dead target")
 SIZES = (
     Size("rate", 500.0, 200.0, "deliveries a second"),
     Size("healthy-seconds", 30.0, 5.0, "how long everybody is well"),
@@ -81,16 +82,14 @@ def scene(servers: str, sender: Sender, options: argparse.Namespace) -> list[Fig
             at_most=15,
         ),
     ]
-    if ours:
-        return [*found, Figure(name="committed lag", value=lag, unit="records", at_most=WINDOW)]
-    return [Figure(name=sender.name + each.name, value=each.value, unit=each.unit) for each in found]
+    return [*found, Figure(name="committed lag", value=lag, unit="records", at_most=WINDOW)] if ours else found
 
 
 def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str]]:
     """Ours, then the peers."""
     others, remarks = peers(options)
     with broker() as servers:
-        return [figure for sender in (OURS, *others) for figure in scene(servers, sender, options)], remarks
+        return compared(others, lambda sender: scene(servers, sender, options), RATIO_OF), remarks
 
 
 if __name__ == "__main__":

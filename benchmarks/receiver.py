@@ -15,7 +15,7 @@ GET  /fault?target=T&status=503&retry_after=30&delay_ms=15000&every=100&percent=
                 whose id is a multiple, `percent` only so many requests, by chance. A status below 300 counts as
                 received; no status and no delay ends the fault.
 
-Requests need a content-length; chunked requests are not understood.
+Requests need a content-length, or come in chunks without trailers.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ import uvloop
 
 ACCEPTED = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{"ok":true}'
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *([0-9]+)")
+CHUNKED = re.compile(rb"(?i)\r\ntransfer-encoding: *chunked")
 FIRST_FAILURE = 300
 READ_BUFFER = memoryview(bytearray(65_536))
 
@@ -220,10 +221,17 @@ class Connection(asyncio.BufferedProtocol):
             if end < 0:
                 return
             head = self.pending[: end + 2]
-            body_end = end + 4 + content_length(head)
-            if len(self.pending) < body_end:
-                return
-            body = self.pending[end + 4 : body_end]
+            length = content_length(head)
+            if not length and CHUNKED.search(head):
+                whole = chunked_body(self.pending, end + 4)
+                if whole is None:
+                    return
+                body, body_end = whole
+            else:
+                body_end = end + 4 + length
+                if len(self.pending) < body_end:
+                    return
+                body = self.pending[end + 4 : body_end]
             self.pending = self.pending[body_end:]
             self.serve(head, body)
 
@@ -257,6 +265,20 @@ def content_length(head: bytes) -> int:
         return int(head[start + 18 : head.index(b"\r\n", start + 18)])
     match = LENGTH.search(head)
     return int(match[1]) if match else 0
+
+
+def chunked_body(data: bytes, start: int) -> tuple[bytes, int] | None:
+    """Return the body whose chunks begin at `start`, and where they end; None while it is not whole."""
+    parts: list[bytes] = []
+    while (line := data.find(b"\r\n", start)) >= 0:
+        size = int(data[start:line].partition(b";")[0], 16)
+        begins, start = line + 2, line + 2 + size + 2
+        if start > len(data):
+            return None
+        if not size:
+            return b"".join(parts), start
+        parts.append(data[begins : begins + size])
+    return None
 
 
 def header(head: bytes, name: bytes) -> bytes:

@@ -1,4 +1,8 @@
-"""Who delivers in a benchmark that compares: hookstream's worker, or parallel-consumer with a buffer of some size."""
+"""Who delivers in a benchmark that compares: hookstream's worker, or parallel-consumer with a buffer of some size.
+
+A comparison runs the same scene for each, one after the other, on the same broker. A ratio is the peer's figure over
+ours; it is told for what more of is worse, so above 1 hookstream does better.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks import parallel_consumer
+from benchmarks.figures import of_peer, ratios
 from benchmarks.load import BODIES, DELIVERIES
 from benchmarks.stack import Stack
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from benchmarks.figures import Figure
     from tests.support.processes import Process
 
 BUFFER = 50_000
@@ -33,10 +39,15 @@ class Sender:
         with Stack(servers) as stack:
             if self.kind == DELIVERIES:
                 stack.publish_hooks(clients)
-                yield stack, stack.role("deliver").wait_ready().process
             else:
                 stack.make_bodies_topic()
-                yield stack, parallel_consumer.start(stack, buffer=self.buffer)
+            yield stack, self.start(stack)
+
+    def start(self, stack: Stack) -> Process:
+        """One process of it; ours is ready, a peer is when its first record has arrived."""
+        if self.kind == DELIVERIES:
+            return stack.role("deliver").wait_ready().process
+        return parallel_consumer.start(stack, buffer=self.buffer)
 
 
 OURS = Sender(name="", kind=DELIVERIES)
@@ -47,11 +58,25 @@ PEERS = (
 
 
 def peers(options: argparse.Namespace) -> tuple[Sequence[Sender], Sequence[str]]:
-    """Whom to compare with, and why with none."""
+    """Whom to compare with, and why with none; in a quick run, with its own buffer only."""
     if options.no_peer:
         return (), ["parallel-consumer left out"]
     reason = parallel_consumer.missing()
-    return (PEERS, ()) if reason is None else ((), [reason])
+    if reason is not None:
+        return (), [reason]
+    return PEERS[:1] if options.quick else PEERS, ()
+
+
+def compared(
+    others: Sequence[Sender], scene: Callable[[Sender], list[Figure]], ratio_of: Sequence[str]
+) -> list[Figure]:
+    """Ours, then each peer's under its name with the ratios of the figures that are named."""
+    own = scene(OURS)
+    found = list(own)
+    for sender in others:
+        theirs = scene(sender)
+        found += of_peer(sender.name, [*theirs, *ratios(own, theirs, ratio_of)])
+    return found
 
 
 def add_no_peer(parser: argparse.ArgumentParser) -> None:

@@ -204,11 +204,20 @@ class Load:
 
     def wait(self, deadline_s: float) -> dict[str, float]:
         """Wait until everything is acknowledged; what it did."""
-        code = self.process.wait(deadline_s)
-        if code:
-            raise NotMeasuredError(self.process.complaint(f"the load ended with {code}"))
-        done: dict[str, float] = json.loads(self.process.log_text().splitlines()[-1])
-        return done
+        return done_by(self.process, deadline_s)
+
+
+def done_by(load: Process, deadline_s: float) -> dict[str, float]:
+    """Wait until a load has ended; what it did, its last line.
+
+    Raises:
+        NotMeasuredError: it failed.
+    """
+    code = load.wait(deadline_s)
+    if code:
+        raise NotMeasuredError(load.complaint(f"the load ended with {code}"))
+    done: dict[str, float] = json.loads(load.log_text().splitlines()[-1])
+    return done
 
 
 class Stack:

@@ -15,7 +15,6 @@ import socket
 import tempfile
 import threading
 import time
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from multiprocessing import Event, Process, SimpleQueue
@@ -24,6 +23,7 @@ from statistics import quantiles
 from typing import TYPE_CHECKING
 
 from benchmarks.figures import Figure, allowed_p99_ms
+from benchmarks.postgres import database
 from benchmarks.running import Size, arguments, main
 from benchmarks.stack import NotMeasuredError
 from hookstream.processors.settings import Settings
@@ -32,15 +32,12 @@ from hookstream.subscriptions.database import open_database, open_sessions, tran
 from hookstream.subscriptions.migrations import migrate
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.tokens import TokenRequest, issue_token
-from tests.support import machine
-from tests.support.machine import Part, Source
-from tests.support.postgres import PostgresContainer, PostgresServer, new_database
 from tests.support.processes import Processes
 from tests.support.raw_http import answer
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from multiprocessing.synchronize import Event as Stop
 
 OTHERS = range(1, 11)
@@ -65,33 +62,6 @@ class Run:
     def p99_ms(self) -> float:
         """The others' p99."""
         return quantiles(self.times_ms, n=100)[98]
-
-
-@contextmanager
-def database() -> Iterator[str]:
-    """URL of an empty database on a PostgreSQL of our own, or on the one that the tests are given."""
-    given = machine.given(Part.POSTGRES)
-    source = machine.choose(
-        machine.own(machine.ORDER[Part.POSTGRES]), lambda each: machine.available(Part.POSTGRES, each)
-    )
-    with tempfile.TemporaryDirectory(prefix="hookstream-bench-") as directory, ExitStack() as stack:
-        if given is None:
-            server = _server(source, Path(directory))
-            stack.callback(server.close)
-            server.start()
-            given = server.url
-        yield from new_database(given)
-
-
-def _server(source: Source | None, directory: Path) -> PostgresServer | PostgresContainer:
-    if source is None:
-        raise SystemExit(machine.missing(Part.POSTGRES))
-    if source is Source.DOCKER:
-        return PostgresContainer(directory)
-    folder = machine.machine_postgres() if source is Source.MACHINE else machine.wheel_postgres()
-    if folder is None:
-        raise SystemExit(machine.missing(Part.POSTGRES))
-    return PostgresServer(folder)
 
 
 def tokens(url: str) -> dict[int, str]:

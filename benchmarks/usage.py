@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,48 @@ def cpu_seconds(pid: int) -> float:
     """User and system time of a process so far, all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def family_cpu_seconds(pid: int) -> float:
+    """User and system time of a process and of all that it has started, those that have ended included."""
+    return sum(_own_and_ended_s(each) for each in (pid, *descendants(pid)))
+
+
+def _own_and_ended_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended, and its parent has its time
+        return 0.0
+    return sum(map(int, fields[11:15])) / _TICKS_PER_S
+
+
+def family_mib(pid: int) -> float:
+    """The memory of a process and of all that it has started, now; what several share counts once, in parts."""
+    found = 0.0
+    for each in (pid, *descendants(pid)):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            rollup = Path(f"/proc/{each}/smaps_rollup").read_text()
+            found += int(rollup.partition("\nPss:")[2].split()[0]) / _KIB_PER_MIB
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes that a process has started, and those that they have."""
+    found, waiting = [], [pid]
+    while waiting:
+        began = children(waiting.pop())
+        found += began
+        waiting += began
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process has started and that have not ended."""
+    found: list[int] = []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
 class ThreadUsage(NamedTuple):

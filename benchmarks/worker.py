@@ -99,6 +99,8 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
             Figure(name=f"{name} rate", value=median_of(theirs, lambda each: each.counted.rate), unit="/s"),
             Figure(name=f"{name} CPU", value=median_of(theirs, lambda each: each.cpu_us), unit="µs/delivery"),
             Figure(name=f"{name} memory", value=median_of(theirs, lambda each: each.mib), unit="MiB"),
+            Figure(name=f"{name} duplicates", value=sum(each.counted.duplicates for each in theirs)),
+            Figure(name=f"{name} out of order", value=sum(each.counted.out_of_order for each in theirs)),
         ]
     return figures, remarks()
 

@@ -27,6 +27,9 @@ import org.apache.kafka.common.serialization.StringDeserializer;
 public final class Peer {
     private static final int CONCURRENCY = 64;
     private static final int TIMEOUT_MS = 15_000;
+    // As short as the benchmarks' broker has it for groups of the new protocol, which hookstream's worker joins.
+    private static final String SESSION_MS = "6000";
+    private static final String HEARTBEAT_MS = "2000";
     private static final int FIRST_SUCCESS = 200;
     private static final int FIRST_OTHER = 300;
 
@@ -69,6 +72,8 @@ public final class Peer {
         config.put("group.id", group);
         config.put("enable.auto.commit", "false");
         config.put("auto.offset.reset", "earliest");
+        config.put("session.timeout.ms", SESSION_MS);
+        config.put("heartbeat.interval.ms", HEARTBEAT_MS);
         return new KafkaConsumer<>(config, new StringDeserializer(), new ByteArrayDeserializer());
     }
 }
