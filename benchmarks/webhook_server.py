@@ -54,20 +54,22 @@ WARM_UP = 500
 SETTLED_S = 20.0
 # So many to a client that each of them comes several times in every scene: else there is no order to keep.
 RESOURCES = 20
+# How long each target takes in the scene of the kill, so that requests are under way when it comes.
+ANSWER_S = 0.1
 # A target is level with the load when it has what was due so long ago.
 LEVEL_S = 1.0
 NAME = "WebhookX "
 ROLES = ("router", "deliver", "attempt-log")
 MORE_IS_WORSE = (
     "CPU", "fastest CPU", "memory", "p50", "p99", "others' p99", "others' max", "requests to the dead target",
-    "backlog after healing", "gap of the kill",
+    "backlog after healing", "ready again", "gap of the kill", "all after the kill",
 )  # fmt: skip
 MORE_IS_BETTER = ("accepted", "delivered", "fastest accepted", "fastest delivered")
 SIZES = (
-    Size("events", 20_000, 1_500, "events published as fast as they are accepted"),
+    Size("events", 20_000, 1_000, "events published as fast as they are accepted"),
     Size("connections", 16, 16, "connections of the load"),
     Size("rate", 200.0, 100.0, "events a second of the other scenes"),
-    Size("healthy-seconds", 30.0, 4.0, "how long everybody is well"),
+    Size("healthy-seconds", 30.0, 3.0, "how long everybody is well"),
     Size("dead-seconds", 45.0, 5.0, "how long one target is dead"),
     Size("after-seconds", 15.0, 4.0, "how long the load goes on after healing"),
     Size("kill-seconds", 30.0, 6.0, "how long the load lasts in which everything is killed, half-way"),
@@ -312,16 +314,21 @@ def seconds_until(happened: Callable[[], bool], deadline_s: float) -> float:
 
 
 def kill(side: Side, options: argparse.Namespace) -> list[Figure]:
-    """Keep the rate while everything of the sender's own is killed and started again."""
-    events = int(options.rate * options.kill_seconds)
+    """Keep the rate while everything of the sender's own is killed and started again; targets take their time."""
+    receiver, events = side.stack.receiver, int(options.rate * options.kill_seconds)
     load = side.load(side.next(side.plan, events, options.rate, ids=True))
+    receiver.fault("*", delay_s=ANSWER_S)
     time.sleep(options.kill_seconds / 2)
+    killed = time.monotonic()
     side.kill_and_start()
+    ready_s = time.monotonic() - killed
     done = done_by(load, options.kill_seconds + 120.0)
-    all_s = wait_received(side.stack, CLIENTS, events, options.settle_seconds)
-    found = side.stack.receiver.stats()
+    wait_received(side.stack, CLIENTS, events, options.settle_seconds)
+    all_s, found = time.monotonic() - killed, receiver.stats()
+    receiver.heal("*")
     return [
         *counts("kill ", events, found),
+        Figure(name="ready again", value=ready_s, unit="s"),
         Figure(name="gap of the kill", value=found.max_ms / 1000, unit="s"),
         Figure(name="all after the kill", value=all_s, unit="s"),
         Figure(name="requests repeated", value=done["repeated"]),

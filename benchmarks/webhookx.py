@@ -32,7 +32,7 @@ SYNCHRONOUS, ASYNCHRONOUS = "/", "/async"
 PROGRAMS = ("webhookx", "redis-server")
 _TIMEOUT_MS = 15_000
 _COMMAND_S = 60.0
-# What it takes where nobody says otherwise is 0, 60 and 3,600 s.
+# What it takes without a setting is 0, 60 and 3,600 s.
 _LAST_RETRY_S = 3600
 
 
