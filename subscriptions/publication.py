@@ -142,7 +142,8 @@ def correct(sessions: Sessions, publisher: ChangePublisher, outdated: Sequence[S
             for row in rows
             if row.revision == row.published_revision and _is_outdated(latest[row.client, row.event], row)
         ]
-        _publish([row for row in wrong if not row.tombstoned], publisher)
+        # Also a deleted row: readers that took the older one for the newest ignore a tombstone behind it.
+        _publish(wrong, publisher)
         _publish_tombstones([row for row in wrong if row.tombstoned], publisher)
         return len(wrong)
 
