@@ -1,0 +1,15 @@
+"""Simulated worlds of replayers: leases, crashes, suspensions, operators, late leaders and retention, by seed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.replay_world import check_replayers
+
+# Between them these find every planted bug of `tests/mutants/bugs/replay_world.toml`.
+SEEDS = (0, 1, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_world_of_replayers_sends_what_is_in_the_window_and_nothing_else(seed: int) -> None:
+    assert check_replayers(seed) is None
