@@ -162,8 +162,8 @@ class ReplayRun:
             return 0
         if self._row.lease_used > _LEASE_USED:
             self._save()
-            if self.ended:
-                return 0
+            if self.ended or self._row.lease_used > _LEASE_USED:
+                return 0  # it took so long that its lease may have ended: renew it again
         due = pacer.take(deps.clock(), _BATCH)
         if due:
             deps.writer.write([each.delivery for each in due], job=self.replay.job, stop=deps.stop)  # (3)

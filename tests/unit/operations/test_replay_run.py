@@ -367,7 +367,9 @@ def test_the_time_of_a_lease_counts_from_before_the_transaction_that_renewed_it(
     step(world, run, 1)
     world.now += LEASE_S / 2
     world.transaction_s = 0.6 * LEASE_S
-    step(world, run, 1, every_s=0.0)
+    done = step(world, run, 1, every_s=0.0)
+    assert "tell the row" in done
+    assert "write" not in done, "the lease that was renewed may have ended"
     world.transaction_s = 0.0
     done = step(world, run, 1, every_s=0.0)
     assert "tell the row" in done, "a slow transaction has used more than half of the lease by its end"
