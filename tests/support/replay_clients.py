@@ -55,6 +55,7 @@ class LogConsumer:
         """Tell what the group has."""
         world = self._world
         world.asked(self._owner, within_s=timeout)
+        world.begins_at(self._owner, self._group)
         kept = world.groups.get(self._group, {})
         return [
             TopicPartition(tp.topic, tp.partition, *kept.get((tp.topic, tp.partition), (_NO_OFFSET, "")))
@@ -70,6 +71,7 @@ class LogConsumer:
             world.committed_offset(self._owner, self._group, tp)
         world.interleave(self._owner)
         if not world.fair and world.random.random() < 0.03:
+            world.disturbed(self._owner)
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "no answer"))
         return offsets
 
@@ -161,6 +163,7 @@ class ReplayProducer:
         self._queue.clear()
 
     def _fail(self, code: int) -> None:
+        self._world.disturbed(self._owner)
         while self._queue:
             value, report = self._queue.popleft()
             if code == KafkaError.DUPLICATE_SEQUENCE_NUMBER:

@@ -147,6 +147,8 @@ class ReplayWorld:
     """When a replayer sent, since it took a replay."""
     progress: dict[tuple[str, str], dict[Place, int]] = field(default_factory=dict)
     """What a replayer has committed, since it took a replay."""
+    begun: dict[tuple[str, str], dict[Place, Done]] = field(default_factory=dict)
+    """Where a replayer began."""
     replays: dict[str, StoredReplay] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
     operator: Process = field(default_factory=Process)
@@ -239,7 +241,13 @@ class ReplayWorld:
     def suspended(self, owner: Process) -> None:
         """A process has not noticed that time has passed."""
         owner.was_suspended = True
-        self._anything_may_repeat()
+        self.disturbed(owner)
+
+    def disturbed(self, owner: Process) -> None:
+        """Something befalls a process that may make it repeat what it sends."""
+        for job, (holder, _) in self.leases.items():
+            if owner.name and holder == owner.name:
+                self.sent[job].may_repeat = True
 
     def asked(self, owner: Process, *, within_s: float = 1.0) -> None:
         """Kafka is asked something: an answer may come late, or not at all."""
@@ -247,8 +255,10 @@ class ReplayWorld:
         draw = 1.0 if self.fair else self.random.random()
         if draw < 0.02:
             self.now += within_s
+            self.disturbed(owner)
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "no answer"))
         if draw < 0.04:
+            self.disturbed(owner)
             raise KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION, "it moves"))
         if draw < 0.10:
             self.now += self.random.uniform(0, within_s)
@@ -374,7 +384,7 @@ class ReplayWorld:
         process.alive = False
         self.processes.remove(process)
         self.database.end_sessions(process)
-        self._anything_may_repeat()
+        self.disturbed(process)
 
     def stop(self, process: Process) -> None:
         """A replayer is asked to end, and lets go of what it has."""
@@ -431,7 +441,21 @@ class ReplayWorld:
         since = owner.turns[0] if len(owner.turns) > 1 else self.now
         if stopped_at is not None and since > stopped_at + _SEEN_WITHIN_S and not owner.was_suspended:
             self._violated(f"{owner.name} sends of {job}, which was stopped at {stopped_at:.2f}")
+        place, offset = self.ids[delivery.id]
+        done = self.begun[owner.name, job].get(place)
+        if done is not None and (offset < done.next_offset or offset in done.above):
+            self._violated(f"{owner.name} sends {delivery.id}, {place} {offset}, of {job} again: {done}")
         self._check_rate(owner, job)
+
+    def begins_at(self, owner: Process, group: str) -> None:
+        """A replayer asks how far its predecessor was: what is kept there is not sent again."""
+        kept = self.groups.get(group, {})
+        for job in self._jobs_of(group):
+            found = {place: reader.read_note(*each) for place, each in kept.items()}
+            self.begun[owner.name, job] = {place: done for place, done in found.items() if done is not None}
+
+    def _jobs_of(self, group: str) -> list[str]:
+        return [job for job, replay in self.replays.items() if group.endswith(f"{job}-{replay.created_at_ms}")]
 
     def _check_rate(self, owner: Process, job: str) -> None:
         times = self.rates[owner.name, job]
@@ -462,7 +486,7 @@ class ReplayWorld:
 
     def committed_offset(self, owner: Process, group: str, tp: TopicPartition) -> None:
         """A replayer keeps how far it is: everything below has to be in the log."""
-        job = next(job for job, replay in self.replays.items() if group.endswith(f"{job}-{replay.created_at_ms}"))
+        (job,) = self._jobs_of(group)
         place, done = (tp.topic, tp.partition), reader.read_note(tp.offset, tp.metadata)
         if done is None:
             self._violated(f"{tp.metadata!r} cannot be read again")
@@ -492,6 +516,8 @@ class ReplayWorld:
         if not owner.alive:
             raise KilledError
         if not self.fair and self.random.random() < 0.01:
+            assert isinstance(owner, Process)
+            self.disturbed(owner)
             message = "no connection"
             raise DatabaseUnavailableError(message)
 
@@ -507,6 +533,7 @@ class ReplayWorld:
             if isinstance(row, ReplayRow):
                 self._note_row(row)
         if not self.fair and self.random.random() < 0.02:
+            self.disturbed(owner)
             message = "the connection was lost while it committed"
             raise DatabaseUnavailableError(message)
 
@@ -558,10 +585,6 @@ class ReplayWorld:
         stamp = TIMESTAMP_LOG_APPEND_TIME, round(self.now * 1000)
         log = self.logs[place]
         log.append(Message(topic=place[0], partition=place[1], offset=len(log), key=key, value=value, timestamp=stamp))
-
-    def _anything_may_repeat(self) -> None:
-        for sent in self.sent.values():
-            sent.may_repeat = True
 
     def _do(self, process: Process, work: Callable[[], object]) -> None:
         process.busy = True

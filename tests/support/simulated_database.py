@@ -187,11 +187,12 @@ class SimulatedSession:
             session.expunge_all()
         return found if lock is None else self._locked(found, skip=lock.skip_locked, limit=statement._limit)
 
-    def execute(self, statement: Any) -> None:
-        """Do it at once; it gives no rows."""
+    def execute(self, statement: Any) -> Rows[Any]:
+        """Do it at once."""
         self._check()
         with self._database.real.begin() as session:
-            session.execute(statement)
+            done = session.execute(statement)
+            return Rows(done.all()) if isinstance(statement, Select) else Rows()
 
     def _locked(self, rows: Rows[Any], *, skip: bool, limit: int | None) -> Rows[Any]:
         locks, mine = self._database.locks, Rows[Any]()
