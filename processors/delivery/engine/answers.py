@@ -117,8 +117,11 @@ class Answers:
             self._dispatcher.offer(endpoint, LIVE)
         if endpoint.ready[REPLAY]:
             self._dispatcher.offer(endpoint, REPLAY)
-        if not hook.in_flight and hook.endpoint is not None and hook.endpoint is not endpoint:
-            self._ready.wake_lanes(hook.endpoint)
+        if hook.endpoint is not None and hook.endpoint is not endpoint:
+            if hook.in_flight:  # the others of the hook wait; what another hook has behind this record does not
+                self._ready.offer_resource(hook, post.pending.resource)
+            else:
+                self._ready.wake_lanes(hook.endpoint)
         if endpoint.client.blocked:
             self._dispatcher.freed(endpoint.client)
 

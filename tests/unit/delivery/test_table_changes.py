@@ -208,3 +208,15 @@ def test_what_waits_behind_a_record_whose_row_does_not_come_goes_on() -> None:
     small.wait(small.policy.stale_wait_s)
     assert small.unknown == [first.id]
     assert offsets(small.send()) == [1]
+
+
+def test_what_waits_behind_a_record_in_flight_to_the_old_target_does_not_wait_for_the_others_there() -> None:
+    small = SmallEngine()
+    moving, there = small.row(1), small.row(2, target="https://two.example/")
+    small.read(moving, 1, 2)
+    first, _ = small.send()
+    small.change(moving, target=there.target)
+    small.read(there, 1)
+    assert small.send() == []
+    small.answer(first)
+    assert offsets(small.send()) == [2]
