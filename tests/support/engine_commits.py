@@ -85,7 +85,7 @@ class Durable:
         self.chunks: dict[bytes, bytes] = {}
         self.states = 0  # written so far
         self.written: dict[bytes, int] = {}  # the number of each, by its id
-        self.newest = [0, 0]  # of the states that a commit has pointed to
+        self.pointed = [0, 0]  # the number of the state that the last commit with one points to
         # The pointer and the state that were read last of each stream.
         self._decoded: list[tuple[Any, Any]] = [(None, None), (None, None)]
         self.identities = [
@@ -156,7 +156,7 @@ class Durable:
     def keep(self, stream: int, commit: Any) -> None:
         """Keep a commit."""
         if commit.pointer is not None:
-            self.newest[stream] = max(self.newest[stream], self.written[commit.pointer.id])
+            self.pointed[stream] = self.written[commit.pointer.id]
         identity = self.identities[stream]
         metadata = self.kit.commit_metadata.CommitMetadata(
             log_digest=identity.log_digest,
@@ -180,8 +180,8 @@ class Durable:
         return {(cursor.hook_id, cursor.resource) for cursor in state.cursors}.issuperset(committer.view.cursors())
 
     def goes_back(self, stream: int, commit: Any, view: EngineView) -> bool:
-        """Whether a commit that begins now points to an older state than one before it, and to another than now is."""
-        if commit.pointer is None or self.written[commit.pointer.id] >= self.newest[stream]:
+        """Whether a commit that begins now points to an older state than the last, and to another than now is."""
+        if commit.pointer is None or self.written[commit.pointer.id] >= self.pointed[stream]:
             return False
         return bool(self.load(stream, commit.pointer) != view.snapshot().state)
 
