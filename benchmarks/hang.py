@@ -1,7 +1,8 @@
 """One target of ten hangs 15 s before it answers: what the other nine feel, beside a healthy run just before.
 
-Deliveries are written at a rate, to ten targets in turn. parallel-consumer goes through the same, with its own buffer
-and with a large one. What is not delivered is what has not arrived 20 s after the last record was written.
+Deliveries are written at a rate, to ten targets in turn. parallel-consumer goes through the same, with 64 requests at
+once and with as many as our worker may make. What is not delivered is what has not arrived 20 s after the last record
+was written.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Nothing may be lost, nothing may arrive out of order, and few of the healthy targets' deliveries may arrive twice: the
 median of several runs. The gap is what the healthy targets felt: the broker notices a dead worker when its session
-ends. parallel-consumer goes through the same, with its own buffer and with a large one, and with a session as short as
-the broker's for hookstream's worker.
+ends. parallel-consumer goes through the same, with 64 requests at once and with as many as our worker may make, and
+with a session as short as the broker's for our worker.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """One target of ten answers 503 for a minute, then is well: what the others feel, and how soon it has its backlog.
 
 Deliveries are written at a rate, to ten targets in turn. The dead target's requests are counted from 5 s after it fell
-ill: by then it is quarantined. parallel-consumer goes through the same, with its own buffer and with a large one.
+ill: by then it is quarantined. parallel-consumer goes through the same, with 64 requests at once and with as many as
+our worker may make.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _PROJECT = Path(__file__).with_name("peers") / "parallel_consumer"
 _SOURCES = (_PROJECT / "pom.xml", _PROJECT / "src/main/java/hookstream/benchmarks/Peer.java")
+AT_ONCE = 64
 _MAIN = "hookstream.benchmarks.Peer"
 
 
@@ -50,8 +51,11 @@ def built() -> Path:
     return folder
 
 
-def start(stack: Stack, *, buffer: int = 0) -> Process:
-    """Run it on the stack's records for peers; `buffer` is its messageBufferSize, 0 its own choice."""
+def start(stack: Stack, *, buffer: int = 0, at_once: int = AT_ONCE) -> Process:
+    """Run it on the stack's records for peers; `buffer` is its messageBufferSize, 0 its own choice.
+
+    `at_once`: its maxConcurrency, requests of all targets together; it has no limit for one target.
+    """
     folder = built()
     return stack.processes.start(
         [
@@ -65,6 +69,7 @@ def start(stack: Stack, *, buffer: int = 0) -> Process:
             f"{stack.topics.prefix}peer",
             stack.receiver.url,
             str(buffer),
+            str(at_once),
         ],
         name="parallel-consumer",
     )

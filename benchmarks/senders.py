@@ -1,4 +1,4 @@
-"""Who delivers in a benchmark that compares: hookstream's worker, or parallel-consumer with a buffer of some size.
+"""Who delivers in a benchmark that compares: hookstream's worker, or parallel-consumer in two settings.
 
 A comparison runs the same scene for each, one after the other, on the same broker. A ratio is the peer's figure over
 ours; it is told for what more of is worse, so above 1 hookstream does better.
@@ -22,16 +22,19 @@ if TYPE_CHECKING:
     from benchmarks.figures import Figure
     from tests.support.processes import Process
 
+# As many requests at once as our worker makes without a setting, and a buffer that holds their records.
+AT_ONCE = 4096
 BUFFER = 50_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sender:
-    """A name for its figures, the kind of records it reads, and for a peer the size of its buffer."""
+    """A name for its figures, the kind of records it reads, and a peer's buffer and requests at once."""
 
     name: str
     kind: str
     buffer: int = 0
+    at_once: int = parallel_consumer.AT_ONCE
 
     @contextmanager
     def stage(self, servers: str, clients: Sequence[int]) -> Iterator[tuple[Stack, Process]]:
@@ -47,18 +50,18 @@ class Sender:
         """One process of it; ours is ready, a peer is when its first record has arrived."""
         if self.kind == DELIVERIES:
             return stack.role("deliver").wait_ready().process
-        return parallel_consumer.start(stack, buffer=self.buffer)
+        return parallel_consumer.start(stack, buffer=self.buffer, at_once=self.at_once)
 
 
 OURS = Sender(name="", kind=DELIVERIES)
 PEERS = (
     Sender(name="parallel-consumer ", kind=BODIES),
-    Sender(name=f"parallel-consumer buffer {BUFFER} ", kind=BODIES, buffer=BUFFER),
+    Sender(name=f"parallel-consumer {AT_ONCE} at once ", kind=BODIES, buffer=BUFFER, at_once=AT_ONCE),
 )
 
 
 def peers(options: argparse.Namespace) -> tuple[Sequence[Sender], Sequence[str]]:
-    """Whom to compare with, and why with none; in a quick run, with its own buffer only."""
+    """Whom to compare with, and why with none; in a quick run, one peer."""
     if options.no_peer:
         return (), ["parallel-consumer left out"]
     reason = parallel_consumer.missing()

@@ -59,10 +59,11 @@ ANSWER_S = 0.1
 # A target is level with the load when it has what was due so long ago.
 LEVEL_S = 1.0
 NAME = "WebhookX "
+SERVERS = ("database", "broker", "redis")
 ROLES = ("router", "deliver", "attempt-log")
 MORE_IS_WORSE = (
-    "CPU", "fastest CPU", "memory", "p50", "p99", "others' p99", "others' max", "requests to the dead target",
-    "backlog after healing", "ready again", "gap of the kill", "all after the kill",
+    "CPU", "fastest CPU", "memory", "memory of its own processes", "p50", "p99", "others' p99", "others' max",
+    "requests to the dead target", "backlog after healing", "ready again", "gap of the kill", "all after the kill",
 )  # fmt: skip
 MORE_IS_BETTER = ("accepted", "delivered", "fastest accepted", "fastest delivered")
 SIZES = (
@@ -341,11 +342,13 @@ def everything(side: Side, options: argparse.Namespace) -> list[Figure]:
         burst(side, plan, WARM_UP, options)
     plain = burst(side, side.plan, options.events, options)
     fastest = burst(side, side.fastest, options.events, options)
-    memory = sum(family_mib(pid) for pids in side.parts.values() for pid in pids)
+    memory = {name: sum(map(family_mib, pids)) for name, pids in side.parts.items()}
+    own = sum(mib for name, mib in memory.items() if name not in SERVERS)
     return [
         *plain,
         *(replace(each, name=f"fastest {each.name}") for each in fastest),
-        Figure(name="memory", value=memory, unit="MiB"),
+        Figure(name="memory", value=sum(memory.values()), unit="MiB"),
+        Figure(name="memory of its own processes", value=own, unit="MiB"),
         *healthy(side, options),
         *dead(side, options),
         *kill(side, options),

@@ -44,8 +44,8 @@ def test_each_sender_goes_through_the_same_scene_ours_first() -> None:
         ("p99", 2.0, 9.0),
         ("parallel-consumer p99", 4.0, None),
         ("parallel-consumer p99 ratio", 2.0, None),
-        ("parallel-consumer buffer 50000 p99", 6.0, None),
-        ("parallel-consumer buffer 50000 p99 ratio", 3.0, None),
+        ("parallel-consumer 4096 at once p99", 6.0, None),
+        ("parallel-consumer 4096 at once p99 ratio", 3.0, None),
     ]
 
 

@@ -16,16 +16,16 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.StringDeserializer;
 
 /**
- * Posts every record of a topic with Confluent's parallel-consumer on Vert.x: order by key, 64 at once.
+ * Posts every record of a topic with Confluent's parallel-consumer on Vert.x: order by key.
  *
  * <p>A record's key is {@code target|resource}, its value the body. Only a 2xx counts as success: the library's own
  * {@code vertxHttpRequest} helpers take any answer for one, hence {@code vertxFuture}. What fails is tried again after
  * the library's own second.
  *
- * <p>Arguments: bootstrap servers, topic, group, URL of the receiver, message buffer size (0: the library's own).
+ * <p>Arguments: bootstrap servers, topic, group, URL of the receiver, message buffer size (0: the library's own),
+ * requests at once.
  */
 public final class Peer {
-    private static final int CONCURRENCY = 64;
     private static final int TIMEOUT_MS = 15_000;
     // As short as the benchmarks' broker has it for groups of the new protocol, which hookstream's worker joins.
     private static final String SESSION_MS = "6000";
@@ -38,11 +38,12 @@ public final class Peer {
     public static void main(String[] args) {
         String url = args[3] + "/t/";
         int bufferSize = Integer.parseInt(args[4]);
+        int atOnce = Integer.parseInt(args[5]);
 
         ParallelConsumerOptions.ParallelConsumerOptionsBuilder<String, byte[]> options = ParallelConsumerOptions.<String, byte[]>builder()
                 .consumer(consumer(args[0], args[2]))
                 .ordering(ProcessingOrder.KEY)
-                .maxConcurrency(CONCURRENCY);
+                .maxConcurrency(atOnce);
         if (bufferSize > 0) {
             options.messageBufferSize(bufferSize);
         }
@@ -50,7 +51,7 @@ public final class Peer {
         Vertx vertx = Vertx.vertx(new VertxOptions());
         WebClient client = WebClient.create(
                 vertx,
-                new WebClientOptions().setKeepAlive(true).setMaxPoolSize(CONCURRENCY).setFollowRedirects(false));
+                new WebClientOptions().setKeepAlive(true).setMaxPoolSize(atOnce).setFollowRedirects(false));
         VertxParallelStreamProcessor<String, byte[]> processor = VertxParallelStreamProcessor.createEosStreamProcessor(options.build());
         Runtime.getRuntime().addShutdownHook(new Thread(processor::closeDontDrainFirst));
         processor.subscribe(List.of(args[1]));
