@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # In this order: parts first, then the whole, then what goes wrong.
 ORDER = (
     "table", "router", "worker", "https", "rates", "idle", "demo", "hang", "fairness", "outage", "kill", "scale_out",
-    "mixed", "dead", "flaky", "replay", "portal", "token_flood",
+    "workers", "mixed", "dead", "flaky", "replay", "portal", "token_flood",
 )  # fmt: skip
 # Parts of parts: by name only.
 PARTS = ("engine", "http_client", "source_mapping", "breakdown", "hops", "server")

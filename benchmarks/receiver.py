@@ -9,6 +9,7 @@ POST /t/TARGET  counts a delivery and answers 200. A duplicate is a `webhook-id`
 GET  /stats     JSON: received, refused, distinct, duplicates, out_of_order, seconds and rate between first and last
                 receipt, latency percentiles in ms. ?only=A,B counts those targets alone, ?exclude=A,B all the others.
 GET  /refusals  JSON: when the requests of ?target=T that were not accepted came, as Unix seconds.
+GET  /ends      JSON: when each target received its last delivery, as Unix seconds.
 GET  /reset     clears the counts, not the faults.
 GET  /fault?target=T&status=503&retry_after=30&delay_ms=15000&every=100&percent=10
                 answers so from now on; target * means every target without a fault of its own, `every` only concepts
@@ -163,6 +164,8 @@ class Receiver:
         if parts.path == "/refusals":
             tally = self.tallies.get(query["target"].encode())
             return json.dumps(list(tally.refused) if tally else [])
+        if parts.path == "/ends":
+            return json.dumps({name.decode(): tally.last for name, tally in self.tallies.items() if tally.received})
         if parts.path == "/reset":
             self.tallies = {}
         if parts.path == "/fault":

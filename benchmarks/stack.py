@@ -156,6 +156,11 @@ class ReceiverClient:
         """Behave again."""
         self.fault(target)
 
+    def ends(self) -> dict[str, float]:
+        """When each target received its last delivery, Unix seconds."""
+        times: dict[str, float] = json.loads(self._get("/ends"))
+        return times
+
     def reset(self) -> None:
         """Forget what was counted, but no fault."""
         self._get("/reset")
@@ -183,6 +188,13 @@ class Role:
     def peak_mib(self) -> float:
         """The most memory so far."""
         return peak_mib(self.process.pid)
+
+    def samples(self, name: str) -> dict[str, float]:
+        """The samples of one of its metrics, by their label's value."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as answer:  # noqa: S310 - our own
+            lines = answer.read().decode().splitlines()
+        found = (line.rpartition(" ") for line in lines if line.startswith(name + "{"))
+        return {head.split('"')[1]: float(value) for head, _, value in found}
 
     def wait_ready(self) -> Self:
         """Wait until it says that it is ready."""

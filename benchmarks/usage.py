@@ -87,6 +87,20 @@ def peak_mib(pid: int) -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / _KIB_PER_MIB
 
 
+class Memory(NamedTuple):
+    """Memory of a process now. PSS: what it has alone, and its share of what it has with others."""
+
+    rss_mib: float
+    pss_mib: float
+
+
+def memory_of(pid: int) -> Memory:
+    """RSS and PSS of a process."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    rss, pss = (int(rollup.partition(f"\n{name}:")[2].split()[0]) for name in ("Rss", "Pss"))
+    return Memory(rss / _KIB_PER_MIB, pss / _KIB_PER_MIB)
+
+
 def machine() -> dict[str, object]:
     """How many cores there are, and how busy they are with other things."""
     return {"cores": os.cpu_count(), "load_average": round(os.getloadavg()[0], 2)}

@@ -1,0 +1,163 @@
+"""One, two, three and four workers of one group on the same backlog, and what a rebalance costs.
+
+Every round has the same number of deliveries, four targets in each of the 12 partitions, and a table with many hooks of
+others. They are written when the group has given each member the same number of partitions, as fast as they can be,
+which is faster than any group delivers; so no member has a start, and some seconds of one core are the load's. Measured
+are deliveries a second of all workers from the first receipt to the last, CPU of all workers per delivery, and which
+share each one has made. All workers, the broker and the receiver share the machine's cores: more workers do more a
+second only while there are cores left, so the bar is that a delivery costs no more CPU. Memory is that at the end: PSS
+is what a process has alone and its share of what it has with others, so RSS less PSS is what sharing saves; the table
+is what a worker with these hooks has more than one without them. `--only workers` or `--only rebalances` runs one half;
+a quick run leaves three and four workers out, and all strategies but the first.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks import rebalances
+from benchmarks.figures import Figure, median_of
+from benchmarks.load import DELIVERIES
+from benchmarks.members import clients_by_partition, delivered, of_partitions, wait_balanced
+from benchmarks.running import Size, arguments, main
+from benchmarks.stack import NotMeasuredError, Stack, broker
+from benchmarks.usage import memory_of
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from benchmarks.stack import Received
+
+WORKERS = (1, 2, 3, 4)
+CLIENTS_EACH = 4
+# Hooks of clients that get nothing begin here.
+OTHERS_FROM = 1_000_000
+BAR_GROWTH = 10.0
+SIZES = (
+    Size("records", 200_000, 30_000, "deliveries a round"),
+    Size("hooks", 100_000, 2_000, "hooks of others in the table"),
+    Size("rounds", 2, 1, "rounds of each number of workers; the median counts"),
+    Size("rate", 480.0, 240.0, "deliveries a second during a rebalance"),
+    Size("seconds", 12.0, 9.0, "how long they are written during a rebalance"),
+)
+_GIVE_UP_S = 240.0
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One backlog emptied.
+
+    `spread`: the time from the first target that was done to the last one, as a percentage of the whole.
+    """
+
+    counted: Received
+    lost: int
+    cpu_us: float
+    rss_mib: float
+    pss_mib: float
+    shares: Sequence[float]
+    spread: float
+
+
+def one_round(servers: str, workers: int, *, records: int, hooks: int) -> Round:
+    """Let a group of so many empty a backlog."""
+    with Stack(servers) as stack:
+        by_partition = clients_by_partition(stack, CLIENTS_EACH)
+        clients = of_partitions(by_partition, by_partition)
+        stack.publish_hooks(range(OTHERS_FROM, OTHERS_FROM + hooks))
+        stack.publish_hooks(clients)
+        roles = [stack.role("deliver") for _ in range(workers)]
+        wait_balanced(stack, workers)
+        stack.receiver.reset()
+        cpu = sum(role.cpu_s for role in roles)
+        stack.fill(DELIVERIES, clients, records)
+        ends = time.monotonic() + _GIVE_UP_S
+        while (counted := stack.receiver.stats()).distinct < records:
+            if time.monotonic() > ends or not all(role.process.running for role in roles):
+                raise NotMeasuredError(f"{counted.distinct} of {records} delivered by {workers} workers")
+            time.sleep(0.05)
+        cpu = sum(role.cpu_s for role in roles) - cpu
+        done = sorted(stack.receiver.ends().values())
+        memory = [memory_of(role.process.pid) for role in roles]
+        made = delivered(roles)
+        stack.stop(*roles)
+    return Round(
+        counted=counted,
+        lost=records - counted.distinct,
+        cpu_us=cpu / counted.received * 1e6,
+        rss_mib=sum(each.rss_mib for each in memory) / workers,
+        pss_mib=sum(each.pss_mib for each in memory) / workers,
+        shares=[100 * each / sum(made) for each in made],
+        spread=100 * (done[-1] - done[0]) / counted.seconds,
+    )
+
+
+def figures_of(workers: int, rounds: Sequence[Round], alone: Sequence[Round]) -> list[Figure]:
+    """What a group of so many did; its cost is compared with that of one."""
+    name = f"{workers} worker{'s' if workers > 1 else ''}"
+    cpu_us = median_of(rounds, lambda each: each.cpu_us)
+    figures = [
+        Figure(name=f"{name}: rate", value=median_of(rounds, lambda each: each.counted.rate), unit="/s"),
+        Figure(name=f"{name}: CPU", value=cpu_us, unit="µs/delivery"),
+    ]
+    if workers > 1:
+        growth = 100 * (cpu_us / median_of(alone, lambda each: each.cpu_us) - 1)
+        figures += [
+            Figure(name=f"{name}: CPU above that of one", value=growth, unit="%", at_most=BAR_GROWTH),
+            Figure(name=f"{name}: least share", value=median_of(rounds, lambda each: min(each.shares)), unit="%"),
+            Figure(name=f"{name}: greatest share", value=median_of(rounds, lambda each: max(each.shares)), unit="%"),
+        ]
+    return [
+        *figures,
+        Figure(name=f"{name}: RSS of each", value=median_of(rounds, lambda each: each.rss_mib), unit="MiB"),
+        Figure(name=f"{name}: PSS of each", value=median_of(rounds, lambda each: each.pss_mib), unit="MiB"),
+        Figure(
+            name=f"{name}: targets done within the last", value=median_of(rounds, lambda each: each.spread), unit="%"
+        ),
+        Figure(name=f"{name}: lost", value=sum(each.lost for each in rounds), at_most=0),
+        Figure(name=f"{name}: duplicates", value=sum(each.counted.duplicates for each in rounds)),
+        Figure(name=f"{name}: out of order", value=sum(each.counted.out_of_order for each in rounds), at_most=0),
+    ]
+
+
+def emptied(servers: str, options: argparse.Namespace) -> list[Figure]:
+    """All rounds, the numbers of workers in turn, and one round of one worker without other hooks."""
+    numbers = WORKERS[: 2 if options.quick else None]
+    rounds: dict[int, list[Round]] = {workers: [] for workers in numbers}
+    for _ in range(options.rounds):
+        for workers in numbers:
+            rounds[workers].append(one_round(servers, workers, records=options.records, hooks=options.hooks))
+    no_table = one_round(servers, 1, records=options.records, hooks=0)
+    figures = [figure for workers in numbers for figure in figures_of(workers, rounds[workers], rounds[1])]
+    table_mib = median_of(rounds[1], lambda each: each.pss_mib) - no_table.pss_mib
+    return [
+        *figures,
+        Figure(name="table of each", value=table_mib, unit="MiB"),
+        Figure(name="table", value=table_mib * _MIB / options.hooks, unit="bytes/hook"),
+    ]
+
+
+def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str]]:
+    """Backlogs first, then rebalances of every strategy."""
+    figures: list[Figure] = []
+    with broker() as servers:
+        if options.only != "rebalances":
+            figures += emptied(servers, options)
+        if options.only != "workers":
+            for strategy in list(rebalances.STRATEGIES)[: 1 if options.quick else None]:
+                with Stack(servers) as stack:
+                    figures += rebalances.play(stack, strategy, rate_per_s=options.rate, seconds=options.seconds)
+    return figures, []
+
+
+def _more(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", choices=("workers", "rebalances"), help="one half of it")
+
+
+if __name__ == "__main__":
+    chosen = arguments(__doc__, SIZES, more=_more)
+    main("workers", chosen, lambda: measure(chosen))
