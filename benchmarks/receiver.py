@@ -10,7 +10,8 @@ GET  /stats     JSON: received, refused, distinct, duplicates, out_of_order, sec
                 receipt, latency percentiles in ms. ?only=A,B counts those targets alone, ?exclude=A,B all the others.
 GET  /refusals  JSON: when the requests of ?target=T that were not accepted came, as Unix seconds.
 GET  /ends      JSON: when each target received its last delivery, as Unix seconds.
-GET  /reset     clears the counts, not the faults.
+GET  /reset     clears the counts, not the faults. ?keep=1: what was received stays known, and is a duplicate where it
+                comes again.
 GET  /fault?target=T&status=503&retry_after=30&delay_ms=15000&every=100&percent=10
                 answers so from now on; target * means every target without a fault of its own, `every` only concepts
                 whose id is a multiple, `percent` only so many requests, by chance. A status below 300 counts as
@@ -56,10 +57,13 @@ class Fault:
 class Tally:
     """What one target has received."""
 
-    __slots__ = ("disorder", "duplicates", "first", "high", "last", "latencies_ms", "received", "refused", "seen")
+    __slots__ = (
+        "before", "disorder", "duplicates", "first", "high", "last", "latencies_ms", "received", "refused", "seen",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, before: frozenset[int] = frozenset()) -> None:
+        """Start empty; `before` are deliveries that came before counting began."""
+        self.before = before
         self.received = 0
         self.duplicates = 0
         self.disorder = 0
@@ -89,7 +93,7 @@ class Tally:
             identity = hash((resource, offset))
             occurred_ms = number(body, b'"t":') / 1e6
         if offset:
-            if identity in self.seen:
+            if identity in self.seen or identity in self.before:
                 self.duplicates += 1
             else:
                 self.seen.add(identity)
@@ -128,6 +132,7 @@ class Receiver:
     def __init__(self) -> None:
         """Start without faults."""
         self.tallies: dict[bytes, Tally] = {}
+        self.before: dict[bytes, frozenset[int]] = {}
         self.faults: dict[bytes, Fault] = {}
         self.random = random.Random(1)  # noqa: S311 - a repeatable fault
 
@@ -145,7 +150,7 @@ class Receiver:
             target = path[3:]
             tally = self.tallies.get(target)
             if tally is None:
-                tally = self.tallies[target] = Tally()
+                tally = self.tallies[target] = Tally(self.before.get(target, frozenset()))
             fault = self.fault(target, body) if self.faults else None
             if fault is None or fault.status < FIRST_FAILURE:
                 tally.receive(head, body)
@@ -167,6 +172,8 @@ class Receiver:
         if parts.path == "/ends":
             return json.dumps({name.decode(): tally.last for name, tally in self.tallies.items() if tally.received})
         if parts.path == "/reset":
+            known = {target: tally.before | tally.seen for target, tally in self.tallies.items()}
+            self.before = self.before | known if "keep" in query else {}
             self.tallies = {}
         if parts.path == "/fault":
             fault = Fault(

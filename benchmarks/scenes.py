@@ -50,7 +50,7 @@ def warm_load(
     load = stack.start_load(kind, clients, int(rate_per_s * seconds), rate_per_s=rate_per_s, resources=resources)
     load.process.wait_until(lambda: "warm" in load.process.log_text(), READY_WITHIN_S, what="warm")
     until(lambda: stack.receiver.stats().distinct >= len(clients), READY_WITHIN_S, what="the warm-up delivered")
-    stack.receiver.reset()
+    stack.receiver.reset(keep=True)  # a warm-up may come again after a kill
     return load
 
 

@@ -161,9 +161,9 @@ class ReceiverClient:
         times: dict[str, float] = json.loads(self._get("/ends"))
         return times
 
-    def reset(self) -> None:
-        """Forget what was counted, but no fault."""
-        self._get("/reset")
+    def reset(self, *, keep: bool = False) -> None:
+        """Forget what was counted, but no fault; `keep`: what was received is a duplicate where it comes again."""
+        self._get("/reset?keep=1" if keep else "/reset")
 
     def _get(self, path: str) -> bytes:
         context = ssl.create_default_context(cafile=str(self._ca_file)) if self._ca_file else None

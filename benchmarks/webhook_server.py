@@ -101,7 +101,7 @@ class Side:
 
     def load(self, plan: Plan) -> Process:
         """Begin to publish, with the receiver's counts at zero."""
-        self.stack.receiver.reset()
+        self.stack.receiver.reset(keep=True)
         return self.stack.processes.python("-m", "benchmarks.http_load", plan.json(), name="load")
 
     def cpu_s(self) -> dict[str, float]:
