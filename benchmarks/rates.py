@@ -1,7 +1,8 @@
 """End to end at rates: producer → router → worker → receiver, with the broker, on one machine.
 
 Latency is from the event's own time, which has whole milliseconds and is cut, not rounded: half a millisecond of what
-is shown is that. CPU is that of hookstream's processes (router and worker) per delivery. Everybody is warm before.
+is shown is that. CPU is that of hookstream's processes (router and worker) per delivery; that of the broker is for
+writing and reading an event, its delivery and its attempt. Everybody is warm before.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from benchmarks.load import EVENTS
 from benchmarks.running import Size, arguments, main
 from benchmarks.scenes import settle, wait_received, warm_load
 from benchmarks.stack import Stack, broker
+from benchmarks.usage import cpu_seconds, listener
 
 if TYPE_CHECKING:
     import argparse
@@ -56,7 +58,10 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
         at_rate(stack, roles, MIDDLE_RATE, WARM_UP_S)
         low, _, _ = at_rate(stack, roles, LOW_RATE, options.seconds)
         middle, _, _ = at_rate(stack, roles, MIDDLE_RATE, options.seconds)
+        server = listener(int(servers.rpartition(":")[2]))
+        broker_cpu = 0.0 if server is None else cpu_seconds(server)
         high, cpu_us, load_us = at_rate(stack, roles, options.offered, options.seconds)
+        broker_us = 0.0 if server is None else (cpu_seconds(server) - broker_cpu) / max(1, high.received) * 1e6
         memory = sum(role.peak_mib for role in roles)
         wanted = int(options.seconds * LOW_RATE) + int(options.seconds * MIDDLE_RATE)
         lost = wanted + int(options.seconds * options.offered) - low.distinct - middle.distinct - high.distinct
@@ -71,6 +76,7 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
         Figure(name="sustained p99", value=high.p99_ms, unit="ms"),
         Figure(name="CPU", value=cpu_us, unit="µs/delivery", at_most=BAR_CPU_US),
         Figure(name="CPU of the load", value=load_us, unit="µs/event"),
+        *([Figure(name="CPU of the broker", value=broker_us, unit="µs/event")] if broker_us else []),
         Figure(name="memory of router and worker", value=memory, unit="MiB"),
         Figure(name="lost", value=lost, at_most=0),
         Figure(name="out of order", value=low.out_of_order + middle.out_of_order + high.out_of_order, at_most=0),

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _KIB_PER_MIB = 1024
+_LISTENS = "0A"  # the state of a socket in /proc/net/tcp
 
 
 def cpu_seconds(pid: int) -> float:
@@ -79,6 +80,19 @@ def threads_of(pid: int) -> dict[int, ThreadUsage]:
         user_s, system_s = int(fields[11]) / _TICKS_PER_S, int(fields[12]) / _TICKS_PER_S
         found[int(task.name)] = ThreadUsage(head.partition("(")[2], user_s, system_s)
     return found
+
+
+def listener(port: int) -> int | None:
+    """The process that listens on a port of this machine; None where there is none that we may look at."""
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    sockets = {
+        f"socket:[{row[9]}]" for row in rows if row[3] == _LISTENS and int(row[1].rpartition(":")[2], 16) == port
+    }
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if any(str(file.readlink()) in sockets for file in (process / "fd").iterdir()):
+                return int(process.name)
+    return None
 
 
 def peak_mib(pid: int) -> float:
