@@ -94,8 +94,8 @@ def deliveries(count: int) -> list[Delivery]:
     ]
 
 
-def run(log: list[Delivery]) -> float:
-    """Deliver the log; return CPU microseconds per delivery."""
+def made(log: list[Delivery]) -> tuple[Engine, Dispatcher]:
+    """An engine that is to read this log."""
     table = Table()
     for client in range(ENDPOINTS):
         table[str(client)] = Hook(
@@ -121,6 +121,12 @@ def run(log: list[Delivery]) -> float:
         now=0.0,
         wall_ms=1,
     )
+    return engine, dispatcher
+
+
+def run(log: list[Delivery]) -> float:
+    """Deliver the log; return CPU microseconds per delivery."""
+    engine, dispatcher = made(log)
     in_flight: list[Post] = []
     position, turn = 0, 0
     began = time.process_time()

@@ -12,11 +12,14 @@ import json
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 from unittest.mock import patch
 
 from benchmarks import engine
 from hookstream.processors.delivery.attempts import producer
+from hookstream.processors.delivery.attempts.lines import AttemptLines
+from hookstream.processors.delivery.engine.model import LIVE
 from hookstream.processors.delivery.http.address_guard import AddressGuard
 from hookstream.processors.delivery.http.client import HttpClient, HttpClientConfig
 from hookstream.processors.delivery.http.connection import HttpConnection
@@ -25,8 +28,11 @@ from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.processors.delivery.http.pool import PoolLimits
 from hookstream.processors.delivery.http.target import parse_target
 from hookstream.processors.delivery.http.target_rules import TargetRules
-from hookstream.processors.delivery.worker.request_builder import RequestBuilder
+from hookstream.processors.delivery.worker.internal_errors import InternalErrors
+from hookstream.processors.delivery.worker.request_builder import Request, RequestBuilder
+from hookstream.processors.delivery.worker.requests_in_flight import RequestDeps, Requesting
 from hookstream.processors.kafka import KafkaConfig, make_producer
+from hookstream.processors.metrics import Metrics
 from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.catalogue import InternalSchema
 from hookstream.schemas.codecs.deliveries import delivery_decoder, delivery_encoder
@@ -38,6 +44,10 @@ from tests.support.values import HOOK
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hookstream.processors.delivery.engine.engine import Engine
+    from hookstream.processors.delivery.engine.model import Dispatches, Post
+    from hookstream.processors.delivery.partitions.partition_commits import PartitionCommits
+    from hookstream.processors.delivery.worker.requests_in_flight import Answered
     from hookstream.schemas.hook import Hook
 
 ROUNDS = 7
@@ -76,6 +86,75 @@ def deciding() -> float:
     """The engine: reading, choosing, answering, snapshots."""
     log = engine.deliveries(RECORDS)
     return min(engine.run(log) for _ in range(ROUNDS))
+
+
+class _Answered:
+    """A partition, as requests see it."""
+
+    def __init__(self, served: Engine) -> None:
+        self.index = 3
+        self.engine = served
+        self.commits = cast("PartitionCommits", SimpleNamespace(uncommitted=0))
+        self.answering: Answer | None = None
+
+
+class _Parts:
+    """Builds, posts and records nothing: those are parts of their own."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[Answer], None]] = []
+        self._request = Request(TARGET, HEADERS, BODY)
+
+    def build(self, _post: Post, _wall_s: int, /) -> Request:
+        return self._request
+
+    def post(self, _t: object, _h: bytes, _b: bytes, done: Callable[[Answer], None], _c: str | None, /) -> _Parts:
+        self.waiting.append(done)
+        return self
+
+    def cancel(self) -> None:
+        """Nothing is under way."""
+
+    def add(self, post: Post, result: AttemptResult, answer: Answer, /, *, partition: int, wall_ms: int) -> None:
+        """Record nothing."""
+
+
+def requesting() -> float:
+    """Requests under way and their answers, with the engine; both in turns."""
+    log = engine.deliveries(RECORDS)
+
+    def run() -> None:
+        served, dispatcher = engine.made(log)
+        parts, metrics = _Parts(), Metrics()
+        deps = RequestDeps(
+            dispatcher=dispatcher,
+            http=parts,
+            builder=parts,
+            attempts=parts,
+            lines=AttemptLines(),
+            spans=None,
+            metrics=metrics,
+            internal_errors=InternalErrors(metrics),
+        )
+        requests = Requesting(deps, answered=lambda: None)
+        partition = _Answered(served)
+        owners: dict[Dispatches, Answered] = {served: partition}
+        answer = Answer(200, None, b"{}", None, 0.002)
+        position = turn = 0
+        while position < RECORDS or parts.waiting:
+            turn += 1
+            served.advance(turn / 1000, turn)
+            for _ in range(min(served.room(LIVE), engine.BATCH, RECORDS - position)):
+                served.read(LIVE, position, log[position], 150)
+                position += 1
+            waiting, parts.waiting = parts.waiting, []
+            for done in waiting:
+                done(answer)
+            requests.take_answers(owners, turn)
+            served.end_turn()
+            requests.dispatch(owners, (), turn / 1000, 1_795_463_750)
+
+    return best(run, RECORDS)
 
 
 def building(box: SecretBox, row: Hook) -> float:
@@ -210,9 +289,11 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(2_000, 500, 100)  # as the worker does
+    engine_us = deciding()
     found = {
         "codec": decoding(),
-        "engine": deciding(),
+        "engine": engine_us,
+        "requests under way": requesting() - engine_us,
         "request and signature": building(box, row),
         "HTTP client": asyncio.run(posting()),
         "attempt record": recording(row),
