@@ -4,9 +4,9 @@ The whole is measured on a running worker that empties a backlog, as `worker` do
 threads from /proc, per delivery. The kernel's part is the system time of all threads (on loopback it holds half of what
 the receiver's side of a connection costs), librdkafka's is the user time of its threads, and the poll thread's is what
 hands records over. The main thread's user time is divided by measuring its parts alone (`benchmarks.worker_parts`);
-the rest is what they leave of it: the event loop, turns, judging and counting answers. It is a difference and not
-measured, and it is too large by what a busy worker's cold caches cost the parts, of which the best of some runs counts:
-so the last line says how much of the whole was measured by itself. On a machine with other work the rest grows first.
+the rest is what they leave of it: the event loop and turns. It is a difference and not measured, and it is too large
+by what a busy worker's cold caches cost the parts, of which the best of some runs counts: so the last line says how
+much of the whole was measured by itself. On a machine with other work the rest grows first.
 Both builds are measured where there is a compiled one (`make compiled`).
 """
 
