@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +18,7 @@ from tests.support.engine_pace import SCENES, judge
 from tests.support.engine_simulation import check
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 # The first seeds that showed a bug when it was planted; tried before the others, so that the test takes seconds.
@@ -36,7 +39,6 @@ _SHOWN_BY = {
     "quarantine_moves_down": 7,
     "refusal_forgets_the_lane": 3,
     "refused_is_tried_again": 3,
-    "refused_quarantine_lost": 243_795_505_743_176,
     "rejoined_resource_forgets_what_its_last_owner_settled": 5089,
     "resent_is_skipped_again": 7,
     "restored_notices_are_lost": 1610,
@@ -49,6 +51,7 @@ _SHOWN_BY = {
 }
 _SEEDS = 300
 _WORLDS = 4
+_MOST_CPU_S = 10.0  # of a world; the longest takes one
 # Bugs of how much and how soon: what shows them at the pace of a deployment, see `engine_pace`.
 _SHOWN_AT_PACE = {
     "schedule_begins_late": "one request in ten fails",
@@ -71,6 +74,26 @@ _SHOWN_AT_PACE = {
 }
 
 
+class EndlessTurnError(Exception):
+    """A world has used more CPU time than any that ends."""
+
+
+@contextmanager
+def _an_endless_turn_found() -> Iterator[None]:
+    """Raise from a world that never ends its turn: some bugs make an engine look at the same record for ever."""
+
+    def give_up(*_: object) -> None:
+        raise EndlessTurnError
+
+    before = signal.signal(signal.SIGPROF, give_up)
+    signal.setitimer(signal.ITIMER_PROF, _MOST_CPU_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_judge_finds_a_planted_bug(name: str, tmp_path: Path) -> None:
     """A bug planted in the engine turns at least one simulated world red."""
@@ -85,7 +108,12 @@ def test_the_judge_finds_a_planted_bug(name: str, tmp_path: Path) -> None:
             return
         hint = _SHOWN_BY.get(name, 0)
         for seed in [hint, *(s for s in range(_SEEDS) if s != hint)]:
-            if check(seed, kit)[1] is not None:
+            try:
+                with _an_endless_turn_found():
+                    violation = check(seed, kit)[1]
+            except EndlessTurnError:
+                return
+            if violation is not None:
                 return
     finally:
         forget(name)

@@ -63,7 +63,20 @@ class NoticeJudge:
         refused = self._answers % 5 == 0
         if not refused:
             self._judge_acknowledged(notice)
-        owner.engine.notice_written(notice, acknowledged=not refused)
+            owner.engine.notice_written(notice, acknowledged=True)
+        else:
+            self._refuse(owner, notice)
+
+    @staticmethod
+    def _refuse(owner: Owner, notice: Notice) -> None:
+        """Refuse a notice; that of a quarantine may have been written, so its end is to be told whatever follows."""
+        endpoint = owner.ledger.tracked.endpoints.get((notice.client, notice.target))
+        waited = endpoint is not None and endpoint.told.unacknowledged is notice
+        owner.engine.notice_written(notice, acknowledged=False)
+        if endpoint is None or not waited or notice.name is not NoticeName.ENDPOINT_QUARANTINED:
+            return
+        if endpoint.told.perhaps_told_ms != notice.since_ms:
+            raise ViolationError(f"I18 {notice.cause} was refused, and is not known to be told perhaps")
 
     def judge_end(self) -> None:
         """Nothing that was counted or told is left over, of what the last owner can know."""
