@@ -1,6 +1,7 @@
 """A plan on paper: what today's load and 100, 1,000 and 10,000 times as much need, as the tables of docs/scale.md.
 
     python -m benchmarks.scale [--mean 10 --peak 200 --hooks 220000 --answer-s 0.2] [--times 1 100 1000 10000]
+    python -m benchmarks.scale --write      # today's tables into docs/scale.md, after a figure has changed
 
 Nothing is measured here but the sizes of records, which are encoded as the roles encode them. The other inputs are
 figures that were measured by the commands beside them. A plan is no proof: measure again on your machines.
@@ -15,10 +16,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks import sizes
+from benchmarks.builds import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+DOCUMENT = ROOT / "docs" / "scale.md"
 DAY_S = 86_400
 TIMES = (1, 100, 1_000, 10_000)
 PARTITIONS_STEP = 12
@@ -313,6 +316,23 @@ def limits_table(today: Load) -> list[str]:
 TODAY = Load(mean_per_s=10, peak_per_s=200, hooks=220_000, answer_s=0.2)
 
 
+def rewritten(text: str, tables: Sequence[Sequence[str]]) -> str:
+    """A document with these tables in the place of those that have the same first two lines.
+
+    Raises:
+        ValueError: it has no such table.
+    """
+    lines = text.split("\n")
+    for table in tables:
+        at = next((row for row in range(len(lines)) if lines[row : row + 2] == list(table[:2])), None)
+        if at is None:
+            message = f"there is no table {table[0]}"
+            raise ValueError(message)
+        end = next(row for row in range(at, len(lines) + 1) if row == len(lines) or not lines[row].startswith("|"))
+        lines[at:end] = table
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Print the tables for a load."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -321,7 +341,11 @@ def main() -> None:
     parser.add_argument("--hooks", type=float, default=TODAY.hooks)
     parser.add_argument("--answer-s", type=float, default=TODAY.answer_s, help="how long receivers take to answer")
     parser.add_argument("--times", type=float, nargs="+", default=list(TIMES))
+    parser.add_argument("--write", action="store_true", help="write today's tables into docs/scale.md")
     given = parser.parse_args()
+    if given.write:
+        DOCUMENT.write_text(rewritten(DOCUMENT.read_text(), [inputs_table(), plan_table(TODAY), limits_table(TODAY)]))
+        return
     today = Load(mean_per_s=given.mean, peak_per_s=given.peak, hooks=given.hooks, answer_s=given.answer_s)
     print("\n".join([*inputs_table(), "", *plan_table(today, given.times), "", *limits_table(today)]))
 

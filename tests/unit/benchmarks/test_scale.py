@@ -15,6 +15,7 @@ from benchmarks.scale import (
     partitions,
     plan_table,
     reached,
+    rewritten,
     routers,
     workers,
 )
@@ -26,6 +27,14 @@ from tests.support.repository import ROOT
 )
 def test_the_document_shows_what_the_arithmetic_gives(table: list[str]) -> None:
     assert "\n".join(table) in (ROOT / "docs/scale.md").read_text()
+
+
+def test_tables_are_written_anew_where_they_stand() -> None:
+    text = "before\n\n| a |\n|---|\n| 1 |\n| 2 |\n\nbetween\n\n| b |\n|---|\n| 3 |"
+    new = rewritten(text, [["| b |", "|---|", "| 4 |", "| 5 |"], ["| a |", "|---|", "| 6 |"]])
+    assert new == "before\n\n| a |\n|---|\n| 6 |\n\nbetween\n\n| b |\n|---|\n| 4 |\n| 5 |"
+    with pytest.raises(ValueError, match="no table"):
+        rewritten(text, [["| c |", "|---|"]])
 
 
 def test_every_figure_has_a_symbol_of_its_own_and_says_where_it_is_from() -> None:
