@@ -21,7 +21,7 @@ from benchmarks.stack import READY_WITHIN_S, Stack, until
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from benchmarks.stack import Role
+    from benchmarks.stack import Received, Role
 
 CLIENTS_EACH = 2
 # A killed member is noticed when its session ends. The stage's broker has six seconds for the new protocol; the classic
@@ -58,7 +58,6 @@ class Group:
     clients: Mapping[int, list[int]]
     workers: list[Role] = field(default_factory=list)
     lost: int = 0
-    duplicates: int = 0
     out_of_order: int = 0
 
     @property
@@ -70,8 +69,8 @@ class Group:
         """Start a worker of the strategy."""
         return self.stack.role("deliver", also=settings(self.strategy))
 
-    def during(self, event: Callable[[], float], *, rate_per_s: float, seconds: float) -> tuple[float, float]:
-        """Let something happen under a load; its time in seconds, and the longest wait in milliseconds."""
+    def during(self, event: Callable[[], float], *, rate_per_s: float, seconds: float) -> tuple[float, Received]:
+        """Let something happen under a load; its time in seconds, and what was received."""
         load = warm_load(self.stack, DELIVERIES, self.everybody, rate_per_s=rate_per_s, seconds=seconds)
         load.go()
         time.sleep(_BEFORE_S)
@@ -81,9 +80,8 @@ class Group:
         settle(self.stack, self.everybody)
         found = self.stack.receiver.stats()
         self.lost += load.plan.records - found.distinct
-        self.duplicates += found.duplicates
         self.out_of_order += found.out_of_order
-        return took, found.max_ms
+        return took, found
 
     def join(self) -> float:
         """Let another worker join; seconds from when it is ready to its first delivery."""
@@ -123,15 +121,15 @@ def play(stack: Stack, strategy: str, *, rate_per_s: float, seconds: float) -> l
         ("kill", lambda: group.end(lambda worker: worker.process.kill())),
     ):
         wait_owners(group.workers)
-        took_s, longest_ms = group.during(event, rate_per_s=rate_per_s, seconds=seconds)
+        took_s, found = group.during(event, rate_per_s=rate_per_s, seconds=seconds)
         figures += [
             Figure(name=f"{strategy}: {name}", value=took_s, unit="s"),
-            Figure(name=f"{strategy}: longest wait of a {name}", value=longest_ms, unit="ms"),
+            Figure(name=f"{strategy}: longest wait of a {name}", value=found.max_ms, unit="ms"),
+            Figure(name=f"{strategy}: duplicates of a {name}", value=found.duplicates),
         ]
     stack.stop(*group.workers)
     return [
         *figures,
         Figure(name=f"{strategy}: lost", value=group.lost, at_most=0),
         Figure(name=f"{strategy}: out of order", value=group.out_of_order, at_most=0),
-        Figure(name=f"{strategy}: duplicates", value=group.duplicates),
     ]
