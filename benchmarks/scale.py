@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks import sizes
+from benchmarks import record_sizes
 from benchmarks.builds import ROOT
 
 if TYPE_CHECKING:
@@ -51,15 +51,22 @@ INPUTS = (
     Input(
         "b", 650, "µs", "CPU of the broker per event, its own part of both hops and the attempt", "`make bench-rates`"
     ),
-    Input("t", 330, "bytes", "of a hook in the memory of a router or worker", "`make bench-table`"),
+    Input("t", 283, "bytes", "of a hook in the memory of a router or worker, of five million", "`make bench-size`"),
     Input("l", 12, "µs", "to read a hook into the table at a start", "`make bench-table`"),
-    Input("E", sizes.event(), "bytes", "an event in the log", "`python -m benchmarks.scale`"),
-    Input("D", sizes.delivery(), "bytes", "a delivery", "`python -m benchmarks.scale`"),
-    Input("A", sizes.attempt(), "bytes", "an attempt with a short answer", "`python -m benchmarks.scale`"),
-    Input("S", sizes.row(), "bytes", "a hook's row in `subscriptions`", "`python -m benchmarks.scale`"),
+    Input("E", record_sizes.event(), "bytes", "an event in the log", "`python -m benchmarks.scale`"),
+    Input("D", record_sizes.delivery(), "bytes", "a delivery", "`python -m benchmarks.scale`"),
+    Input("A", record_sizes.attempt(), "bytes", "an attempt with a short answer", "`python -m benchmarks.scale`"),
+    Input("S", record_sizes.row(), "bytes", "a hook's row in `subscriptions`", "`python -m benchmarks.scale`"),
     Input("i", 17_000, "/s", "attempts that the attempt log writes into PostgreSQL", "ADR 10"),
-    Input("g", 300, "bytes", "of an attempt in PostgreSQL, with its indexes", "`make bench-size`"),
-    Input("y", 7_200, "/s", "hooks that the relay publishes", "`make bench-size`"),
+    Input("g", 364, "bytes", "of an attempt in PostgreSQL, with its indexes", "`make bench-size`"),
+    Input(
+        "j", 95, "bytes", "of them in the index of identities, into which attempts go in no order", "`make bench-size`"
+    ),
+    Input("k", 496, "bytes", "of a hook in PostgreSQL, with its indexes", "`make bench-size`"),
+    Input(
+        "v", 30, "µs", "of a relay per hook when an API starts: it compares all of `subscriptions`", "`make bench-size`"
+    ),
+    Input("y", 7_200, "/s", "hooks that the relay publishes, on a quiet machine", "`make bench-size`"),
     Input(
         "q",
         0.27,
@@ -176,6 +183,21 @@ def attempt_log_bytes(load: Load) -> float:
     return attempt_rows(load) * _OF["g"]
 
 
+def identities_bytes(load: Load) -> float:
+    """The index that every attempt is looked up in before it is written."""
+    return attempt_rows(load) * _OF["j"]
+
+
+def hooks_bytes(load: Load) -> float:
+    """Hooks in the database; the audit grows with their changes."""
+    return load.hooks * _OF["k"]
+
+
+def relay_start_s(load: Load) -> float:
+    """How long an API that has started publishes no change."""
+    return load.hooks * _OF["v"] / 1e6
+
+
 def attempt_log_use(load: Load) -> float:
     """The peak as a share of what one database writes."""
     return load.peak_per_s / _OF["i"]
@@ -264,10 +286,15 @@ ROWS = (
     Row("attempt log: peak, of what one database writes", "p/i", attempt_log_use, share),
     Row("attempt log: rows in 30 days", "30·86,400·m", attempt_rows, count),
     Row("attempt log: size", "30·86,400·m·g", attempt_log_bytes, octets),
+    Row("attempt log: index of identities", "30·86,400·m·j", identities_bytes, octets),
+    Row("hooks in the database", "h·k", hooks_bytes, octets),
+    Row("until a started API publishes changes", "h·v", relay_start_s, seconds),
     Row("publishing every hook again", "h/y", resync_s, seconds),
     Row("changes of hooks, each once in 100 days", "h/(100·86,400)", changes_per_s, per_s),
 )  # fmt: skip
 LIMITS = (
+    Limit("the index of attempts in the database's memory", identities_bytes, 32e9, octets),
+    Limit("changes that wait for a started API", relay_start_s, 300.0, seconds),
     Limit("the attempt log in one database", attempt_log_bytes, 1e12, octets),
     Limit("attempts written at the peak", attempt_log_use, 1.0, share),
     Limit("the table in each router and worker", table_bytes, 8e9, octets),
