@@ -127,7 +127,8 @@ def test_racing_processes_end_with_the_newer_hook_in_database_and_topic(
     assert isinstance(published, Hook)
     assert (published.id, published.revision, published.state) == (stored.hook_id, stored.revision, stored.state)
     with reading(api.sessions) as session:
-        assert session.get_one(CounterRow, "hook_id").value >= stored.hook_id > ROUNDS
+        # In every round at least one of them makes a hook; where they keep in step, the other gets a 409 each time.
+        assert session.get_one(CounterRow, "hook_id").value >= stored.hook_id >= ROUNDS
     revisions = [row.revision for _, _, row in topic.records() if isinstance(row, Hook)]
     assert revisions == sorted(revisions), "an older row was written behind a newer one"
 
