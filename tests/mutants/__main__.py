@@ -3,8 +3,9 @@
     python -m tests.mutants [--only ID ...] [--package NAME] [--list] [--again] [--processes 2]
 
 First the tests run without any bug: one that fails by itself finds nothing. Verdicts go to build/mutants.jsonl, and a
-run that was interrupted goes on from there as long as neither packages nor tests change. Exit code 1 where less than
-95 % are found or a text to replace does not stand exactly once.
+run that was interrupted goes on from there as long as neither packages nor tests change. A bug with which a test does
+not end in its time is found, and named: on a machine that is too busy, that may be the machine. Exit code 1 where less
+than 95 % are found or a text to replace does not stand exactly once.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Run:
             self._ledger.add(bug, ran)
             self._done += 1
             say(f"[{self._done}/{len(self._bugs)}] {ran.verdict}, {ran.took_s:.0f} s: {bug.package}/{bug.id}")
-            if ran.verdict is not Verdict.FOUND:
+            if not ran.verdict.is_found:
                 say(f"    {bug.meaning}\n    {bug.file}; {', '.join(bug.finds)}")
                 if ran.verdict is Verdict.BROKEN:
                     say(ran.output)
@@ -127,7 +128,8 @@ def main() -> int:
         return 130
     found = shares(bugs, ledger.verdicts)
     say_table(("package", "planted", "found", ""), [(n, s.planted, s.found, f"{s.part:.1%}") for n, s in found.items()])
-    say(f"{time.monotonic() - began:.0f} s")
+    hung = [bug.id for bug in bugs if ledger.verdicts.get(bug.id) is Verdict.OUT_OF_TIME]
+    say(f"{time.monotonic() - began:.0f} s; found because a test did not end: {', '.join(hung) or 'none'}")
     return 0 if found["all"].part >= BAR - _ROUNDING else 1
 
 

@@ -74,7 +74,7 @@ def shares(bugs: Sequence[PlantedBug], verdicts: Mapping[str, Verdict]) -> dict[
     """The share found by package, and in `all`; a bug without a verdict is not found."""
 
     def share(some: Sequence[PlantedBug]) -> Share:
-        return Share(found=sum(verdicts.get(bug.id) is Verdict.FOUND for bug in some), planted=len(some))
+        return Share(found=sum(verdicts[bug.id].is_found for bug in some if bug.id in verdicts), planted=len(some))
 
     packages = dict.fromkeys(bug.package for bug in bugs)
     return {name: share([bug for bug in bugs if bug.package == name]) for name in packages} | {"all": share(bugs)}

@@ -23,7 +23,8 @@ from tests.support.repository import PACKAGES, ROOT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_UNIT_S, _REAL_S = 60, 300  # time limits for the tests of one bug, by clock and by processor: what hangs is not found
+# Limits for the tests of one bug, by clock and by processor. Without a bug they pass, so what does not end is the bug.
+_UNIT_S, _REAL_S = 60, 300
 _FAILED = 1  # pytest's exit code where tests ran and one failed; 2 and above: they did not run
 _LAST_LINES = 12
 
@@ -33,8 +34,13 @@ class Verdict(StrEnum):
 
     FOUND = "found"
     UNNOTICED = "unnoticed"
-    OUT_OF_TIME = "out of time"
+    OUT_OF_TIME = "out of time"  # a test hangs with it: found, too
     BROKEN = "did not run"  # the tests could not be collected, or pytest ended by an error of its own
+
+    @property
+    def is_found(self) -> bool:
+        """Whether a test noticed the bug: it failed, or it did not end."""
+        return self in {Verdict.FOUND, Verdict.OUT_OF_TIME}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

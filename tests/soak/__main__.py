@@ -1,19 +1,20 @@
-"""Run the engine's simulated worlds on fresh seeds, and append what they found to a ledger.
+"""Run simulated worlds on fresh seeds, and append what they found to a ledger.
 
-    python -m tests.soak [--minutes 10] [--worlds N] [--processes 2] [--ledger docs/soak.jsonl] [--first SEED]
+    python -m tests.soak [--world engine|routers|relays|replayers] [--minutes 10] [--worlds N] [--processes 2]
+        [--ledger docs/soak.jsonl] [--first SEED]
 
-A line of the ledger names the commit and a digest of the engine's sources (the same one for every commit that does not
-change them), whether the engine was compiled, the seeds (first and number), the hours that passed in the worlds, and
-the seeds that were red. A red seed is repeated by `python -m tests.soak --first SEED --worlds
-1`, and belongs into `ONCE_RED` of tests/unit/delivery/test_engine_world.py. Exit code 1 where one was red. An
-interrupted run writes its line for what it has done.
+A line of the ledger names the commit and a digest of the sources that are tested (the same one for every commit that
+does not change them), whether the engine was compiled, the seeds (first and number), the hours that passed in the
+worlds, and the seeds that were red. A red seed is repeated by `python -m tests.soak --world KIND --first SEED --worlds
+1`, and belongs into the test of its world. Exit code 1 where one was red. An interrupted run writes its line for what
+it has done.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
+import logging
 import secrets
 import subprocess
 import sys
@@ -23,13 +24,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hookstream.processors.cli.console import say
 from hookstream.processors.cli.version import is_compiled
-from hookstream.processors.delivery import checkpoints, engine
-from tests.support.engine_simulation import check
+from tests.soak.worlds import KINDS
 from tests.support.repository import ROOT
 
 LEDGER = Path("docs/soak.jsonl")
@@ -52,16 +53,21 @@ class Found:
         self.red |= other.red
 
 
-def batch(first: int, count: int) -> Found:
-    """Run some worlds."""
+def batch(world: str, first: int, count: int) -> Found:
+    """Run some worlds of a kind."""
     found = Found()
     for seed in range(first, first + count):
-        world, violation = check(seed)
+        passed_s, violation = KINDS[world].run(seed)
         found.worlds += 1
-        found.simulated_s += float(world.now)
+        found.simulated_s += passed_s
         if violation is not None:
             found.red[seed] = violation
     return found
+
+
+def quiet() -> None:
+    """Log nothing of what happens in a world."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 def run(options: argparse.Namespace, first: int, found: Found) -> None:
@@ -76,7 +82,7 @@ def run(options: argparse.Namespace, first: int, found: Found) -> None:
         TimeElapsedColumn(),
     )
     with (
-        ProcessPoolExecutor(options.processes) as pool,
+        ProcessPoolExecutor(options.processes, initializer=quiet) as pool,
         Progress(*columns, console=Console(stderr=True)) as progress,
     ):
         shown = progress.add_task("", total=options.worlds, red=0)
@@ -85,7 +91,7 @@ def run(options: argparse.Namespace, first: int, found: Found) -> None:
         while True:
             while len(waiting) < options.processes and asked < most and time.monotonic() < ends:
                 count = min(_BATCH, most - asked)
-                waiting.add(pool.submit(batch, first + asked, count))
+                waiting.add(pool.submit(batch, options.world, first + asked, count))
                 asked += count
             if not waiting:
                 return
@@ -95,16 +101,7 @@ def run(options: argparse.Namespace, first: int, found: Found) -> None:
             progress.update(shown, completed=found.worlds, red=len(found.red))
 
 
-def engine_digest() -> str:
-    """Name the sources of the engine and of its checkpoints that are tested, whatever else a commit changes."""
-    digest = hashlib.sha256()
-    for package in (engine, checkpoints):
-        for path in sorted(Path(package.__path__[0]).glob("*.py")):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def line(first: int, found: Found, took_s: float) -> str:
+def line(world: str, first: int, found: Found, took_s: float) -> str:
     """One line of the ledger."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - the developer's own git
@@ -117,7 +114,7 @@ def line(first: int, found: Found, took_s: float) -> str:
         {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "commit": commit.stdout.strip() or "unknown",
-            "engine": engine_digest(),
+            world: KINDS[world].digest(),
             "compiled": is_compiled(),
             "first_seed": first,
             "worlds": found.worlds,
@@ -130,7 +127,8 @@ def line(first: int, found: Found, took_s: float) -> str:
 
 def arguments() -> argparse.Namespace:
     """What the command line asks for."""
-    parser = argparse.ArgumentParser(prog="python -m tests.soak", description="Engine worlds on fresh seeds.")
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description="Simulated worlds on fresh seeds.")
+    parser.add_argument("--world", choices=KINDS, default="engine", help="what is simulated (engine)")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long to go on (10)")
     parser.add_argument("--worlds", type=int, default=None, help="stop after so many worlds")
     parser.add_argument("--processes", type=int, default=2, help="processes side by side (2)")
@@ -151,10 +149,12 @@ def main() -> int:
     finally:
         if found.worlds:
             with options.ledger.open("a") as ledger:
-                ledger.write(entry := line(first, found, time.monotonic() - began) + "\n")
+                ledger.write(entry := line(options.world, first, found, time.monotonic() - began) + "\n")
             say(entry.rstrip())
     for seed, violation in sorted(found.red.items()):
         say(f"seed {seed}: {violation.splitlines()[0]}")
+    if found.red:
+        say(f"what was a fault belongs into {KINDS[options.world].test_file}")
     return 1 if found.red else 0
 
 

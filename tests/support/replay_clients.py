@@ -26,9 +26,9 @@ class LogConsumer:
         self._world, self._owner, self._group = world, owner, group
         self._positions: dict[Place, int] = {}
 
-    def list_topics(self, topic: str, **_: object) -> SimpleNamespace:
+    def list_topics(self, topic: str, *, timeout: float) -> SimpleNamespace:
         """Tell how many partitions a topic has."""
-        self._world.asked(self._owner)
+        self._world.asked(self._owner, within_s=timeout)
         partitions = [part for name, part in self._world.logs if name == topic]
         return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions=dict.fromkeys(partitions))})
 
@@ -70,7 +70,7 @@ class LogConsumer:
         for tp in offsets:
             world.committed_offset(self._owner, self._group, tp)
         world.interleave(self._owner)
-        if not world.fair and world.random.random() < 0.03:
+        if world.fails(0.03):
             world.disturbed(self._owner)
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "no answer"))
         return offsets
@@ -141,11 +141,10 @@ class ReplayProducer:
         world, random = self._world, self._world.random
         world.now += timeout_s
         world.interleave(self._owner)
-        draw = random.random()
-        if not world.fair and draw < 0.02:
+        if world.fails(0.02):
             world.now += 4.0
             self._fail(KafkaError._MSG_TIMED_OUT)
-        elif not world.fair and draw < 0.03:
+        elif world.fails(0.01):
             self._fail(KafkaError.DUPLICATE_SEQUENCE_NUMBER)
         else:
             for _ in range(len(self._queue) if world.fair else random.randint(0, 8)):

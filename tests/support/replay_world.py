@@ -155,12 +155,23 @@ class ReplayWorld:
     running: list[Process] = field(default_factory=list)
     started: int = 0
     retention_ms: int = round(HOUR_S * 1000)
+    kept: dict[str, dict[Place, Done]] = field(default_factory=dict)
+    """How far each replay is, by its last commits, whatever the broker has forgotten."""
+    trouble: float = 1.0
+    """How many faults there are."""
+    cancels: int = 1
+    """How many cancellations there are beside 15 other commands."""
+    expires: float = 0.0
+    """How often retention takes something."""
     fair: bool = False
     """No more faults: everything is stored, acknowledged and committed."""
 
     def __post_init__(self) -> None:
         self.random = Random(self.seed)  # noqa: S311 - a simulation
         self.database = SimulatedDatabase(self)
+        self.trouble = self.random.choice((0.1, 0.5, 1.0, 2.0))
+        self.cancels = self.random.choice((0, 1, 4))
+        self.expires = self.random.choice((0.0, 0.0, 3.0))
         self._encode_event = event_encoder(CATALOGUE, "property", _EVENT_SCHEMA)
         self._delivery = delivery_decoder(lambda _: InternalSchema.DELIVERY.text)
         for client in range(1, _CLIENTS + 1):
@@ -210,16 +221,19 @@ class ReplayWorld:
             (5, self.put_event),
             (3, self.route),
             (7, self.steer),
-            (1, self.expire),
+            (self.expires, self.expire),
         ]
         if idle:
-            acts += [(70, lambda: self.turn(self.random.choice(idle))), (1.5, lambda: self.stop(idle[0]))]
+            acts += [
+                (70, lambda: self.turn(self.random.choice(idle))),
+                (3, lambda: self.stop(self.random.choice(idle))),
+            ]
         if len(self.replays) < 3:
             acts.append((2, self.ask))
         if self.late:
             acts.append((3, self.arrive_late))
         if self.processes:
-            acts.append((3, lambda: self.kill(self.random.choice(self.processes))))
+            acts.append((3 * self.trouble, lambda: self.kill(self.random.choice(self.processes))))
         if len(self.processes) < _MOST_REPLAYERS:
             acts.append((3, self.start))
         (act,) = self.random.choices([act for _, act in acts], [weight for weight, _ in acts])
@@ -227,7 +241,7 @@ class ReplayWorld:
 
     def interleave(self, owner: Process) -> None:
         """Others go on while this process waits; it may be killed meanwhile, or suspended until its lease has ended."""
-        if not self.fair and len(self.running) <= _MOST_DEPTH and self.random.random() < 0.08:
+        if not self.fair and len(self.running) <= _MOST_DEPTH and self.random.random() < 0.08 * self.trouble:
             began = self.now
             if self.random.random() < 0.2:
                 self.now += LEASE_S + 1
@@ -238,6 +252,10 @@ class ReplayWorld:
         if not owner.alive:
             raise KilledError
 
+    def fails(self, share: float) -> bool:
+        """Whether a fault happens that does in such a share of cases."""
+        return not self.fair and self.random.random() < share * self.trouble
+
     def suspended(self, owner: Process) -> None:
         """A process has not noticed that time has passed."""
         owner.was_suspended = True
@@ -245,14 +263,14 @@ class ReplayWorld:
 
     def disturbed(self, owner: Process) -> None:
         """Something befalls a process that may make it repeat what it sends."""
-        for job, (holder, _) in self.leases.items():
-            if owner.name and holder == owner.name:
+        for name, job in self.rates:
+            if name == owner.name:
                 self.sent[job].may_repeat = True
 
     def asked(self, owner: Process, *, within_s: float = 1.0) -> None:
         """Kafka is asked something: an answer may come late, or not at all."""
         self.interleave(owner)
-        draw = 1.0 if self.fair else self.random.random()
+        draw = 1.0 if self.fair else self.random.random() / self.trouble
         if draw < 0.02:
             self.now += within_s
             self.disturbed(owner)
@@ -261,7 +279,7 @@ class ReplayWorld:
             self.disturbed(owner)
             raise KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION, "it moves"))
         if draw < 0.10:
-            self.now += self.random.uniform(0, within_s)
+            self.now += self.random.choice((0.1, 0.5, 0.99)) * within_s
 
     def put_event(self) -> None:
         """A service's event is accepted."""
@@ -294,14 +312,14 @@ class ReplayWorld:
         """Retention deletes the first records of a log; time has passed, as far as look-ups of windows know."""
         place = self.random.choice(SOURCES)
         routed = self.groups[TOPICS.router_group][place][0]
-        self.low[place] = self.random.randint(self.low[place], max(self.low[place], routed // 3))
+        self.low[place] = min(routed, self.low[place] + self.random.randint(1, 8))
 
     def ask(self) -> None:
         """An operator asks for a replay."""
         times = [record.timestamp()[1] for place in SOURCES for record in self.logs[place]]
         from_ms = self.random.choice(times) if self.random.random() < 0.4 else 0
         to_ms = self.random.choice(times) if self.random.random() < 0.3 else round(self.now * 1000)
-        rate = self.random.choice((1000.0, 5.0, 5.0))
+        rate = self.random.choice((1000.0, 5.0, 2.0))
         asked = NewReplay(
             wanted=ReplayFilter(
                 from_ms=from_ms,
@@ -323,7 +341,8 @@ class ReplayWorld:
         if self.operator.busy or not self.replays:
             return
         found = self.random.choice([*self.replays.values()])
-        kind = self.random.choice(("run",) * 12 + ("pause",) * 3 + ("cancel",)) if not self.fair else "run"
+        kinds = ("run",) * 12 + ("pause",) * 3 + ("cancel",) * self.cancels
+        kind = "run" if self.fair or found.state is not ReplayState.RUNNING else self.random.choice(kinds)
 
         def work(session: Session) -> StoredReplay:
             work = ReplayRepository(session, "x", round(self.now * 1000))
@@ -449,10 +468,8 @@ class ReplayWorld:
 
     def begins_at(self, owner: Process, group: str) -> None:
         """A replayer asks how far its predecessor was: what is kept there is not sent again."""
-        kept = self.groups.get(group, {})
         for job in self._jobs_of(group):
-            found = {place: reader.read_note(*each) for place, each in kept.items()}
-            self.begun[owner.name, job] = {place: done for place, done in found.items() if done is not None}
+            self.begun[owner.name, job] = dict(self.kept.get(job, {}))
 
     def _jobs_of(self, group: str) -> list[str]:
         return [job for job, replay in self.replays.items() if group.endswith(f"{job}-{replay.created_at_ms}")]
@@ -497,6 +514,7 @@ class ReplayWorld:
             self._violated(f"{owner.name} takes the progress of {job} back from {mine[place]} to {tp.offset}")
         mine[place] = tp.offset
         self._check_done(job, place, done)
+        self.kept.setdefault(job, {})[place] = done
         kept[place] = (tp.offset, tp.metadata or "")
 
     def _check_done(self, job: str, place: Place, done: Done) -> None:
@@ -515,7 +533,7 @@ class ReplayWorld:
         """A transaction begins, where the database answers."""
         if not owner.alive:
             raise KilledError
-        if not self.fair and self.random.random() < 0.01:
+        if self.fails(0.01):
             assert isinstance(owner, Process)
             self.disturbed(owner)
             message = "no connection"
@@ -532,7 +550,7 @@ class ReplayWorld:
         for row in rows:
             if isinstance(row, ReplayRow):
                 self._note_row(row)
-        if not self.fair and self.random.random() < 0.02:
+        if self.fails(0.02):
             self.disturbed(owner)
             message = "the connection was lost while it committed"
             raise DatabaseUnavailableError(message)
@@ -542,6 +560,10 @@ class ReplayWorld:
         before, self.replays[found.job] = self.replays[found.job], found
         if before.window is not None and found.window != before.window:
             self._violated(f"the window of {found.job} was {before.window}, and is {found.window}")
+        for stretch in found.window.stretches if found.window and not before.window else ():
+            routed = self.groups[TOPICS.router_group][stretch.topic, stretch.partition][0]
+            if stretch.end > routed:
+                self._violated(f"{found.job} has {stretch}, which is routed up to {routed}")
         if before.state in _ENDED and found.state is not before.state:
             self._violated(f"{found.job} was {before.state}, and is {found.state}")
         held = (row.lease_owner, row.lease_until_ms / 1000) if row.lease_owner else ("", 0.0)
@@ -591,7 +613,9 @@ class ReplayWorld:
         self.running.append(process)
         try:
             work()
-        except (DatabaseError, ProcessorError, StoppedError, ReplayStateError, KilledError):
+        except DatabaseError:  # it may have waited for a row in vain
+            self.disturbed(process)
+        except (ProcessorError, StoppedError, ReplayStateError, KilledError):
             pass
         finally:
             process.busy = False

@@ -68,8 +68,11 @@ class LogProducer:
         if any(world.refused(each.topic, each.value) for each in request):
             for each in request:
                 self._fail(each, KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, "too large"))
-        elif request and not world.fair and random.random() < 0.02:
-            self._fail(request[0], KafkaError(KafkaError._FATAL, "fatal"))
+        elif request and not world.fair and (draw := random.random()) < 0.02:
+            if draw < 0.01:
+                self._fail(request[0], KafkaError(KafkaError._FATAL, "fatal"))
+            else:
+                self._call_duplicate(request[0])
         else:
             for each in request:
                 each.is_stored = True
@@ -85,7 +88,8 @@ class LogProducer:
             self.progress()
         while self._due:
             queued, error = self._due.popleft()
-            queued.report(error, Message(topic=queued.topic, value=queued.value, offset=-1001 if error else 0))
+            offset = 0 if queued.is_stored else -1001
+            queued.report(error, Message(topic=queued.topic, value=queued.value, offset=offset))
 
     def purge(self) -> None:
         """Give up on everything; what was in flight may be stored still."""
@@ -99,6 +103,14 @@ class LogProducer:
 
     def __len__(self) -> int:
         return len(self._queue) + len(self._due)
+
+    def _call_duplicate(self, queued: Queued) -> None:
+        """The broker takes a record for one that it has: a success without an offset, whether it was ever written."""
+        if self._world.random.random() < 0.5:
+            self._world.stored(queued.topic, queued.value)
+        self._failed = True
+        self._queue.remove(queued)
+        self._due.append((queued, None))
 
     def _fail(self, queued: Queued, error: KafkaError) -> None:
         self._failed = True

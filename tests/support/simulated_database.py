@@ -185,7 +185,14 @@ class SimulatedSession:
         with self._database.real() as session:
             found = Rows(session.scalars(statement if lock is None else statement.limit(None)).all())
             session.expunge_all()
-        return found if lock is None else self._locked(found, skip=lock.skip_locked, limit=statement._limit)
+        if lock is not None:
+            return self._locked(found, skip=lock.skip_locked, limit=statement._limit)
+        return Rows(self._kept(row) for row in found)
+
+    def _kept(self, row: Any) -> Any:
+        """The same row again where it was read before, as a session has it; what is changed in it is written."""
+        state = inspect(row, raiseerr=False)
+        return row if state is None else self._seen.setdefault(state.identity_key, row)
 
     def execute(self, statement: Any) -> Rows[Any]:
         """Do it at once."""

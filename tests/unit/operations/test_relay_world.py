@@ -7,7 +7,7 @@ import pytest
 from tests.support.relay_world import check_relays
 
 # Between them these find every planted bug of `tests/mutants/bugs/relay_world.toml`.
-SEEDS = (0, 1, 2)
+SEEDS = (0, 2, 7)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

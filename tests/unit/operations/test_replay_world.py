@@ -7,7 +7,7 @@ import pytest
 from tests.support.replay_world import check_replayers
 
 # Between them these find every planted bug of `tests/mutants/bugs/replay_world.toml`.
-SEEDS = (0, 1, 2, 3, 4, 5)
+SEEDS = (5, 6, 10, 15, 28, 30, 32)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

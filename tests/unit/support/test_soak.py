@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
 import pytest
 
 from tests.soak import __main__ as soak
+from tests.soak import worlds
 
 
 def test_a_red_world_is_in_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     def check(seed: int) -> tuple[SimpleNamespace, str | None]:
         return SimpleNamespace(now=1800), "I1 lost" if seed == 8 else None
 
-    monkeypatch.setattr(soak, "check", check)
-    found = soak.batch(7, 4)
+    monkeypatch.setattr(worlds, "check", check)
+    found = soak.batch("engine", 7, 4)
     assert found.red == {8: "I1 lost"}
-    entry = json.loads(soak.line(7, found, 3.2))
+    entry = json.loads(soak.line("engine", 7, found, 3.2))
     assert len(entry["engine"]) == 12
     assert {key: entry[key] for key in ("first_seed", "worlds", "simulated_hours", "red")} == {
         "first_seed": 7,
@@ -25,3 +27,25 @@ def test_a_red_world_is_in_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
         "simulated_hours": 2.0,
         "red": [8],
     }
+
+
+@pytest.mark.parametrize("kind", ["routers", "relays", "replayers"])
+def test_a_world_of_each_kind_is_run_and_what_ends_one_is_kept(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        now = 100.0
+
+        def __init__(self, seed: int) -> None:
+            self.seed = seed
+
+        def run(self) -> None:
+            self.now += 60.0
+            if self.seed == 8:
+                raise AssertionError("seed 8: lost")
+            if self.seed == 9:
+                raise KeyError("gone")
+
+    monkeypatch.setitem(worlds.KINDS, kind, dataclasses.replace(worlds.KINDS[kind], run=worlds._of(Broken)))
+    found = soak.batch(kind, 7, 4)
+    assert (found.worlds, found.simulated_s) == (4, 240.0)
+    assert found.red == {8: "seed 8: lost", 9: "seed 9: KeyError('gone')"}
+    assert len(json.loads(soak.line(kind, 7, found, 3.2))[kind]) == 12
