@@ -49,7 +49,12 @@ INPUTS = (
     Input("w", 43.7, "µs", "CPU of a worker per delivery; 33 compiled", "`make bench-worker`"),
     Input("r", 19.4, "µs", "CPU of a router per event; 52 for 1 KB of Avro", "`make bench-router`"),
     Input(
-        "b", 650, "µs", "CPU of the broker per event, its own part of both hops and the attempt", "`make bench-rates`"
+        "b",
+        126,
+        "µs",
+        "CPU of the broker per event at the most: what 8,600 a second left of two cores, load and receiver included; an"
+        " event alone costs some 1,700",
+        "`make bench-rates`",
     ),
     Input("t", 283, "bytes", "of a hook in the memory of a router or worker, of five million", "`make bench-size`"),
     Input("l", 12, "µs", "to read a hook into the table at a start", "`make bench-table`"),
