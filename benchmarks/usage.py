@@ -84,7 +84,8 @@ def threads_of(pid: int) -> dict[int, ThreadUsage]:
 
 def listener(port: int) -> int | None:
     """The process that listens on a port of this machine; None where there is none that we may look at."""
-    rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    tables = [table for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if table.exists()]
+    rows = [line.split() for table in tables for line in table.read_text().splitlines()[1:]]
     sockets = {
         f"socket:[{row[9]}]" for row in rows if row[3] == _LISTENS and int(row[1].rpartition(":")[2], 16) == port
     }
