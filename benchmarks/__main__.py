@@ -23,8 +23,8 @@ ORDER = (
     "table", "router", "worker", "https", "rates", "idle", "demo", "hang", "fairness", "outage", "kill", "scale_out",
     "workers", "mixed", "dead", "flaky", "replay", "portal", "token_flood",
 )  # fmt: skip
-# Parts of parts: by name only.
-PARTS = ("engine", "http_client", "source_mapping", "breakdown", "hops", "server")
+# Parts of parts, and what takes long: by name only.
+PARTS = ("engine", "http_client", "source_mapping", "breakdown", "hops", "server", "size")
 MODULES = {"table": "subscription_table", "server": "webhook_server"}
 FIGURES = Path("build/benchmarks.jsonl")
 

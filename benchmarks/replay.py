@@ -17,6 +17,7 @@ from benchmarks.load import EVENTS
 from benchmarks.running import Size, arguments, main
 from benchmarks.scenes import healthy_run, settle, wait_received, warm_load
 from benchmarks.stack import READY_WITHIN_S, NotMeasuredError, Stack, broker, until
+from hookstream.subscriptions.choices import ReplaySource
 from hookstream.subscriptions.database import Sessions, open_database, open_sessions, transact
 from hookstream.subscriptions.migrations import migrate
 from hookstream.subscriptions.replays import (
@@ -65,17 +66,26 @@ class Replays:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    def count(self, from_ms: int, to_ms: int, *, rate_per_s: float) -> StoredReplay:
+    def count(
+        self,
+        from_ms: int,
+        to_ms: int,
+        *,
+        rate_per_s: float,
+        source: ReplaySource = ReplaySource.EVENTS,
+        within_s: float = READY_WITHIN_S,
+    ) -> StoredReplay:
         """Have a window counted."""
         new = NewReplay(
             wanted=ReplayFilter(from_ms=from_ms, to_ms=to_ms),
+            source=source,
             rate_per_s=rate_per_s,
             endpoint_rate_per_s=rate_per_s / len(WINDOW),
         )
         made = transact(
             self._sessions, lambda s: ReplayRepository(s, "bench", now_ms()).create(new, one_at_a_time=False)
         )
-        until(lambda: self.get(made.id).state is not ReplayState.COUNTING, READY_WITHIN_S, what="counted")
+        until(lambda: self.get(made.id).state is not ReplayState.COUNTING, within_s, what="counted")
         return self.get(made.id)
 
     def get(self, replay_id: ReplayId) -> StoredReplay:

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
+    from benchmarks.builds import Build
+
 PARTITIONS = 12
 LOOK_EVERY_S = 0.02
 READY_WITHIN_S = 60.0
@@ -387,16 +389,27 @@ class Stack:
         name = subject(topic)
         return self._registry.id_for(name, self._catalogue.subjects(self.topics)[name])
 
+    def schema_text(self, schema_id: int) -> str:
+        """The text of a schema, for who reads records."""
+        return self._registry.schema_text_by_id(schema_id)
+
     # -- who works ---------------------------------------------------------------------------------------------------
 
-    def role(self, name: str, *, profile: str | None = None, also: Mapping[str, str] | None = None) -> Role:
+    def role(
+        self,
+        name: str,
+        *,
+        profile: str | None = None,
+        also: Mapping[str, str] | None = None,
+        build: Build | None = None,
+    ) -> Role:
         """Start a role of hookstream through its command line; `profile` is a file for a cProfile of it.
 
-        `also` are settings of its own, without their prefix.
+        `also` are settings of its own, without their prefix; `build` is another build than the stage's.
         """
         port = free_port()
         more = {f"HOOKSTREAM_{setting}": value for setting, value in (also or {}).items()}
-        env = self._env | {"HOOKSTREAM_METRICS_PORT": str(port)} | more
+        env = self._env | {"HOOKSTREAM_METRICS_PORT": str(port)} | more | dict(build.environment if build else {})
         if profile is None:
             process = self.processes.hookstream(name, env=env)
         else:
