@@ -39,6 +39,12 @@ class Plan:
         return list(dict.fromkeys(found))
 
     @property
+    def execution_ms(self) -> float:
+        """How long it took, where it was executed."""
+        told = [line.split()[2] for line in self.lines if line.startswith("Execution Time:")]
+        return float(told[0]) if told else 0.0
+
+    @property
     def text(self) -> str:
         """For people."""
         return "\n".join(line[:_LONGEST_LINE] for line in self.lines)
