@@ -39,7 +39,7 @@ SECRETS = '["' + "A" * 160 + '"]'
 ANSWER = "\\\\x" + b"<html><body>upstream connect error or disconnect before headers</body></html>".hex()
 _CHUNK = 500_000
 _BUFFERED = 2_000  # lines: some hundred kilobytes
-_OF_DISABLED, _DISABLED = 1_000, 2  # the second hook of one client, and the first of the next
+_OF_DISABLED, _DISABLED = 1_000, (500, 501)  # the second hook of one client, and the first of the next
 _OF_FAILING, _OF_FAILED = (100, 51), (20, 7)  # every so many, beginning there
 _GOLDEN = 0x9E3779B97F4A7C15F39CC0605CEDC835
 _MASK = (1 << 128) - 1
@@ -100,7 +100,7 @@ class Filling:
             state, reason, tombstoned, secrets = "enabled", "\\N", "f", SECRETS
             if hook < self.first_living:
                 state, tombstoned, secrets = "deleted", "t", "[]"
-            elif hook % _OF_DISABLED < _DISABLED:
+            elif hook % _OF_DISABLED in _DISABLED:
                 state, reason = "disabled", "requested"
             yield (
                 f"{self.client(hook)}\t{self.event(hook)}\t{hook}\t{self.target(hook)}\t{state}\t{reason}\t1\t1\t{hook}"
