@@ -1,8 +1,8 @@
 """Memory and speed of the subscription table.
 
 Writes the hooks to the embedded registry's wire format, then decodes and applies every one as a reader does (no
-broker: reading adds 1.5 µs a record). Times are of CPU. Each hook has its own target and secret, and each client has one hook: nothing
-can be shared, the worst case.
+broker: reading adds 1.5 µs a record). Times are of CPU. Each hook has its own target and secret, and each client has
+one hook: nothing can be shared, the worst case.
 """
 
 from __future__ import annotations

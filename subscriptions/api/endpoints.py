@@ -230,8 +230,7 @@ def _others(
         return
     disabled = None if wanted.state is None else wanted.state is EndpointState.DISABLED
     known = {each.first_hook for each in noted}
-    # Of the known ones few are among the next, mostly; where they are many, the next question is for twice as many.
-    limit = wanted.limit + 1 + min(len(known), wanted.limit)
+    limit = min(wanted.limit + 1 + len(known), _MOST_AT_ONCE)
     while True:
         query = EndpointQuery(client=wanted.client, disabled=disabled, after=after, limit=limit)
         with deps.reading() as session:
