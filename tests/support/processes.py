@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -35,10 +36,38 @@ class ProcessFailedError(AssertionError):
     """A child process ended, or did not get ready, when it should have; carries the end of its log."""
 
 
+# Test processes side by side take ports from slices of their own.
+_SLICES = 8
+
+
+class Ports:
+    """Ports in turn: none is given twice before all were, so two servers that are about to listen never share one."""
+
+    def __init__(self) -> None:
+        """Begin anywhere in the slice of this test process."""
+        number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _SLICES
+        width = len(_PORTS) // _SLICES
+        self._slice = _PORTS[number * width : (number + 1) * width]
+        self._next = random.SystemRandom().randrange(width)
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> int:
+        """The first of `count` ports in a row."""
+        with self._lock:
+            if self._next + count > len(self._slice):
+                self._next = 0
+            first = self._slice[self._next]
+            self._next += count
+            return first
+
+
+_ports = Ports()
+
+
 def free_port(*, neighbours: int = 0) -> int:
     """A loopback TCP port that is free now, with `neighbours` free ports right above it."""
     for _ in range(200):
-        first = random.choice(_PORTS)  # noqa: S311 - not a secret
+        first = _ports.take(neighbours + 1)
         if all(_is_free(port) for port in range(first, first + neighbours + 1)):
             return first
     message = f"no free port in {_PORTS}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import Process, Processes, ProcessFailedError, clean_environment
+from tests.support.processes import Ports, Process, Processes, ProcessFailedError, clean_environment
 from tests.support.wait import eventually
 
 FOREVER = "import signal, sys; print('up', flush=True); signal.pause()"
@@ -83,3 +83,12 @@ def is_alive(pid: int) -> bool:
     except (ProcessLookupError, FileNotFoundError):
         return False
     return state != "Z"
+
+
+def test_no_port_is_given_twice_before_its_server_can_listen() -> None:
+    """Two roles that got the same port: the second one ended, and the first one's answer was taken for its own."""
+    ports = Ports()
+    given = [ports.take(1) for _ in range(300)]
+    first = ports.take(4)
+    assert len(set(given)) == 300
+    assert not {first, first + 1, first + 2, first + 3} & set(given)
