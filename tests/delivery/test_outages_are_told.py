@@ -11,7 +11,7 @@ from sqlalchemy import create_engine
 
 from hookstream.processors.last_answers import SILENT_AFTER_S
 from hookstream.producers.outbox import create_tables
-from tests.support.deployment import Deployment, Role
+from tests.support.deployment import Caller, Deployment, Role
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.wait import eventually
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.support.processes import Processes
 
 ROLES = ("api", "router", "deliver", "attempt-log", "replayer", "outbox-relay")
+EVENT = {"event": "lead.new", "client": 434, "concept": {"id": 17}}
 KAFKA_AGE, REGISTRY_AGE = "hookstream_kafka_last_answer_seconds", "hookstream_registry_last_answer_seconds"
 
 
@@ -52,6 +53,9 @@ def test_every_role_says_that_kafka_is_silent_and_lives_on(
     roles = {name: deployment.role(name) for name in ROLES}
     for role in roles.values():
         role.wait_ready()
+    # The API has looked at the topics by then; that its producer is connected is seen by an event.
+    platform = Caller(roles["api"].url, deployment.token("platform"))
+    eventually(lambda: platform("POST", "/events", EVENT).status_code == 202, describe="the API takes an event")
     broker.pause()
     registry.blackhole()
     for name, role in roles.items():
