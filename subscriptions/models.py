@@ -48,6 +48,11 @@ IdText = String(MAX_ID_CHARS).with_variant(String(MAX_ID_CHARS, collation="C"), 
 _RowId = BigInteger().with_variant(Integer(), "sqlite")
 
 
+def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index of the rows that a condition is true of, on both databases."""
+    return Index(name, *columns, unique=unique, postgresql_where=text(where), sqlite_where=text(where))
+
+
 class Role(StrEnum):
     """What a token may do."""
 
@@ -117,42 +122,15 @@ class SubscriptionRow(Base):
         CheckConstraint("state IN ('enabled', 'disabled', 'deleted')", name="state"),
         CheckConstraint("revision >= published_revision", name="revision"),
         # Lists are of hooks that live, in the order of ids; those of one event, or disabled ones, may be far apart.
-        Index(
-            "ix_subscription_keys_living",
-            "hook_id",
-            postgresql_where=text("state <> 'deleted'"),
-            sqlite_where=text("state <> 'deleted'"),
+        _partial_index("ix_subscription_keys_living", "hook_id", where="state <> 'deleted'"),
+        _partial_index("ix_subscription_keys_event", "event", "hook_id", where="state <> 'deleted'"),
+        _partial_index("ix_subscription_keys_disabled", "hook_id", where="state = 'disabled'"),
+        _partial_index("ix_subscription_keys_pending", "updated_at_ms", where="revision > published_revision"),
+        _partial_index(
+            "ix_subscription_keys_tombstones", "updated_at_ms", where="state = 'deleted' AND NOT tombstoned"
         ),
-        Index(
-            "ix_subscription_keys_event",
-            "event",
-            "hook_id",
-            postgresql_where=text("state <> 'deleted'"),
-            sqlite_where=text("state <> 'deleted'"),
-        ),
-        Index(
-            "ix_subscription_keys_disabled",
-            "hook_id",
-            postgresql_where=text("state = 'disabled'"),
-            sqlite_where=text("state = 'disabled'"),
-        ),
-        Index(
-            "ix_subscription_keys_pending",
-            "updated_at_ms",
-            postgresql_where=text("revision > published_revision"),
-            sqlite_where=text("revision > published_revision"),
-        ),
-        Index(
-            "ix_subscription_keys_tombstones",
-            "updated_at_ms",
-            postgresql_where=text("state = 'deleted' AND NOT tombstoned"),
-            sqlite_where=text("state = 'deleted' AND NOT tombstoned"),
-        ),
-        Index(
-            "ix_subscription_keys_old_secrets",
-            "old_secrets_until_ms",
-            postgresql_where=text("old_secrets_until_ms IS NOT NULL"),
-            sqlite_where=text("old_secrets_until_ms IS NOT NULL"),
+        _partial_index(
+            "ix_subscription_keys_old_secrets", "old_secrets_until_ms", where="old_secrets_until_ms IS NOT NULL"
         ),
     )
 
@@ -296,22 +274,8 @@ class AttemptRow(Base):
             name="uq_attempts_identity",
         ),
         # Most questions are about attempts of one of both kinds, and a hook may have millions of the other.
-        Index(
-            "ix_attempts_hook_successes",
-            "hook_id",
-            "started_at_ms",
-            "id",
-            postgresql_where=text("result = 'delivered'"),
-            sqlite_where=text("result = 'delivered'"),
-        ),
-        Index(
-            "ix_attempts_hook_failures",
-            "hook_id",
-            "started_at_ms",
-            "id",
-            postgresql_where=text("result <> 'delivered'"),
-            sqlite_where=text("result <> 'delivered'"),
-        ),
+        _partial_index("ix_attempts_hook_successes", "hook_id", "started_at_ms", "id", where="result = 'delivered'"),
+        _partial_index("ix_attempts_hook_failures", "hook_id", "started_at_ms", "id", where="result <> 'delivered'"),
     )
 
 
@@ -390,18 +354,12 @@ class ReplayRow(Base):
         CheckConstraint(
             "state IN ('counting', 'planned', 'running', 'paused', 'done', 'cancelled', 'failed')", name="state"
         ),
-        Index(
-            "ix_replays_work",
-            "id",
-            postgresql_where=text("state IN ('counting', 'running')"),
-            sqlite_where=text("state IN ('counting', 'running')"),
-        ),
-        Index(
+        _partial_index("ix_replays_work", "id", where="state IN ('counting', 'running')"),
+        _partial_index(
             "ux_replays_own_unfinished",
             "client",
+            where="own AND state IN ('counting', 'planned', 'running', 'paused')",
             unique=True,
-            postgresql_where=text("own AND state IN ('counting', 'planned', 'running', 'paused')"),
-            sqlite_where=text("own AND state IN ('counting', 'planned', 'running', 'paused')"),
         ),
     )
 
@@ -449,10 +407,5 @@ class EndpointSettingsRow(Base):
 
     __table_args__ = (
         CheckConstraint("revision >= published_revision", name="revision"),
-        Index(
-            "ix_endpoint_settings_pending",
-            "updated_at_ms",
-            postgresql_where=text("revision > published_revision"),
-            sqlite_where=text("revision > published_revision"),
-        ),
+        _partial_index("ix_endpoint_settings_pending", "updated_at_ms", where="revision > published_revision"),
     )
