@@ -44,14 +44,14 @@ _Ask: TypeAlias = Callable[[float], Sequence[TopicPartition]]
 """Asks once, within so many seconds."""
 
 
-def end_offset(consumer: Consumer, topic: str, partition: int) -> int:
+def end_offset(consumer: Consumer, topic: str, partition: int, *, timeout_s: float = REQUEST_TIMEOUT_S) -> int:
     """Ask the broker for the end offset of a partition.
 
     Raises:
         KafkaUnavailableError: no answer.
         KafkaRefusedError: no right to read it.
     """
-    return watermarks(consumer, topic, partition)[1]
+    return watermarks(consumer, topic, partition, timeout_s=timeout_s)[1]
 
 
 def watermarks(

@@ -29,7 +29,7 @@ from hookstream.processors.kafka import (
     reader_config,
 )
 from hookstream.processors.lifecycle import StopSignal
-from hookstream.processors.offsets import watermarks
+from hookstream.processors.offsets import end_offset
 from hookstream.producers.delivery_report import failure_of
 from hookstream.producers.murmur2 import partition_of
 from hookstream.schemas.delivery import Delivery
@@ -136,7 +136,7 @@ class ReplayWriter:
         if not self._partitions:
             self._partitions = len(partitions_of(consumer, self._live, timeout_s=left_s()))
         partitions = {partition_of(key, self._partitions) for key in set(keys)}
-        return {each: watermarks(consumer, self._live, each, timeout_s=left_s())[1] for each in partitions}
+        return {each: end_offset(consumer, self._live, each, timeout_s=left_s()) for each in partitions}
 
     def _abandon(self) -> None:
         """Drop what is unsent, and begin anew next time: the producer may have failed for good."""

@@ -67,13 +67,13 @@ class Live:
     now: float = 100.0
     asked_s: list[float] = field(default_factory=list)
 
-    def watermarks(self, _consumer: object, _topic: str, _partition: int, *, timeout_s: float) -> tuple[int, int]:
+    def end_offset(self, _consumer: object, _topic: str, _partition: int, *, timeout_s: float) -> int:
         """Answer, or not in time."""
         self.asked_s.append(timeout_s)
         self.now += min(self.late_s, timeout_s)
         if self.late_s > timeout_s:
             raise KafkaUnavailableError("no answer")
-        return 0, self.end
+        return self.end
 
     def close(self) -> None:
         """Nothing to close."""
@@ -84,7 +84,7 @@ def live(monkeypatch: pytest.MonkeyPatch) -> Live:
     made = Live()
     monkeypatch.setattr(module, "make_consumer", lambda _config: made)
     monkeypatch.setattr(module, "partitions_of", lambda _consumer, _topic, **_within: range(4))
-    monkeypatch.setattr(module, "watermarks", made.watermarks)
+    monkeypatch.setattr(module, "end_offset", made.end_offset)
     return made
 
 
