@@ -176,11 +176,10 @@ class StreamCommits:
     def failed(self) -> None:
         """Give up what is under way: Kafka said no, or nothing. What it wanted to say is said by the next."""
         commit = self._commit
-        if commit is not None and commit.pointer is not None and commit.pointer != self._pointer:
-            # Whether the commit arrived is unknown, so its state stays until a later commit is acknowledged.
-            self._orphans.append(commit.pointer)
         if self._stage is _Stage.COMMITTING and commit is not None and commit.pointer != self._pointer:
             self._perhaps_arrived = True
+            if commit.pointer is not None:  # so its state stays until a later commit is acknowledged
+                self._orphans.append(commit.pointer)
         self._last = None
         self._stage, self._commit, self._writing = _Stage.IDLE, None, None
 
