@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support import machine
-from tests.support.machine import Part, Source
-from tests.support.postgres import PostgresContainer, PostgresServer, new_database
+from tests.support.machine import Part
+from tests.support.postgres import new_database, server_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,19 +24,10 @@ def database() -> Iterator[str]:
     )
     with tempfile.TemporaryDirectory(prefix="hookstream-bench-") as directory, ExitStack() as stack:
         if given is None:
-            server = _server(source, Path(directory))
+            if source is None:
+                raise SystemExit(machine.missing(Part.POSTGRES))
+            server = server_of(source, Path(directory))
             stack.callback(server.close)
             server.start()
             given = server.url
         yield from new_database(given)
-
-
-def _server(source: Source | None, directory: Path) -> PostgresServer | PostgresContainer:
-    if source is None:
-        raise SystemExit(machine.missing(Part.POSTGRES))
-    if source is Source.DOCKER:
-        return PostgresContainer(directory)
-    folder = machine.machine_postgres() if source is Source.MACHINE else machine.wheel_postgres()
-    if folder is None:
-        raise SystemExit(machine.missing(Part.POSTGRES))
-    return PostgresServer(folder)

@@ -20,7 +20,7 @@ from tests.support.forks import ForkServer
 from tests.support.kafka_broker import GivenKafka, HurtableKafka, Kafka, KafkaBroker, delete_topics
 from tests.support.kafka_cluster import KafkaCluster
 from tests.support.machine import Part, Source
-from tests.support.postgres import Postgres, PostgresContainer, PostgresServer, new_database
+from tests.support.postgres import Postgres, new_database, server_of
 from tests.support.processes import Processes
 from tests.support.registry import ApicurioRegistry, Registry
 
@@ -172,14 +172,6 @@ def private_registry(tmp_path: Path, logs: list[Path]) -> Iterator[Callable[[], 
 # --- databases --------------------------------------------------------------------------------------------------------
 
 
-def _own_postgres(source: Source, directory: Path) -> PostgresServer | PostgresContainer:
-    if source is Source.DOCKER:
-        return PostgresContainer(directory)
-    folder = machine.machine_postgres() if source is Source.MACHINE else machine.wheel_postgres()
-    assert folder is not None
-    return PostgresServer(folder)
-
-
 @pytest.fixture(scope="session")
 def postgres_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One real PostgreSQL server for the whole session; tests take `database_url`."""
@@ -187,7 +179,7 @@ def postgres_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     if source is Source.GIVEN:
         yield machine.given(Part.POSTGRES) or ""
         return
-    server = _own_postgres(source, tmp_path_factory.mktemp("postgres"))
+    server = server_of(source, tmp_path_factory.mktemp("postgres"))
     request.config.stash[LOGS].append(server.log)
     try:
         server.start()
@@ -205,7 +197,7 @@ def database_url(postgres_url: str) -> Iterator[str]:
 @pytest.fixture
 def private_postgres(tmp_path: Path, logs: list[Path]) -> Iterator[Postgres]:
     """Yield a started PostgreSQL server that the test may stop and crash."""
-    server = _own_postgres(source_of(Part.POSTGRES, private=True), tmp_path)
+    server = server_of(source_of(Part.POSTGRES, private=True), tmp_path)
     logs.append(server.log)
     try:
         server.start()

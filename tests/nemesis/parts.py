@@ -13,7 +13,7 @@ from tests.support.deployment import Deployment, Role
 from tests.support.forks import ForkServer
 from tests.support.kafka_broker import kafka_runner, new_cluster_id, node_properties, wait_answering, wait_listening
 from tests.support.machine import Part, Source
-from tests.support.postgres import PostgresContainer, PostgresServer, new_database
+from tests.support.postgres import new_database, server_of
 from tests.support.processes import Processes, free_port
 from tests.support.registry import ApicurioRegistry
 from tests.support.runners import Runner
@@ -106,7 +106,7 @@ class Parts:
             self.registry = ApicurioRegistry(_source(Part.REGISTRY), directory / "registry")
             self._stack.callback(self.registry.close)
             self.registry.start()
-            self.database = _postgres(directory)
+            self.database = server_of(_source(Part.POSTGRES), directory)
             self._stack.callback(self.database.close)
             self.database.start()
             # Starting a role takes seconds of CPU, a fork none; a clock is moved before a role is imported.
@@ -173,12 +173,3 @@ def _source(part: Part) -> Source:
     if source is None:
         raise RuntimeError(machine.missing(part))
     return source
-
-
-def _postgres(directory: Path) -> PostgresServer | PostgresContainer:
-    source = _source(Part.POSTGRES)
-    if source is Source.DOCKER:
-        return PostgresContainer(directory)
-    folder = machine.machine_postgres() if source is Source.MACHINE else machine.wheel_postgres()
-    assert folder is not None
-    return PostgresServer(folder)

@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import URL, make_url
 
-from tests.support.machine import IMAGES, Part
+from tests.support.machine import IMAGES, Part, Source, machine_postgres, wheel_postgres
 from tests.support.processes import free_port
 from tests.support.runners import ContainerRunner, ProcessRunner, Server, wait_until
 
@@ -142,6 +142,15 @@ class PostgresContainer(Server):
         """Start on the same data; returns when it answers."""
         self._runner.start()
         wait_until(self._runner, lambda: answers(self.url), 60.0, what="a connection")
+
+
+def server_of(source: Source, directory: Path) -> PostgresServer | PostgresContainer:
+    """A server of our own from one source, not started yet; the log of a container is in `directory`."""
+    if source is Source.DOCKER:
+        return PostgresContainer(directory)
+    folder = machine_postgres() if source is Source.MACHINE else wheel_postgres()
+    assert folder is not None
+    return PostgresServer(folder)
 
 
 def answers(url: str) -> bool:
