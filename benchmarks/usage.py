@@ -36,8 +36,7 @@ def family_mib(pid: int) -> float:
     found = 0.0
     for each in (pid, *descendants(pid)):
         with suppress(FileNotFoundError, ProcessLookupError):
-            rollup = Path(f"/proc/{each}/smaps_rollup").read_text()
-            found += int(rollup.partition("\nPss:")[2].split()[0]) / _KIB_PER_MIB
+            found += memory_of(each).pss_mib
     return found
 
 
