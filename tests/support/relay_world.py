@@ -10,7 +10,7 @@ old, and where at the end the topic, or a reader of it, differs from the databas
 from __future__ import annotations
 
 from collections import deque
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -46,6 +46,7 @@ from hookstream.subscriptions.models import SubscriptionRow
 from hookstream.subscriptions.repository import HookChange, HookRepository, NewHook
 from hookstream.subscriptions.target_url import Target
 from tests.support.simulated_database import SimulatedDatabase
+from tests.support.simulated_processes import KilledError, SimulatedProcess, one_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,17 +72,11 @@ class RelayViolationError(AssertionError):
     """A promise of the relays was broken."""
 
 
-class KilledError(BaseException):
-    """This process was killed: none of its code goes on."""
-
-
 @dataclass
-class Process:
+class Process(SimulatedProcess):
     """A relay that runs, or the API, which has none."""
 
     relay: Relay | None = None
-    alive: bool = True
-    busy: bool = False
 
 
 @dataclass(frozen=True)
@@ -438,22 +433,9 @@ class RelayWorld:
 
     def _do(self, process: Process, work: Callable[[], object]) -> None:
         """Let a process do something that others may interrupt; what is wrong with its parts is no violation."""
-        process.busy = True
-        self.running.append(process)
-        try:
+        failures = (DatabaseError, NotPublishedError, KafkaUnavailableError, HookExistsError, HookNotFoundError)
+        with one_step(process, self.running), suppress(*failures):
             work()
-        except (
-            DatabaseError,
-            NotPublishedError,
-            KafkaUnavailableError,
-            HookExistsError,
-            HookNotFoundError,
-            KilledError,
-        ):
-            pass
-        finally:
-            process.busy = False
-            self.running.remove(process)
 
     def _make_producer(self, _config: object) -> TopicProducer:
         return TopicProducer(self, self.running[-1])

@@ -11,7 +11,7 @@ sent; and where at the end something was not sent, or sent twice without a cause
 from __future__ import annotations
 
 from collections import Counter, deque
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -62,6 +62,7 @@ from hookstream.subscriptions.replays import (
 from tests.support import values
 from tests.support.replay_clients import Admin, LogConsumer, Place, ReplayProducer
 from tests.support.simulated_database import SimulatedDatabase
+from tests.support.simulated_processes import KilledError, SimulatedProcess, one_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,18 +92,12 @@ class ReplayViolationError(AssertionError):
     """A promise of the replays was broken."""
 
 
-class KilledError(BaseException):
-    """This process was killed: none of its code goes on."""
-
-
 @dataclass
-class Process:
+class Process(SimulatedProcess):
     """A replayer that runs, or whoever else uses the database."""
 
     runs: ClaimedRuns | None = None
     name: str = ""
-    alive: bool = True
-    busy: bool = False
     ahead_s: float = 0.0
     was_suspended: bool = False
     """Since it last looked at its clock: it cannot know that its lease has ended."""
@@ -609,17 +604,11 @@ class ReplayWorld:
         log.append(Message(topic=place[0], partition=place[1], offset=len(log), key=key, value=value, timestamp=stamp))
 
     def _do(self, process: Process, work: Callable[[], object]) -> None:
-        process.busy = True
-        self.running.append(process)
-        try:
-            work()
-        except DatabaseError:  # it may have waited for a row in vain
-            self.disturbed(process)
-        except (ProcessorError, StoppedError, ReplayStateError, KilledError):
-            pass
-        finally:
-            process.busy = False
-            self.running.remove(process)
+        with one_step(process, self.running), suppress(ProcessorError, StoppedError, ReplayStateError):
+            try:
+                work()
+            except DatabaseError:  # it may have waited for a row in vain
+                self.disturbed(process)
 
     def _make_consumer(self, config: dict[str, Any]) -> LogConsumer:
         return LogConsumer(self, self.running[-1], config["group.id"])
