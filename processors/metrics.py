@@ -6,8 +6,7 @@ Labels are bounded: a value that is not announced here is a `KeyError`, not a ne
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -16,6 +15,8 @@ from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.notices import NoticeName
 from hookstream.schemas.sources.record import IgnoredReason
+
+from .histogram import Histogram
 
 HELP: Mapping[str, str] = {
     # Deliveries that ended, by outcome; what is pending is not among them.
@@ -81,39 +82,13 @@ _DELIVERY_BUCKETS_S = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 3
 _ATTEMPT_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15)
 
 
-class Histogram:
-    """Counts of observations up to each bound: 0.3 µs an observation."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: Iterable[float]) -> None:
-        """Count nothing yet; `bounds` ascend."""
-        self.bounds = tuple(bounds)
-        self.counts = [0] * (len(self.bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count one observation."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def family(self, name: str) -> HistogramMetricFamily:
-        """Give it to Prometheus, whose buckets are cumulative."""
-        buckets: list[tuple[str, float]] = []
-        so_far = 0
-        for bound, count in zip((*map(str, map(float, self.bounds)), "+Inf"), self.counts, strict=True):
-            so_far += count
-            buckets.append((bound, so_far))
-        return HistogramMetricFamily(name, HELP[name], buckets=buckets, sum_value=self.total)
-
-
 class WorkerNumbers:
     """What a worker counts."""
 
     def __init__(self) -> None:
         """Start at zero."""
         self.deliveries = dict.fromkeys(OUTCOMES, 0)
-        self.attempts: dict[str, int] = dict.fromkeys(map(str, AttemptResult), 0)
+        self.attempts: dict[str, int] = dict.fromkeys(AttemptResult, 0)
         self.internal_errors = dict.fromkeys(INTERNAL_ERRORS, 0)
         self.delivery_seconds = Histogram(_DELIVERY_BUCKETS_S)
         self.attempt_seconds = Histogram(_ATTEMPT_BUCKETS_S)
@@ -130,8 +105,8 @@ class WorkerNumbers:
         yield _counter("hookstream_deliveries_total", "outcome", self.deliveries)
         yield _counter("hookstream_attempts_total", "result", self.attempts)
         yield _counter("hookstream_internal_errors_total", "where", self.internal_errors)
-        yield self.delivery_seconds.family("hookstream_delivery_seconds")
-        yield self.attempt_seconds.family("hookstream_attempt_seconds")
+        yield _histogram("hookstream_delivery_seconds", self.delivery_seconds)
+        yield _histogram("hookstream_attempt_seconds", self.attempt_seconds)
         yield _count("hookstream_attempt_records_dropped_total", self.attempt_records_dropped)
         yield _gauge("hookstream_inflight", self.inflight)
         yield _gauge("hookstream_cursors", self.cursors)
@@ -229,8 +204,18 @@ class Metrics:
 def _counter(name: str, label: str, counts: Mapping[str, int]) -> CounterMetricFamily:
     family = CounterMetricFamily(name, HELP[name], labels=[label])
     for value, count in dict(counts).items():
-        family.add_metric([value], count)
+        family.add_metric([str(value)], count)
     return family
+
+
+def _histogram(name: str, histogram: Histogram) -> HistogramMetricFamily:
+    """What Prometheus shows of it: its buckets are cumulative."""
+    buckets: list[tuple[str, float]] = []
+    so_far = 0
+    for bound, count in zip((*map(str, map(float, histogram.bounds)), "+Inf"), histogram.counts, strict=True):
+        so_far += count
+        buckets.append((bound, so_far))
+    return HistogramMetricFamily(name, HELP[name], buckets=buckets, sum_value=histogram.total)
 
 
 def _count(name: str, value: int) -> CounterMetricFamily:

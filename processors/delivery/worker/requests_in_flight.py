@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import structlog
 
@@ -36,6 +36,9 @@ from .request_builder import Request
 # hooks, and 15 s later their time-outs. A turn takes some, so that between turns all others are served.
 _OTHERS_PER_TURN = 16
 _FAILURES_PER_TURN = 32
+# Looked up once: compiled code looks into the module and the class for each other mention.
+_DELIVERED: Final = AttemptResult.DELIVERED
+_INTERNAL_ERROR: Final = AttemptResult.INTERNAL_ERROR
 
 log = structlog.get_logger("hookstream.deliver")
 
@@ -116,6 +119,7 @@ class Requesting:
         self._failures: deque[tuple[Post, Answer]] = deque()  # requests that ended without an answer
         self._flights: dict[Post, Cancellable | None] = {}
         self._brake = Brake()
+        self._numbers = deps.metrics.worker
 
     @property
     def braked(self) -> bool:
@@ -196,15 +200,15 @@ class Requesting:
         return len(answers)
 
     def _take(self, partition: Answered, post: Post, answer: Answer, wall_ms: int) -> None:
-        metrics = self._deps.metrics.worker
+        metrics = self._numbers
         try:
             result, outcome = self._judge(
                 answer.status, answer.error, answer.retry_after, wall_s=wall_ms / 1000, refused=answer.refused
             )
         except Exception as exc:  # noqa: BLE001 - this attempt is given up, not the loop
             self._report("judge", exc, post)
-            result, outcome = AttemptResult.INTERNAL_ERROR, FAILED
-        if result is AttemptResult.INTERNAL_ERROR:
+            result, outcome = _INTERNAL_ERROR, FAILED
+        if result is _INTERNAL_ERROR:
             self._brake_after(post)
         elif answer.status is not None and self._brake.worked():
             log.warning("answers can be judged again; sending goes on")
@@ -214,7 +218,7 @@ class Requesting:
         health = post.endpoint.health
         was_open = health.breaker_open
         self._record(partition, post, result, answer, wall_ms)
-        if result is AttemptResult.DELIVERED:
+        if result is _DELIVERED:
             metrics.deliveries["delivered"] += 1
             delivery = post.pending.delivery
             if delivery.replay is None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import astuple, replace
 
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hookstream.schemas.bounded import MAX_LONG
 from hookstream.schemas.catalogue import InternalSchema
-from hookstream.schemas.codecs import deliveries
 from hookstream.schemas.codecs.deliveries import delivery_decoder, delivery_encoder
 from hookstream.schemas.codecs.delivery_bytes import read_delivery
 from hookstream.schemas.delivery import Delivery, DeliveryId
@@ -20,9 +18,7 @@ from hookstream.schemas.hook import HookId, Revision
 from tests.support.values import DELIVERY, LONGEST_ID
 
 encode = delivery_encoder(7)
-with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(deliveries, "_form", lambda _: object())  # no schema is our own
-    decode_slowly = delivery_decoder(lambda _: InternalSchema.DELIVERY.text)
+decode_slowly = delivery_decoder(lambda _: InternalSchema.DELIVERY.text, quickly=lambda _: None)
 
 longs = st.integers(-MAX_LONG - 1, MAX_LONG) | st.sampled_from([0, 63, 64, -64, -65, 2**62, -(2**62), 2**62 - 1])
 texts = st.text(max_size=20) | st.sampled_from([LONGEST_ID, "434", ""])
@@ -100,7 +96,7 @@ def test_any_bytes_are_read_as_the_codec_reads_them_or_left_to_it(data: bytes) -
     assert quickly is None or quickly == slowly(b"\x00\x00\x00\x00\x07" + data[5:])
 
 
-def test_only_what_our_own_schema_wrote_is_read_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_our_own_schema_wrote_is_read_the_quick_way() -> None:
     own = InternalSchema.DELIVERY.text
     other = own.replace('"name":"namespace","type":"string"', '"name":"namespace","type":"bytes"')
     assert other != own
@@ -110,8 +106,7 @@ def test_only_what_our_own_schema_wrote_is_read_the_quick_way(monkeypatch: pytes
         asked.append(data)
         return read_delivery(data)
 
-    monkeypatch.setattr(deliveries, "read_delivery", noted)
-    decode = delivery_decoder(lambda schema_id: own if schema_id == 7 else other)
+    decode = delivery_decoder(lambda schema_id: own if schema_id == 7 else other, quickly=noted)
     foreign = delivery_encoder(8)(replace(DELIVERY, replay=None))
     for _ in range(2):
         assert decode(GOOD) == DELIVERY
