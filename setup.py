@@ -25,6 +25,7 @@ COMPILED = [
     *sorted(str(path) for path in (DELIVERY / "engine").glob("*.py") if path.name != "__init__.py"),
     *(str(DELIVERY / f"{module}.py") for module in BUSY),
     "processors/histogram.py",
+    "schemas/codecs/avro_bytes.py",
     "schemas/codecs/deliveries.py",
     "schemas/codecs/delivery_bytes.py",
     "schemas/delivery.py",

@@ -1,7 +1,7 @@
-"""The bytes of a delivery that our own schema wrote, read field by field: compiled, at a third of fastavro's cost.
+"""The bytes of a delivery under our own schema, read and written field by field: at a third of fastavro's cost.
 
-It says nothing of bytes that are no such delivery: those are for the codec, which knows every schema and says what is
-wrong. The tests compare every value, and bytes changed at random, with the codec's.
+It says nothing of what is no such delivery: that is for the codec, which knows every schema and says what is wrong. The
+tests compare every value, and bytes changed at random, with the codec's.
 
 Source: Apache Avro 1.12 specification, "Binary Encoding" (zigzag varints, length-prefixed strings, union by index).
 """
@@ -16,10 +16,14 @@ from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId, Revision
 from hookstream.schemas.ids import is_id
 
+from .avro_bytes import long_bytes, string_bytes
+
 _HEADER_BYTES: Final = 5  # `wire.HEADER_BYTES`, known when this is compiled
 _MAX_SHIFT: Final = 56  # nine bytes: what is longer may not fit into 64 bits
 _NULL: Final = 0
 _TEXT: Final = 2  # index 1 of the union, zigzag
+# What is raised where a value is no text, no number, or none that Avro has.
+_NO_DELIVERY: Final = (AttributeError, TypeError, OverflowError, UnicodeEncodeError)
 
 
 class _Unknown(Exception):  # noqa: N818 - never seen outside
@@ -104,6 +108,36 @@ def read_delivery(data: bytes) -> Delivery | None:
     if reader.position != len(data) or not is_plausible(delivery):
         return None
     return delivery
+
+
+def write_delivery(header: bytes, delivery: Delivery) -> bytes | None:
+    """The record of a delivery, after its header; None where the codec has to be asked."""
+    body, replay = delivery.body, delivery.replay
+    try:
+        return b"".join(
+            (
+                header,
+                string_bytes(delivery.id),
+                string_bytes(delivery.event),
+                string_bytes(delivery.client),
+                string_bytes(delivery.concept_id),
+                string_bytes(delivery.namespace),
+                long_bytes(delivery.occurred_at_ms),
+                long_bytes(delivery.hook_id),
+                long_bytes(delivery.hook_revision),
+                string_bytes(delivery.source_topic),
+                long_bytes(delivery.source_partition),
+                long_bytes(delivery.source_offset),
+                long_bytes(delivery.arrived_ms),
+                long_bytes(len(body)),
+                body,
+                b"\x00" if replay is None else b"\x02" + string_bytes(replay),
+                long_bytes(delivery.live_end),
+                long_bytes(delivery.replayed_at_ms),
+            )
+        )
+    except _NO_DELIVERY:
+        return None
 
 
 def is_plausible(delivery: Delivery) -> bool:

@@ -16,6 +16,7 @@ from hookstream.processors.delivery.engine.hook_table import HookRow
 from hookstream.processors.delivery.engine.model import Post
 from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.schemas.attempt import AttemptResult
+from hookstream.schemas.codecs.avro_bytes import long_bytes, string_bytes
 
 MAX_ANSWER_BYTES = 20_000
 
@@ -23,11 +24,6 @@ _HEADER = struct.Struct(">bI")
 _DOUBLE = struct.Struct("<d")
 _REMEMBERED = 4_096
 _NULL, _PRESENT = b"\x00", b"\x02"  # index 0 and 1 of a union, zigzag
-
-# 14 bits at a time: two bytes that go on, or the last one or two.
-_BITS, _GROUP = 14, 1 << 14
-_GOES_ON = [bytes((n & 0x7F | 0x80, n >> 7 | 0x80)) for n in range(_GROUP)]
-_LAST = [bytes((n,)) if n < 128 else bytes((n & 0x7F | 0x80, n >> 7)) for n in range(_GROUP)]  # noqa: PLR2004
 
 
 class _Known(NamedTuple):
@@ -104,24 +100,3 @@ class AttemptBytes:
             self._known.clear()
         known = self._known[delivery.hook_id] = _Known(post.row, delivery.namespace, fields, delivery.key)
         return known
-
-
-def long_bytes(number: int) -> bytes:
-    """An Avro long."""
-    number = number << 1 if number >= 0 else -(number << 1) - 1
-    if number < _GROUP:
-        return _LAST[number]
-    rest = number >> _BITS
-    if rest < _GROUP:
-        return _GOES_ON[number & (_GROUP - 1)] + _LAST[rest]
-    out = b""
-    while number >= _GROUP:
-        out += _GOES_ON[number & (_GROUP - 1)]
-        number >>= _BITS
-    return out + _LAST[number]
-
-
-def string_bytes(text: str) -> bytes:
-    """An Avro string."""
-    data = text.encode()
-    return long_bytes(len(data)) + data

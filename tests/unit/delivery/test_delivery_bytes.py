@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import astuple, replace
+from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hookstream.schemas.bounded import MAX_LONG
 from hookstream.schemas.catalogue import InternalSchema
+from hookstream.schemas.codecs.avro_bytes import long_bytes
 from hookstream.schemas.codecs.deliveries import delivery_decoder, delivery_encoder
-from hookstream.schemas.codecs.delivery_bytes import read_delivery
+from hookstream.schemas.codecs.delivery_bytes import read_delivery, write_delivery
+from hookstream.schemas.codecs.fields import fields_encoder
 from hookstream.schemas.delivery import Delivery, DeliveryId
-from hookstream.schemas.errors import UndecodableError
+from hookstream.schemas.errors import InvalidValueError, UndecodableError
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId, Revision
 from tests.support.values import DELIVERY, LONGEST_ID
@@ -33,7 +37,7 @@ values = st.builds(
         occurred_at_ms=longs_[0],
         hook_id=HookId(longs_[1]),
         hook_revision=Revision(longs_[2]),
-        source_partition=longs_[3] % 2**31,
+        source_partition=longs_[3],
         source_offset=longs_[4],
         arrived_ms=longs_[5],
         live_end=longs_[6],
@@ -46,6 +50,7 @@ values = st.builds(
     st.binary(max_size=300),
     st.none() | st.text(max_size=20),
 )
+encode_slowly = fields_encoder(InternalSchema.DELIVERY.text, 7, Delivery)
 GOOD = encode(DELIVERY)
 CHANGES = st.lists(st.tuples(st.integers(5, len(GOOD) - 1), st.integers(0, 255)), min_size=1, max_size=4)
 
@@ -67,6 +72,31 @@ def test_what_the_codec_wrote_is_read_as_the_codec_reads_it(delivery: Delivery) 
         assert read == slowly(data)
     else:
         assert read is None, "such a number is left to the codec"
+
+
+@settings(max_examples=50, deadline=None)
+@given(values)
+def test_what_is_written_is_what_the_codec_writes(delivery: Delivery) -> None:
+    written = write_delivery(GOOD[:5], delivery)
+    assert written is not None
+    assert written == encode_slowly(delivery) == encode(delivery)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"occurred_at_ms": MAX_LONG + 1}, {"hook_id": -MAX_LONG - 2}, {"live_end": 2**200}, {"concept_id": "\ud800"}],
+)
+def test_what_avro_has_not_is_left_to_the_codec_which_refuses_it(changes: dict[str, Any]) -> None:
+    delivery = replace(DELIVERY, **changes)
+    assert write_delivery(GOOD[:5], delivery) is None
+    with pytest.raises(InvalidValueError):
+        encode(delivery)
+
+
+@pytest.mark.parametrize("number", [MAX_LONG + 1, -MAX_LONG - 2, 2**64, -(2**200)])
+def test_a_number_of_more_than_64_bits_is_no_long(number: int) -> None:
+    with pytest.raises(OverflowError):
+        long_bytes(number)
 
 
 def needs_ten_bytes(value: object) -> bool:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookstream.processors.delivery.attempts.bytes import MAX_ANSWER_BYTES, AttemptBytes, long_bytes
+from hookstream.processors.delivery.attempts.bytes import MAX_ANSWER_BYTES, AttemptBytes
 from hookstream.processors.delivery.http.exchange import Answer
 from hookstream.schemas.attempt import Attempt, AttemptResult
 from hookstream.schemas.codecs.attempts import attempt_encoder
+from hookstream.schemas.codecs.avro_bytes import long_bytes
 from hookstream.schemas.delivery import DeliveryId
 from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId, Revision
