@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hookstream.producers.murmur2 import partition_of
+from hookstream.schemas import ids
 from hookstream.schemas.control import endpoint_id, parse_endpoint_id, target_digest
 from hookstream.schemas.event import ClientId, Concept, Event, EventName, client_of_key
 from hookstream.schemas.hook import subscription_record_key
@@ -26,6 +27,11 @@ def test_what_is_an_id(text: str) -> None:
 def test_what_is_no_id(text: str) -> None:
     assert not is_id(text)
     assert client_of_key(text.encode(errors="surrogatepass")) is None
+
+
+@given(st.text(st.characters(codec=None) | st.sampled_from("a\0\x1f \x7e\x7f\x85"), max_size=300))
+def test_the_quick_look_at_an_id_says_what_the_expression_says(text: str) -> None:
+    assert is_id(text) == (ids._ID.fullmatch(text) is not None)
 
 
 @pytest.mark.parametrize("text", ["007", "+7", "-1", "1.0", "", "x", str(2**63), "٣"])
