@@ -8,6 +8,9 @@ from .hook_table import HookTable
 from .model import Backlog, Client, Dispatches, Endpoint, TrackedHook
 from .policy import EnginePolicy
 
+# Of one client: a hook that is moved back finds its endpoint as it was, and one that is moved all the time leaves few.
+_KEPT_WITHOUT_HOOKS = 32
+
 
 class TrackedHooks:
     """Every hook that is tracked, with the endpoint that serves it. Both streams share them."""
@@ -74,10 +77,20 @@ class TrackedHooks:
                     del self.of_key[hook.subscription_key]
                 if hook.endpoint is not None:
                     hook.endpoint.hooks.pop(hook.id, None)
-        for key, endpoint in list(self.endpoints.items()):
-            waiting = endpoint.lanes or endpoint.in_flight or any(endpoint.from_backlog) or any(endpoint.dispatched)
-            if not (endpoint.hooks or waiting) and endpoint.health.unremarkable(now) and endpoint.told.empty:
-                del self.endpoints[key]
-                endpoint.client.blocked.pop(endpoint, None)
+        left: dict[str, list[Endpoint]] = {}
+        for endpoint in list(self.endpoints.values()):
+            if endpoint.hooks or endpoint.lanes or endpoint.in_flight or any(endpoint.dispatched):
+                continue
+            if endpoint.health.unremarkable(now) and endpoint.told.empty and not any(endpoint.from_backlog):
+                self._forget(endpoint)
+            else:
+                left.setdefault(endpoint.client_id, []).append(endpoint)
+        for endpoints in left.values():
+            for endpoint in endpoints[:-_KEPT_WITHOUT_HOOKS]:
+                self._forget(endpoint)
         for client_id in self.clients.keys() - {endpoint.client_id for endpoint in self.endpoints.values()}:
             del self.clients[client_id]
+
+    def _forget(self, endpoint: Endpoint) -> None:
+        del self.endpoints[endpoint.client_id, endpoint.target]
+        endpoint.client.blocked.pop(endpoint, None)

@@ -220,3 +220,38 @@ def test_what_waits_behind_a_record_in_flight_to_the_old_target_does_not_wait_fo
     assert small.send() == []
     small.answer(first)
     assert offsets(small.send()) == [2]
+
+
+def endpoints_left_behind(*, quarantined: bool) -> SmallEngine:
+    """Register and delete a hundred hooks of targets that fail."""
+    small = SmallEngine(disable_after_s=1e9, notice_every_s=60.0)
+    for number in range(1, 101):
+        row = small.row(number, target=f"https://{number}.example/")
+        if quarantined:
+            small.quarantine(row)
+        else:
+            small.read(row, number)
+            small.answer(small.send_one(), FAILED)
+        small.change(row, state=HookState.DELETED)
+        small.wait(61)
+    return small
+
+
+@pytest.mark.parametrize("quarantined", [False, True])
+def test_hooks_that_come_and_go_leave_few_endpoints_behind(*, quarantined: bool) -> None:
+    """Each would be remembered, and written into each state, for a month."""
+    small = endpoints_left_behind(quarantined=quarantined)
+    assert len(small.engine._ledger.tracked.endpoints) <= 40
+    assert len(small.snapshot().state.health) <= 40
+
+
+def test_a_hook_that_is_moved_back_finds_its_endpoint_as_it_was() -> None:
+    small = SmallEngine(disable_after_s=1e9, notice_every_s=60.0)
+    row = small.row()
+    small.read(row, 1)
+    failed_ms = small.wall_ms
+    small.answer(small.send_one(), FAILED)
+    small.change(row, target="https://two.example/")
+    small.wait(200)
+    row = small.change(row, target="https://one.example/")
+    assert small.endpoint(row).health.failing_since_ms == failed_ms
