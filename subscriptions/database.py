@@ -110,7 +110,9 @@ def _postgresql(url: URL) -> Engine:
     limits = {
         "lock_timeout": f"{_LOCK_TIMEOUT_S}s",
         "idle_in_transaction_session_timeout": f"{_IDLE_IN_TRANSACTION_S}s",
-        "jit": "off",  # it compiles for longer than any question of ours takes, where a guess of its rows is high
+        # Where PostgreSQL guesses many rows, it compiles and starts processes for longer than our questions take.
+        "jit": "off",
+        "max_parallel_workers_per_gather": "0",
     }
     # As options of the connection they would be refused by PgBouncer, and lost between two transactions.
     given = str(url.query.get("options", ""))

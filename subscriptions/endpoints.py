@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from sqlalchemy import Select, exists, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
 
 from hookstream.schemas.attempt import AttemptResult
 from hookstream.schemas.event import ClientId
@@ -24,9 +24,9 @@ _AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointQuery:
-    """Which endpoints to list: those whose first hook is above `after`, of one client where it is set.
+    """Which hooks to look at for a list of endpoints: those above `after`, of one client where it is set.
 
-    `disabled`: only those whose first hook is disabled, or enabled; None: both.
+    `disabled`: only those that are disabled, or enabled; None: both.
     """
 
     client: ClientId | None
@@ -48,28 +48,14 @@ def hooks_by_id(session: Session, hooks: Collection[HookId]) -> Mapping[HookId, 
     return {row.id: row for row in _read(session, _COLUMNS.where(one_of(session, SubscriptionRow.hook_id, hooks)))}
 
 
-def first_hooks(session: Session, query: EndpointQuery) -> Sequence[EndpointHook]:
-    """The first hook of each endpoint, by id; deleted hooks are none.
-
-    A client has a few dozen hooks at most, so that looking for an earlier one of the same target is cheap.
-    """
-    earlier = aliased(SubscriptionRow)
-    is_first = ~exists().where(
-        earlier.client == SubscriptionRow.client,
-        earlier.target == SubscriptionRow.target,
-        earlier.state != HookState.DELETED.value,
-        earlier.hook_id < SubscriptionRow.hook_id,
-    )
-    first = (
-        _COLUMNS.where(LIVING, SubscriptionRow.hook_id > query.after, is_first)
-        .order_by(SubscriptionRow.hook_id)
-        .limit(query.limit)
-    )
+def next_hooks(session: Session, query: EndpointQuery) -> Sequence[EndpointHook]:
+    """Living hooks in the order of their ids; whether one is its endpoint's first is not looked at."""
+    found = _COLUMNS.where(LIVING, SubscriptionRow.hook_id > query.after)
     if query.client is not None:
-        first = first.where(SubscriptionRow.client == query.client)
+        found = found.where(SubscriptionRow.client == query.client)
     if query.disabled is not None:
-        first = first.where(DISABLED if query.disabled else ~DISABLED)
-    return list(_read(session, first))
+        found = found.where(DISABLED if query.disabled else ~DISABLED)
+    return list(_read(session, found.order_by(SubscriptionRow.hook_id).limit(query.limit)))
 
 
 def endpoints_of(

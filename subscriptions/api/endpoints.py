@@ -21,9 +21,9 @@ from hookstream.subscriptions.endpoints import (
     EndpointQuery,
     LastOutcomes,
     endpoints_of,
-    first_hooks,
     hooks_of,
     last_outcomes,
+    next_hooks,
     paused_endpoints,
 )
 from hookstream.subscriptions.errors import BacklogUnknownError, EndpointNotFoundError
@@ -223,27 +223,29 @@ def _others(
 ) -> Iterator[tuple[str, Endpoint | None]]:
     """Every endpoint in the order of the first hooks, as the database has them; those without a backlog have no age.
 
-    None stands for one that is noted already: nothing more is read of it.
+    None stands for one that is noted already, and for a hook that is not its endpoint's first. So many hooks are looked
+    at, not so many endpoints found: a question takes no longer where few of many fit.
     """
     states = (EndpointState.HEALTHY, EndpointState.DISABLED)
     if wanted.min_age_ms is not None or (wanted.state is not None and wanted.state not in states):
         return
     disabled = None if wanted.state is None else wanted.state is EndpointState.DISABLED
     known = {each.first_hook for each in noted}
-    limit = min(wanted.limit + 1 + len(known), _MOST_AT_ONCE)
+    limit = 2 * wanted.limit + 1
     while True:
         query = EndpointQuery(client=wanted.client, disabled=disabled, after=after, limit=limit)
         with deps.reading() as session:
-            first = first_hooks(session, query)
-            hooks = endpoints_of(session, [hook for hook in first if hook.id not in known])
+            found = next_hooks(session, query)
+            groups = endpoints_of(session, [hook for hook in found if hook.id not in known])
         now_ms = deps.now_ms()
-        for hook in first:
+        for hook in found:
             after = hook.id
-            of_it = hooks.get((hook.client, hook.target))
-            yield f"r:{after}", None if of_it is None else judge(of_it, backlogs, paused=False, now_ms=now_ms)
-        if len(first) < query.limit:
+            of_it = groups.get((hook.client, hook.target), ())
+            is_first = hook.id not in known and hook.id == min((each.id for each in of_it), default=None)
+            yield f"r:{after}", judge(of_it, backlogs, paused=False, now_ms=now_ms) if is_first else None
+        if len(found) < query.limit:
             return
-        limit = min(2 * limit, _MOST_AT_ONCE)  # few of those fit, or more are wanted
+        limit = min(2 * limit, _MOST_AT_ONCE)  # few of those fit, or endpoints have many hooks
 
 
 def _look(deps: ApiDependencies, client: ClientId | None) -> tuple[list[Endpoint], Backlogs]:
