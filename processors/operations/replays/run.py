@@ -77,6 +77,9 @@ class ReplayRun:
                 self._save_if_due()
                 return 0
             self._open()
+            self._save()  # what is wanted may have changed while it was prepared
+            if self.ended:
+                return 0
         done = self._read() + self._send()
         if self.ended:
             return done

@@ -309,7 +309,7 @@ def test_a_window_is_kept_in_the_row_before_it_is_read_and_looked_up_once(world:
 
 def test_what_is_written_is_committed_afterwards_and_the_row_is_told_last(world: World) -> None:
     done = step(world, a_run(world), 6)
-    assert done[:3] == ["read", "write", "write"]
+    assert done[:5] == ["read", "commit", "tell the row", "write", "write"], "it hears first what is wanted by now"
     assert done[-3:] == ["commit", "end done", "forget"]
     assert world.sent == [0, 1, 2, 3]
     assert [progress[PLACE].sent for progress in world.committed][-1] == 4

@@ -8,8 +8,9 @@ from tests.support.replay_world import check_replayers
 
 # Between them these find every planted bug of `tests/mutants/bugs/replay_world.toml`.
 SEEDS = (5, 6, 10, 15, 28, 30, 32)
+ONCE_RED = (8_115_202_060_992,)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", [*SEEDS, *ONCE_RED])
 def test_a_world_of_replayers_sends_what_is_in_the_window_and_nothing_else(seed: int) -> None:
     assert check_replayers(seed) is None
