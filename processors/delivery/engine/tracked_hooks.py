@@ -67,6 +67,12 @@ class TrackedHooks:
 
     def forget_idle(self, now: float) -> None:
         """Drop hooks and endpoints of which nothing has to be remembered."""
+        self._forget_idle_hooks()
+        self._forget_idle_endpoints(now)
+        for client_id in self.clients.keys() - {endpoint.client_id for endpoint in self.endpoints.values()}:
+            del self.clients[client_id]
+
+    def _forget_idle_hooks(self) -> None:
         for hook in list(self.hooks.values()):
             idle = not hook.in_flight and hook.disabled_under is None and not hook.throttled
             if idle and all(backlog.empty for backlog in hook.backlogs):
@@ -77,6 +83,8 @@ class TrackedHooks:
                     del self.of_key[hook.subscription_key]
                 if hook.endpoint is not None:
                     hook.endpoint.hooks.pop(hook.id, None)
+
+    def _forget_idle_endpoints(self, now: float) -> None:
         left: dict[str, list[Endpoint]] = {}
         for endpoint in list(self.endpoints.values()):
             if endpoint.hooks or endpoint.lanes or endpoint.in_flight or any(endpoint.dispatched):
@@ -88,8 +96,6 @@ class TrackedHooks:
         for endpoints in left.values():
             for endpoint in endpoints[:-_KEPT_WITHOUT_HOOKS]:
                 self._forget(endpoint)
-        for client_id in self.clients.keys() - {endpoint.client_id for endpoint in self.endpoints.values()}:
-            del self.clients[client_id]
 
     def _forget(self, endpoint: Endpoint) -> None:
         del self.endpoints[endpoint.client_id, endpoint.target]
