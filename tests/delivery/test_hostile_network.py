@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import threading
 from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import trustme
 
 from hookstream.schemas.attempt import AttemptResult
 from tests.support.hostile_server import answering, endless, hostile_server, silent
+from tests.support.loop_thread import LoopThread
 from tests.support.targets import OK, Reply
 from tests.support.wait import eventually
 
@@ -76,9 +76,7 @@ def hostile_servers(
     behaviours: Mapping[str, Behaviour], certificate: trustme.LeafCert
 ) -> Iterator[Mapping[str, HostileServer]]:
     """One server for each behaviour, and one whose certificate no authority has signed, in a thread of their own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="hostile", daemon=True)
-    thread.start()
+    thread = LoopThread("hostile")
     stack = AsyncExitStack()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
@@ -90,12 +88,10 @@ def hostile_servers(
         return entered
 
     try:
-        yield asyncio.run_coroutine_threadsafe(enter(), loop).result(10)
+        yield thread.call(enter())
     finally:
-        asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        thread.call(stack.aclose())
+        thread.close()
 
 
 def test_every_way_to_misbehave_ends_in_a_retry_and_hurts_no_other(world: DeliveryWorld, processes: Processes) -> None:

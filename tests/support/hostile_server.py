@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from tests.support.loop_thread import stop_listening
+
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
@@ -122,6 +124,7 @@ async def hostile_server(
     """Listen on a free port for the length of the block; with a context, over TLS."""
     seen = HostileServer(scheme="https" if context else "http")
     running: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         seen.accepted += 1
@@ -131,25 +134,31 @@ async def hostile_server(
                 await behave(Conversation(seen, seen.accepted, reader, writer))
         finally:
             seen.open -= 1
-            if context is None:
-                writer.close()  # in good order: a test that wants a reset says so
-            else:
-                writer.transport.abort() if writer.is_closing() else writer.close()
+
+    def close(writer: asyncio.StreamWriter) -> None:
+        if context is not None and writer.is_closing():
+            writer.transport.abort()
+        else:
+            writer.close()  # in good order: a test that wants a reset says so
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(converse(reader, writer))
         running.add(task)
         task.add_done_callback(running.discard)
+        task.add_done_callback(lambda _: close(writer))  # not in the task: one cancelled before its start does nothing
+        writers.append(writer)
 
     server = await asyncio.start_server(accept, host, 0, ssl=context)
     seen.port = server.sockets[0].getsockname()[1]
     try:
         yield seen
     finally:
-        server.close()
+        await stop_listening(server)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()  # a client that reads nothing would keep it open
 
 
 def answering(*parts: bytes, keep_open: bool = True) -> Behaviour:

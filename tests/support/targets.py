@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import httptools
+
+from tests.support.loop_thread import LoopThread, stop_listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,9 +70,9 @@ class Targets:
         """What was answered with 2xx, in the order of the answers."""
         self._held: list[tuple[_Connection, Seen]] = []
         self._connections: set[_Connection] = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="targets", daemon=True)
+        self._thread: LoopThread
         self._server: asyncio.Server
+        self.is_over = False
 
     @property
     def port(self) -> int:
@@ -113,25 +114,23 @@ class Targets:
             for connection, seen in held:
                 self._send(connection, seen, reply)
 
-        self._loop.call_soon_threadsafe(answer_all)
+        self._thread.loop.call_soon_threadsafe(answer_all)
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        opening = self._loop.create_server(lambda: _Connection(self, self._loop), "127.0.0.1", 0, backlog=512)
-        self._server = asyncio.run_coroutine_threadsafe(opening, self._loop).result(10)
+        self._thread = LoopThread("targets")
+        opening = self._thread.loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, backlog=512)
+        self._server = self._thread.call(opening)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         async def end() -> None:
-            self._server.close()
+            self.is_over = True
+            await stop_listening(self._server)
             for connection in list(self._connections):
                 connection.abort()
-            await asyncio.sleep(0)  # transports close their sockets in the loop's next turn
 
-        asyncio.run_coroutine_threadsafe(end(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
+        self._thread.call(end())
+        self._thread.close()
 
     def _take(self, connection: _Connection, seen: Seen) -> None:
         connection.under_way = seen
@@ -140,7 +139,7 @@ class Targets:
         if reply.status is None:
             self._held.append((connection, seen))
         elif reply.after_s:
-            self._loop.call_later(reply.after_s, self._send, connection, seen, reply)
+            self._thread.loop.call_later(reply.after_s, self._send, connection, seen, reply)
         else:
             self._send(connection, seen, reply)
 
@@ -157,11 +156,10 @@ class Targets:
 class _Connection(asyncio.Protocol):
     """One connection, one request after the other."""
 
-    def __init__(self, targets: Targets, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, targets: Targets) -> None:
         self.closed = False
         self.under_way: Seen | None = None
         self._targets = targets
-        self._loop = loop
         self._parser = httptools.HttpRequestParser(self)
         self._path, self._headers, self._body = "", dict[str, str](), b""
         self._transport: asyncio.Transport
@@ -169,6 +167,8 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
         self._targets._connections.add(self)
+        if self._targets.is_over:  # it was accepted just before
+            self.abort()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self.closed = True

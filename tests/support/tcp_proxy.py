@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self
 
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
+from tests.support.loop_thread import LoopThread, stop_listening
 
 _CHUNK_BYTES = 65536
-T = TypeVar("T")
 
 
 class TcpProxy:
@@ -33,10 +30,8 @@ class TcpProxy:
         self._open = asyncio.Event()  # clear while we are a black hole
         self._open.set()
         self._links: set[asyncio.Task[None]] = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="tcp-proxy", daemon=True)
-        self._thread.start()
-        self._server: asyncio.Server = self._call(asyncio.start_server(self._accept, sock=self._listener))
+        self._thread = LoopThread("tcp-proxy")
+        self._server: asyncio.Server = self._thread.call(asyncio.start_server(self._accept, sock=self._listener))
 
     @property
     def address(self) -> str:
@@ -45,11 +40,11 @@ class TcpProxy:
 
     def cut(self) -> None:
         """Reset every connection, and every new one as soon as it is made, until `heal`."""
-        self._call(self._set_cut())
+        self._thread.call(self._set_cut())
 
     def blackhole(self) -> None:
         """Keep connections open, accept new ones, and pass on nothing in either direction, until `heal`."""
-        self._call(self._set_open(is_open=False))
+        self._thread.call(self._set_open(is_open=False))
 
     def slow(self, latency_s: float) -> None:
         """Pass on every chunk this much later, in both directions, until `heal`."""
@@ -59,7 +54,7 @@ class TcpProxy:
         """Be a network again: what a black hole held back goes on, in order."""
         self._latency_s = 0.0
         self._is_cut = False
-        self._call(self._set_open(is_open=True))
+        self._thread.call(self._set_open(is_open=True))
 
     @property
     def connections(self) -> int:
@@ -68,12 +63,10 @@ class TcpProxy:
 
     def close(self) -> None:
         """End every connection and stop listening."""
-        if self._loop.is_closed():
+        if self._thread.loop.is_closed():
             return
-        self._call(self._shut_down())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._thread.call(self._shut_down())
+        self._thread.close()
 
     def __enter__(self) -> Self:
         """Nothing to do: it runs already."""
@@ -83,9 +76,6 @@ class TcpProxy:
         """Close."""
         self.close()
 
-    def _call(self, work: Coroutine[object, object, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10.0)
-
     async def _set_cut(self) -> None:
         self._is_cut = True
         await self._end_links()
@@ -94,7 +84,7 @@ class TcpProxy:
         (self._open.set if is_open else self._open.clear)()
 
     async def _shut_down(self) -> None:
-        self._server.close()
+        await stop_listening(self._server)
         await self._end_links()
         await self._server.wait_closed()
 
@@ -104,16 +94,16 @@ class TcpProxy:
             link.cancel()
         await asyncio.gather(*links, return_exceptions=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._links.add(task)
-        try:
-            await self._link(reader, writer)
-        except (asyncio.CancelledError, OSError):  # cut, or one side broke: so does the other
-            _reset(writer)
-        finally:
-            self._links.discard(task)
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        link = asyncio.get_running_loop().create_task(self._link(reader, writer))
+        self._links.add(link)
+
+        def ended(link: asyncio.Task[None]) -> None:
+            self._links.discard(link)
+            if link.cancelled() or isinstance(link.exception(), OSError):  # cut, or one side broke: so does the other
+                _reset(writer)
+
+        link.add_done_callback(ended)
 
     async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._is_cut:
