@@ -66,7 +66,7 @@ $(COMPILED)/.built: $(INSTALLED) setup.py $(shell find $(PACKAGES) -name '*.py')
 
 compiled: $(COMPILED)/.built ## the delivery worker's tests on the compiled build, and bugs planted in compiled copies
 	@PYTHONPATH=$(COMPILED) $(BIN)/hookstream --version | grep --quiet '(compiled)' || { echo "nothing is compiled" >&2; exit 1; }
-	PYTHONPATH=$(COMPILED) $(BIN)/python -m pytest tests/unit/delivery tests/compiled -n $(TEST_PROCESSES) $(PYTEST_ARGS)
+	PYTHONPATH=$(COMPILED) $(BIN)/python -m pytest tests/unit/delivery tests/unit/schemas/test_event_bytes.py tests/compiled -n $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 contract: $(INSTALLED) ## one suite per Protocol, on the fake and on the real thing
 	$(BIN)/python -m pytest tests/contract $(PYTEST_ARGS)

@@ -28,6 +28,7 @@ COMPILED = [
     "schemas/codecs/avro_bytes.py",
     "schemas/codecs/deliveries.py",
     "schemas/codecs/delivery_bytes.py",
+    "schemas/codecs/event_bytes.py",
     "schemas/delivery.py",
 ]
 

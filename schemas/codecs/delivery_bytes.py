@@ -16,74 +16,16 @@ from hookstream.schemas.event import ClientId, EventName
 from hookstream.schemas.hook import HookId, Revision
 from hookstream.schemas.ids import is_id
 
-from .avro_bytes import long_bytes, string_bytes
+from .avro_bytes import NOT_PLAIN, ByteReader, long_bytes, string_bytes
 
-_HEADER_BYTES: Final = 5  # `wire.HEADER_BYTES`, known when this is compiled
-_MAX_SHIFT: Final = 56  # nine bytes: what is longer may not fit into 64 bits
-_NULL: Final = 0
-_TEXT: Final = 2  # index 1 of the union, zigzag
+_TEXT: Final = 1  # the union's index of string
 # What is raised where a value is no text, no number, or none that Avro has.
 _NO_DELIVERY: Final = (AttributeError, TypeError, OverflowError, UnicodeEncodeError)
 
 
-class _Unknown(Exception):  # noqa: N818 - never seen outside
-    """Not plainly a delivery."""
-
-
-class _Reader:
-    """A position in the bytes of one record."""
-
-    __slots__ = ("data", "position")
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.position = _HEADER_BYTES
-
-    def long(self) -> int:
-        """Read a long."""
-        data, position = self.data, self.position
-        byte = data[position]
-        position += 1
-        number = byte & 0x7F
-        shift = 7
-        while byte & 0x80:
-            if shift > _MAX_SHIFT:
-                raise _Unknown
-            byte = data[position]
-            position += 1
-            number |= (byte & 0x7F) << shift
-            shift += 7
-        self.position = position
-        return (number >> 1) ^ -(number & 1)
-
-    def piece(self) -> bytes:
-        """Read bytes with their length."""
-        length = self.long()
-        start = self.position
-        end = start + length
-        if length < 0 or end > len(self.data):
-            raise _Unknown
-        self.position = end
-        return self.data[start:end]
-
-    def text(self) -> str:
-        """Read a string."""
-        return self.piece().decode()
-
-    def text_or_none(self) -> str | None:
-        """Read a union of null and a string."""
-        index = self.data[self.position]
-        self.position += 1
-        if index == _TEXT:
-            return self.text()
-        if index != _NULL:
-            raise _Unknown
-        return None
-
-
 def read_delivery(data: bytes) -> Delivery | None:
     """The delivery in these bytes, whose first five are a header; None where the codec has to be asked."""
-    reader = _Reader(data)
+    reader = ByteReader(data)
     try:
         delivery = Delivery(
             id=DeliveryId(reader.text()),
@@ -99,11 +41,11 @@ def read_delivery(data: bytes) -> Delivery | None:
             source_offset=reader.long(),
             arrived_ms=reader.long(),
             body=reader.piece(),
-            replay=reader.text_or_none(),
+            replay=reader.text_or_none(_TEXT),
             live_end=reader.long(),
             replayed_at_ms=reader.long(),
         )
-    except (_Unknown, IndexError, UnicodeDecodeError):
+    except NOT_PLAIN:
         return None
     if reader.position != len(data) or not is_plausible(delivery):
         return None

@@ -26,6 +26,9 @@ from hookstream.schemas.wire import (
     record_writer,
 )
 
+from .event_bytes import EventReader
+from .quick_events import quick_reader
+
 _SCHEMAS_KEPT = 64
 NO_DATA: Final = object()
 """Stands where data would: the envelope that an event was written with has none. Data may be null."""
@@ -187,12 +190,14 @@ def event_reader(
     """
     text = catalogue.schema_text(namespace)
     own = AvroSchema(text)
+    quick: dict[bytes, EventReader] = {}  # by header
 
-    def about(writer: AvroSchema) -> EventMeaning:
+    def about(writer: AvroSchema) -> tuple[EventMeaning, EventReader | None]:
         lost = undelivered_fields(writer, own)
         if lost:
             undelivered(lost)
-        return event_meaning(writer, namespace, own)
+        meaning = event_meaning(writer, namespace, own)
+        return meaning, quick_reader(writer, namespace, meaning)
 
     read = record_reader(
         text,
@@ -203,32 +208,44 @@ def event_reader(
     )
 
     def decode(data: bytes | None) -> tuple[Event, JsonTree]:
+        if data is not None and (reader := quick.get(data[:HEADER_BYTES])) is not None:
+            known = reader.read(data)
+            if known is not None:
+                return known, NO_DATA
         record, view = read(data)
-        names, per_ms = view.about
-        concept, index, occurred_at = record["concept"], record["event"], record["occurred_at"]
-        if per_ms != 1:
-            occurred_at //= per_ms
-        client, concept_id = record["client"], concept["id"]
-        for field, value in (("client", client), ("concept.id", concept_id)):
-            if type(value) is str and not is_id(value):
-                msg = f"{field} is not {WHAT_A_TEXT_IS}"
-                raise UndecodableError(msg)
-        if not 0 <= occurred_at < YEAR_10000_MS:
-            msg = "occurred_at is no time from 1970 to 9999 in the unit of its schema"
-            raise UndecodableError(msg)
-        try:
-            if index < 0:
-                raise IndexError
-            event = Event(
-                name=names[index],
-                client=client,
-                concept=Concept(id=concept_id, namespace=namespace, sub_namespace=concept["sub_namespace"]),
-                occurred_at_ms=occurred_at,
-                id=UUID(record["id"]),
-            )
-        except (IndexError, ValueError):
-            msg = "an event symbol or id that its schema does not allow"
-            raise UndecodableError(msg) from None
-        return event, record.get(DATA_FIELD, NO_DATA)
+        meaning, plain = view.about
+        event = _event_of(record, namespace, meaning)
+        found = record.get(DATA_FIELD, NO_DATA)  # it may be read from another field, by an alias
+        if plain is not None and data and found is NO_DATA and len(quick) < _SCHEMAS_KEPT:
+            quick[data[:HEADER_BYTES]] = plain
+        return event, found
 
     return decode
+
+
+def _event_of(record: Record, namespace: str, meaning: EventMeaning) -> Event:
+    names, per_ms = meaning
+    concept, index, occurred_at = record["concept"], record["event"], record["occurred_at"]
+    if per_ms != 1:
+        occurred_at //= per_ms
+    client, concept_id = record["client"], concept["id"]
+    for field, value in (("client", client), ("concept.id", concept_id)):
+        if type(value) is str and not is_id(value):
+            msg = f"{field} is not {WHAT_A_TEXT_IS}"
+            raise UndecodableError(msg)
+    if not 0 <= occurred_at < YEAR_10000_MS:
+        msg = "occurred_at is no time from 1970 to 9999 in the unit of its schema"
+        raise UndecodableError(msg)
+    try:
+        if index < 0:
+            raise IndexError
+        return Event(
+            name=names[index],
+            client=client,
+            concept=Concept(id=concept_id, namespace=namespace, sub_namespace=concept["sub_namespace"]),
+            occurred_at_ms=occurred_at,
+            id=UUID(record["id"]),
+        )
+    except (IndexError, ValueError):
+        msg = "an event symbol or id that its schema does not allow"
+        raise UndecodableError(msg) from None
