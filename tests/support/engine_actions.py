@@ -116,7 +116,6 @@ class Actions:
         world = self.world
         stream, pending, reason = owner.dead_letters.pop(world.random.randrange(len(owner.dead_letters)))
         world.say("dead", stream, pending.offset, reason)
-        world.judge.judge_dead_letter(stream, pending, reason)
         world.dead[stream][pending.offset] = reason
         world.notice_judge.dead_lettered(owner, stream, pending)
         owner.engine.dead_letter_acknowledged(stream, pending)

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.support.engine_model import BREAKER_AFTER, BREAKER_IN_A_ROW, BUSY, GONE, LIVE, OK, PROBE_FIRST
+from tests.support.engine_model import BREAKER_AFTER, BREAKER_IN_A_ROW, BUSY, GONE, LIVE, OK, PROBE_FIRST, REJECT
 
 if TYPE_CHECKING:
     from hookstream.processors.delivery.engine.model import Endpoint, Pending, Post
@@ -73,6 +73,7 @@ class History:
         self.gone: dict[Any, int] = {}
         self.gone_under: set[tuple[int, int]] = set()
         self.lane_failures: Counter[tuple[int, str]] = Counter()
+        self.lanes_rejected: set[tuple[int, str]] = set()  # whose last failure may have been of the short schedule
         self.only_failure_since: dict[tuple[str, str], int] = {}
         self.first_failure: dict[tuple[str, str], int] = {}
         self.answered: tuple[set[int], set[int]] = (set(), set())  # 2xx, to owners since the last that was killed
@@ -127,6 +128,7 @@ class History:
             self.failing[key].fail(pending.resource, now)
             if pending.stream == LIVE:
                 self.lane_failures[lane] += not post.probe
+                (self.lanes_rejected.add if result == REJECT else self.lanes_rejected.discard)(lane)
         if owner is self.world.owner and result != GONE:
             self._clock(flight.endpoint, answered=answered)
         self.failing[key].answered(now, probe=post.probe, pauses=self.world.probe_pauses)

@@ -194,13 +194,18 @@ class Judge(History):
                 failures.quarantine(now)
 
     def judge_dead_letter(self, stream: int, pending: Pending, reason: str) -> None:
-        """Check the reason of a dead letter that Kafka acknowledges."""
+        """Check the reason of a dead letter that an engine asks for, before it is written.
+
+        Until Kafka acknowledges it, its lane may go on where it is owed no longer: retention has deleted it, or its
+        hook was enabled from now on. What is answered to the lane meanwhile says nothing about this dead letter.
+        """
         if reason == REFUSED and pending.offset not in self.refusals[stream]:
             raise ViolationError(f"I17 {stream}:{pending.offset} dead-lettered as refused by its present target")
         if stream != LIVE:
             return
-        failures = self.lane_failures[pending.delivery.hook_id, pending.resource]
-        if reason == "schedule" and not self.world.traits.crashes and failures <= len(SCHEDULE[:2]):
+        lane = (pending.delivery.hook_id, pending.resource)
+        failures, schedule = self.lane_failures[lane], SCHEDULE[:2] if lane in self.lanes_rejected else SCHEDULE
+        if reason == "schedule" and not self.world.traits.crashes and failures <= len(schedule):
             raise ViolationError(f"I9 {pending.offset} dead-lettered after {failures} attempts of its lane")
 
     def judge_refusal(self, flight: Flight) -> None:

@@ -380,6 +380,18 @@ MUTANTS = {
             ),
         ),
     ),
+    "schedule_is_one_attempt_short": _mutant(
+        "the last attempt of a schedule is not made",
+        ("retry_schedule", "attempts > len(schedule):", "attempts >= len(schedule):"),
+    ),
+    "exhausted_schedule_outlasts_a_success": _mutant(
+        "a resource whose schedule ran out once gets one attempt a record for ever",
+        (
+            "answers",
+            "            if clocks and clocks.pop(pending.resource, None) is not None:\n",
+            "            if clocks and clocks.get(pending.resource, None) is not None:\n",
+        ),
+    ),
     "probe_spends_attempt": _mutant(
         "a failed probe spends an attempt",
         (

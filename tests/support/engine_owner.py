@@ -89,6 +89,7 @@ class Recorder:
             skips(wanted, record) for (client, _), wanted in settings.items() if client == record.client
         ):
             raise ViolationError(f"I13 {stream}:{pending.offset} was not skipped, or was resent since")
+        self.world.judge.judge_dead_letter(stream, pending, reason.value)
         self.owner.dead_letters.append((stream, pending, reason.value))
 
     def notify(self, hook: TrackedHook, row: HookRow, kind: NoticeKind) -> None:
