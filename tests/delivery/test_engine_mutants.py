@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _SHOWN_BY = {
     "commit_back_to_an_older_state": 2,
     "dead_letter_of_what_is_in_flight": 1506,
+    "exhausted_schedule_outlasts_a_success": 42,
     "five_days_forgotten": 9,
     "fruitless_round_drops_a_new_cursor": 32_726_348_423_384,
     "full_window_waits_for_flight": 8,
@@ -42,6 +43,7 @@ _SHOWN_BY = {
     "rejoined_resource_forgets_what_its_last_owner_settled": 5089,
     "resent_is_skipped_again": 7,
     "restored_notices_are_lost": 1610,
+    "restored_cursor_takes_what_was_settled_with_it": 30_760_036_825_400,
     "resume_forgets_the_lanes": 10,
     "retarget_leaves_a_lane_asleep": 208_398_785_855_016,
     "settled_is_forgotten_before_it_is_read_again": 35,

@@ -550,6 +550,10 @@ MUTANTS = {
             "        if stream.dead_letters_pending:",
         ),
     ),
+    "restored_cursor_takes_what_was_settled_with_it": _mutant(
+        "what came settled with a restored cursor is forgotten when that cursor has passed it and has rejoined",
+        ("ledger", "        for offset in cursor.settled:  # which", "        for offset in ():  # which"),
+    ),
     "state_newer_than_offset": _mutant(
         "the offset of a commit ignores the lowest unsettled record",
         (
@@ -797,7 +801,7 @@ MUTANTS = {
     ),
     "settled_is_owed_after_a_start": _mutant(
         "a cursor that opens after a start holds what the restored commit calls settled above it",
-        ("live_reading", "        if owner is not None and not owner.restored:\n", "        if False:\n"),
+        ("live_reading", "        if cursor is None or not cursor.restored:\n", "        if cursor is None:\n"),
     ),
     "retention_strands_a_cursor": _mutant(
         "a cursor whose whole backlog retention took is not handed over",

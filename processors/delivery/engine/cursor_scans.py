@@ -157,7 +157,7 @@ class Stretch:
         standing = ledger.standing(delivery, hook, stream.index)
         if standing in (Standing.CANCELLED, Standing.BEFORE_START) and offset not in stream.in_flight:
             ledger.count(standing)
-            cursor.settle(offset)
+            ledger.settle_unbuffered(stream, offset, hook, cursor, delivery.resource)
             stream.dead_letters_pending.pop(offset, None)
             return
         reason = None if offset in stream.in_flight else self._scans.why_dead(hook, delivery)

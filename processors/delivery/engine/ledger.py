@@ -208,6 +208,8 @@ class Ledger:
             backlog.resource_cursors[cursor.resource] = cursor
             backlog.resources_from[cursor.resource] = cursor.next
         backlog.known_from = stream.position if backlog.cursor is None else backlog.cursor.next
+        for offset in cursor.settled:  # which the cursor forgets as it goes on
+            backlog.remember(offset, ANY_RESOURCE, lowest=stream.position - self.policy.window_records)
         self._count_cursor(hook, stream, cursor)
 
     def _count_cursor(self, hook: TrackedHook, stream: Stream, cursor: Cursor) -> None:
@@ -256,9 +258,6 @@ class Ledger:
             stream.tracker.unsettle(pending.offset)
             if endpoint is not None:
                 self.queue(stream, pending, endpoint)
-        lowest = stream.position - self.policy.window_records
-        for offset in cursor.settled:
-            hook.backlogs[stream.index].remember(offset, ANY_RESOURCE, lowest=lowest)
 
     def settle(self, stream: Stream, offset: int, hook: TrackedHook, resource: str) -> None:
         """Settle one record, wherever it is; its resource's clock keeps only whether the schedule ran out."""
@@ -282,6 +281,15 @@ class Ledger:
         backlog.remember(offset, resource, lowest=stream.position - self.policy.window_records)
         if stream.dead_letters_pending:
             stream.dead_letters_pending.pop(offset, None)
+
+    def settle_unbuffered(
+        self, stream: Stream, offset: int, hook: TrackedHook, cursor: Cursor | None, resource: str
+    ) -> None:
+        """Settle a record that was just read and is in no buffer: for its cursor, and for one that opens after it."""
+        if cursor is not None:
+            cursor.settle(offset)
+        lowest = stream.position - self.policy.window_records
+        hook.backlogs[stream.index].remember(offset, resource, lowest=lowest)
 
     def go_on(self, endpoint: Endpoint) -> None:
         """Let an endpoint go on that has waited; a cursor of it that retention has emptied meanwhile rejoins."""

@@ -99,12 +99,9 @@ class LiveReading:
         A cursor that has opened below it since, or opens later, must not deliver it.
         """
         stream.tracker.read(offset, settled=True)
-        backlog = hook.backlogs[stream.index]
-        owner = backlog.cursor_for(delivery.resource)
-        if owner is not None and not owner.restored:
-            owner.settle(offset)
-        elif owner is None:
-            backlog.remember(offset, delivery.resource, lowest=stream.position - self._policy.window_records)
+        cursor = hook.backlogs[stream.index].cursor_for(delivery.resource)
+        if cursor is None or not cursor.restored:
+            self._ledger.settle_unbuffered(stream, offset, hook, cursor, delivery.resource)
 
     def _await_table(self, hook: TrackedHook, stream: Stream) -> None:
         """The router knew a newer row than this worker: wait for it, then open a cursor and alert (rule R6)."""

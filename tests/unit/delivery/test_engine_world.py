@@ -24,7 +24,9 @@ from tests.support.engine_world import World
 # …692_308), a cursor that the probes dropped though it had just opened (…423_384, …423_763), one that retention emptied
 # while its endpoint was silent (…423_691), a lane that waited behind a record of another hook that went elsewhere
 # (5004, 5030, …855_016, …708_040), failures of an endpoint that had been forgotten meanwhile, which the judge still
-# counted (…852_619), a cursor of a hook that held what the last owner had settled of one resource (5089).
+# counted (…852_619), a cursor of a hook that held what the last owner had settled of one resource (5089), one that held
+# what had come settled with another (…825_400), dead letters whose attempts the judge counted at the acknowledgement,
+# when a 2xx to a later record had ended them (…817_880, …818_879).
 ONCE_RED = (55, 81, 146, 154, 170, 218, 781, 1041, 1042, 1490, 1506, 1610, 2198, 5004, 5030, 5089, 19_277)
 ONCE_RED_OF_A_SOAK = (
     243_795_505_743_176,
@@ -36,6 +38,9 @@ ONCE_RED_OF_A_SOAK = (
     208_398_785_852_858,
     208_398_785_855_016,
     95_533_788_708_040,
+    30_760_036_817_880,
+    30_760_036_818_879,
+    30_760_036_825_400,
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hookstream.processors.delivery.engine.model import LIVE
+from hookstream.processors.delivery.engine.model import LIVE, Cursor
 from hookstream.processors.delivery.engine.outcome import FAILED, Outcome, Verdict
 from hookstream.processors.delivery.engine.policy import EnginePolicy
 from hookstream.schemas.hook import Hook, HookState, Revision
@@ -170,3 +170,53 @@ def test_what_a_resource_had_settled_above_its_hooks_cursor_is_not_sent_again_wh
     after.operate(row, paused=False)
     after.catch_up()
     assert sorted(offsets(after.send())) == [0, 2, 3]
+
+
+def end_cursors_and_hold(small: SmallEngine, row: Hook) -> Cursor:
+    """Let the cursors of a hook and of resource 2 end, with a record of that one left, and hold the hook again."""
+    row = small.change(row, state=HookState.ENABLED)
+    small.wait(small.policy.full_schedule_s[0])
+    small.read_backlog()
+    for post in small.send():
+        small.answer(post)
+    small.snapshot()  # which forgets what is settled below the first that is pending
+    small.wait(small.policy.rejoin_every_s)
+    assert not small.stream().hooks_with_cursor
+    small.change(row, state=HookState.DISABLED)
+    return small.cursor(row)
+
+
+def test_what_the_last_owner_settled_is_known_when_the_cursor_that_it_came_with_has_ended() -> None:
+    """A cursor that opens later below it, for what a resource has left in the window, does not hold it."""
+    small = SmallEngine(retry_in_window_s=0.5)
+    row = small.row()
+    small.read(row, 1, 2, 2, 3)
+    _, second, third = small.send()
+    small.answer(third)
+    small.answer(second, FAILED)
+    row = small.change(row, state=HookState.DISABLED)
+    assert small.cursor(row).settled == {3}
+    after = SmallEngine(small)
+    after.read_log()
+    opened = end_cursors_and_hold(after, row)
+    assert (opened.next, opened.settled) == (2, {3})
+
+
+def test_what_a_cursor_has_met_of_that_is_known_when_that_cursor_has_ended() -> None:
+    """It opened before the live reading had read again what the last owner settled."""
+    small = SmallEngine(retry_in_window_s=0.5)
+    other, row = small.row(9, target="https://two.example/"), small.row()
+    small.read(other, 1)
+    small.read(row, 1, 2, 2, 3)
+    small.answer(small.send()[-1])
+    after = SmallEngine(small)
+    for offset in range(4):
+        after.engine.read(LIVE, offset, after.logs[LIVE][offset], 100)
+    _, first, second = after.send()
+    after.answer(second, FAILED)
+    row = after.change(row, state=HookState.DISABLED)
+    after.read_log()
+    assert after.cursor(row).settled == {4}
+    after.answer(first)
+    opened = end_cursors_and_hold(after, row)
+    assert (opened.next, opened.settled) == (3, {4})
