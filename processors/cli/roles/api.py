@@ -16,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine
 
 from hookstream.processors.cli.deps import Deps
-from hookstream.processors.lifecycle import RETRIABLE, StopSignal, spare_garbage_collection, until_available
+from hookstream.processors.lifecycle import RETRIABLE, Health, StopSignal, spare_garbage_collection, until_available
 from hookstream.processors.operations.queries.backlog import KafkaBacklogs
 from hookstream.processors.operations.queries.broker_clock import KafkaBrokerClock
 from hookstream.processors.operations.queries.dead_letter_log import KafkaDeadLetters
@@ -42,7 +42,7 @@ from hookstream.subscriptions.portal import PortalConfig, install_portal
 from hookstream.subscriptions.secrets import SecretBox
 from hookstream.subscriptions.token_uses import TokenUses
 
-from .api_publishers import KafkaDeliveries, KafkaEvents
+from .api_publishers import EVENT_PRODUCER, KafkaDeliveries, KafkaEvents
 from .api_relays import ApiRelays, open_relays
 from .process import Running, ThreadGroup
 from .start_checks import check_start
@@ -90,7 +90,7 @@ def run_api(
         threads.start("database check", lambda: database.run(running.stop))
         threads.start("token uses", lambda: _write_token_uses(token_uses, sessions, running.stop))
         threads.start("source schemas", lambda: schemas.run(running.stop))
-        threads.start("event producer", lambda: _connect(deps, events, running))
+        threads.start("event producer", lambda: connect(deps, events, running))
         relays.start(threads, running)
         while not running.stop.wait(_LOOK_S):
             pass
@@ -140,12 +140,7 @@ def _dependencies(parts: _Parts, deps: Deps, checks: Mapping[str, ReadinessCheck
         delivery_publisher=KafkaDeliveries(replayed),
         sent_requests=SentRequests(parts.box, deps.targets.policy()),
         backlogs=stack.enter_context(closing(KafkaBacklogs(kafka, topics, decode=decode))),
-        readiness={
-            "kafka": lambda: running.health.reasons.get("kafka"),
-            "schema registry": lambda: running.health.reasons.get("schema registry"),
-            **parts.relays.checks,
-            **checks,
-        },
+        readiness={**readiness_checks(running.health), **parts.relays.checks, **checks},
         metrics=lambda: MetricsPage(content=running.metrics.render(), content_type=CONTENT_TYPE_LATEST),
         source_schemas=parts.schemas,
         changed=parts.relays.hooks_changed,
@@ -160,6 +155,15 @@ def _dependencies(parts: _Parts, deps: Deps, checks: Mapping[str, ReadinessCheck
     )
 
 
+def readiness_checks(health: Health) -> dict[str, ReadinessCheck]:
+    """What the role waits for at its start, and what is silent later, by the name that `/readyz` gives it."""
+
+    def check(part: str) -> ReadinessCheck:
+        return lambda: health.reasons.get(part)
+
+    return {part: check(part) for part in ("kafka", "schema registry", EVENT_PRODUCER)}
+
+
 def _app(deps: Deps, of_the_api: ApiDependencies) -> FastAPI:
     """The API, with the portal where it is wanted."""
     app = create_app(of_the_api)
@@ -168,11 +172,11 @@ def _app(deps: Deps, of_the_api: ApiDependencies) -> FastAPI:
     return app
 
 
-def _connect(deps: Deps, events: KafkaEvents, running: Running) -> None:
-    """Check the topics and connect the producer, so that the first event waits for neither."""
+def connect(deps: Deps, events: KafkaEvents, running: Running) -> None:
+    """Check the topics and connect the producer, so that the first event waits for neither; ready only after both."""
     check_start(deps, running)
     until_available(
-        "kafka",
+        EVENT_PRODUCER,
         events.open,
         stop=running.stop,
         health=running.health,

@@ -16,6 +16,8 @@ from hookstream.schemas.event import Event
 from hookstream.subscriptions.changes import PendingReceipt, Receipt
 from hookstream.subscriptions.errors import NotPublishedError
 
+EVENT_PRODUCER = "event producer"
+"""The component of `/readyz` that is ready once events are taken."""
 _WARM_UP_S = 5.0
 # A request for an event waits no longer than the API promises, and an event that was answered with a failure is not
 # sent later.
@@ -24,10 +26,11 @@ _CLOSE_S = 5
 
 
 class KafkaEvents:
-    """An `EventPublisher` on an `EventProducer`; before `open` has succeeded it takes nothing."""
+    """An `EventPublisher` on an `EventProducer`; before `open` has succeeded it takes nothing, and is not ready."""
 
     def __init__(self, deps: Deps, health: Health) -> None:
         self._health = health
+        health.down(EVENT_PRODUCER, "starting")
         self._producer: EventProducer = event_producer(
             deps, source="/hookstream/api", deadline_s=_WARM_UP_S, message_timeout_s=_EVENT_TIMEOUT_S
         )
@@ -49,7 +52,8 @@ class KafkaEvents:
             NotPublishedError: it cannot be taken now.
         """
         if not self._open:
-            message = f"Kafka is not connected yet: {self._health.reasons.get('kafka', 'starting')}"
+            reasons = self._health.reasons
+            message = f"Kafka is not connected yet: {reasons.get('kafka') or reasons.get(EVENT_PRODUCER, 'starting')}"
             raise NotPublishedError(message)
         try:
             return _Pending(self._producer.produce(event, traceparent=traceparent))
