@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+import signal
 from itertools import islice
 
 from confluent_kafka import Consumer, TopicPartition
@@ -14,12 +14,13 @@ from hookstream.processors.offsets import end_offset
 from hookstream.producers.outbox import OUTBOX, create_tables, enqueue
 from hookstream.schemas.topics import TopicNames
 from tests.support.kafka_broker import Kafka
-from tests.support.processes import Processes
+from tests.support.processes import Process, Processes
 from tests.support.values import an_event
 from tests.support.wait import eventually
 
+# Dies as it is told: `sends` hands so many events over and is killed before their reports, `hears` at so many reports.
 RELAY = """
-import sys, threading
+import os, signal, sys, threading
 from sqlalchemy import create_engine
 from hookstream.processors.operations.relays.outbox import OutboxRelay
 from hookstream.producers.config import ProducerConfig
@@ -28,13 +29,28 @@ from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.topics import TopicNames
 
-database, servers, prefix = sys.argv[1:]
+database, servers, prefix, moment, number = sys.argv[1:]
+
+class Mortal(EventProducer):
+    counts = {"sends": 0, "hears": 0}
+
+    def produce(self, event, **more):
+        future = super().produce(event, **more)
+        self.count("sends")
+        future.add_done_callback(lambda _: self.count("hears"))
+        return future
+
+    def count(self, what):
+        self.counts[what] += 1
+        if (what, self.counts[what]) == (moment, int(number)):
+            os.kill(os.getpid(), signal.SIGKILL)
+
 topics = TopicNames(prefix)
 registry = SchemaRegistry("mock://relay")
 for subject, text in Catalogue.shipped().subjects(topics).items():
     registry.register(subject, text)
 config = ProducerConfig(bootstrap_servers=servers, schema_registry_url="mock://relay", topics=topics)
-with EventProducer(config, registry=registry) as producer:
+with Mortal(config, registry=registry) as producer:
     OutboxRelay(create_engine(database), producer, batch_rows=40).run(threading.Event())
 """
 EVENTS, RESOURCES, BATCH = 1200, 9, 40
@@ -59,17 +75,19 @@ def test_kill_9_loses_nothing_and_keeps_the_order(
         with engine.connect() as connection:
             return connection.execute(select(func.count()).select_from(OUTBOX)).scalar_one()
 
-    def is_down_to(floor: int) -> bool:
-        return left() <= floor
+    def relay(moment: str, number: int) -> Process:
+        where = database_url, kafka.bootstrap_servers, topics.prefix
+        return processes.python("-c", RELAY, *where, moment, str(number), name="relay")
 
-    kills = 0
-    for floor in (800, 400, 0):
-        relay = processes.python("-c", RELAY, database_url, kafka.bootstrap_servers, topics.prefix, name="relay")
-        eventually(partial(is_down_to, floor), DEADLINE_S, every_s=0.002)
-        kills += left() > 0
-        relay.kill()
+    kills = [("sends", 10 * BATCH + 3), ("hears", 10 * BATCH + 17)]  # in the middle of the eleventh batch of each
+    for moment, number in kills:
+        killed = relay(moment, number)
+        assert killed.wait() == -signal.SIGKILL, killed.complaint("was not killed")
+    assert left() == EVENTS - len(kills) * 10 * BATCH, "a kill keeps the whole batch"
+    last = relay("never", 0)
+    eventually(lambda: left() == 0, DEADLINE_S)
+    last.kill()
     engine.dispose()
-    assert kills == 2
 
     log = read(kafka.bootstrap_servers, topic)
     first = list(dict.fromkeys(log))
@@ -78,7 +96,7 @@ def test_kill_9_loses_nothing_and_keeps_the_order(
     for resource in range(RESOURCES):
         expected = [str(event.id) for event in islice(events, resource, None, RESOURCES)]
         assert [event_id for event_id in first if resource_of[event_id] == resource] == expected
-    assert len(log) - len(first) <= kills * BATCH
+    assert len(log) - len(first) <= len(kills) * BATCH
 
 
 def read(servers: str, topic: str) -> list[str]:
