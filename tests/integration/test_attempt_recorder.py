@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka.admin import AdminClient
 from sqlalchemy import select
 
 from hookstream.processors.kafka import KafkaConfig
@@ -31,6 +30,7 @@ from hookstream.subscriptions.models import AttemptRow
 from tests.support import attempt_recorder
 from tests.support.attempt_recorder import DECODE, make_recorder, tell
 from tests.support.group_reading import committed_records, running
+from tests.support.kafka_broker import delete_topic
 from tests.support.relay_topic import now_ms
 from tests.support.values import ATTEMPT
 from tests.support.wait import eventually
@@ -106,6 +106,15 @@ class Stage:
             return self.committed() == told
 
         eventually(settled)  # the session of one that was killed has to end first
+
+    def read_until(self, numbers: Counter[int], recorder: GroupReader) -> None:
+        """Read until these attempts have rows, and no others."""
+
+        def written() -> bool:
+            recorder.run_once()
+            return self.numbers() == numbers
+
+        eventually(written)
 
     def wait_for(self, numbers: Counter[int]) -> None:
         """Wait until these attempts have rows, and no others."""
@@ -227,19 +236,18 @@ def test_a_restored_database_gets_back_what_the_log_still_holds(stage: Stage, re
         for table in ("attempts", "attempt_log"):
             connection.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608  # the names stand above
     recorder.close()
-    eventually(lambda: recorder.run_once() and stage.numbers() == Counter(range(10)))
+    stage.read_until(Counter(range(10)), recorder)
 
 
 def test_a_re_created_topic_is_read_from_its_beginning_and_the_gap_is_said(stage: Stage, recorder: GroupReader) -> None:
     stage.tell(*attempts(1, 2))
     stage.read_all(2, recorder)
     recorder.close()
-    admin = AdminClient({"bootstrap.servers": stage.kafka.bootstrap_servers})
-    admin.delete_topics([stage.topics.attempts])[stage.topics.attempts].result(30)
+    delete_topic(stage.kafka.bootstrap_servers, stage.topics.attempts)
     before_ms = now_ms()
     stage.make_topic()
     stage.tell(*attempts(*range(3, 20)))
-    eventually(lambda: recorder.run_once() and stage.numbers() == Counter(range(1, 20)))
+    stage.read_until(Counter(range(1, 20)), recorder)
     assert all(each.covers_from_ms >= before_ms for each in stage.progress().values())
 
 

@@ -19,7 +19,7 @@ from tests.support.deployment import HOOKSTREAM, START_S, Caller, hookstream
 from tests.support.processes import Process, clean_environment, free_port
 from tests.support.receiver import Receiver
 from tests.support.repository import ROOT
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +32,6 @@ PLANTED = """
 import sys
 from hookstream.processors.cli import main
 from hookstream.processors.cli.trial import demo_run
-demo_run._ARRIVED_WITHIN_S = 3.0
 {bug}
 sys.exit(main.run(["demo"]))
 """
@@ -46,6 +45,13 @@ Signer.sign = lambda self, id, at, body: sign(self, id, at, body + b" ")
 from hookstream.processors.routing.event_routing import EventRouting
 deliver, routed = EventRouting._deliver, []
 EventRouting._deliver = lambda self, *args: routed.append(1) if not routed else deliver(self, *args)
+wait = demo_run._wait
+def until_the_others_are_there(stop, condition, deadline_s):
+    here = dict(zip(condition.__code__.co_freevars, (cell.cell_contents for cell in condition.__closure__)))
+    if "arrivals" in here:
+        condition, deadline_s = lambda: here["judge"].missing(list(here["arrivals"])) == 1, 60.0
+    wait(stop, condition, deadline_s)
+demo_run._wait = until_the_others_are_there
 """,
     "is not what was sent": """
 from hookstream.processors.delivery.worker import composition
@@ -202,7 +208,7 @@ def test_up_keeps_hooks_and_tokens_in_a_folder_that_no_other_user_may_read(
     assert "do not outlive this process" in first.log_text()
     link = re.search(rf"http://127.0.0.1:{port}/portal/enter/\S+(?=,)", first.log_text())
     assert link
-    assert "Continue" in httpx.get(link[0], trust_env=False).text
+    assert "Continue" in httpx.get(link[0], trust_env=False, timeout=WITHIN_S).text
 
     second = hookstream("up", "--port", "0", "--folder", str(home))
     assert (second.code, second.err) == (1, f"hookstream: another `hookstream up` works in {home}\n")

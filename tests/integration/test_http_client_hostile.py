@@ -25,11 +25,9 @@ def run_on(request: pytest.FixtureRequest) -> RunOn:
     return lambda main: run(main, request.param)
 
 
-async def outcome_of(
-    behave: Behaviour, *, total_timeout_s: float = 5.0
-) -> tuple[int | None, AttemptResult | None, bytes]:
+async def outcome_of(behave: Behaviour) -> tuple[int | None, AttemptResult | None, bytes]:
     """Post twice to a server that behaves so; both have the same outcome, and no connection is left busy."""
-    async with hostile_server(behave) as server, http_client(total_timeout_s=total_timeout_s) as client:
+    async with hostile_server(behave) as server, http_client(clock=Clock()) as client:  # time ends nothing
         first = await post(client, server.url())
         second = await post(client, server.url())
         assert (first.status, first.error, first.body) == (second.status, second.error, second.body)
@@ -301,7 +299,8 @@ def test_a_server_that_says_more_a_moment_later_gets_every_request_and_no_answer
 
     async def main() -> None:
         rests = replace(SHORT, pool=PoolLimits())
-        async with hostile_server(behave) as server, http_client(rests) as client:
+        # By a clock that stands, what comes a moment later comes while its connection rests, whatever a moment takes.
+        async with hostile_server(behave) as server, http_client(rests, clock=Clock()) as client:
             for first in range(0, 152, at_once):
                 ids = [b"webhook-id: msg_%d\r\n" % number for number in range(first, first + at_once)]
                 answers = await asyncio.gather(*(post(client, server.url(), headers=line) for line in ids))

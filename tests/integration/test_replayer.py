@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 CLIENTS = (1, 2, 3, 4)
 EVENTS = 400
+AGE_MS = 3_600_000
 
 
 @pytest.fixture
@@ -283,11 +284,12 @@ def test_a_window_that_retention_has_cut_says_what_is_left(stage: ReplayStage) -
         return upto
 
     first = cut(0.25)
-    stage.replayer()
+    stage.replayer(ahead_ms=AGE_MS)
     whole = stage.work(stage.create())
     assert whole.window is not None
     assert whole.window.left_from_ms is None, "what went is older than what its age allows: it was never in the window"
-    retention = ConfigEntry("retention.ms", "1", incremental_operation=AlterConfigOpType.SET)
+    # By the replayer's clock everything may have gone for its age; by the broker's, which deletes it, nothing has.
+    retention = ConfigEntry("retention.ms", str(AGE_MS), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, world.source, incremental_configs=[retention])
     for future in admin.incremental_alter_configs([resource]).values():
         future.result(30)

@@ -18,7 +18,7 @@ from hookstream.processors.topics import create_topics, topic_ids
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.hook import ResyncMark
 from hookstream.schemas.topics import TopicNames
-from tests.support.kafka_broker import Kafka
+from tests.support.kafka_broker import Kafka, delete_topic
 from tests.support.routing import RoutingWorld, turn
 from tests.support.wait import eventually
 
@@ -33,11 +33,9 @@ def routed(router: Router) -> int:
 
 
 def recreate(world: RoutingWorld, topic: str) -> None:
-    """Delete a topic, wait until the broker has forgotten it, and make it anew."""
-    admin = make_admin(world.kafka)
+    """Delete a topic, and make it anew."""
     former = topic_ids(world.kafka, {topic})[topic]
-    admin.delete_topics([topic], operation_timeout=10)[topic].result()
-    eventually(lambda: topic not in admin.list_topics(timeout=5).topics, describe="the topic is gone")
+    delete_topic(world.kafka.bootstrap_servers, topic)
     create_topics(world.kafka, topic_specs(world.topics, world.catalogue, world.limits))
     eventually(lambda: topic_ids(world.kafka, {topic})[topic] != former, describe="the topic has another id")
 

@@ -25,8 +25,8 @@ from hookstream.producers.registry import SchemaRegistry
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.event_schema import NOTICES
 from hookstream.schemas.topics import TopicNames
-from tests.support.kafka_broker import Kafka, create_plain_topics
-from tests.support.wait import eventually
+from tests.support.kafka_broker import Kafka, create_plain_topics, delete_topic
+from tests.support.wait import WITHIN_S, eventually
 
 CATALOGUE = Catalogue.shipped()
 LIMITS = TopicLimits(partitions=3)
@@ -42,13 +42,17 @@ def test_topics_are_made_as_specified_and_can_be_used_at_once(kafka: Kafka, topi
         (spec,) = (spec for spec in specs if spec.name == resource.name)
         found = future.result()
         assert {key: found[key].value for key in spec.config} == dict(spec.config)
-    counts = {name: len(topic.partitions) for name, topic in admin.list_topics(timeout=10).topics.items()}
-    assert {spec.name: counts[spec.name] for spec in specs} == {spec.name: spec.partitions for spec in specs}
-    producer = make_producer(producer_config(config, message_timeout_ms=2000))
+    made = admin.list_topics(timeout=WITHIN_S).topics
+    assert {spec.name: len(made[spec.name].partitions) for spec in specs} == {
+        spec.name: spec.partitions for spec in specs
+    }
+    leaders = {partition.leader for spec in specs for partition in made[spec.name].partitions.values()}
+    assert min(leaders) >= 0, "there is nothing to wait for"
+    producer = make_producer(producer_config(config, message_timeout_ms=60_000))
     errors: list[object] = []
     for spec in specs:
         producer.produce(spec.name, b"v", b"k", on_delivery=lambda error, _: errors.append(error))
-    producer.flush(10)
+    assert producer.flush(WITHIN_S) == 0
     assert errors == [None] * len(specs)
     check_topics(config, specs)
 
@@ -94,8 +98,7 @@ def test_a_re_created_topic_has_another_id(kafka: Kafka, topics: TopicNames) -> 
     specs = topic_specs(topics, CATALOGUE, LIMITS)
     create_topics(config, specs)
     before = topic_ids(config, [topics.control])
-    admin = make_admin(config)
-    admin.delete_topics([topics.control], operation_timeout=10)[topics.control].result()
+    delete_topic(kafka.bootstrap_servers, topics.control)
     create_topics(config, specs)
 
     def another() -> bool:

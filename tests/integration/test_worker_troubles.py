@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from hookstream.processors.delivery.checkpoints.commit_metadata import StatePointer, decode_metadata
@@ -17,6 +17,7 @@ from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
 from hookstream.processors.delivery.group import inbox
 from hookstream.processors.delivery.worker import restarts, state_sweep
 from hookstream.processors.delivery.worker.internal_errors import InternalErrors
+from hookstream.processors.kafka import make_consumer, reader_config
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
 from hookstream.processors.operations.embedded import EmbeddedKafka
@@ -25,7 +26,7 @@ from hookstream.schemas.catalogue import InternalSchema, subject
 from hookstream.schemas.codecs.deliveries import delivery_encoder
 from tests.support.delivery_stage import DeliveryStage, StageConfig, make_worker
 from tests.support.receiver import Receiver
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +63,23 @@ def delete_below(stage: DeliveryStage, partition: int, offset: int) -> None:
     admin = AdminClient({"bootstrap.servers": stage.config.bootstrap_servers})
     where = TopicPartition(stage.topics.deliveries, partition, offset)
     for done in admin.delete_records([where]).values():
-        done.result(10)
+        done.result(WITHIN_S)
+
+
+def outlast_fetches(stage: DeliveryStage) -> None:
+    """Return when the broker has answered every fetch that waits for records now.
+
+    One of our own that comes later, and may wait longer, has been told then that there are none.
+    """
+    consumer = make_consumer(reader_config(stage.config.kafka, own={"fetch.wait.max.ms": 1000}))
+    try:
+        consumer.assign([TopicPartition(stage.topics.dead_letters, 0, 0)])
+        told = eventually(lambda: consumer.poll(0.2))
+        error = None if told is None else told.error()
+        assert error is not None
+        assert error.code() == KafkaError._PARTITION_EOF
+    finally:
+        consumer.close()
 
 
 def ids_of(receiver: Receiver) -> list[str]:
@@ -116,7 +133,7 @@ def test_retention_that_overtakes_a_suspended_worker_is_noticed(
     stage.produce([stage.delivery(hook, 0)], partition=0)
     eventually(lambda: len(receiver.accepted()) == 1, describe="it delivers")
     worker.pause()
-    threading.Event().wait(1.0)  # the broker answers the fetch that waits for records, so that none is on its way
+    outlast_fetches(stage)
     sent = [stage.delivery(hook, n) for n in range(20)]
     stage.produce(sent, partition=0)
     delete_below(stage, 0, 15)
@@ -174,7 +191,7 @@ def test_a_registry_that_is_unavailable_makes_no_record_undecodable_and_holds_on
     for delivery in held:  # the new field is null
         value = encode(delivery)
         stage.produce_bytes(delivery.key, value[:5] + b"\x00" + value[5:], partition=0)
-    assert not stage.producer.flush(10)
+    assert not stage.producer.flush(WITHIN_S)
     eventually(lambda: not worker.health.ready, describe="it says that it is not ready")
     flowing = [stage.delivery(other, n % 5) for n in range(300)]
     stage.produce(flowing, partition=1)
@@ -208,7 +225,7 @@ def test_a_partition_that_was_paused_when_it_went_flows_when_it_comes_back(
     for number in range(500):
         value = encode(stage.delivery(hook, number))
         stage.produce_bytes(b"9999", value[:5] + b"\x00" + value[5:], partition=0)
-    assert not stage.producer.flush(10)
+    assert not stage.producer.flush(WITHIN_S)
     eventually(
         lambda: worker.worker.running is not None and worker.worker.running.composition.poll.inboxes.paused,
         describe="the partition is paused",
@@ -253,7 +270,7 @@ def test_states_that_no_commit_names_are_deleted_and_the_one_that_counts_is_not(
     worker.stop()
     orphan = StateKey(stage.topics.deliveries, 0, b"orphaned", 0)
     stage.producer.produce(stage.topics.delivery_state, encode_state(EMPTY_STATE), orphan.encode(), 0)
-    assert not stage.producer.flush(10)
+    assert not stage.producer.flush(WITHIN_S)
     assert b"orphaned" in state_ids(stage)
     pointer = pointer_of(stage)
     assert pointer is not None
@@ -390,7 +407,7 @@ def test_a_worker_that_met_a_bug_is_followed_by_another_in_its_process(
         eventually(lambda: health.ready, describe="ready again")
     finally:
         stop.ask()
-        thread.join(30)
+        thread.join(WITHIN_S)
     assert not thread.is_alive()
     assert sorted(ids_of(receiver)) == sorted(delivery.id for delivery in before + after)
     assert metrics.worker.internal_errors["worker"] == 1

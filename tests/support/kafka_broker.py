@@ -52,6 +52,9 @@ FAST: dict[str, str] = {
 SMALL_HEAP = ("-Xmx512m", "-Xms128m")
 USUAL_HEAP = ("-Xmx1g", "-Xms1g")
 
+# A question to a broker that runs: on a busy machine the answer may take many times as long as on a quiet one.
+_ANSWER_S = 60.0
+
 _LOG_LEVEL = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
 
 
@@ -202,7 +205,7 @@ def admin(bootstrap_servers: str) -> AdminClient:
     """An admin client that keeps its complaints about absent brokers to itself."""
     quiet = logging.getLogger("tests.kafka.quiet")
     quiet.setLevel(logging.CRITICAL)
-    return AdminClient({"bootstrap.servers": bootstrap_servers, "socket.timeout.ms": 10_000}, logger=quiet)
+    return AdminClient({"bootstrap.servers": bootstrap_servers, "socket.timeout.ms": 60_000}, logger=quiet)
 
 
 def wait_answering(bootstrap_servers: str, *, brokers: int = 1, deadline_s: float = WITHIN_S) -> None:
@@ -228,11 +231,11 @@ def create_plain_topics(
     """Create topics and wait until every one has a leader in all of its partitions."""
     client = admin(bootstrap_servers)
     wanted = [NewTopic(name, partitions, replicas, config=dict(config or {})) for name in names]
-    for done in client.create_topics(wanted, operation_timeout=20.0).values():
+    for done in client.create_topics(wanted, operation_timeout=_ANSWER_S).values():
         done.result()
 
     def have_leaders() -> bool:
-        topics = client.list_topics(timeout=5.0).topics
+        topics = client.list_topics(timeout=_ANSWER_S).topics
         return all(
             name in topics
             and len(topics[name].partitions) == partitions
@@ -243,13 +246,20 @@ def create_plain_topics(
     eventually(have_leaders, describe=f"{names} have leaders")
 
 
+def delete_topic(bootstrap_servers: str, name: str) -> None:
+    """Delete a topic, and wait until the broker has forgotten it: who makes it anew before may take it for made."""
+    client = admin(bootstrap_servers)
+    client.delete_topics([name], operation_timeout=_ANSWER_S)[name].result()
+    eventually(lambda: name not in client.list_topics(timeout=_ANSWER_S).topics, describe=f"{name} is gone")
+
+
 def delete_topics(bootstrap_servers: str, prefix: str) -> None:
     """Delete every topic whose name starts with `prefix`, which must not be empty."""
     if not prefix:
         message = "this would delete every topic"
         raise ValueError(message)
     client = admin(bootstrap_servers)
-    names = [name for name in client.list_topics(timeout=5.0).topics if name.startswith(prefix)]
+    names = [name for name in client.list_topics(timeout=_ANSWER_S).topics if name.startswith(prefix)]
     if names:
-        for done in client.delete_topics(names, operation_timeout=10.0).values():
+        for done in client.delete_topics(names, operation_timeout=_ANSWER_S).values():
             done.result()

@@ -19,7 +19,7 @@ from hookstream.subscriptions.replays import (
     ReplayState,
     StoredReplay,
 )
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WITHIN_S = 60.0
 NOT_AT_WORK = frozenset(ReplayState) - {ReplayState.COUNTING, ReplayState.RUNNING}
 
 
@@ -72,12 +71,19 @@ class ReplayStage:
         finally:
             router.close()
 
-    def replayer(self, *, lease_s: float = 10.0) -> Replayer:
-        """One that is open, and works when it is stepped."""
+    def replayer(self, *, lease_s: float = 10.0, ahead_ms: int = 0) -> Replayer:
+        """One that is open, and works when it is stepped; its own clock is that much ahead."""
         config = ReplayerConfig(
             kafka=self.world.kafka, topics=self.world.topics, catalogue=self.world.catalogue, lease_s=lease_s
         )
-        made = Replayer(config, self.world.registry, self.sessions, stop=StopSignal(), health=Health(), now_ms=now_ms)
+        made = Replayer(
+            config,
+            self.world.registry,
+            self.sessions,
+            stop=StopSignal(),
+            health=Health(),
+            now_ms=lambda: now_ms() + ahead_ms,
+        )
         made.open()
         self.replayers.append(made)
         return made
