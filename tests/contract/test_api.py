@@ -21,6 +21,7 @@ from hookstream.subscriptions.secrets import MasterKey, SecretBox
 from tests.support.asyncapi_schema import asyncapi_faults
 from tests.support.repository import ROOT
 from tests.support.subscriptions_api import TARGET, Api, Caller, assert_problem
+from tests.support.wait import WITHIN_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -395,7 +396,7 @@ def _together(callers: Sequence[Caller]) -> list[Answer]:
     ready = threading.Barrier(len(callers))
 
     def create(caller: Caller) -> Answer:
-        ready.wait(10)
+        ready.wait(WITHIN_S)
         return caller.create(**{"Idempotency-Key": "k"})
 
     with ThreadPoolExecutor(len(callers)) as pool:

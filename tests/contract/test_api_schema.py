@@ -37,6 +37,7 @@ from tests.support.postgres import new_database
 from tests.support.repository import ROOT
 from tests.support.subscriptions_api import Api
 from tests.support.two_clients import OURS, THEIRS, Belongings, furnish
+from tests.support.wait import WITHIN_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -116,7 +117,7 @@ def served(url: str) -> Iterator[Served]:
     }
     yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", tokens, ours, theirs)
     server.stop()
-    thread.join(30)
+    thread.join(WITHIN_S)
     listener.close()
     api.close()
 
@@ -141,7 +142,7 @@ def test_every_route_answers_as_documented_and_to_its_own_client_alone(served: S
     # What is deleted is not there for the others.
     for operation in sorted(found, key=lambda each: (each.method.upper() == "DELETE", each.label)):
         _check(operation, served)
-    document = httpx.get(f"{served.url}/openapi.json").json()
+    document = httpx.get(f"{served.url}/openapi.json", timeout=WITHIN_S).json()
     assert len(found) == sum(map(len, document["paths"].values())) >= 30
 
 

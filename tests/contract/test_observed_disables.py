@@ -15,6 +15,7 @@ from hookstream.subscriptions.database import reading, transact
 from hookstream.subscriptions.models import AuditRow, DisabledReason, SubscriptionRow
 from hookstream.subscriptions.repository import HookRepository
 from tests.support.subscriptions_api import Api
+from tests.support.wait import WITHIN_S
 
 CLIENT = 434
 
@@ -83,7 +84,7 @@ def test_of_two_processes_with_one_notice_one_applies_it(api: Api, any_database_
     together = threading.Barrier(6)
 
     def race(by: Api) -> bool:
-        together.wait(10)
+        together.wait(WITHIN_S)
         return apply(by, notice)
 
     with ThreadPoolExecutor(6) as pool:

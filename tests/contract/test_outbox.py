@@ -38,12 +38,16 @@ def url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "database_url"))
 
 
+def patient_engine(url: str) -> Engine:
+    """On a loaded machine a writer may wait longer for SQLite's one lock than the driver's five seconds."""
+    patience = {"timeout": DEADLINE_S} if url.startswith("sqlite") else {}
+    return create_engine(url, connect_args=patience)
+
+
 @pytest.fixture
 def engine(url: str) -> Iterator[Engine]:
     """The service's database with the outbox in it."""
-    # Five writers on a loaded machine may wait longer for SQLite's one lock than the driver's five seconds.
-    patience = {"timeout": DEADLINE_S} if url.startswith("sqlite") else {}
-    engine = create_engine(url, connect_args=patience)
+    engine = patient_engine(url)
     create_tables(engine)
     yield engine
     engine.dispose()
@@ -65,7 +69,7 @@ def relay(engine: Engine, sink: FakeEventProducer) -> Iterator[OutboxRelay]:
 @contextmanager
 def opened(url: str) -> Iterator[Engine]:
     """An engine whose connections are closed also where the test fails."""
-    engine = create_engine(url)
+    engine = patient_engine(url)
     try:
         yield engine
     finally:
@@ -361,7 +365,7 @@ def test_concurrent_writers_lose_nothing_and_keep_order(engine: Engine, sink: Fa
 
 def test_the_loop_goes_on_after_the_broker_and_after_the_database_were_away(url: str, sink: FakeEventProducer) -> None:
     """The relay starts before its table exists, and rides out failing reports; then it sends everything in order."""
-    engine = create_engine(url)
+    engine = patient_engine(url)
     stop = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         relay = OutboxRelay(engine, sink, poll_interval_s=0.01)
@@ -384,12 +388,12 @@ def test_stopping_does_not_wait_for_a_broker_that_hangs(engine: Engine) -> None:
     put(engine, an_event())
     stop = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(OutboxRelay(engine, sink).run, stop)
+        running = pool.submit(OutboxRelay(engine, sink, report_deadline_s=10 * DEADLINE_S).run, stop)
         try:
             eventually(lambda: sink.asked, DEADLINE_S)
         finally:
             stop.set()
-        running.result(5)
+        running.result(DEADLINE_S)
     assert left(engine) == 1
 
 

@@ -38,6 +38,7 @@ from hookstream.subscriptions.tokens import (
     revoke_token,
 )
 from tests.support.subscriptions_api import BOX, TARGET
+from tests.support.wait import WITHIN_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -272,7 +273,7 @@ def test_a_deletion_that_waited_does_not_hit_the_successor(processes: tuple[Stor
         return hooks.create(new, seal_secret=lambda _: b"")
 
     def delete_late() -> StoredHook:
-        assert halfway.wait(10)
+        assert halfway.wait(WITHIN_S)
         deleted = other.delete(old.id)
         deleted_too_early.set()
         return deleted
@@ -469,7 +470,7 @@ def _at_once(*calls: Callable[[], object]) -> list[Any]:
     together = threading.Barrier(len(calls))
 
     def run(call: Callable[[], object]) -> object:
-        together.wait(10)
+        together.wait(WITHIN_S)
         try:
             return call()
         except (HookExistsError, HookNotFoundError) as exc:

@@ -19,7 +19,7 @@ from hookstream.subscriptions.database import open_database, open_sessions, read
 from hookstream.subscriptions.models import AuditRow, Role, TokenRow
 from hookstream.subscriptions.tokens import TokenId, authenticate, list_tokens, revoke_token, write_last_uses
 from tests.support.subscriptions_api import Api, Caller
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +128,7 @@ def test_callers_at_once_share_one_quota(limited: Api) -> None:
     together = threading.Barrier(40)
 
     def ask(_: int) -> int:
-        together.wait(30)
+        together.wait(WITHIN_S)
         return caller("GET", "/hooks").status_code
 
     with limited.http, ThreadPoolExecutor(40) as pool:
@@ -223,7 +223,8 @@ def test_a_revoked_token_opens_nothing_in_two_processes_within_five_seconds(
 
     def statuses() -> set[int]:
         headers = {"Authorization": f"Bearer {token}"}
-        return {httpx.get(f"http://127.0.0.1:{port}/hooks", headers=headers).status_code for port in ports}
+        asked = [httpx.get(f"http://127.0.0.1:{port}/hooks", headers=headers, timeout=WITHIN_S) for port in ports]
+        return {answer.status_code for answer in asked}
 
     assert statuses() == {200}
     with reading(sessions) as session:

@@ -16,7 +16,7 @@ from hookstream.subscriptions.database import open_sessions, transact
 from hookstream.subscriptions.models import Role
 from hookstream.subscriptions.tokens import TokenRequest, issue_token
 from tests.support.repository import ROOT
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def test_an_event_of_another_service_s_topic_is_described_by_the_registry(
         embedded_roles(
             settings, database_url=url, secret_key=bytes(KEY_BYTES), listeners=Listeners(api=listener), stop=stop
         ) as embedded,
-        httpx.Client(base_url=embedded.api_url, trust_env=False) as http,
+        httpx.Client(base_url=embedded.api_url, trust_env=False, timeout=WITHIN_S) as http,
     ):
         embedded.wait_ready()
         request = TokenRequest(role=Role.OPERATOR, client=None, name="test", expires_at_ms=None)

@@ -15,7 +15,7 @@ from tests.support.documented_receivers import LANGUAGES, code
 from tests.support.machine import give_up
 from tests.support.processes import Process, accepts_connections, clean_environment, free_port
 from tests.support.repository import ROOT
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,8 @@ def test_the_server_of_the_document_verifies_real_deliveries(
         assert platform("POST", "/events", sent).status_code == 202
         eventually(lambda: str(BEYOND_DOUBLES) in server.log_text(), START_S)
         forged = {"webhook-id": "msg_1", "webhook-timestamp": "1795463750", "webhook-signature": "v1,bm8="}
-        answer = httpx.post(f"http://127.0.0.1:{port}/", content=b"{}", headers=forged, trust_env=False)
+        where = f"http://127.0.0.1:{port}/"
+        answer = httpx.post(where, content=b"{}", headers=forged, trust_env=False, timeout=WITHIN_S)
         assert answer.status_code == 401
         attempts = integrator("GET", f"/hooks/{hook['id']}/attempts")
         if attempts.json()["attempts"]:

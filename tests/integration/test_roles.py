@@ -16,7 +16,7 @@ from tests.support.deployment import Command, Deployment, Role
 from tests.support.event_log import event_ids
 from tests.support.processes import free_port
 from tests.support.values import an_event
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from hookstream.schemas.topics import TopicNames
@@ -103,12 +103,13 @@ def test_roles_serve_health_and_metrics_and_stop_when_asked(deployment: Deployme
     engine = create_engine(deployment.database)
     create_tables(engine)
     engine.dispose()
-    roles = {name: deployment.role(name) for name in ROLES}
+    roles = {name: deployment.role(name, STOP_TIMEOUT_S="60") for name in ROLES}
     for role in roles.values():
         role.wait_ready()
         assert f'"url":"{role.url}"' in role.process.log_text(), "where it listens is not said"
-        assert httpx.get(f"{role.url}/healthz", trust_env=False).status_code == 200
-        assert "hookstream_routed_total" in httpx.get(f"{role.url}/metrics", trust_env=False).text
+        assert httpx.get(f"{role.url}/healthz", trust_env=False, timeout=WITHIN_S).status_code == 200
+        metrics = httpx.get(f"{role.url}/metrics", trust_env=False, timeout=WITHIN_S)
+        assert "hookstream_routed_total" in metrics.text
     for role in roles.values():
         role.process.signal(signal.SIGTERM)
     for name, role in roles.items():

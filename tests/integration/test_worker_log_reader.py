@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 from hookstream.processors.delivery.partitions.log_reader import CHUNK_RECORDS, Chunk, LogReader
 from hookstream.processors.kafka import KafkaConfig, make_producer, producer_config
 from tests.support.kafka_broker import create_plain_topics
+from tests.support.wait import WITHIN_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,7 @@ class Reading:
 
     def next(self) -> Chunk:
         try:
-            return self.chunks.get(timeout=10)
+            return self.chunks.get(timeout=WITHIN_S)
         except queue.Empty:
             raise AssertionError(f"no chunk; failures: {self.failures}") from None
 
@@ -52,7 +53,7 @@ def reading(kafka: Kafka, topics: TopicNames) -> Iterator[Reading]:
     for number in range(RECORDS):
         producer.produce(topic, b"%d" % number, b"key", 0)
         producer.produce(topic, b"other %d" % number, b"key", 1)
-    assert not producer.flush(20)
+    assert not producer.flush(WITHIN_S)
     made = Reading(kafka.bootstrap_servers, topic)
     yield made
     made.reader.close()
@@ -115,7 +116,7 @@ def test_a_position_that_was_left_while_it_was_paused_is_read_again(reading: Rea
 def test_below_the_log_the_low_watermark_is_told(reading: Reading, kafka: Kafka) -> None:
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
     for done in admin.delete_records([TopicPartition(reading.topic, 0, 700)]).values():
-        done.result(10)
+        done.result(WITHIN_S)
     chunk = reading.read(100)
     assert (chunk.start, chunk.low, list(chunk.records)) == (100, 700, [])
     chunk = reading.read(700)

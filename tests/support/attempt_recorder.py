@@ -68,7 +68,7 @@ def make_recorder(
 def tell(kafka: KafkaConfig, topics: TopicNames, *attempts: Attempt | AttemptGap | bytes) -> None:
     """Write attempts as a worker does; bytes are written as they are, into the partition of the attempt before them."""
     errors: list[object] = []
-    producer = make_producer(producer_config(kafka, message_timeout_ms=20_000))
+    producer = make_producer(producer_config(kafka, message_timeout_ms=60_000))
     key = b"434"
     for attempt in attempts:
         key = key if isinstance(attempt, bytes) else attempt.key
@@ -81,7 +81,7 @@ def tell(kafka: KafkaConfig, topics: TopicNames, *attempts: Attempt | AttemptGap
         producer.produce(
             topics.attempts, value, key, headers=headers, on_delivery=lambda error, _: errors.append(error)
         )
-    producer.flush(30)
+    producer.flush(90)
     assert errors == [None] * len(attempts)
 
 

@@ -202,7 +202,7 @@ class DeliveryStage:
         group = ConfigResource(ResourceType.GROUP, self.topics.deliver_group, incremental_configs=[entry])
         admin = make_admin(self.config.kafka)  # under a name, or it is gone before it is answered
         for future in admin.incremental_alter_configs([group]).values():
-            future.result(20)
+            future.result(WITHIN_S)
 
     # -- hooks and deliveries ------------------------------------------------------------------------------------
 
@@ -261,7 +261,7 @@ class DeliveryStage:
         """Write deliveries, and wait until Kafka has them."""
         for delivery in deliveries:
             self.produce_bytes(delivery.key, self._encode(delivery), partition=partition, topic=topic)
-        assert not self.producer.flush(30), "Kafka has not acknowledged everything"
+        assert not self.producer.flush(WITHIN_S), "Kafka has not acknowledged everything"
 
     def produce_bytes(
         self, key: bytes, value: bytes | None, *, partition: int | None = None, topic: str | None = None
@@ -317,7 +317,7 @@ class DeliveryStage:
         """Every record that a topic holds."""
         consumer = make_consumer(reader_config(self.config.kafka))
         try:
-            partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+            partitions = consumer.list_topics(topic, timeout=WITHIN_S).topics[topic].partitions
             found: list[Message] = []
             for partition in partitions:
                 low, high = watermarks(consumer, topic, partition)

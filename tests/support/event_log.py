@@ -5,8 +5,9 @@ from __future__ import annotations
 from confluent_kafka import Consumer, TopicPartition
 
 from hookstream.processors.offsets import end_offset
+from tests.support.wait import WITHIN_S
 
-_ANSWER_S = 30.0
+_ANSWER_S = WITHIN_S
 
 
 def event_ids(bootstrap_servers: str, topic: str) -> list[str]:

@@ -12,6 +12,7 @@ from hookstream.processors.errors import StoppedError
 from hookstream.processors.kafka import KafkaConfig, group_consumer_config, make_consumer
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.offsets import committed_offsets
+from tests.support.wait import WITHIN_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,7 @@ def running(reader: GroupReader, health: Health | None = None) -> Iterator[None]
         yield
     finally:
         stop.ask()
-        thread.join(30)
+        thread.join(WITHIN_S)
         assert not thread.is_alive()
         assert failures == []
 

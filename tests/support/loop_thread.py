@@ -11,13 +11,12 @@ import selectors
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
-from tests.support.wait import eventually_async
+from tests.support.wait import WITHIN_S, eventually_async
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 T = TypeVar("T")
-_WITHIN_S = 10.0
 
 
 async def stop_listening(server: asyncio.Server) -> None:
@@ -41,7 +40,8 @@ class LoopThread:
 
     def call(self, work: Coroutine[object, object, T]) -> T:
         """Run a coroutine in the loop and return what it returns."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(_WITHIN_S)
+        # A little longer than what the coroutine itself waits for, so that it says what did not come.
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(WITHIN_S + 1.0)
 
     def close(self) -> None:
         """End every task and wait until every socket is closed; whoever opened a server has closed it before."""
@@ -62,6 +62,6 @@ class LoopThread:
             await asyncio.gather(*tasks, return_exceptions=True)
             return len(self._selector.get_map()) == 1  # the loop's own, by which other threads wake it
 
-        await eventually_async(is_empty, _WITHIN_S, every_s=0.0, describe="no connection is open")
+        await eventually_async(is_empty, every_s=0.0, describe="no connection is open")
         for _ in range(2):  # a transport closes its socket in a turn after the one in which it leaves the selector
             await asyncio.sleep(0)

@@ -57,13 +57,13 @@ def make_notices(
 def tell(kafka: KafkaConfig, topics: TopicNames, *notices: HookNotice | bytes) -> None:
     """Write notices as a worker does; bytes are written as they are, into the partition of the notice before them."""
     errors: list[object] = []
-    producer = make_producer(producer_config(kafka, message_timeout_ms=20_000))
+    producer = make_producer(producer_config(kafka, message_timeout_ms=60_000))
     key = b"434|lead.new"
     for notice in notices:
         value = notice if isinstance(notice, bytes) else ENCODE(notice)
         key = key if isinstance(notice, bytes) else notice.key
         producer.produce(topics.hook_notices, value, key, on_delivery=lambda error, _: errors.append(error))
-    producer.flush(30)
+    producer.flush(90)
     assert errors == [None] * len(notices)
 
 

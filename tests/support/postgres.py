@@ -20,6 +20,7 @@ from sqlalchemy import URL, make_url
 from tests.support.machine import IMAGES, Part, Source, machine_postgres, wheel_postgres
 from tests.support.processes import free_port
 from tests.support.runners import ContainerRunner, ProcessRunner, Server, wait_until
+from tests.support.wait import WITHIN_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -98,7 +99,7 @@ class PostgresServer(Server):
     def start(self) -> None:
         """Start on the same data; returns when it answers."""
         self._runner.start()
-        wait_until(self._runner, lambda: answers(self.url), 30.0, what="a connection")
+        wait_until(self._runner, lambda: answers(self.url), WITHIN_S, what="a connection")
 
     def close(self) -> None:
         """End it for good and remove its data, unless they are kept: then it shuts down in order first."""
@@ -141,7 +142,7 @@ class PostgresContainer(Server):
     def start(self) -> None:
         """Start on the same data; returns when it answers."""
         self._runner.start()
-        wait_until(self._runner, lambda: answers(self.url), 60.0, what="a connection")
+        wait_until(self._runner, lambda: answers(self.url), WITHIN_S, what="a connection")
 
 
 def server_of(source: Source, directory: Path) -> PostgresServer | PostgresContainer:
@@ -156,16 +157,16 @@ def server_of(source: Source, directory: Path) -> PostgresServer | PostgresConta
 def answers(url: str) -> bool:
     """Whether a connection can be made."""
     try:
-        connect(url).close()
+        connect(url, within_s=5).close()
     except psycopg.OperationalError:
         return False
     return True
 
 
-def connect(url: str) -> psycopg.Connection:
+def connect(url: str, *, within_s: int = round(WITHIN_S)) -> psycopg.Connection:
     """Open a psycopg connection in autocommit mode to an SQLAlchemy URL."""
     plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    return psycopg.connect(plain, autocommit=True, connect_timeout=5)
+    return psycopg.connect(plain, autocommit=True, connect_timeout=within_s)
 
 
 def new_database(server_url: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ from hookstream.processors.operations.acknowledged_writer import Acknowledged, A
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
 from hookstream.schemas.catalogue import Catalogue
+from tests.support.wait import WITHIN_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,7 @@ def read_to_end(reader: TopicReader) -> None:
     """Read everything that is in a topic now."""
     reader.open()
     try:
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + WITHIN_S
         while not reader.loaded:
             assert time.monotonic() < ends, "the topic was not read to its end"
             reader.step(0.2)

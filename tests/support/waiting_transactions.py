@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy import text
 
 from hookstream.subscriptions.database import Sessions, reading, transact
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ class Second:
 
     def result(self) -> object:
         """What it gave; its error is raised."""
-        return self.future.result(20)
+        return self.future.result(WITHIN_S)
 
 
 def one_after_the_other(sessions: Sessions, first: Callable[[Session], object], second: Callable[[], object]) -> Second:

@@ -20,7 +20,7 @@ FOREVER = "import signal, sys; print('up', flush=True); signal.pause()"
 def forever(tmp_path: Path) -> Process:
     """Start a child that waits for a signal."""
     child = Process([sys.executable, "-c", FOREVER], log=tmp_path / "forever.log")
-    child.wait_until(lambda: "up" in child.log_text(), 10.0, what="it says so")
+    child.wait_until(lambda: "up" in child.log_text(), what="it says so")
     return child
 
 
@@ -33,7 +33,7 @@ def test_sigterm_and_sigkill_end_it_with_their_codes(forever: Process) -> None:
 def test_a_child_that_ends_early_is_reported_with_its_log(tmp_path: Path) -> None:
     child = Process([sys.executable, "-c", "raise SystemExit('out of luck')"], log=tmp_path / "early.log")
     with pytest.raises(ProcessFailedError, match=r"(?s)ended with 1 before: never.*out of luck"):
-        child.wait_until(lambda: False, 10.0, what="never")
+        child.wait_until(lambda: False, what="never")
 
 
 def test_a_child_that_is_never_ready_is_reported_at_the_deadline(forever: Process) -> None:
