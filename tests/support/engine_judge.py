@@ -259,6 +259,8 @@ class Judge(History):
             if world.now % LOOKS:
                 continue
             for offset, resource, record in self._owed_heads(owner, endpoint):
+                if offset in owner.ledger.streams[LIVE].dead_letters_pending:
+                    continue  # Kafka has to acknowledge it (R7): until then the lane has nothing to probe with
                 fresh = world.wall_ms - record.arrived_ms <= EXPIRE_AFTER * 1000
                 good = ((endpoint.client_id, endpoint.target), resource) not in world.poison
                 if fresh and good and world.now - since.setdefault(offset, world.now) > PATIENCE:

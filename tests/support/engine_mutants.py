@@ -422,10 +422,12 @@ MUTANTS = {
         "probes take only what catch-up happens to have buffered",
         (
             "probes",
-            "        if scan is None or offset < scan or resource in walk.seen:\n",
+            "        if scan is None or offset < scan or walk.has_seen(stream.index, resource):\n",
             (
                 "        owner = hook.backlogs[stream.index].cursor_for(resource)\n"
-                "        if scan is None or owner is None or offset not in owner.buffer or resource in walk.seen:\n"
+                "        if scan is None or owner is None or offset not in owner.buffer:\n"
+                "            return True\n"
+                "        if walk.has_seen(stream.index, resource):\n"
             ),
         ),
     ),
@@ -805,12 +807,19 @@ MUTANTS = {
     ),
     "retention_strands_a_cursor": _mutant(
         "a cursor whose whole backlog retention took is not handed over",
-        (
-            "catch_up",
-            "                    self._ledger.touched[hook.endpoint] = None\n",
-            "                    pass\n",
-        ),
         ("ledger", "        self.touched[endpoint] = None\n        self.ready.wake", "        self.ready.wake"),
+    ),
+    "retention_leaves_a_lane_asleep": _mutant(
+        "what waited behind a cursor that retention has moved is not offered again",
+        ("catch_up", "                    self._ledger.go_on(", "                    self._ledger.touched.setdefault("),
+    ),
+    "restart_strands_a_cursor": _mutant(
+        "a restored cursor that owes nothing is not handed over when the live reading arrives where it stands",
+        ("rejoining", "stream.position >= stream.restored_to:", "stream.position < 0:"),
+    ),
+    "replay_hides_a_live_head": _mutant(
+        "the probes do not see a live head that is read after a replay of its lane, which waits for it",
+        ("probes", "for seen in self.seen[: stream + 1])", "for seen in self.seen)"),
     ),
     "retarget_leaves_a_lane_asleep": _mutant(
         "what waited behind a record that its hook took to another target is not offered again",

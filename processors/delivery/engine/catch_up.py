@@ -92,8 +92,8 @@ class CatchUp:
                 cursor.scan = low
                 cursor.trim()
                 self._ledger.changes += 1
-                if hook.endpoint is not None:  # its whole backlog may be gone
-                    self._ledger.touched[hook.endpoint] = None
+                if hook.endpoint is not None:  # its whole backlog may be gone, and what waited behind it goes on
+                    self._ledger.go_on(hook.endpoint)
         self._probes.lose_below(stream, low)
         return lost
 

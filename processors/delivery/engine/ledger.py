@@ -201,6 +201,7 @@ class Ledger:
     def restore_cursor(self, hook: TrackedHook, stream: Stream, cursor: Cursor) -> None:
         """Take a cursor over from a stored state."""
         cursor.restored = True
+        stream.restored_to = max(stream.restored_to or 0, cursor.next)
         backlog = hook.backlogs[stream.index]
         if cursor.resource is None:
             backlog.cursor = cursor

@@ -15,7 +15,7 @@ from hookstream.schemas.delivery import Delivery
 
 from .hook_table import HookRow, Standing
 from .ledger import Ledger
-from .model import LIVE, REPLAY, Cursor, Endpoint, Lane, Pending, TrackedHook
+from .model import LIVE, REPLAY, Cursor, Endpoint, Lane, Pending, StreamIndex, TrackedHook
 from .stream import Stream
 from .timers import Timers
 
@@ -24,9 +24,9 @@ class ProbeWalk:
     """The turn of the probes over the heads of one quarantined endpoint's lanes.
 
     `heads` take turns; `tried` counts the turns since the last reading. A reading (`wanted`) goes on where the last
-    one ended, an offset a stream in `scans`, and collects the heads of lanes that it has not `seen` in this round in
-    `fresh`, which then replace `heads`. A round that has reached the end of both logs and `replaced` heads, or dropped
-    one, is followed by one from the start. `begins` is where the round began, an offset a stream.
+    one ended, an offset a stream in `scans`, and collects the heads of lanes that it has not `seen` in this round (a
+    set a stream) in `fresh`, which then replace `heads`. A round that has reached the end of both logs and `replaced`
+    heads, or dropped one, is followed by one from the start. `begins` is where the round began, an offset a stream.
     """
 
     __slots__ = (
@@ -51,7 +51,7 @@ class ProbeWalk:
     def begin_round(self) -> None:
         """Read from the beginning again; the known heads keep their turns until others are found."""
         self.fresh: list[Pending] = []
-        self.seen: set[str] = set()
+        self.seen: tuple[set[str], set[str]] = (set(), set())
         self.scans: list[int | None] = [None, None]
         self.begins = [0, 0]
         self.stream = LIVE
@@ -60,6 +60,13 @@ class ProbeWalk:
         self.awaits_dead_letter = False  # whether it found a head whose dead letter is not acknowledged
         self.replaced = False
         self.tried = 0
+
+    def has_seen(self, stream: StreamIndex, resource: str) -> bool:
+        """Whether the head of a lane is known: of the stream, or a live one that a replay has to wait for.
+
+        A replay hides no live head: that may be read later, and the replay waits for it.
+        """
+        return any(resource in seen for seen in self.seen[: stream + 1])
 
     def want(self) -> None:
         """Ask for a reading."""
@@ -125,7 +132,7 @@ class Probes:
                 if known is None or pending.offset < known.offset:
                     heads[pending.resource] = pending
         walk.heads.extend(sorted(heads.values()))
-        walk.seen.update(heads)
+        walk.seen[LIVE].update(heads)
         walk.found_pending = bool(heads)
 
     def forget(self, endpoint: Endpoint) -> None:
@@ -218,18 +225,19 @@ class Probes:
         walk = self._walks[endpoint]
         scan = walk.scans[stream.index]
         resource = delivery.resource
-        if scan is None or offset < scan or resource in walk.seen:
+        if scan is None or offset < scan or walk.has_seen(stream.index, resource):
             return True
         if len(walk.fresh) >= self._policy.probe_candidates:
             walk.scans[stream.index] = offset
             self._offer(endpoint, walk)
             return False
-        if len(walk.seen) >= self._policy.probe_resources:
-            walk.seen.clear()
+        seen = walk.seen[stream.index]
+        if len(seen) >= self._policy.probe_resources:
+            seen.clear()
         standing = self._ledger.standing(delivery, hook, stream.index)
         if standing in (Standing.CANCELLED, Standing.BEFORE_START):
             return True
-        walk.seen.add(resource)
+        seen.add(resource)
         walk.found_pending = True
         if offset in stream.dead_letters_pending:
             walk.awaits_dead_letter = True

@@ -21,6 +21,7 @@ class Stream:
         "in_flight",
         "index",
         "restored_settled",
+        "restored_to",
         "tail",
         "tail_bytes",
         "tail_start",
@@ -33,6 +34,7 @@ class Stream:
         self.index = index
         self.tracker = OffsetTracker(position)
         self.restored_settled = restored_settled
+        self.restored_to: int | None = restored_settled.end  # of it and its cursors; None once that is read again
         self.unsettled: dict[int, Pending] = {}
         self.bytes = 0
         self.in_flight: dict[int, Post] = {}

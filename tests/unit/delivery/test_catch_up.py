@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hookstream.processors.delivery.engine.catch_up import BacklogRecord
 from hookstream.processors.delivery.engine.model import LIVE
+from hookstream.processors.delivery.engine.outcome import FAILED
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import Hook, HookState
@@ -116,3 +117,28 @@ def test_where_retention_passed_a_cursor_it_goes_on_at_the_low_watermark_and_say
     assert small.engine.lose_below(LIVE, 2) == 0
     small.catch_up()
     assert small.window() == [2]
+
+
+def test_what_waits_behind_a_cursor_goes_on_where_retention_moves_that_cursor_after_a_restart() -> None:
+    """Live reading has not read everything again yet, so no cursor rejoins, but catch-up goes on."""
+    small = SmallEngine()
+    first, second = small.row(1), small.row(2)
+    other = small.row(3, client=ClientId("2"))
+    small.read(first, 9)
+    small.answer(small.send_one())
+    small.read(first, 1)
+    small.answer(small.send_one(), FAILED)
+    for wait_s in small.policy.full_schedule_s[:3]:
+        small.wait(wait_s)
+        small.answer(small.send_one(), FAILED)
+    assert small.cursor(first, 1).next == 1  # its next attempt is in minutes
+    small.read(second, 1)
+    small.read(other, 1, 2)
+    small.answer(small.send()[1])
+    restarted = SmallEngine(small)
+    restarted.wait(0.0)
+    restarted.read_backlog()
+    assert offsets(restarted.send()) == []
+    restarted.engine.lose_below(LIVE, 3)
+    restarted.wait(0.0)
+    assert offsets(restarted.send()) == [2]

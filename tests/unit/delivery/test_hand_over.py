@@ -5,6 +5,7 @@ from __future__ import annotations
 from hookstream.processors.delivery.engine.model import LIVE, Cursor
 from hookstream.processors.delivery.engine.outcome import FAILED, Outcome, Verdict
 from hookstream.processors.delivery.engine.policy import EnginePolicy
+from hookstream.schemas.event import ClientId
 from hookstream.schemas.hook import Hook, HookState, Revision
 from tests.support.small_engine import SmallEngine, offsets
 
@@ -220,3 +221,22 @@ def test_what_a_cursor_has_met_of_that_is_known_when_that_cursor_has_ended() -> 
     after.answer(first)
     opened = end_cursors_and_hold(after, row)
     assert (opened.next, opened.settled) == (3, {4})
+
+
+def test_a_restored_cursor_that_owes_nothing_rejoins_when_live_reading_arrives_where_it_stands() -> None:
+    """A replay would wait for it, and nothing else happens to its endpoint."""
+    small = SmallEngine()
+    row, other = small.row(1), small.row(2, client=ClientId("2"))
+    small.read(other, 1)  # not settled: a commit says that live reading begins here
+    small.operate(row, paused=True)
+    small.read(row, 1)
+    small.operate(row, skip_before_ms=small.wall_ms + 1)
+    small.catch_up()
+    small.acknowledge()
+    restarted = SmallEngine(small)
+    restarted.operate(row, paused=False)
+    restarted.wait(1.0)
+    assert restarted.cursor(row).next == len(restarted.logs[LIVE])
+    restarted.read_log()
+    restarted.wait(0.0)
+    assert restarted.backlog(row).cursor is None
