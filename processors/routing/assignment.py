@@ -32,6 +32,8 @@ class SourcePartition:
     rejected: tuple[int, int] | None = None
     rejections: dict[int, int] = field(default_factory=dict)
     """Records that the broker rejected, among others and alone: see `CommitNote`."""
+    alone: int | None = None
+    """A record that was rejected before, while it is sent with nothing else under way."""
     needs_table_offset: int = 0
     needs_resync_mark: bool = False
     """The subscriptions topic is not the one that the last owner read."""
@@ -69,9 +71,12 @@ class SourcePartition:
         return 1 if self.rejected is not None and self.rejected[0] <= offset <= self.rejected[1] else 0
 
     def note_rejections(self, offsets: Iterable[int]) -> None:
-        """Count a rejected request. What was rejected before was sent alone now, so it is the cause."""
+        """Count a rejected request. What was rejected before and was sent alone now is the cause.
+
+        Not all that was rejected before was: a partition that comes back finds what was sent when it was here before.
+        """
         before = {offset: self.rejections_of(offset) for offset in offsets}
-        self.rejections.update({offset: count + 1 for offset, count in before.items() if count})
+        self.rejections.update({at: count + 1 for at, count in before.items() if count and at == self.alone})
         fresh = [offset for offset, count in before.items() if not count]
         if fresh and self.rejected is not None and self.rejected[1] >= self.done_offset:
             fresh += self.rejected

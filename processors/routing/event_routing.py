@@ -196,6 +196,7 @@ class EventRouting:
     def _route_rejected(self, batch: Batch, source: SourcePartition, record: SourceRecord, rejections: int) -> None:
         """Take a record that the broker rejected before: alone, so that nothing else can be rejected with it."""
         self._waits.until_outstanding(0)
+        source.alone = record.offset
         if rejections <= _AMONG_OTHERS:
             self._judge(batch, source, record)
         else:
@@ -204,6 +205,7 @@ class EventRouting:
             whole = rejections <= _ALONE
             self._dead_letter(batch, record, client, DeadLetterReason.TOO_LARGE, detail, whole=whole)
         self._waits.until_outstanding(0)
+        source.alone = None
 
     def _dead_letter(  # the record, and why
         self,

@@ -71,8 +71,7 @@ class RouterWaits:
     def _handed_over(self, write: Callable[[], bool]) -> bool:
         """Hand a record over; a producer that has failed refuses it, and its report says why.
 
-        Only here: a failure that a wait has found is noted already, and noting it twice counts a record as refused
-        alone, which was refused among others.
+        Only here: a failure that a wait has found is noted already.
         """
         try:
             return write()

@@ -112,6 +112,7 @@ def test_a_rejected_request_rejects_all_of_it_and_a_record_that_is_rejected_alon
     part = source()
     part.note_rejections([110, 104, 107])
     assert [part.rejections_of(offset) for offset in (103, 104, 105, 107, 110, 111)] == [0, 1, 1, 1, 1, 0]
+    part.alone = 107
     part.note_rejections([107])
     assert [part.rejections_of(offset) for offset in (104, 107)] == [1, 2]
     part.note_rejections([107])
@@ -121,3 +122,11 @@ def test_a_rejected_request_rejects_all_of_it_and_a_record_that_is_rejected_alon
     part.done_offset = 140
     part.note_rejections([150])
     assert part.rejected == (150, 150)
+
+
+def test_a_request_of_the_time_before_the_partition_came_back_shows_no_cause() -> None:
+    """The owner of the meantime has noted its own; of the two requests each had the record at fault."""
+    part = source()
+    part.inherit(replace(note(), rejected=(103, 105), rejections={}), HERE)
+    part.note_rejections([103, 104, 105, 106])
+    assert [part.rejections_of(offset) for offset in (103, 104, 105, 106)] == [1, 1, 1, 1]
