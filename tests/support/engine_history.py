@@ -80,7 +80,7 @@ class History:
         # refusals to requests under the target of today, and those that the owner of the time has heard
         self.refusals: tuple[set[int], set[int]] = (set(), set())
         self.refusals_heard: set[tuple[int, int, int]] = set()
-        self.good_since: dict[Any, dict[int, int]] = defaultdict(dict)
+        self.good_since: dict[Any, dict[tuple[int, int], int]] = defaultdict(dict)
         # what excuses a record from being delivered, or from its order
         self.disturbed: set[int] = set()
         self.deleted: set[int] = set()

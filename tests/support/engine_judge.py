@@ -24,6 +24,8 @@ from tests.support.engine_model import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from hookstream.processors.delivery.engine.hook_table import HookRow
     from hookstream.processors.delivery.engine.model import Cursor, Endpoint, Pending, Post, TrackedHook
     from hookstream.schemas.delivery import Delivery
@@ -258,33 +260,48 @@ class Judge(History):
             since = self.good_since[key]
             if world.now % LOOKS:
                 continue
-            for offset, resource, record in self._owed_heads(owner, endpoint):
-                if offset in owner.ledger.streams[LIVE].dead_letters_pending:
-                    continue  # Kafka has to acknowledge it (R7): until then the lane has nothing to probe with
-                fresh = world.wall_ms - record.arrived_ms <= EXPIRE_AFTER * 1000
-                good = ((endpoint.client_id, endpoint.target), resource) not in world.poison
-                if fresh and good and world.now - since.setdefault(offset, world.now) > PATIENCE:
-                    raise ViolationError(f"I8 {key} in quarantine for {PATIENCE} s with a good head {offset}")
+            for stream, offset, record in self._heads_to_probe_with(owner, endpoint):
+                fresh = world.wall_ms - record.owed_since_ms <= EXPIRE_AFTER * 1000
+                good = ((endpoint.client_id, endpoint.target), record.resource) not in world.poison
+                if fresh and good and world.now - since.setdefault((stream, offset), world.now) > PATIENCE:
+                    raise ViolationError(f"I8 {key} in quarantine for {PATIENCE} s with a good head {stream}:{offset}")
 
-    def _owed_heads(self, owner: Owner, endpoint: Endpoint) -> list[tuple[int, str, Delivery]]:
-        heads: dict[str, tuple[int, str, Delivery]] = {}
+    def _heads_to_probe_with(self, owner: Owner, endpoint: Endpoint) -> Iterator[tuple[int, int, Delivery]]:
+        """The head of each lane; of replays, where nothing live is pending for which it has to wait (R12).
+
+        Not one that is on its way to the dead letters: Kafka has to acknowledge it first (R7).
+        """
+        live = {record.resource for _, record, _ in self._owed_heads(owner, endpoint, LIVE)}
+        for stream in (LIVE, REPLAY):
+            for offset, record, hook in self._owed_heads(owner, endpoint, stream):
+                sendable = owner.ledger.standing(record, hook, model.StreamIndex(stream)).value == "send"
+                dead = offset in owner.ledger.streams[stream].dead_letters_pending
+                early = stream == REPLAY and (record.resource in live or record.live_end > owner.position(LIVE))
+                if sendable and not (dead or early):
+                    yield stream, offset, record
+
+    def _owed_heads(self, owner: Owner, endpoint: Endpoint, stream: int) -> Iterable[tuple[int, Delivery, TrackedHook]]:
+        """The lowest record of each lane that is pending from a cursor, unless the table cancels it."""
+        heads: dict[str, tuple[int, Delivery, TrackedHook]] = {}
+        log = self.world.logs[stream]
         for hook in endpoint.hooks.values():
             if hook.held:
                 continue
-            log = self.world.logs[LIVE]
-            lowest = min((cursor.next for cursor in hook.backlogs[LIVE].cursors()), default=len(log))
-            for offset in range(lowest, owner.position(LIVE)):
+            backlog = hook.backlogs[stream]
+            lowest = min((cursor.next for cursor in backlog.cursors()), default=len(log))
+            for offset in range(lowest, owner.position(stream)):
                 record = log[offset]
                 if record is None or record.hook_id != hook.id:
                     continue
-                cursor = hook.backlogs[LIVE].cursor_for(record.resource)
+                cursor = backlog.cursor_for(record.resource)
                 if cursor is None or offset < cursor.next or offset in cursor.settled:
                     continue
-                if owner.ledger.standing(record, hook, model.LIVE).value == "send":
-                    known = heads.get(record.resource)
-                    if known is None or offset < known[0]:
-                        heads[record.resource] = (offset, record.resource, record)
-        return sorted(heads.values())
+                if owner.ledger.standing(record, hook, model.StreamIndex(stream)).value in {"cancelled", "skipped"}:
+                    continue
+                known = heads.get(record.resource)
+                if known is None or offset < known[0]:
+                    heads[record.resource] = (offset, record, hook)
+        return heads.values()
 
     def judge_end(self) -> None:
         """Everything is settled once nothing is under way any more."""

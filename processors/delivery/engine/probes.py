@@ -32,6 +32,7 @@ class ProbeWalk:
     __slots__ = (
         "awaits_dead_letter",
         "begins",
+        "forgot",
         "found_pending",
         "fresh",
         "heads",
@@ -56,6 +57,7 @@ class ProbeWalk:
         self.begins = [0, 0]
         self.stream = LIVE
         self.wanted = False
+        self.forgot = False  # whether there were more lanes than `seen` holds
         self.found_pending = False  # whether this round found any pending delivery
         self.awaits_dead_letter = False  # whether it found a head whose dead letter is not acknowledged
         self.replaced = False
@@ -163,7 +165,8 @@ class Probes:
                 buffered = lane.buffers[head.stream]
                 if buffered and buffered[0].offset < head.offset:
                     continue  # the dead letter of a lower one is not acknowledged yet
-                if lane.in_flight or (head.stream == REPLAY and not rules.replayable(head, lane)):
+                overtakes = head.stream == REPLAY and not self._found_nothing_before(endpoint, walk, head)
+                if lane.in_flight or (overtakes and not rules.replayable(head, lane)):
                     continue
                 walk.tried += 1
                 return Probe(head, lane, row)
@@ -177,6 +180,18 @@ class Probes:
         if walk is None:  # the quarantine was restored, or its walk was forgotten
             walk = self._walks[endpoint] = ProbeWalk()
         return walk
+
+    def _found_nothing_before(self, endpoint: Endpoint, walk: ProbeWalk, replay: Pending) -> bool:
+        """Whether this round has read all that a replay must not overtake, and nothing of its lane is pending there.
+
+        Cursors stay while their endpoint waits, also those that owe nothing, so a cursor says nothing (rule R12).
+        """
+        scan, end, resource = walk.scans[LIVE], replay.delivery.live_end, replay.resource
+        if scan is None or min(scan, self._ledger.streams[LIVE].position) < end or walk.forgot:
+            return False
+        lane = endpoint.lanes.get(resource)
+        waits = resource in walk.seen[LIVE] or (lane is not None and bool(lane.windows[LIVE]))
+        return not (waits or self._began_above(endpoint, walk))
 
     def _reads_first(self, walk: ProbeWalk) -> bool:
         """Every known head had its turn: whether there are others to be read first.
@@ -233,6 +248,7 @@ class Probes:
             return False
         seen = walk.seen[stream.index]
         if len(seen) >= self._policy.probe_resources:
+            walk.forgot = True
             seen.clear()
         standing = self._ledger.standing(delivery, hook, stream.index)
         if standing in (Standing.CANCELLED, Standing.BEFORE_START):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hookstream.processors.delivery.engine.model import LIVE, REPLAY
+from hookstream.processors.delivery.engine.model import LIVE, REPLAY, Post
 from hookstream.processors.delivery.engine.outcome import FAILED
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.event import ClientId
@@ -151,3 +151,46 @@ def test_what_was_in_flight_when_the_quarantine_began_is_no_dead_letter_before_i
     small.answer(late)
     small.catch_up()
     assert [pending.offset for _, pending, _ in small.dead_letters] == [1, 2]
+
+
+def test_a_replay_is_probed_with_where_nothing_live_of_its_resource_is_pending_any_more() -> None:
+    """The cursor of what an operator has drained stays until the quarantine ends."""
+    small = SmallEngine()
+    row = small.row()
+    small.quarantine(row)
+    small.operate(row, skip_before_ms=small.wall_ms + 1)
+    small.catch_up()
+    small.acknowledge()
+    assert small.cursor(row).next == small.stream().position
+    replayed = {"live_end": small.stream().position, "replayed_at_ms": small.wall_ms + 1}
+    small.read(row, 101, stream=REPLAY, **replayed)
+    small.wait(small.policy.probe_first_s)
+    assert [(post.probe, post.pending.stream) for post in probes_read_from_both_logs(small)] == [(True, REPLAY)]
+
+
+def test_a_replay_is_not_probed_with_once_something_live_before_it_is_read() -> None:
+    """It is known before that, and the reading that finds the live one has not ended."""
+    small = SmallEngine()
+    row = small.row()
+    small.quarantine(row)
+    small.operate(row, skip_before_ms=small.wall_ms + 1)
+    small.catch_up()
+    small.acknowledge()
+    small.read(row, 101, stream=REPLAY, live_end=small.stream().position + 1, replayed_at_ms=small.wall_ms + 1)
+    small.wait(small.policy.probe_first_s)
+    assert probes_read_from_both_logs(small) == []
+    small.read(row, 101, arrived_ms=small.wall_ms + 1)
+    small.read_backlog()
+    small.engine.advance(small.now, small.wall_ms)
+    assert small.send() == []
+    assert [post.pending.stream for post in probes_read_from_both_logs(small)] == [LIVE]
+
+
+def probes_read_from_both_logs(small: SmallEngine) -> list[Post]:
+    """Let the probes read both logs, round after round."""
+    found = small.send()
+    for _ in range(4):
+        small.catch_up(LIVE)
+        small.catch_up(REPLAY)
+        found += small.send()
+    return found

@@ -252,6 +252,7 @@ def test_a_hook_that_is_moved_back_finds_its_endpoint_as_it_was() -> None:
     failed_ms = small.wall_ms
     small.answer(small.send_one(), FAILED)
     small.change(row, target="https://two.example/")
+    assert small.send() == []  # so the endpoint that it has left waits for no turn either
     small.wait(200)
     row = small.change(row, target="https://one.example/")
     assert small.endpoint(row).health.failing_since_ms == failed_ms
