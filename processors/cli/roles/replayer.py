@@ -24,7 +24,8 @@ def run_replayer(deps: Deps, engine: Engine, running: Running) -> None:
         RegistryError: the registry says no.
     """
     stop, health = running.stop, running.health
-    health.down("database", "starting")
+    for part in ("database", "table"):
+        health.down(part, "starting")
     check_start(deps, running)
     until_available("database", lambda: check_revision(engine), stop=stop, health=health, retriable=(DatabaseError,))
     config = ReplayerConfig(

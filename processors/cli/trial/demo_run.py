@@ -33,8 +33,9 @@ from .demo_receiver import Arrival, DemoReceiver
 from .demo_view import view_for
 from .embedded_roles import Embedded, Listeners, embedded_roles
 
-_EFFECTIVE_WITHIN_S = 10.0
-_ARRIVED_WITHIN_S = 15.0
+# On a machine that does much else everything takes many times as long as alone; what takes so long does not come.
+_EFFECTIVE_WITHIN_S = 60.0
+_ARRIVED_WITHIN_S = 30.0
 _LOOK_S = 0.01
 _PACE_S = 0.005
 _PROBLEMS_SHOWN = 20

@@ -1,13 +1,15 @@
-"""The API is ready once its event producer is connected, not as soon as Kafka has answered."""
+"""A role is ready once it has everything that it begins with, and not for a moment before."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from hookstream.processors.cli.roles import api, api_publishers
+from hookstream.processors.cli.roles import api, api_publishers, replayer
 from hookstream.processors.cli.roles.process import Running
+from hookstream.processors.errors import StoppedError
 from hookstream.producers.errors import DeliveryFailedError
 from hookstream.producers.testing import FakeEventProducer
 from hookstream.subscriptions.errors import NotPublishedError
@@ -54,3 +56,22 @@ def test_the_api_is_not_ready_before_its_producer_is_connected(monkeypatch: pyte
     assert producer.seen == [{"event producer": "starting"}, {"event producer": "no answer"}]
     assert says(running) == {}
     assert events.publish(an_event("lead.new")).result(0).offset == 0
+
+
+def test_the_replayer_is_not_ready_between_its_checks_and_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    running, seen = Running(), list[dict[str, str]]()
+
+    def make(*_: object, **__: object) -> None:
+        seen.append(running.health.reasons)
+        raise StoppedError("as far as this test goes")
+
+    monkeypatch.setattr(replayer, "check_start", lambda _deps, running: running.health.up("kafka"))
+    monkeypatch.setattr(replayer, "check_revision", lambda _engine: None)
+    monkeypatch.setattr(replayer, "open_sessions", lambda _engine: None)
+    monkeypatch.setattr(replayer, "Replayer", make)
+    deps: Any = SimpleNamespace(
+        kafka=None, topics=None, catalogue=None, registry=None, settings=SimpleNamespace(max_body_bytes=1)
+    )
+    with pytest.raises(StoppedError):
+        replayer.run_replayer(deps, cast("Any", None), running)
+    assert seen == [{"table": "starting"}]
