@@ -6,6 +6,7 @@ a test that stops or kills a part takes a private one.
 
 from __future__ import annotations
 
+import os
 import sys
 import uuid
 from contextlib import ExitStack
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
 
 from hookstream.schemas.topics import TopicNames
 
-# How fast a machine is, or how busy, is no property of the code.
-settings.register_profile("hookstream", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How fast a machine is, or how busy, is no property of the code. Under CI every run tries the same, as by Hypothesis's own
+# profile for it; elsewhere each tries something else.
+settings.register_profile(
+    "hookstream", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
 settings.load_profile("hookstream")
 
 LOGS = pytest.StashKey[list["Path"]]()

@@ -38,6 +38,7 @@ from hookstream.subscriptions.replays import (
     Window,
     WorkKind,
 )
+from tests.support.wait import WITHIN_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -234,7 +235,7 @@ def test_of_two_own_replays_that_are_asked_for_at_once_one_is_refused(database_u
 
     def meet(session: Session, *_: object) -> None:
         if any(isinstance(row, ReplayRow) for row in session.new):
-            both_have_looked.wait(30)
+            both_have_looked.wait(WITHIN_S)
 
     event.listen(store.sessions, "before_flush", meet)
     try:

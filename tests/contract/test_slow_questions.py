@@ -48,7 +48,7 @@ class SlowDeadLetters(FakeDeadLetters):
     def find(self, query: DeadLetterQuery) -> DeadLetterPage:
         self.count += 1
         self.asked.release()
-        assert self.go_on.wait(30)
+        assert self.go_on.wait(WITHIN_S)
         return super().find(query)
 
 
@@ -104,7 +104,7 @@ def test_slow_questions_of_many_leave_room_for_others(api: Api, dead_letters: Sl
     with ThreadPoolExecutor(len(callers)) as pool:
         answers = [pool.submit(caller, "GET", "/dead-letters") for caller in callers]
         for _ in range(LIMITS.slow_of_one_kind):
-            assert dead_letters.asked.acquire(timeout=20)
+            assert dead_letters.asked.acquire(timeout=WITHIN_S)
         refused = len(callers) - LIMITS.slow_of_one_kind
         eventually(lambda: [answer.done() for answer in answers].count(True) == refused)
         for answer in answers:
@@ -124,7 +124,7 @@ def test_a_token_has_two_slow_questions_at_once_of_all_kinds(api: Api, dead_lett
     with ThreadPoolExecutor(2) as pool:
         slow = [pool.submit(caller, "GET", "/dead-letters") for _ in range(2)]
         for _ in slow:
-            assert dead_letters.asked.acquire(timeout=20)
+            assert dead_letters.asked.acquire(timeout=WITHIN_S)
         assert_too_many(caller("GET", "/dead-letters"))
         assert_too_many(caller("GET", "/endpoints"))
         assert caller("GET", "/hooks").status_code == 200
@@ -177,7 +177,7 @@ class SlowEvents(FakeEvents):
 
     def publish(self, event: Event, *, traceparent: bytes | None = None) -> FakeReceipt:
         self.asked.release()
-        assert self.go_on.wait(30)
+        assert self.go_on.wait(WITHIN_S)
         return super().publish(event, traceparent=traceparent)
 
 
@@ -189,7 +189,7 @@ def test_publishing_waits_in_threads_of_its_own(sqlite_url: str) -> None:
     with api.http, ThreadPoolExecutor(60) as pool:  # one event loop for all of them, as in the server
         answers = [pool.submit(platform, "POST", "/events", event) for _ in range(60)]
         for _ in range(LIMITS.publishing_at_once):
-            assert events.asked.acquire(timeout=20)
+            assert events.asked.acquire(timeout=WITHIN_S)
         assert api.integrator(CLIENT).create().status_code == 201
         assert not events.asked.acquire(blocking=False), "no more than their share"
         events.go_on.set()

@@ -22,7 +22,7 @@ from hookstream.subscriptions.models import Role
 from tests.support.processes import Processes
 from tests.support.raw_http import answer, ask, connect, half_open, is_open
 from tests.support.subscriptions_api import Api, FakeDeadLetters
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,7 @@ class SlowDeadLetters(FakeDeadLetters):
 
     def find(self, query: DeadLetterQuery) -> DeadLetterPage:
         self.asked.release()
-        assert self.go_on.wait(30)
+        assert self.go_on.wait(WITHIN_S)
         return super().find(query)
 
 
@@ -253,7 +253,7 @@ def test_who_does_not_read_his_answers_is_not_waited_for(served: Served) -> None
         eventually(lambda: served.count(Phase.READER) == 1)
         served.clock.now_s += 60.0
         eventually(lambda: len(served.server.guard.table) == 0)
-        assert ended.wait(20)
+        assert ended.wait(2 * WITHIN_S)
 
 
 def test_where_all_wait_for_us_health_is_answered_and_the_rest_is_told_to_come_back(served: Served) -> None:
@@ -281,7 +281,7 @@ def test_slow_searches_of_many_clients_take_their_share_and_no_more(sqlite_url: 
         for connection in clients:
             connection.sendall(get("/dead-letters", served.token(Role.OPERATOR), more=""))
         for _ in range(4):
-            assert served.dead_letters.asked.acquire(timeout=20)
+            assert served.dead_letters.asked.acquire(timeout=WITHIN_S)
         eventually(lambda: served.count(Phase.HANDLER) == 4)
         assert not served.dead_letters.asked.acquire(blocking=False)
         for path in ("/healthz", "/readyz", "/metrics"):

@@ -52,9 +52,9 @@ def append(kafka: KafkaConfig, topic: str) -> int:
         assert error is None
         stamps.append(message.timestamp())
 
-    producer = make_producer(producer_config(kafka, message_timeout_ms=10_000))
+    producer = make_producer(producer_config(kafka, message_timeout_ms=60_000))
     producer.produce(topic, b"v", b"k", timestamp=WRONG_MS, on_delivery=report)
-    producer.flush(15)
+    producer.flush(90)
     ((kind, ms),) = stamps
     assert kind == TIMESTAMP_LOG_APPEND_TIME
     return ms

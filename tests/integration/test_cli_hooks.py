@@ -96,7 +96,7 @@ def _tell_that_it_is_gone(deployment: Deployment, hook_id: int, *, revision: int
         kind=NoticeKind.GONE,
         observed_at_ms=now_ms(),
     )
-    config = producer_config(KafkaConfig(bootstrap_servers=deployment.kafka), message_timeout_ms=20_000)
+    config = producer_config(KafkaConfig(bootstrap_servers=deployment.kafka), message_timeout_ms=60_000)
     producer = make_producer(config)
     producer.produce(topic, notice_encoder(schema_id)(notice), notice.key)
-    assert producer.flush(30) == 0
+    assert producer.flush(90) == 0

@@ -28,7 +28,7 @@ from hookstream.subscriptions.dead_letters import DeadLetterPlace, DeadLetterQue
 from hookstream.subscriptions.errors import DeadLettersUnavailableError
 from tests.support import values
 from tests.support.foreign_topics import catalogue_with
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,7 @@ class DeadLetters:
                 key,
                 on_delivery=lambda _error, message: stamps.append(message.timestamp()[1]),
             )
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(WITHIN_S) == 0
         return max(stamps)
 
     def all(self, **query: Any) -> list[FoundDeadLetter]:

@@ -49,7 +49,7 @@ class Logs:
 
     def write(self, *records: Delivery | DeadLetter) -> None:
         """Write records where they belong."""
-        producer = make_producer(producer_config(self.kafka, message_timeout_ms=20_000))
+        producer = make_producer(producer_config(self.kafka, message_timeout_ms=60_000))
         encode, encode_dead_letter = delivery_encoder(1), dead_letter_encoder(2)
         for record in records:
             if isinstance(record, DeadLetter):
@@ -57,7 +57,7 @@ class Logs:
             else:
                 topic = self.topics.deliveries if record.replay is None else self.topics.replays
                 producer.produce(topic, encode(record), record.key)
-        assert producer.flush(30) == 0
+        assert producer.flush(90) == 0
 
     def search(self, within_s: float = 30.0) -> KafkaDeliveryLog:
         """Make one as the API's process does."""

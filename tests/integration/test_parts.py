@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from tests.support import machine
 from tests.support.kafka_broker import HurtableKafka, admin, create_plain_topics
 from tests.support.postgres import Postgres, PostgresServer, connect, new_database, open_to_others
+from tests.support.wait import WITHIN_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 TOPIC = "kept"
 
 
-def send(bootstrap_servers: str, value: bytes, deadline_s: float = 30.0) -> int:
+def send(bootstrap_servers: str, value: bytes, deadline_s: float = WITHIN_S) -> int:
     """Produce one record; return how many are still unacknowledged at the deadline."""
     producer = Producer({"bootstrap.servers": bootstrap_servers, "acks": "all", "log_level": 0})
     producer.produce(TOPIC, value)
@@ -38,7 +39,7 @@ def read(bootstrap_servers: str, count: int) -> list[bytes | None]:
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "unused", "log_level": 0})
     consumer.assign([TopicPartition(TOPIC, 0, 0)])
     try:
-        return [record.value() for record in consumer.consume(count, timeout=20.0)]
+        return [record.value() for record in consumer.consume(count, timeout=WITHIN_S)]
     finally:
         consumer.close()
 
@@ -72,7 +73,7 @@ def test_a_cluster_works_on_with_two_of_three_nodes(kafka_cluster: KafkaCluster)
 
 def test_topics_of_a_test_are_its_own(kafka: Kafka, topics: TopicNames) -> None:
     create_plain_topics(kafka.bootstrap_servers, topics.deliveries, partitions=3, config={"cleanup.policy": "compact"})
-    partitions = admin(kafka.bootstrap_servers).list_topics(timeout=5.0).topics[topics.deliveries].partitions
+    partitions = admin(kafka.bootstrap_servers).list_topics(timeout=WITHIN_S).topics[topics.deliveries].partitions
     assert sorted(partitions) == [0, 1, 2]
 
 
@@ -84,13 +85,13 @@ def test_a_registry_keeps_its_schemas_over_a_stop_and_a_kill(private_registry: C
         body,
         {"Content-Type": "application/vnd.schemaregistry.v1+json"},
     )
-    with urllib.request.urlopen(request, timeout=10.0) as answer:  # noqa: S310  # loopback
+    with urllib.request.urlopen(request, timeout=WITHIN_S) as answer:  # noqa: S310  # loopback
         assert json.load(answer)["id"] > 0
     registry.stop()
     registry.start()
     registry.kill()
     registry.start()
-    with urllib.request.urlopen(f"{registry.url}/subjects", timeout=10.0) as answer:  # noqa: S310  # loopback
+    with urllib.request.urlopen(f"{registry.url}/subjects", timeout=WITHIN_S) as answer:  # noqa: S310  # loopback
         assert json.load(answer) == ["kept-value"]
 
 

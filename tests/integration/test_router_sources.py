@@ -27,7 +27,7 @@ from tests.support.foreign_topics import catalogue_with
 from tests.support.kafka_broker import create_plain_topics
 from tests.support.routing import RoutingWorld, turn
 from tests.support.tcp_proxy import TcpProxy
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from hookstream.processors.routing.router import Router
@@ -211,7 +211,7 @@ def test_a_registry_that_is_slow_and_then_away_delays_and_nothing_is_lost_or_out
             waiting = threading.Thread(target=heal_when_told, args=(router, proxy), daemon=True)
             waiting.start()
             turn(router, lambda: read(router) == len(sent), 60.0)
-            waiting.join(10)
+            waiting.join(WITHIN_S)
             assert router.health.reasons == {}
         assert world.dead() == []
         arrived = [each.delivery for each in world.arrived()]

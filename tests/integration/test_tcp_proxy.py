@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.tcp_proxy import TcpProxy
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def proxy(echo: int) -> Iterator[TcpProxy]:
 @pytest.fixture
 def client(proxy: TcpProxy) -> Iterator[socket.socket]:
     """Yield a connection that has carried a byte."""
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=5.0) as connection:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=WITHIN_S) as connection:
         connection.sendall(b"a")
         assert connection.recv(1) == b"a"
         yield connection
@@ -77,11 +77,11 @@ def test_a_cut_resets_old_and_new_connections_until_healed(client: socket.socket
         client.recv(1)
     with (  # the reset may come before the connection is handed over
         pytest.raises(ConnectionResetError),
-        socket.create_connection(("127.0.0.1", proxy.port), timeout=5.0) as cut,
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=WITHIN_S) as cut,
     ):
         cut.recv(1)
     proxy.heal()
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=5.0) as healed:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=WITHIN_S) as healed:
         healed.sendall(b"c")
         assert healed.recv(1) == b"c"
 
@@ -93,7 +93,7 @@ def test_a_black_hole_passes_nothing_until_healed_and_then_everything(client: so
     with pytest.raises(TimeoutError):
         client.recv(4)
     proxy.heal()
-    client.settimeout(5.0)
+    client.settimeout(WITHIN_S)
     assert client.recv(4) == b"held"
 
 
@@ -110,6 +110,6 @@ def test_an_upstream_that_is_gone_resets_the_client() -> None:
     with (
         TcpProxy(1) as gone,
         pytest.raises(ConnectionResetError),
-        socket.create_connection(("127.0.0.1", gone.port), timeout=5.0) as client,
+        socket.create_connection(("127.0.0.1", gone.port), timeout=WITHIN_S) as client,
     ):
         client.recv(1)

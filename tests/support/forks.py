@@ -115,7 +115,7 @@ class ForkServer:
         self._process.wait_until(lambda: READY in self._process.log_text(), _START_S, what=READY)
 
     def run(
-        self, *args: str, env: Mapping[str, str], given: bytes = b"", timeout_s: float = 120.0
+        self, *args: str, env: Mapping[str, str], given: bytes = b"", timeout_s: float = 300.0
     ) -> tuple[int, bytes, bytes]:
         """Run `hookstream` to its end; give its exit code, standard output and standard error."""
         with tempfile.TemporaryFile() as into, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:

@@ -7,10 +7,12 @@ import socket
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
+from tests.support.wait import WITHIN_S
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_TIMEOUT_S = 20.0
+_TIMEOUT_S = WITHIN_S
 
 
 def connect(port: int) -> socket.socket:
