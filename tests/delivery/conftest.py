@@ -42,6 +42,11 @@ def make_world(topics: TopicNames, targets: Targets) -> Iterator[Callable[..., D
 
 
 @pytest.fixture
-def world(kafka: Kafka, make_world: Callable[..., DeliveryWorld]) -> DeliveryWorld:
-    """Four partitions on the session's broker."""
-    return make_world(kafka.bootstrap_servers)
+def world(
+    kafka: Kafka, make_world: Callable[..., DeliveryWorld], request: pytest.FixtureRequest
+) -> DeliveryWorld:
+    """Four partitions on the session's broker. Only a worker that is a process can be killed: sessions of others last."""
+    made = make_world(kafka.bootstrap_servers)
+    if "processes" not in request.fixturenames:
+        made.let_sessions_last()
+    return made

@@ -19,7 +19,7 @@ def test_what_is_under_way_is_not_settled_in_any_commit(world: DeliveryWorld, pr
     (hook,) = world.hooks("one")
     world.targets.answer = lambda seen: HANG if seen.concept in HELD else OK
     world.send(hook, range(60), partition=0)
-    worker = world.spawn(processes)
+    worker = world.spawn(processes, attempt_timeout_s=300.0)
     eventually(lambda: len(world.accepted()) == 57 and world.targets.held == 3)
     eventually(lambda: world.settled_above() == set(range(60)) - HELD, describe="the commit says what is settled")
     assert world.commit_of()[0] == min(HELD)
@@ -54,7 +54,7 @@ def test_an_unfinished_delivery_at_shutdown_is_not_committed(world: DeliveryWorl
     (hook,) = world.hooks("one")
     world.targets.answer = lambda seen: HANG if seen.concept in HELD else OK
     world.send(hook, range(60), partition=0)
-    worker = world.start(drain_timeout_s=0.3)
+    worker = world.start(drain_timeout_s=0.3, attempt_timeout_s=300.0)
     eventually(lambda: len(world.accepted()) == 57 and world.targets.held == 3)
     worker.stop()
     assert world.settled_above() == set(range(60)) - HELD

@@ -53,7 +53,7 @@ def test_deliveries_go_on_without_the_database(
         eventually(lambda: len(receiver.accepted()) == len(events), ARRIVE_S, describe="delivered without a database")
         answer = caller("GET", f"/hooks/{hook['id']}")
         assert answer.status_code == 503
-        assert "database" in roles[0].unready_because()
+        eventually(lambda: "database" in roles[0].unready_because(), describe="readiness says it")
         private_postgres.start()
 
         def told() -> bool:

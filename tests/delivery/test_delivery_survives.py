@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.delivery_stage import DeliveryStage, StageConfig
+from tests.support.delivery_world import most_requests
 from tests.support.receiver import Receiver
 from tests.support.wait import WITHIN_S, eventually
 
@@ -24,19 +26,22 @@ if TYPE_CHECKING:
 PARTITIONS = 4
 TARGETS = 5
 RESOURCES = 8
+PROBE_EVERY_S = 0.5
 
 
 @pytest.fixture
-def stage(kafka: Kafka, topics: TopicNames) -> Iterator[DeliveryStage]:
+def stage(kafka: Kafka, topics: TopicNames, request: pytest.FixtureRequest) -> Iterator[DeliveryStage]:
     made = DeliveryStage(
         StageConfig(
             bootstrap_servers=kafka.bootstrap_servers,
             prefix=topics.prefix,
             partitions=PARTITIONS,
-            policy={"probe_first_s": 0.5, "probe_steady_s": 0.5},
+            policy={"probe_first_s": PROBE_EVERY_S, "probe_steady_s": PROBE_EVERY_S},
             drain_timeout_s=3.0,
         )
     )
+    if "processes" not in request.fixturenames:  # a worker in a thread cannot be killed
+        made.let_sessions_last()
     yield made
     made.close()
 
@@ -102,11 +107,12 @@ def test_kill_9_of_a_worker_under_load(stage: DeliveryStage, receiver: Receiver,
     load = Load(stage, hooks, per_s=300)
     eventually(lambda: len(receiver.accepted()) > 400, describe="it delivers")
     doomed.kill()
+    unsettled = stage.unsettled()
     eventually(lambda: len(load.sent) > 900, describe="more arrives meanwhile")
     stage.start_worker()
     sent = load.stop()
 
-    judge(sent, receiver, most_duplicates=350)
+    judge(sent, receiver, most_duplicates=max(350, unsettled))
 
 
 def test_kill_9_while_an_endpoint_is_quarantined(
@@ -115,23 +121,24 @@ def test_kill_9_while_an_endpoint_is_quarantined(
     """The next worker delivers the backlog of an endpoint that was down, in order, when the endpoint is back."""
     hooks = hooks_for(stage, receiver)
     receiver.answer = lambda path: 503 if path.endswith("t1") else 204
+    began = time.monotonic()
     doomed = stage.spawn_worker(processes)
     load = Load(stage, hooks, per_s=200)
     eventually(lambda: len(receiver.accepted()) > 500, describe="the others are delivered")
     doomed.kill()
+    unsettled = stage.unsettled()
     stage.start_worker()
     eventually(lambda: len(receiver.accepted()) > 900, describe="the others are delivered by the next")
     receiver.answer = lambda _path: 204
+    refused = sum(request.answered == 503 for request in list(receiver.requests))
     sent = load.stop()
 
-    judge(sent, receiver, most_duplicates=250)
-    requests_to_the_dead = [r for r in receiver.requests if r.path.endswith("t1") and r.answered == 503]
-    assert len(requests_to_the_dead) < 60, "a dead endpoint is probed, not hammered"
+    judge(sent, receiver, most_duplicates=max(250, unsettled))
+    assert refused <= most_requests(began, PROBE_EVERY_S, workers=2), "a dead endpoint is probed, not hammered"
 
 
 def test_workers_that_join_and_leave_under_load(stage: DeliveryStage, receiver: Receiver) -> None:
     """Partitions move between workers without a loss, in order, and without a duplicate."""
-    stage.let_sessions_last()
     hooks = hooks_for(stage, receiver, 12)
     first = stage.start_worker()
     load = Load(stage, hooks, per_s=300)
@@ -169,16 +176,16 @@ def test_a_target_that_is_down_is_probed_and_gets_its_backlog_in_order(
     """Other targets are served, and commits go on; once it is back, the target gets everything in order, once."""
     hooks = hooks_for(stage, receiver)
     receiver.answer = lambda path: 503 if path.endswith("t1") else 204
+    began = time.monotonic()
     worker = stage.start_worker()
     load = Load(stage, hooks, per_s=400)
     eventually(lambda: len(receiver.accepted()) > 1500, describe="the others are delivered")
-    refused = len([r for r in receiver.requests if r.answered == 503])
-    lag = len(load.sent) - stage.committed_total()
+    refused = sum(request.answered == 503 for request in list(receiver.requests))
+    assert refused <= most_requests(began, PROBE_EVERY_S)
+    eventually(lambda: len(load.sent) - stage.committed_total() < 100, describe="what is owed does not hold the offset")
     receiver.answer = lambda _path: 204
     sent = load.stop()
 
-    assert refused < 40
-    assert lag < 600, "what is owed does not hold the offset"
     judge(sent, receiver, most_duplicates=0)
     eventually(lambda: stage.committed_total() == len(sent), describe="committed")
     eventually(lambda: worker.metrics.worker.cursors == 0, describe="no cursor is left")

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hookstream.processors.delivery.engine.policy import EnginePolicy
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.hook import HookState, NoticeKind, Revision
-from tests.support.targets import OK, Reply
+from tests.support.targets import HANG, OK, Reply
 from tests.support.wait import eventually
 
 if TYPE_CHECKING:
@@ -29,9 +30,10 @@ def test_410_disables_the_hook_and_what_comes_later_is_owed(world: DeliveryWorld
     eventually(world.notices, describe="a notice")
     notice = world.notices()[0]
     assert (notice.hook_id, notice.kind, notice.revision) == (gone.id, NoticeKind.GONE, 1)
-    asked = len(world.targets.to("gone"))
     later = world.send(gone, range(20), partition=0)
-    eventually(lambda: world.commit_of()[0] == 40, describe="everything is owed by a state")
+    eventually(lambda: world.commit_of()[0] == 40, describe="everything is owed by a state, and nothing is on its way")
+    asked = len(world.targets.to("gone"))
+    assert asked <= EnginePolicy().concurrency_start, "no more than what was on its way when the first answer came"
     worker.kill()
 
     world.start()
@@ -67,22 +69,19 @@ def test_a_disabled_hook_is_owed_and_enabled_with_skip_it_is_not(world: Delivery
 def test_retry_after_is_respected(world: DeliveryWorld, status: int, form: str) -> None:
     """An endpoint that asks for three seconds of silence gets them, as a whole, and then its backlog."""
     (hook,) = world.hooks("one")
-    asked_at: list[float] = []
-
-    def answer(_seen: object) -> Reply:
-        if asked_at and time.monotonic() - asked_at[0] > 0.5:
-            return OK
-        asked_at.append(time.monotonic())
-        wait = "3" if form == "seconds" else formatdate(time.time() + 4, usegmt=True)  # of whole seconds
-        return Reply(status, {"retry-after": wait})
-
-    world.targets.answer = answer
-    world.start(policy={})
-    world.send(hook, [n % 4 for n in range(40)], partition=0)
+    at_once = EnginePolicy().concurrency_start
+    world.targets.answer = lambda _seen: HANG
+    # Eight refusals that counted as eight, and not as one, would be followed by minutes of silence.
+    world.start(policy={"busy_first_s": 2.5}, attempt_timeout_s=300.0)
+    world.send(hook, [n % at_once for n in range(40)], partition=0)
+    eventually(lambda: world.targets.held == at_once, describe="as many are on their way as may be")
+    world.targets.answer = lambda _seen: OK
+    asked_at = time.monotonic()
+    wait = "3" if form == "seconds" else formatdate(time.time() + 4, usegmt=True)  # of whole seconds
+    world.targets.let_go(Reply(status, {"retry-after": wait}))
     assert world.check_promises() == 0
-    first_again = min(seen.at for seen in world.accepted())
-    assert 2.9 <= first_again - asked_at[0] < 6, "what it asked for, and not several times as much"
-    assert len(world.targets.requests) - len(world.accepted()) <= 8
+    assert min(seen.at for seen in world.accepted()) - asked_at >= 2.9
+    assert len(world.targets.requests) - len(world.accepted()) == at_once
 
 
 def test_what_a_receiver_refuses_is_a_dead_letter_and_holds_up_nothing(world: DeliveryWorld) -> None:

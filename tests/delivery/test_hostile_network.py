@@ -111,10 +111,14 @@ def test_every_way_to_misbehave_ends_in_a_retry_and_hurts_no_other(world: Delive
         world.wait_all(of=ours)
         eventually(lambda: world.commit_of()[0] == 5 * len(hooks) + 300, describe="what is hostile is owed")
         assert all(server.accepted for name, server in servers.items() if name != "self-signed")
-    results = {(attempt.hook_id, attempt.result) for attempt in world.attempts()}
-    assert {hook_id for hook_id, result in results if result is AttemptResult.DELIVERED} == {good.id}
-    assert (hooks[names.index("self-signed")].id, AttemptResult.TLS_FAILED) in results
-    assert (hooks[names.index("hang")].id, AttemptResult.TIMEOUT) in results
+
+        def results() -> set[tuple[int, AttemptResult]]:
+            return {(attempt.hook_id, attempt.result) for attempt in world.attempts()}
+
+        told = {(hooks[names.index("hang")].id, AttemptResult.TIMEOUT)}
+        told.add((hooks[names.index("self-signed")].id, AttemptResult.TLS_FAILED))
+        eventually(lambda: told <= results(), describe="what failed is told")
+    assert {hook_id for hook_id, result in results() if result is AttemptResult.DELIVERED} == {good.id}
     assert SECRET not in worker.log_text()
 
     world.publish(*(world.hook(h.id, h.client, world.targets.url(f"moved{h.id}"), revision=2) for h in hooks))
@@ -158,7 +162,8 @@ def test_a_server_that_says_more_than_its_answers_gets_everything_once_read(worl
     with hostile_servers(SAYS_MORE, trustme.CA().issue_cert("127.0.0.1")) as servers:
         hooks = [world.hook(n, n, servers[name].url("/hook")) for n, name in enumerate(SAYS_MORE, 1)]
         world.publish(*hooks)
-        world.start()
+        # On a busy machine the server's millisecond is longer than a connection rests: so it rests for longer, too.
+        world.start(rest_s=5.0)
         sent = {name: world.send(hook, range(150), partition=0) for name, hook in zip(SAYS_MORE, hooks, strict=True)}
         eventually(lambda: world.commit_of()[0] == 300, describe="they are settled")
         eventually(lambda: len(world.attempts()) >= 300, describe="every attempt is told")
@@ -180,7 +185,7 @@ def test_a_redirect_is_a_failure_and_never_followed(world: DeliveryWorld) -> Non
     eventually(lambda: world.commit_of()[0] == 10, describe="they are owed")
     eventually(lambda: len(world.targets.to("moved")) >= 3)
     assert not world.targets.to("trap")
-    assert AttemptResult.REDIRECTED in {attempt.result for attempt in world.attempts()}
+    eventually(lambda: AttemptResult.REDIRECTED in {attempt.result for attempt in world.attempts()})
     world.targets.answer = lambda _seen: OK
     assert world.check_promises() == 0
 
@@ -249,7 +254,6 @@ def test_a_name_that_turns_private_is_blocked(world: DeliveryWorld) -> None:
     world.send(hook, range(5), partition=0)
     eventually(lambda: world.commit_of()[0] == 6, describe="they are owed")
     assert len(world.targets.requests) == 1
-    blocked = [attempt for attempt in world.attempts() if attempt.result is AttemptResult.BLOCKED]
-    assert blocked
+    eventually(lambda: AttemptResult.BLOCKED in {attempt.result for attempt in world.attempts()})
     resolver.private = False
     assert world.check_promises() == 0

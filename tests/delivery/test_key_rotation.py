@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 from hookstream.producers.config import ProducerConfig
 from hookstream.producers.event_producer import EventProducer
 from tests.support.deployment import Caller, Deployment, Role
-from tests.support.receiver import Receiver
+from tests.support.receiver import Receiver, Request
 from tests.support.values import an_event
 from tests.support.wait import eventually
 
@@ -51,6 +51,11 @@ def load(deployment: Deployment) -> Iterator[Callable[[], int]]:
     finally:
         ended.set()
         thread.join()
+
+
+def is_signed_twice(got: Request) -> bool:
+    """Whether a request has a signature by each of two secrets."""
+    return [part.partition(",")[0] for part in got.headers["webhook-signature"].split()] == ["v1", "v1"]
 
 
 def new_key() -> str:
@@ -106,6 +111,7 @@ def test_keys_are_rotated_while_deliveries_go_on(  # parts of a deployment
             secrets["/lead.status"].append(rotated.json()["hook"]["secret"])
 
             keyed = replaced(deployment, keyed, SECRET_KEY=new)
+            eventually(lambda: any(map(is_signed_twice, receiver.accepted())), describe="the worker has the new secret")
             so_far = published()
             eventually(lambda: published() >= so_far + 30)
         count = published()
@@ -115,7 +121,7 @@ def test_keys_are_rotated_while_deliveries_go_on(  # parts of a deployment
     for got in requests:
         Webhook(secrets[got.path][0]).verify(got.body, got.headers)
     last = [got for got in requests if got.path == "/lead.status"][-1]
-    assert [part.partition(",")[0] for part in last.headers["webhook-signature"].split()] == ["v1", "v1"]
+    assert is_signed_twice(last)
     Webhook(secrets["/lead.status"][1]).verify(last.body, last.headers)
 
 

@@ -118,9 +118,9 @@ def test_retry_now_ends_a_long_wait(world: DeliveryWorld) -> None:
     world.targets.answer = lambda _seen: Reply(503, {"retry-after": "3000"})
     world.start(policy=PATIENT | {"concurrency_start": 1})
     world.send(hook, [1, 2, 3], partition=0)
-    eventually(lambda: len(world.targets.requests) == 1)
+    eventually(lambda: len(world.attempts()) == 1, describe="its answer is read: it waits")
     world.wanted(hook, retry_at_ms=now_ms())
-    eventually(lambda: len(world.targets.requests) == 2, describe="it is tried, and waits again")
+    eventually(lambda: len(world.attempts()) == 2, describe="it is tried, and waits again")
     world.targets.answer = lambda _seen: OK
     world.wanted(hook, retry_at_ms=now_ms() + 1)
     assert world.check_promises() == 0

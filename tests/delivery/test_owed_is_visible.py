@@ -40,10 +40,14 @@ EVERYTHING_AT_ONCE = LookLimits(fresh_for_s=0.0, scan_s=60.0)
 
 @dataclass
 class Looker:
-    """Looks at what is owed as the API does, with the hooks that a test made in place of the database's."""
+    """Looks at what is owed as the API does, with the hooks that a test made in place of the database's.
+
+    `now_ms`: the time to judge by, for ever; None: that of the look.
+    """
 
     world: DeliveryWorld
     backlogs: KafkaBacklogs
+    now_ms: int | None = None
 
     def __call__(self, *hooks: Hook) -> list[Endpoint]:
         """The endpoints of these hooks, in their order."""
@@ -52,7 +56,7 @@ class Looker:
         def not_before(clients: Collection[ClientId]) -> dict[HookId, int]:
             return {row.id: row.not_before_ms for row in rows if row.client in clients and row.not_before_ms}
 
-        now_ms = self.world.delivery(hooks[0], 0).arrived_ms
+        now_ms = self.world.delivery(hooks[0], 0).arrived_ms if self.now_ms is None else self.now_ms
         judged = judge_all(rows, self.backlogs.read(None, not_before), paused=(), now_ms=now_ms)
         return [endpoint for endpoint in judged if endpoint.target is not None]  # others are the test's other hooks
 
@@ -159,6 +163,7 @@ def test_what_a_killed_worker_owed_is_still_told_and_grows(
     world.send(bad, range(50), partition=0)
     world.send(good, range(70), partition=0)
     for each in (look, lookers()):
+        each.now_ms = world.sent[-1].arrived_ms  # five seconds later they would lag, which no worker ends
         each.wait(bad, EndpointState.QUARANTINED, 350)
         each.wait(good, EndpointState.HEALTHY, 70)
 

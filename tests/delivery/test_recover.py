@@ -17,7 +17,7 @@ from hookstream.processors.operations.recover import GroupRecovery
 from hookstream.processors.topic_specs import TopicLimits, topic_specs
 from hookstream.processors.topics import create_topics
 from tests.support.deployment import Done, hookstream
-from tests.support.kafka_broker import admin
+from tests.support.kafka_broker import admin, delete_topic
 from tests.support.targets import HANG, OK, Reply, Seen
 from tests.support.wait import eventually
 
@@ -206,15 +206,10 @@ def _deleted(client: AdminClient, group: str) -> bool:
 def test_a_topic_that_was_made_anew_is_delivered_whole(world: DeliveryWorld) -> None:
     """Offsets of the old log say nothing: `--keep-owed` delivers every record of the new one."""
     leave_backlog(world, [0])
-    client, topic = admin(world.config.bootstrap_servers), world.topics.deliveries
-    client.delete_topics([topic], operation_timeout=20)[topic].result(30)
+    topic = world.topics.deliveries
+    delete_topic(world.config.bootstrap_servers, topic)
     specs = topic_specs(world.topics, world.catalogue, TopicLimits(partitions=world.config.partitions))
-
-    def made() -> bool:
-        create_topics(world.config.kafka, [spec for spec in specs if spec.name == topic])
-        return topic in client.list_topics(timeout=5).topics
-
-    eventually(made)
+    create_topics(world.config.kafka, [spec for spec in specs if spec.name == topic])
     (hook,) = world.hooks("p0")
     fresh = world.send(hook, range(OWED + 5), partition=0)
     shown = refused(world, "--keep-owed", "--yes")
@@ -234,7 +229,7 @@ def test_what_was_under_way_when_offsets_were_reset_is_owed_too(world: DeliveryW
     world.targets.answer = answer
     world.send(slow, [1], partition=0)
     world.send(bad, range(OWED), partition=0)
-    worker = world.start(drain_timeout_s=0.5)
+    worker = world.start(drain_timeout_s=0.5, attempt_timeout_s=300.0)
     eventually(
         lambda: world.commit_of()[0] == 0 and (m := world.commit_of()[1]) is not None and m.pointer is not None,
         describe="a state owes, and the first record is in flight",
@@ -281,7 +276,8 @@ def test_a_live_group_is_refused(world: DeliveryWorld) -> None:
     recovery = GroupRecovery(world.config.kafka, world.topics)
     findings = recovery.survey(PendingDeliveries.KEEP)
     assert recover(world, "--keep-owed", "--yes", "--partition", "0").code == 0
-    world.start()
+    worker = world.start()
+    eventually(lambda: worker.worker.partitions, describe="it is a member")
     for mode in ("--keep-owed", "--forget"):
         done = recover(world, mode, "--yes")
         assert done.code == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from bisect import bisect
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,8 +33,9 @@ EVENTS, RESOURCES = 25_000, 200
 RATE = 4_000
 DOWN = Reply(503)
 WITHIN_S = 180.0
-# Live deliveries take milliseconds; a stall of this on a machine that others use too is none of ours.
-LATE_S = 3.0
+# Live deliveries take milliseconds, in which a replay has some dozens; one that waited for replays would wait for all
+# that a worker has read. Counted and not timed: where a machine that others use too stalls, both stand still.
+OVERTAKEN = RATE
 
 
 @dataclass
@@ -125,7 +127,7 @@ def test_a_hook_registered_afterwards_gets_the_whole_window_though_the_replayer_
         for receipt in [producer.produce(event) for event in events]:
             receipt.result(60)
     unwanted = 'hookstream_routed_total{result="unwanted"}'
-    eventually(lambda: night.router.metric(unwanted) == EVENTS, WITHIN_S, describe="no hook wants them")
+    eventually(lambda: night.router.metric(unwanted) >= EVENTS, WITHIN_S, describe="no hook wants them")
     own = Caller(night.api.url, night.deployment.token("integrator", 434))
     hook = own.register("lead.updated", night.targets.url("late"))
     other = Caller(night.api.url, night.deployment.token("integrator", 9999))
@@ -154,7 +156,7 @@ def test_a_hook_registered_afterwards_gets_the_whole_window_though_the_replayer_
         eventually(lambda: len(live.events) > 10, WITHIN_S)
         path = f"/replays/{plan['id']}"
         assert night.operator("PATCH", path, {"replay": {"state": "running"}}).status_code == 200
-        eventually(lambda: night.sent(plan["id"]) > EVENTS // 5, WITHIN_S, every_s=0.05, describe="it sends")
+        eventually(lambda: night.sent(plan["id"]), WITHIN_S, every_s=0.05, describe="it sends")
         killed.process.kill()
         assert night.sent(plan["id"]) < EVENTS, "too late to be killed in the middle"
         night.deployment.role("replayer").wait_ready()
@@ -186,7 +188,7 @@ def check_replayed(night: Night, plan: dict[str, Any], wanted: set[DeliveryId]) 
 
 
 def check_live(night: Night, live: LiveTraffic, hooks: dict[int, int]) -> None:
-    """Everything that was published meanwhile arrived, soon, in order."""
+    """Everything that was published meanwhile arrived, before what was replayed meanwhile, in order."""
 
     def live_arrived() -> dict[str, Seen]:
         accepted = [*night.targets.accepted_by("late"), *night.targets.accepted_by("other")]
@@ -195,9 +197,13 @@ def check_live(night: Night, live: LiveTraffic, hooks: dict[int, int]) -> None:
         return found
 
     arrived = eventually(live_arrived, WITHIN_S, every_s=0.5)
-    took = [arrived[delivery_id(event.id, hooks[int(event.client)])].at - at for at, event in live.events]
-    late = [seconds for seconds in took if seconds > LATE_S]
-    assert len(late) <= len(took) // 100, f"live deliveries were late: {late}"
+    replayed = [seen.at for seen in list(night.targets.requests) if "hookstream-replay" in seen.headers]
+    came = [arrived[delivery_id(event.id, hooks[int(event.client)])].at for _, event in live.events]
+    overtaken = [
+        bisect(replayed, at) - bisect(replayed, published) for at, (published, _) in zip(came, live.events, strict=True)
+    ]
+    late = [count for count in overtaken if count > OVERTAKEN]
+    assert len(late) <= len(overtaken) // 100, f"live deliveries waited for replays: {late}"
     for name in ("late", "other"):
         seen = [each for each in night.targets.accepted_by(name) if "hookstream-replay" not in each.headers]
         assert first_of_each_resource_in_order(seen)

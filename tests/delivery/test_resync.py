@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.deployment import Caller, Deployment
-from tests.support.kafka_broker import admin
+from tests.support.kafka_broker import delete_topic
 from tests.support.receiver import Receiver
 from tests.support.wait import eventually
 
@@ -51,9 +51,7 @@ def test_a_subscriptions_topic_that_was_made_anew(deployment: Deployment, kafka:
         for role in (api, router, worker):
             assert role.process.terminate() == 0, role.process.log_tail()
 
-        client, topic = admin(kafka.bootstrap_servers), deployment.topics.subscriptions
-        client.delete_topics([topic], operation_timeout=20)[topic].result(30)
-        eventually(lambda: topic not in client.list_topics(timeout=5).topics)
+        delete_topic(kafka.bootstrap_servers, deployment.topics.subscriptions)
         assert deployment.run("topics", "create").code == 0
         publish(deployment, "lead.new", 2)
         router, worker = (deployment.role(name) for name in ("router", "deliver"))

@@ -12,10 +12,10 @@ import pytest
 
 from hookstream.schemas.topics import TopicNames
 from tests.support import router_process
-from tests.support.kafka_broker import HurtableKafka, Kafka
+from tests.support.kafka_broker import HurtableKafka, Kafka, let_sessions_last
 from tests.support.processes import Process, Processes, http_status
 from tests.support.routing import RoutingWorld, turn
-from tests.support.wait import eventually
+from tests.support.wait import WITHIN_S, eventually
 
 CLIENTS, CONCEPTS = 6, 7
 SCRIPT = Path(router_process.__file__)
@@ -92,6 +92,7 @@ def test_kill_of_the_router(world: RoutingWorld, processes: Processes) -> None:
 
 def test_restart_of_the_router(world: RoutingWorld, processes: Processes) -> None:
     """SIGTERM under load ends a router with exit code 0 and without a single duplicate."""
+    let_sessions_last(world.kafka.bootstrap_servers, world.topics.router_group)
     with under_load(world):
         for _ in range(2):
             router = start(world, processes)
@@ -104,6 +105,7 @@ def test_restart_of_the_router(world: RoutingWorld, processes: Processes) -> Non
 
 def test_rebalance_of_two_routers(world: RoutingWorld, processes: Processes) -> None:
     """Routers that join and leave under load lose nothing, keep the order, and repeat nothing."""
+    let_sessions_last(world.kafka.bootstrap_servers, world.topics.router_group)
     with under_load(world):
         first = start(world, processes)
         eventually(lambda: progress(world) >= 300, every_s=0.1)
@@ -191,9 +193,8 @@ def test_the_router_starts_before_everything_else(world: RoutingWorld, processes
     router = processes.python("-m", "tests.support.router_process", env=environment, name="router")
     port = port_of(router)
     eventually(lambda: "kafka" in router.log_text() and "waiting" in router.log_text())
-    assert http_status(f"http://127.0.0.1:{port}/healthz") == OK
-    assert http_status(f"http://127.0.0.1:{port}/readyz") == 503
-    assert http_status(f"http://127.0.0.1:{port}/metrics") == OK
+    for path, status in (("healthz", OK), ("readyz", 503), ("metrics", OK)):
+        assert http_status(f"http://127.0.0.1:{port}/{path}", timeout_s=WITHIN_S) == status
     assert router.running
     assert router.terminate() == 0
 

@@ -75,7 +75,7 @@ class Site:
             capture_output=True,
             text=True,
             check=False,
-            timeout=180,
+            timeout=600,
         )
         assert done.returncode == 0, f"{block.heading}:\n{block.script}\n{done.stdout}\n{done.stderr}"
         if "PARTITIONS=" in block.script:

@@ -111,7 +111,11 @@ def test_a_filled_database_goes_over_with_its_hooks_secrets_and_settings(old: De
             "client": CLIENT,
             "concept": {"id": 17, "namespace": "lead", "sub_namespace": None},
         }
-        settings = operator("GET", f"/endpoints/{CLIENT}-0011223344556677/settings").json()["settings"]
-        assert (settings["paused"], settings["published"]) == (True, True)
+
+        def settings() -> tuple[bool, bool]:
+            found = operator("GET", f"/endpoints/{CLIENT}-0011223344556677/settings").json()["settings"]
+            return found["paused"], found["published"]
+
+        eventually(lambda: settings() == (True, True), WITHIN_S, describe="they hold, and Kafka has them")
         attempts = f"/hooks/{HOOK}/attempts?outcome=delivered"
         eventually(lambda: integrator("GET", attempts).json()["attempts"], WITHIN_S, describe="the attempt is logged")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings(StageConfig):
-    """A stage's settings, librdkafka's own keys, the time-outs of requests, and how long names are remembered.
+    """A stage's settings, librdkafka's own keys, time-outs of requests, how long names are remembered and rests last.
 
     Works in a process of its own only: `fenced_after_s`, how long it may be silent and still send; `open_files`, how
     many it may have, 0 for as many as the test has.
@@ -43,6 +43,7 @@ class WorkerSettings(StageConfig):
     kafka_options: dict[str, str] = field(default_factory=dict)
     connect_timeout_s: float = 5.0
     names_fresh_s: float = 30.0
+    rest_s: float = PoolLimits().rest_s
     fenced_after_s: float = 30.0
     open_files: int = 0
     require_https: bool = False
@@ -89,7 +90,7 @@ def build_worker(
         http=HttpClientConfig(
             connect_timeout_s=settings.connect_timeout_s,
             total_timeout_s=settings.attempt_timeout_s,
-            pool=PoolLimits(max_idle_per_origin=1024, max_idle=1024),
+            pool=PoolLimits(max_idle_per_origin=1024, max_idle=1024, rest_s=settings.rest_s),
             names=NameLimits(fresh_s=settings.names_fresh_s),
         ),
         targets=settings.targets,

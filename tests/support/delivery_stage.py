@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from hookstream.processors.delivery.checkpoints.commit_metadata import decode_metadata
 from hookstream.processors.delivery.engine.policy import EnginePolicy
+from hookstream.processors.delivery.engine.tracker import SettledSet
 from hookstream.processors.delivery.http.client import HttpClientConfig
 from hookstream.processors.delivery.http.target_rules import TargetRules
 from hookstream.processors.delivery.worker.worker import DeliveryWorker
@@ -27,7 +28,6 @@ from hookstream.processors.kafka import (
     GroupProtocol,
     KafkaConfig,
     group_consumer_config,
-    make_admin,
     make_consumer,
     make_producer,
     producer_config,
@@ -35,7 +35,7 @@ from hookstream.processors.kafka import (
 )
 from hookstream.processors.lifecycle import Health, StopSignal
 from hookstream.processors.metrics import Metrics
-from hookstream.processors.offsets import committed_offsets, watermarks
+from hookstream.processors.offsets import committed_offsets, end_offset, watermarks
 from hookstream.processors.operations.embedded import embedded_registry
 from hookstream.processors.operations.relays.endpoint_settings_writer import EndpointSettingsWriter
 from hookstream.processors.operations.relays.subscription_writer import SubscriptionWriter
@@ -54,10 +54,11 @@ from hookstream.schemas.event import ClientId, Concept, Event, EventName
 from hookstream.schemas.hook import Hook, HookId, HookState, Revision
 from hookstream.schemas.topics import TopicNames
 from hookstream.subscriptions.secrets import MasterKey, SecretBox, SigningSecret, hook_context
+from tests.support.kafka_broker import let_sessions_last
 from tests.support.wait import WITHIN_S, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from hookstream.producers.registry import SchemaRegistry
     from tests.support.processes import Process, Processes
@@ -194,15 +195,8 @@ class DeliveryStage:
             worker.wait_ended()
 
     def let_sessions_last(self) -> None:
-        """Give the workers' group sessions as long as a deployment's, where the test's broker has some of six seconds.
-
-        For what is promised while no session ends: on a busy machine no heartbeat may be sent for six seconds.
-        """
-        entry = ConfigEntry("consumer.session.timeout.ms", "45000", incremental_operation=AlterConfigOpType.SET)
-        group = ConfigResource(ResourceType.GROUP, self.topics.deliver_group, incremental_configs=[entry])
-        admin = make_admin(self.config.kafka)  # under a name, or it is gone before it is answered
-        for future in admin.incremental_alter_configs([group]).values():
-            future.result(WITHIN_S)
+        """Let no session of the workers' group end in a test that kills none of them."""
+        let_sessions_last(self.config.bootstrap_servers, self.topics.deliver_group)
 
     # -- hooks and deliveries ------------------------------------------------------------------------------------
 
@@ -313,6 +307,21 @@ class DeliveryStage:
         name = topic or self.topics.deliveries
         return sum(max(0, tp.offset) for (t, _), tp in self.committed().items() if t == name)
 
+    def unsettled(self, but: Collection[int] = ()) -> int:
+        """How many records of all partitions but some no commit calls settled.
+
+        So many a kill may repeat where it comes in the midst of a burst, as after a stall of the machine.
+        """
+        consumer = make_consumer(reader_config(self.config.kafka))
+        try:
+            return sum(
+                end_offset(consumer, topic, partition) - _settled(tp)
+                for (topic, partition), tp in self.committed().items()
+                if topic == self.topics.deliveries and partition not in but
+            )
+        finally:
+            consumer.close()
+
     def read_all(self, topic: str) -> list[Message]:
         """Every record that a topic holds."""
         consumer = make_consumer(reader_config(self.config.kafka))
@@ -343,6 +352,12 @@ class DeliveryStage:
     def notices(self) -> list[Any]:
         decode = notice_decoder(self.registry.schema_text_by_id)
         return [decode(m.value()) for m in self.read_all(self.topics.hook_notices)]
+
+
+def _settled(tp: TopicPartition) -> int:
+    offset, metadata = max(0, tp.offset), decode_metadata(tp.metadata)
+    above = SettledSet(offset, b"" if metadata is None else metadata.settled)
+    return offset + sum(number in above for number in range(offset, above.end))
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import TopicPartition
 
 from hookstream.processors.delivery.checkpoints.commit_metadata import decode_metadata
+from hookstream.processors.delivery.engine.policy import EnginePolicy
 from hookstream.processors.delivery.engine.tracker import SettledSet
 from hookstream.processors.kafka import group_consumer_config, make_consumer, reader_config
 from hookstream.processors.lifecycle import Health, StopSignal
@@ -37,6 +38,17 @@ if TYPE_CHECKING:
 # A quarantine that ends within a second of the healing, instead of within five.
 QUICK_PROBES = {"probe_first_s": 0.4, "probe_steady_s": 0.4}
 _LOAD_EVERY_S = 0.02
+
+
+def most_requests(began_s: float, probe_every_s: float, *, workers: int = 1) -> int:
+    """How many requests an endpoint may have got that has only failed since `began_s`, in monotonic seconds.
+
+    Each worker that had it makes some until the breaker opens, and has some on their way then; the rest are probes, of
+    which there are the more the longer a machine takes.
+    """
+    policy = EnginePolicy()
+    probes = (time.monotonic() - began_s) / (probe_every_s * (1 - policy.jitter))
+    return workers * (policy.breaker_in_a_row + policy.concurrency_start) + int(probes) + 1
 
 
 class LocalWorker(RunningWorker):

@@ -27,6 +27,7 @@ HOOKSTREAM = Path(sys.executable).with_name("hookstream")
 LOOPBACK = "127.0.0.0/8"
 # Other work may share the two cores; what takes this long is broken.
 START_S = 120.0
+_ANSWER_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +96,18 @@ class Role:
     def unready_because(self) -> str:
         """What `/readyz` answers while it is not ready; nothing while it is, or without an answer."""
         try:
-            answer = httpx.get(f"{self.url}/readyz", trust_env=False, timeout=10)
+            answer = httpx.get(f"{self.url}/readyz", trust_env=False, timeout=_ANSWER_S)
         except httpx.HTTPError:
             return ""
         return answer.text if answer.status_code == 503 else ""
 
+    def is_alive(self) -> bool:
+        """Whether `/healthz` says so."""
+        return httpx.get(f"{self.url}/healthz", trust_env=False, timeout=_ANSWER_S).status_code == 200
+
     def metric(self, name: str) -> float:
         """One sample of `/metrics`, with its labels as Prometheus writes them."""
-        for line in httpx.get(f"{self.url}/metrics", trust_env=False, timeout=10).text.splitlines():
+        for line in httpx.get(f"{self.url}/metrics", trust_env=False, timeout=_ANSWER_S).text.splitlines():
             if line.startswith(f"{name} "):
                 return float(line.rpartition(" ")[2])
         message = f"no metric {name}"
@@ -174,7 +179,9 @@ class Caller:
     def __call__(self, method: str, path: str, body: object = None, **more: Any) -> httpx.Response:
         """Send a request."""
         headers = {} if self.token is None else {"authorization": f"Bearer {self.token}"}
-        return httpx.request(method, self.url + path, json=body, headers=headers, trust_env=False, timeout=30, **more)
+        return httpx.request(
+            method, self.url + path, json=body, headers=headers, trust_env=False, timeout=_ANSWER_S, **more
+        )
 
     def register(self, event: str, target: str) -> dict[str, Any]:
         """Register a hook and give it."""
@@ -187,6 +194,8 @@ class Caller:
         """Wait until every router works by the hook."""
 
         def effective() -> bool:
-            return bool(self("GET", f"/hooks/{hook_id}").json()["hook"]["effective"])
+            answer = self("GET", f"/hooks/{hook_id}")
+            assert answer.status_code == 200, answer.text
+            return bool(answer.json()["hook"]["effective"])
 
         eventually(effective, deadline_s, every_s=0.1)

@@ -11,13 +11,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from tests.support import jars
 from tests.support.machine import IMAGES, Part, Source
 from tests.support.processes import accepts_connections, free_port
-from tests.support.runners import ContainerRunner, ProcessRunner, Runner, Server, wait_until
-from tests.support.wait import WITHIN_S, eventually
+from tests.support.runners import START_WITHIN_S, ContainerRunner, ProcessRunner, Runner, Server, wait_until
+from tests.support.wait import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -196,7 +203,7 @@ class KafkaBroker(Server):
         wait_answering(self.bootstrap_servers)
 
 
-def wait_listening(runner: Runner, port: int, deadline_s: float = WITHIN_S) -> None:
+def wait_listening(runner: Runner, port: int, deadline_s: float = START_WITHIN_S) -> None:
     """Wait until a node's port is open."""
     wait_until(runner, lambda: accepts_connections(port), deadline_s, what="listening")
 
@@ -208,7 +215,7 @@ def admin(bootstrap_servers: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": bootstrap_servers, "socket.timeout.ms": 60_000}, logger=quiet)
 
 
-def wait_answering(bootstrap_servers: str, *, brokers: int = 1, deadline_s: float = WITHIN_S) -> None:
+def wait_answering(bootstrap_servers: str, *, brokers: int = 1, deadline_s: float = START_WITHIN_S) -> None:
     """Wait until the cluster answers a metadata request and shows at least `brokers` brokers."""
     client = admin(bootstrap_servers)
 
@@ -244,6 +251,18 @@ def create_plain_topics(
         )
 
     eventually(have_leaders, describe=f"{names} have leaders")
+
+
+def let_sessions_last(bootstrap_servers: str, group: str) -> None:
+    """Give a group sessions as long as a deployment's, where a broker of tests has some of six seconds.
+
+    For what is promised while no session ends: on a busy machine no heartbeat may be sent for six seconds.
+    """
+    entry = ConfigEntry("consumer.session.timeout.ms", "45000", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=[entry])
+    client = admin(bootstrap_servers)  # under a name, or it is gone before it is answered
+    for done in client.incremental_alter_configs([resource]).values():
+        done.result()
 
 
 def delete_topic(bootstrap_servers: str, name: str) -> None:

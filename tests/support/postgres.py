@@ -19,7 +19,7 @@ from sqlalchemy import URL, make_url
 
 from tests.support.machine import IMAGES, Part, Source, machine_postgres, wheel_postgres
 from tests.support.processes import free_port
-from tests.support.runners import ContainerRunner, ProcessRunner, Server, wait_until
+from tests.support.runners import START_WITHIN_S, ContainerRunner, ProcessRunner, Server, wait_until
 from tests.support.wait import WITHIN_S
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class PostgresServer(Server):
     def start(self) -> None:
         """Start on the same data; returns when it answers."""
         self._runner.start()
-        wait_until(self._runner, lambda: answers(self.url), WITHIN_S, what="a connection")
+        wait_until(self._runner, lambda: answers(self.url), START_WITHIN_S, what="a connection")
 
     def close(self) -> None:
         """End it for good and remove its data, unless they are kept: then it shuts down in order first."""
@@ -142,7 +142,7 @@ class PostgresContainer(Server):
     def start(self) -> None:
         """Start on the same data; returns when it answers."""
         self._runner.start()
-        wait_until(self._runner, lambda: answers(self.url), WITHIN_S, what="a connection")
+        wait_until(self._runner, lambda: answers(self.url), START_WITHIN_S, what="a connection")
 
 
 def server_of(source: Source, directory: Path) -> PostgresServer | PostgresContainer:

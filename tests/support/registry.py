@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from tests.support import jars
 from tests.support.machine import IMAGES, Part, Source
 from tests.support.processes import free_port, http_status
-from tests.support.runners import ContainerRunner, ProcessRunner, Runner, Server, wait_until
+from tests.support.runners import START_WITHIN_S, ContainerRunner, ProcessRunner, Runner, Server, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ class ApicurioRegistry(Server):
         """Start on the same schemas; returns when it answers."""
         self._runner.start()
         subjects = f"{self.url}/subjects"
-        wait_until(self._runner, lambda: http_status(subjects) == OK, 90.0, what=f"200 from {subjects}")
+        wait_until(self._runner, lambda: http_status(subjects) == OK, START_WITHIN_S, what=f"200 from {subjects}")
 
 
 def _process(port: int, directory: Path, log: Path) -> Runner:

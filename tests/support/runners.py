@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
 
 
+# Test processes side by side start their servers at the same moment, on a machine that others may use too.
+START_WITHIN_S = 180.0
+
+
 class Runner(Protocol):
     """What a part of a test's own stands on."""
 

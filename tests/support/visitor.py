@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from axe_playwright_python.sync_playwright import Axe
 
+from tests.support.wait import WITHIN_S
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route
 
@@ -16,7 +18,8 @@ _AXE: dict[str, Any] = {
 }
 # What a person needs to find a thing and to act on it; Fitts' law and Nielsen's figures lie below it.
 SECONDS_AN_ACTION = 3.0
-_WAIT_MS = 30_000
+# A test event goes by a replayer, a router's table, a worker and the attempt log before a page shows its answer.
+_WAIT_MS = round(WITHIN_S * 1000)
 _TELEPHONE = 500
 
 
