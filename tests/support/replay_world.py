@@ -10,7 +10,7 @@ sent; and where at the end something was not sent, or sent twice without a cause
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -110,8 +110,8 @@ class Sent:
     """What one replay has sent."""
 
     ids: Counter[str] = field(default_factory=Counter)
-    newest: dict[tuple[str, Place], int] = field(default_factory=dict)
-    """Of each endpoint and source partition, the highest offset."""
+    newest: dict[tuple[str, Place], list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
+    """Of each endpoint and source partition, each highest offset in its turn, and what retention had deleted below."""
     may_repeat: bool = False
     """Something happened that explains a repetition."""
     stopped_at: float | None = None
@@ -490,10 +490,13 @@ class ReplayWorld:
             self._violated(f"{delivery.id} of {self.ids[delivery.id]} is not in the window of {job}")
         place, offset = wanted[delivery.id]
         key = delivery.client, place
-        if delivery.id not in sent.ids and offset < sent.newest.get(key, -1):
-            self._violated(f"{delivery.id}, {place} {offset}, is first sent behind {sent.newest[key]}")
+        newer = next(((at, low) for at, low in sent.newest[key] if at > offset), None)
+        # A successor could not send again first what retention had deleted before.
+        if delivery.id not in sent.ids and newer is not None and offset >= newer[1]:
+            self._violated(f"{delivery.id}, {place} {offset}, is first sent behind {newer[0]}")
         sent.ids[delivery.id] += 1
-        sent.newest[key] = max(offset, sent.newest.get(key, -1))
+        if newer is None:
+            sent.newest[key].append((offset, self.low[place]))
         return sum(sent.ids.values()) - 1
 
     def committed_offset(self, owner: Process, group: str, tp: TopicPartition) -> None:
