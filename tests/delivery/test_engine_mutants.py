@@ -27,7 +27,7 @@ _SHOWN_BY = {
     "dead_letter_of_what_is_in_flight": 1506,
     "exhausted_schedule_outlasts_a_success": 42,
     "five_days_forgotten": 9,
-    "fruitless_round_drops_a_new_cursor": 32_726_348_423_384,
+    "fruitless_round_drops_a_new_cursor": 32_726_348_423_763,
     "full_window_waits_for_flight": 8,
     "gone_counts_for_present_row": 38,
     "handover_hook_alone": 13,
