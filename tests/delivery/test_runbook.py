@@ -47,6 +47,8 @@ class Site:
     kafka: SecuredKafka
     deployment: Deployment
     shell: dict[str, str]
+    folder: Path
+    """Where the commands leave their files."""
     running: dict[str, Role] = field(default_factory=dict)
 
     def start(self, *names: str) -> None:
@@ -58,6 +60,9 @@ class Site:
                 self.shell["HOOKSTREAM_API_URL"] = role.url
         for name in names:
             self.running[name].wait_ready()
+        if "deliver" in names:  # one that stops while it joins its group is a member until its session ends
+            worker = self.running["deliver"].process
+            eventually(lambda: "partition taken over" in worker.log_text(), describe="the worker owns partitions")
 
     def stop(self, *names: str) -> None:
         """Stop roles, as their process manager would."""
@@ -71,6 +76,7 @@ class Site:
         self.stop(*stopped)
         done = subprocess.run(  # noqa: S603  # our own program, and no shell
             ["bash", "-euo", "pipefail", "-c", block.script],  # noqa: S607  # found by the path of who runs the tests
+            cwd=self.folder,
             env=clean_environment(self.shell),
             capture_output=True,
             text=True,
@@ -125,7 +131,7 @@ def site(tmp_path: Path, logs: list[Path], registry_url: str, sqlite_url: str, p
             "NEW_KEY": new,
             "PARTITIONS": PARTITIONS,
         }
-        yield Site(kafka, deployment, shell)
+        yield Site(kafka, deployment, shell, tmp_path)
     finally:
         kafka.close()
 

@@ -28,9 +28,14 @@ for (const element of document.querySelectorAll("[data-stream]")) {
 // then every element with data-live is taken from it.
 for (const element of document.querySelectorAll("[data-refresh]")) {
   const look = async () => {
-    const answer = await fetch(location.href);
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const found = page.getElementById(element.id);
+    let page = null;
+    try {
+      const answer = await fetch(location.href);
+      page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    } catch {
+      // The connection was lost: look again.
+    }
+    const found = page?.getElementById(element.id);
     if (!found || "refresh" in found.dataset) return setTimeout(look, 1000);
     for (const live of document.querySelectorAll("[data-live]")) {
       live.innerHTML = page.getElementById(live.id)?.innerHTML ?? live.innerHTML;
