@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 from hookstream.schemas.topics import TopicNames
 
-# How fast a machine is, or how busy, is no property of the code. Under CI every run tries the same, as by Hypothesis's own
-# profile for it; elsewhere each tries something else.
+# How fast a machine is, or how busy, is no property of the code. Under CI every run tries the same, as by Hypothesis's
+# own profile for it; elsewhere each tries something else.
 settings.register_profile(
     "hookstream", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
 )

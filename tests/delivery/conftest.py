@@ -45,7 +45,7 @@ def make_world(topics: TopicNames, targets: Targets) -> Iterator[Callable[..., D
 def world(
     kafka: Kafka, make_world: Callable[..., DeliveryWorld], request: pytest.FixtureRequest
 ) -> DeliveryWorld:
-    """Four partitions on the session's broker. Only a worker that is a process can be killed: sessions of others last."""
+    """Four partitions on the session's broker. Only a worker that is a process is killed: sessions of others last."""
     made = make_world(kafka.bootstrap_servers)
     if "processes" not in request.fixturenames:
         made.let_sessions_last()
