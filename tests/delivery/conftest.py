@@ -42,9 +42,7 @@ def make_world(topics: TopicNames, targets: Targets) -> Iterator[Callable[..., D
 
 
 @pytest.fixture
-def world(
-    kafka: Kafka, make_world: Callable[..., DeliveryWorld], request: pytest.FixtureRequest
-) -> DeliveryWorld:
+def world(kafka: Kafka, make_world: Callable[..., DeliveryWorld], request: pytest.FixtureRequest) -> DeliveryWorld:
     """Four partitions on the session's broker. Only a worker that is a process is killed: sessions of others last."""
     made = make_world(kafka.bootstrap_servers)
     if "processes" not in request.fixturenames:
