@@ -109,20 +109,6 @@ class Visitor:
         """Wait until the page says it; without scripts, by loading it anew."""
         self.page.get_by_text(text).first.wait_for()
 
-    def lose_one_fetch(self) -> list[str]:
-        """Break off the next request that a script makes; the URL is in the list then."""
-        lost: list[str] = []
-
-        def lose(route: Route) -> None:
-            if lost or route.request.resource_type != "fetch":
-                route.fallback()
-            else:
-                lost.append(route.request.url)
-                route.abort()
-
-        self.page.route("**/*", lose)
-        return lost
-
     @property
     def text(self) -> str:
         """What the page says."""
