@@ -21,8 +21,8 @@ from .kafka import REQUEST_TIMEOUT_S, UNKNOWN, translated
 # A move takes a second or two. For a broker that is dead the callers wait, who look whether they have to stop.
 _MOVES_WITHIN_S: Final = 5.0
 _ASK_AGAIN_S: Final = 0.1
-# Of the time for an answer, this part is left to learn who leads, where there was none.
-_PART_TO_LEARN: Final = 5
+# Of the time for an answer, this part is left to ask who leads, where there was none.
+_PART_FOR_LEADERS: Final = 5
 
 # A leader or a coordinator moves, or has moved and does not know everything yet.
 _MOVING: Final = frozenset(
@@ -128,8 +128,8 @@ def offsets_of_times(
 def _answered(consumer: Consumer, topic: str, ask: _Ask, doing: str, *, timeout_s: float) -> Sequence[TopicPartition]:
     """Ask until there is an answer without an error; raise an error that stays."""
     deadline = Deadline.after(min(timeout_s, _MOVES_WITHIN_S))
-    learn_s = timeout_s / _PART_TO_LEARN
-    left_s = timeout_s - learn_s
+    leaders_s = timeout_s / _PART_FOR_LEADERS
+    left_s = timeout_s - leaders_s
     asked_about_unknown = False
     with translated(doing):
         while True:
@@ -142,23 +142,23 @@ def _answered(consumer: Consumer, topic: str, ask: _Ask, doing: str, *, timeout_
                 if error is None:
                     return found
             if error.code() == KafkaError._TIMED_OUT:
-                _learn_leaders(consumer, topic, learn_s)
+                _look_up_leaders(consumer, topic, leaders_s)
             unknown = error.code() in UNKNOWN and not asked_about_unknown
             left_s = deadline.remaining_s
             if not unknown and (error.code() not in _MOVING or left_s <= _ASK_AGAIN_S):
                 raise KafkaException(error)
             if unknown:
-                asked_about_unknown, left_s = True, timeout_s - learn_s
+                asked_about_unknown, left_s = True, timeout_s - leaders_s
             else:
                 sleep(_ASK_AGAIN_S)
             # A client keeps for a quarter of an hour what it found while a broker stopped, unless it is asked again.
             consumer.list_topics(topic, timeout=left_s)
 
 
-def _learn_leaders(consumer: Consumer, topic: str, timeout_s: float) -> None:
+def _look_up_leaders(consumer: Consumer, topic: str, timeout_s: float) -> None:
     """Have the next question asked of whoever leads now.
 
-    A client that learned its leaders after a broker died, and before another led, asks the dead one for minutes.
+    A client that looked just after a broker ended, before another led, asks the one that ended for minutes.
     """
     with suppress(KafkaException):
         consumer.list_topics(topic, timeout=timeout_s)
