@@ -21,8 +21,8 @@ from .kafka import REQUEST_TIMEOUT_S, UNKNOWN, translated
 # A move takes a second or two. For a broker that is dead the callers wait, who look whether they have to stop.
 _MOVES_WITHIN_S: Final = 5.0
 _ASK_AGAIN_S: Final = 0.1
-# Of the time for an answer, this part is left to ask who leads, where there was none.
-_PART_FOR_LEADERS: Final = 5
+# Of the whole time for an answer, this is left to ask who leads, where there was none. Who has less has a deadline.
+_LEADERS_WITHIN_S: Final = 2.0
 
 # A leader or a coordinator moves, or has moved and does not know everything yet.
 _MOVING: Final = frozenset(
@@ -128,7 +128,7 @@ def offsets_of_times(
 def _answered(consumer: Consumer, topic: str, ask: _Ask, doing: str, *, timeout_s: float) -> Sequence[TopicPartition]:
     """Ask until there is an answer without an error; raise an error that stays."""
     deadline = Deadline.after(min(timeout_s, _MOVES_WITHIN_S))
-    leaders_s = timeout_s / _PART_FOR_LEADERS
+    leaders_s = _LEADERS_WITHIN_S if timeout_s >= REQUEST_TIMEOUT_S else 0.0
     left_s = timeout_s - leaders_s
     asked_about_unknown = False
     with translated(doing):
@@ -141,7 +141,7 @@ def _answered(consumer: Consumer, topic: str, ask: _Ask, doing: str, *, timeout_
                 error = next((tp.error for tp in found if tp.error is not None), None)
                 if error is None:
                     return found
-            if error.code() == KafkaError._TIMED_OUT:
+            if error.code() == KafkaError._TIMED_OUT and leaders_s:
                 _look_up_leaders(consumer, topic, leaders_s)
             unknown = error.code() in UNKNOWN and not asked_about_unknown
             left_s = deadline.remaining_s
