@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hookstream.processors.delivery.engine.model import LIVE, REPLAY, Post
 from hookstream.processors.delivery.engine.outcome import FAILED
 from hookstream.schemas.delivery import DeadLetterReason
 from hookstream.schemas.event import ClientId
 from tests.support.small_engine import SmallEngine, offsets
+
+if TYPE_CHECKING:
+    from hookstream.schemas.hook import Hook
 
 
 def test_a_probe_takes_the_lowest_record_that_its_resource_is_owed() -> None:
@@ -156,11 +161,7 @@ def test_what_was_in_flight_when_the_quarantine_began_is_no_dead_letter_before_i
 def test_a_replay_is_probed_with_where_nothing_live_of_its_resource_is_pending_any_more() -> None:
     """The cursor of what an operator has drained stays until the quarantine ends."""
     small = SmallEngine()
-    row = small.row()
-    small.quarantine(row)
-    small.operate(row, skip_before_ms=small.wall_ms + 1)
-    small.catch_up()
-    small.acknowledge()
+    row = drained_in_quarantine(small)
     assert small.cursor(row).next == small.stream().position
     replayed = {"live_end": small.stream().position, "replayed_at_ms": small.wall_ms + 1}
     small.read(row, 101, stream=REPLAY, **replayed)
@@ -171,11 +172,7 @@ def test_a_replay_is_probed_with_where_nothing_live_of_its_resource_is_pending_a
 def test_a_replay_is_not_probed_with_once_something_live_before_it_is_read() -> None:
     """It is known before that, and the reading that finds the live one has not ended."""
     small = SmallEngine()
-    row = small.row()
-    small.quarantine(row)
-    small.operate(row, skip_before_ms=small.wall_ms + 1)
-    small.catch_up()
-    small.acknowledge()
+    row = drained_in_quarantine(small)
     small.read(row, 101, stream=REPLAY, live_end=small.stream().position + 1, replayed_at_ms=small.wall_ms + 1)
     small.wait(small.policy.probe_first_s)
     assert probes_read_from_both_logs(small) == []
@@ -184,6 +181,16 @@ def test_a_replay_is_not_probed_with_once_something_live_before_it_is_read() -> 
     small.engine.advance(small.now, small.wall_ms)
     assert small.send() == []
     assert [post.pending.stream for post in probes_read_from_both_logs(small)] == [LIVE]
+
+
+def drained_in_quarantine(small: SmallEngine) -> Hook:
+    """A hook of an endpoint that is quarantined, of whose backlog nothing is pending any more."""
+    row = small.row()
+    small.quarantine(row)
+    small.operate(row, skip_before_ms=small.wall_ms + 1)
+    small.catch_up()
+    small.acknowledge()
+    return row
 
 
 def probes_read_from_both_logs(small: SmallEngine) -> list[Post]:
