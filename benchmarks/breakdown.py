@@ -63,12 +63,12 @@ def one_round(servers: str, build: Build, records: int) -> Used:
         stack.fill(DELIVERIES, TARGETS, records)
         stack.receiver.reset()
         process = stack.role("deliver").process
-        until(lambda: stack.receiver.stats().received > 0, READY_WITHIN_S, what="a first delivery")
-        before, first = stack.receiver.stats().received, threads_of(process.pid)
-        until(lambda: not process.running or stack.receiver.stats().distinct >= records, GIVE_UP_S, what="all of them")
+        until(lambda: stack.receiver.count().received > 0, READY_WITHIN_S, what="a first delivery")
+        before, first = stack.receiver.count().received, threads_of(process.pid)
+        until(lambda: not process.running or stack.receiver.count().distinct >= records, GIVE_UP_S, what="all of them")
         if not process.running:
             raise NotMeasuredError(process.complaint("it ended"))
-        after, last = stack.receiver.stats().received, threads_of(process.pid)
+        after, last = stack.receiver.count().received, threads_of(process.pid)
         process.terminate(60.0)
     return used(process.pid, first, last, after - before)
 

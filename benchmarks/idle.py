@@ -27,7 +27,7 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
         stack.publish_hooks(CLIENTS)
         router, worker = (stack.role(name).wait_ready() for name in ("router", "deliver"))
         stack.fill(EVENTS, CLIENTS, RECORDS)
-        until(lambda: stack.receiver.stats().distinct >= RECORDS, READY_WITHIN_S, what="everything delivered")
+        until(lambda: stack.receiver.count().distinct >= RECORDS, READY_WITHIN_S, what="everything delivered")
         time.sleep(SETTLE_S)
         routers, workers, began = router.cpu_s, worker.cpu_s, time.monotonic()
         time.sleep(options.seconds)

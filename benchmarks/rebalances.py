@@ -98,9 +98,9 @@ class Group:
         began = time.monotonic()
         finish(worker)
         time.sleep(_ON_ITS_WAY_S)
-        before = self.stack.receiver.stats(only=moved).received
+        before = self.stack.receiver.count(only=moved).received
         until(
-            lambda: self.stack.receiver.stats(only=moved).received > before,
+            lambda: self.stack.receiver.count(only=moved).received > before,
             READY_WITHIN_S,
             what="a delivery of a partition that has moved",
         )

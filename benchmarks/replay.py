@@ -106,7 +106,7 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
             role.wait_ready()
         from_ms = now_ms() - 1000
         stack.fill(EVENTS, WINDOW, options.records)
-        until(lambda: stack.receiver.stats().distinct >= options.records, READY_WITHIN_S, what="the window delivered")
+        until(lambda: stack.receiver.count().distinct >= options.records, READY_WITHIN_S, what="the window delivered")
         time.sleep(1.0)
         replays = Replays(sessions)
         found = replays.count(from_ms, now_ms(), rate_per_s=options.replay_rate)
@@ -115,17 +115,17 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
         alone = healthy_run(stack, EVENTS, LIVE, rate_per_s=options.rate, seconds=options.seconds, of=LIVE)
         load = warm_load(stack, EVENTS, LIVE, rate_per_s=options.rate, seconds=options.seconds)
         replays.run(found.id)
-        until(lambda: stack.receiver.stats(only=WINDOW).received > 0, READY_WITHIN_S, what="a first replay")
+        until(lambda: stack.receiver.count(only=WINDOW).received > 0, READY_WITHIN_S, what="a first replay")
         began = time.monotonic()
         load.go()
         load.wait(options.seconds + 60)
-        replayed = stack.receiver.stats(only=WINDOW).received / (time.monotonic() - began)
+        replayed = stack.receiver.count(only=WINDOW).received / (time.monotonic() - began)
         wait_received(stack, LIVE, load.plan.records, 30)
         settle(stack, LIVE, quiet_s=0.3)
         beside = stack.receiver.stats(only=LIVE)
         memory = roles[2].peak_mib
         wait_received(stack, WINDOW, options.records, options.records / options.replay_rate + 60)
-        missing = options.records - stack.receiver.stats(only=WINDOW).distinct
+        missing = options.records - stack.receiver.count(only=WINDOW).distinct
         stack.stop(*roles)
     return [
         Figure(name="live p50 alone", value=alone.p50_ms, unit="ms"),

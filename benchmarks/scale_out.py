@@ -65,7 +65,7 @@ def play(cluster: KafkaCluster, stack: Stack, *, rate: float, seconds: float) ->
     routers, workers = [stack.role("router").wait_ready()], [stack.role("deliver").wait_ready()]
     load = stack.start_load(EVENTS, CLIENTS, int(rate * seconds), rate_per_s=rate)
     load.process.wait_until(lambda: "warm" in load.process.log_text(), READY_WITHIN_S, what="warm")
-    until(lambda: stack.receiver.stats().distinct >= len(CLIENTS), READY_WITHIN_S, what="the warm-up delivered")
+    until(lambda: stack.receiver.count().distinct >= len(CLIENTS), READY_WITHIN_S, what="the warm-up delivered")
     stack.receiver.fault(FAILING, status=BROKEN)
     load.go()
 

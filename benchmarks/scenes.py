@@ -31,14 +31,15 @@ def empty(stack: Stack, records: int, start: Callable[[], Process]) -> Emptied:
     """Start whoever delivers, and wait until everything has arrived."""
     stack.receiver.reset()
     process = start()
-    until(lambda: stack.receiver.stats().received > 0, READY_WITHIN_S, what="a first delivery")
-    first, cpu = stack.receiver.stats().received, cpu_seconds(process.pid)
+    until(lambda: stack.receiver.count().received > 0, READY_WITHIN_S, what="a first delivery")
+    first, cpu = stack.receiver.count().received, cpu_seconds(process.pid)
     ends = time.monotonic() + _GIVE_UP_S
-    while (counted := stack.receiver.stats()).distinct < records:
+    while (there := stack.receiver.count().distinct) < records:
         if not process.running or time.monotonic() > ends:
-            raise NotMeasuredError(process.complaint(f"{counted.distinct} of {records} delivered"))
+            raise NotMeasuredError(process.complaint(f"{there} of {records} delivered"))
         time.sleep(0.05)
     cpu = cpu_seconds(process.pid) - cpu
+    counted = stack.receiver.stats()
     return Emptied(counted=counted, cpu_us=cpu / max(1, counted.received - first) * 1e6, mib=peak_mib(process.pid))
 
 
@@ -49,7 +50,7 @@ def warm_load(
     stack.receiver.reset()
     load = stack.start_load(kind, clients, int(rate_per_s * seconds), rate_per_s=rate_per_s, resources=resources)
     load.process.wait_until(lambda: "warm" in load.process.log_text(), READY_WITHIN_S, what="warm")
-    until(lambda: stack.receiver.stats().distinct >= len(clients), READY_WITHIN_S, what="the warm-up delivered")
+    until(lambda: stack.receiver.count().distinct >= len(clients), READY_WITHIN_S, what="the warm-up delivered")
     stack.receiver.reset(keep=True)  # a warm-up may come again after a kill
     return load
 
@@ -75,7 +76,7 @@ def settle(stack: Stack, of: Sequence[int], *, quiet_s: float = 1.0) -> None:
     """Wait until these clients have received nothing for a while."""
     before, since = -1, time.monotonic()
     while time.monotonic() - since < quiet_s:
-        now = stack.receiver.stats(only=of).received
+        now = stack.receiver.count(only=of).received
         if now != before:
             before, since = now, time.monotonic()
         time.sleep(0.1)
@@ -84,7 +85,7 @@ def settle(stack: Stack, of: Sequence[int], *, quiet_s: float = 1.0) -> None:
 def wait_received(stack: Stack, clients: Sequence[int], distinct: int, deadline_s: float) -> float:
     """Wait until these clients have received so much, or for the deadline; the seconds that it took."""
     began = time.monotonic()
-    while stack.receiver.stats(only=clients).distinct < distinct and time.monotonic() - began < deadline_s:
+    while stack.receiver.count(only=clients).distinct < distinct and time.monotonic() - began < deadline_s:
         time.sleep(0.05)
     return time.monotonic() - began
 

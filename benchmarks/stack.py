@@ -126,6 +126,14 @@ class Received:
     max_ms: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """How much the receiver has received since its last reset: requests, and deliveries without repetitions."""
+
+    received: int
+    distinct: int
+
+
 class ReceiverClient:
     """Asks and instructs the receiver."""
 
@@ -136,8 +144,11 @@ class ReceiverClient:
 
     def stats(self, *, only: Iterable[int] = (), exclude: Iterable[int] = ()) -> Received:
         """What it has counted, of all targets, of some, or of the others."""
-        query = [f"{name}={','.join(map(str, given))}" for name, given in (("only", only), ("exclude", exclude))]
-        return Received(**json.loads(self._get("/stats?" + "&".join(part for part in query if part[-1] != "="))))
+        return Received(**json.loads(self._get("/stats" + _of(only, exclude))))
+
+    def count(self, *, only: Iterable[int] = (), exclude: Iterable[int] = ()) -> Counted:
+        """How much it has received, of the same: cheap, where `stats` takes the time of thousands of requests."""
+        return Counted(**json.loads(self._get("/count" + _of(only, exclude))))
 
     def refusals(self, target: int) -> list[float]:
         """When requests to a target were refused, Unix seconds."""
@@ -172,6 +183,13 @@ class ReceiverClient:
         with urllib.request.urlopen(self.url + path, timeout=30, context=context) as answer:  # noqa: S310 - our own
             body: bytes = answer.read()
             return body
+
+
+def _of(only: Iterable[int], exclude: Iterable[int]) -> str:
+    """The query that chooses targets."""
+    given = (("only", only), ("exclude", exclude))
+    lists = [(name, ",".join(map(str, targets))) for name, targets in given]
+    return "?" + "&".join(f"{name}={listed}" for name, listed in lists if listed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -282,11 +282,11 @@ def dead(side: Side, options: argparse.Namespace) -> list[Figure]:
     others, knocks = receiver.stats(only=WELL), len(receiver.refusals(FAILING))
     receiver.heal(FAILING)
     healed_s = time.monotonic() - began
-    behind = shared(int(options.rate * healed_s), CLIENTS, (FAILING,)) - receiver.stats(only=(FAILING,)).distinct
+    behind = shared(int(options.rate * healed_s), CLIENTS, (FAILING,)) - receiver.count(only=(FAILING,)).distinct
 
     def level() -> bool:
         due = int(options.rate * min(seconds, time.monotonic() - began - LEVEL_S))
-        return receiver.stats(only=(FAILING,)).distinct >= shared(due, CLIENTS, (FAILING,))
+        return receiver.count(only=(FAILING,)).distinct >= shared(due, CLIENTS, (FAILING,))
 
     back_s = seconds_until(level, options.settle_seconds)
     done_by(load, seconds + 60.0)
@@ -296,7 +296,7 @@ def dead(side: Side, options: argparse.Namespace) -> list[Figure]:
     return [
         Figure(name="others' p99", value=others.p99_ms, unit="ms"),
         Figure(name="others' max", value=others.max_ms, unit="ms"),
-        Figure(name="others not delivered", value=wanted - receiver.stats(only=WELL).distinct, at_most=0),
+        Figure(name="others not delivered", value=wanted - receiver.count(only=WELL).distinct, at_most=0),
         Figure(name="requests to the dead target", value=knocks / healed_s * 60, unit="/min"),
         Figure(name="backlog", value=behind),
         Figure(name="backlog after healing", value=back_s, unit="s"),

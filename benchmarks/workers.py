@@ -76,11 +76,12 @@ def one_round(servers: str, workers: int, *, records: int, hooks: int) -> Round:
         cpu = sum(role.cpu_s for role in roles)
         stack.fill(DELIVERIES, clients, records)
         ends = time.monotonic() + _GIVE_UP_S
-        while (counted := stack.receiver.stats()).distinct < records:
+        while (there := stack.receiver.count().distinct) < records:
             if time.monotonic() > ends or not all(role.process.running for role in roles):
-                raise NotMeasuredError(f"{counted.distinct} of {records} delivered by {workers} workers")
+                raise NotMeasuredError(f"{there} of {records} delivered by {workers} workers")
             time.sleep(0.05)
         cpu = sum(role.cpu_s for role in roles) - cpu
+        counted = stack.receiver.stats()
         done = sorted(stack.receiver.ends().values())
         memory = [memory_of(role.process.pid) for role in roles]
         made = delivered(roles)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from benchmarks.receiver import Receiver, report
 
 
@@ -30,6 +32,16 @@ def test_a_first_receipt_after_a_later_one_of_its_resource_is_disorder() -> None
     assert counted(receiver) == (3, 3, 0, 0)
     post(receiver, 1)
     assert counted(receiver) == (4, 4, 0, 1)
+
+
+def test_the_count_is_what_the_statistics_say_of_the_same_targets() -> None:
+    receiver = Receiver()
+    for target in ("1", "2"):
+        post(receiver, 1, target=target)
+        post(receiver, 1, target=target)
+    assert json.loads(receiver.control("/count")) == {"received": 4, "distinct": 2}
+    assert json.loads(receiver.control("/count?only=2")) == {"received": 2, "distinct": 1}
+    assert json.loads(receiver.control("/count?exclude=1,2")) == {"received": 0, "distinct": 0}
 
 
 def test_after_a_reset_that_keeps_it_what_came_before_is_a_duplicate_and_no_delivery_more() -> None:
