@@ -50,20 +50,19 @@ def owned(worker: Role) -> set[int]:
     return {int(partition) for partition in worker.samples("hookstream_window_used_ratio")}
 
 
-def wait_balanced(stack: Stack, workers: int) -> None:
-    """Wait until the group has given each of its members the same number of partitions."""
-    client, group = admin(stack.bootstrap_servers), stack.topics.deliver_group
+def wait_balanced(stack: Stack, group: str, topic: str, workers: int) -> None:
+    """Wait until a group has given each of its members the same number of a topic's partitions."""
+    client = admin(stack.bootstrap_servers)
 
     def balanced() -> bool:
         try:
             members = client.describe_consumer_groups([group])[group].result(20).members
         except KafkaException:  # there is no such group yet, or no coordinator
             return False
-        topic = stack.topics.deliveries
         shares = [sum(tp.topic == topic for tp in member.assignment.topic_partitions) for member in members]
         return shares == [PARTITIONS // workers] * workers
 
-    until(balanced, READY_WITHIN_S, what=f"{workers} workers with the same number of partitions")
+    until(balanced, READY_WITHIN_S, what=f"{workers} members with the same number of partitions")
 
 
 def wait_owners(workers: Sequence[Role]) -> None:

@@ -51,6 +51,11 @@ def built() -> Path:
     return folder
 
 
+def group(stack: Stack) -> str:
+    """Its group."""
+    return f"{stack.topics.prefix}peer"
+
+
 def start(stack: Stack, *, buffer: int = 0, at_once: int = AT_ONCE) -> Process:
     """Run it on the stack's records for peers; `buffer` is its messageBufferSize, 0 its own choice.
 
@@ -66,7 +71,7 @@ def start(stack: Stack, *, buffer: int = 0, at_once: int = AT_ONCE) -> Process:
             _MAIN,
             stack.bootstrap_servers,
             stack.bodies_topic,
-            f"{stack.topics.prefix}peer",
+            group(stack),
             stack.receiver.url,
             str(buffer),
             str(at_once),

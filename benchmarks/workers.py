@@ -7,8 +7,11 @@ are deliveries a second of all workers from the first receipt to the last, CPU o
 share each one has made. All workers, the broker and the receiver share the machine's cores: more workers do more a
 second only while there are cores left, so the bar is that a delivery costs no more CPU. Memory is that at the end: PSS
 is what a process has alone and its share of what it has with others, so RSS less PSS is what sharing saves; the table
-is what a worker with these hooks has more than one without them. `--only workers` or `--only rebalances` runs one half;
-a quick run leaves three and four workers out, and all strategies but the first.
+is what a worker with these hooks has more than one without them. Confluent's parallel-consumer, a process with threads
+for all cores, empties a backlog of as many records for as many targets in the same way: the ratios say what a machine
+delivers that is given to one or the other. The build is the compiled one where there is one (`make compiled`).
+`--only workers` or `--only rebalances` runs one half; a quick run leaves three and four workers out, and all strategies
+but the first.
 """
 
 from __future__ import annotations
@@ -17,19 +20,21 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks import rebalances
+from benchmarks import parallel_consumer, rebalances
+from benchmarks.builds import PURE, compiled, remarks
 from benchmarks.figures import Figure, median_of
-from benchmarks.load import DELIVERIES
+from benchmarks.load import BODIES, DELIVERIES
 from benchmarks.members import clients_by_partition, delivered, of_partitions, wait_balanced
 from benchmarks.running import Size, arguments, main
-from benchmarks.stack import NotMeasuredError, Stack, broker
-from benchmarks.usage import memory_of
+from benchmarks.stack import PARTITIONS, NotMeasuredError, Stack, broker
+from benchmarks.usage import cpu_seconds, memory_of
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from benchmarks.stack import Received
+    from tests.support.processes import Process
 
 WORKERS = (1, 2, 3, 4)
 CLIENTS_EACH = 4
@@ -48,58 +53,80 @@ _MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """One backlog emptied.
-
-    `spread`: the time from the first target that was done to the last one, as a percentage of the whole.
-    """
+class Emptied:
+    """One backlog emptied, by all processes together. `cpu_us` is theirs per delivery."""
 
     counted: Received
     lost: int
     cpu_us: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round(Emptied):
+    """One backlog emptied by workers.
+
+    `spread`: the time from the first target that was done to the last one, as a percentage of the whole.
+    """
+
     rss_mib: float
     pss_mib: float
     shares: Sequence[float]
     spread: float
 
 
+def empty(stack: Stack, processes: Sequence[Process], kind: str, clients: Sequence[int], records: int) -> Emptied:
+    """Write a backlog for processes that share the partitions already, and wait until everything has arrived."""
+    stack.receiver.reset()
+    cpu = sum(cpu_seconds(process.pid) for process in processes)
+    stack.fill(kind, clients, records)
+    ends = time.monotonic() + _GIVE_UP_S
+    while (there := stack.receiver.count().distinct) < records:
+        if time.monotonic() > ends or not all(process.running for process in processes):
+            raise NotMeasuredError(processes[0].complaint(f"{there} of {records} delivered by {len(processes)}"))
+        time.sleep(0.05)
+    cpu = sum(cpu_seconds(process.pid) for process in processes) - cpu
+    counted = stack.receiver.stats()
+    return Emptied(counted=counted, lost=records - counted.distinct, cpu_us=cpu / counted.received * 1e6)
+
+
 def one_round(servers: str, workers: int, *, records: int, hooks: int) -> Round:
     """Let a group of so many empty a backlog."""
-    with Stack(servers) as stack:
+    build = compiled() or PURE
+    with Stack(servers, environment=build.environment) as stack:
         by_partition = clients_by_partition(stack, CLIENTS_EACH)
         clients = of_partitions(by_partition, by_partition)
         stack.publish_hooks(range(OTHERS_FROM, OTHERS_FROM + hooks))
         stack.publish_hooks(clients)
         roles = [stack.role("deliver") for _ in range(workers)]
-        wait_balanced(stack, workers)
-        stack.receiver.reset()
-        cpu = sum(role.cpu_s for role in roles)
-        stack.fill(DELIVERIES, clients, records)
-        ends = time.monotonic() + _GIVE_UP_S
-        while (there := stack.receiver.count().distinct) < records:
-            if time.monotonic() > ends or not all(role.process.running for role in roles):
-                raise NotMeasuredError(f"{there} of {records} delivered by {workers} workers")
-            time.sleep(0.05)
-        cpu = sum(role.cpu_s for role in roles) - cpu
-        counted = stack.receiver.stats()
+        wait_balanced(stack, stack.topics.deliver_group, stack.topics.deliveries, workers)
+        emptied = empty(stack, [role.process for role in roles], DELIVERIES, clients, records)
         done = sorted(stack.receiver.ends().values())
         memory = [memory_of(role.process.pid) for role in roles]
         made = delivered(roles)
         stack.stop(*roles)
     return Round(
-        counted=counted,
-        lost=records - counted.distinct,
-        cpu_us=cpu / counted.received * 1e6,
+        counted=emptied.counted,
+        lost=emptied.lost,
+        cpu_us=emptied.cpu_us,
         rss_mib=sum(each.rss_mib for each in memory) / workers,
         pss_mib=sum(each.pss_mib for each in memory) / workers,
         shares=[100 * each / sum(made) for each in made],
-        spread=100 * (done[-1] - done[0]) / counted.seconds,
+        spread=100 * (done[-1] - done[0]) / emptied.counted.seconds,
     )
+
+
+def peer_round(servers: str, records: int) -> Emptied:
+    """Let parallel-consumer do the same, with its own buffer and 64 requests at once."""
+    with Stack(servers) as stack:
+        stack.make_bodies_topic()
+        process = parallel_consumer.start(stack)
+        wait_balanced(stack, parallel_consumer.group(stack), stack.bodies_topic, 1)
+        return empty(stack, [process], BODIES, range(1, CLIENTS_EACH * PARTITIONS + 1), records)
 
 
 def figures_of(workers: int, rounds: Sequence[Round], alone: Sequence[Round]) -> list[Figure]:
     """What a group of so many did; its cost is compared with that of one."""
-    name = f"{workers} worker{'s' if workers > 1 else ''}"
+    name = _named(workers)
     cpu_us = median_of(rounds, lambda each: each.cpu_us)
     figures = [
         Figure(name=f"{name}: rate", value=median_of(rounds, lambda each: each.counted.rate), unit="/s"),
@@ -125,18 +152,39 @@ def figures_of(workers: int, rounds: Sequence[Round], alone: Sequence[Round]) ->
     ]
 
 
-def emptied(servers: str, options: argparse.Namespace) -> list[Figure]:
+def _named(workers: int) -> str:
+    return f"{workers} worker{'s' if workers > 1 else ''}"
+
+
+def _of_peer(rounds: Sequence[Emptied]) -> list[Figure]:
+    return [
+        Figure(name="parallel-consumer rate", value=median_of(rounds, lambda each: each.counted.rate), unit="/s"),
+        Figure(name="parallel-consumer CPU", value=median_of(rounds, lambda each: each.cpu_us), unit="µs/delivery"),
+        Figure(name="parallel-consumer duplicates", value=sum(each.counted.duplicates for each in rounds)),
+        Figure(name="parallel-consumer out of order", value=sum(each.counted.out_of_order for each in rounds)),
+    ]
+
+
+def emptied(servers: str, options: argparse.Namespace, *, with_peer: bool) -> list[Figure]:
     """All rounds, the numbers of workers in turn, and one round of one worker without other hooks."""
     numbers = WORKERS[: 2 if options.quick else None]
+    peers: list[Emptied] = []
     rounds: dict[int, list[Round]] = {workers: [] for workers in numbers}
     for _ in range(options.rounds):
         for workers in numbers:
             rounds[workers].append(one_round(servers, workers, records=options.records, hooks=options.hooks))
+        if with_peer:
+            peers.append(peer_round(servers, options.records))
     no_table = one_round(servers, 1, records=options.records, hooks=0)
     figures = [figure for workers in numbers for figure in figures_of(workers, rounds[workers], rounds[1])]
+    for workers in numbers if peers else ():
+        pairs = list(zip(rounds[workers], peers, strict=True))
+        ratio = median_of(pairs, lambda pair: pair[0].counted.rate / pair[1].counted.rate)
+        figures.append(Figure(name=f"{_named(workers)}: ratio", value=ratio, unit="x"))
     table_mib = median_of(rounds[1], lambda each: each.pss_mib) - no_table.pss_mib
     return [
         *figures,
+        *(_of_peer(peers) if peers else ()),
         Figure(name="table of each", value=table_mib, unit="MiB"),
         Figure(name="table", value=table_mib * _MIB / options.hooks, unit="bytes/hook"),
     ]
@@ -145,14 +193,15 @@ def emptied(servers: str, options: argparse.Namespace) -> list[Figure]:
 def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str]]:
     """Backlogs first, then rebalances of every strategy."""
     figures: list[Figure] = []
+    reason = parallel_consumer.missing()
     with broker() as servers:
         if options.only != "rebalances":
-            figures += emptied(servers, options)
+            figures += emptied(servers, options, with_peer=reason is None)
         if options.only != "workers":
             for strategy in list(rebalances.STRATEGIES)[: 1 if options.quick else None]:
                 with Stack(servers) as stack:
                     figures += rebalances.play(stack, strategy, rate_per_s=options.rate, seconds=options.seconds)
-    return figures, []
+    return figures, [*([reason] if reason else []), *remarks()]
 
 
 def _more(parser: argparse.ArgumentParser) -> None:
