@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 from benchmarks.figures import Report
 from benchmarks.stack import NotMeasuredError, end_by_signal
-from benchmarks.usage import machine
+from benchmarks.usage import loop_ms, machine
 from tests.support.processes import ProcessFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from benchmarks.figures import Figure
+
+_STEADY = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,21 @@ def main(name: str, options: argparse.Namespace, measure: Callable[[], tuple[Seq
     setting = {
         key: value for key, value in vars(options).items() if value is not None and value is not False
     } | machine()
+    setting["loop_ms"] = speed = [loop_ms()]
     began = time.time()
     try:
         figures, remarks = measure()
     except (NotMeasuredError, ProcessFailedError) as error:
         sys.exit(f"{name}: not measured: {error}")
     setting["took_s"] = round(time.time() - began)
-    report = Report(benchmark=name, figures=figures, setting=setting, remarks=remarks)
+    speed.append(loop_ms())
+    report = Report(benchmark=name, figures=figures, setting=setting, remarks=[*remarks, *changed_speed(*speed)])
     print(report.json_line())
     print(report.line(), flush=True)
+
+
+def changed_speed(before_ms: float, after_ms: float) -> list[str]:
+    """What is to be said where a core was not as fast at the end as it was at the beginning."""
+    if max(before_ms, after_ms) <= _STEADY * min(before_ms, after_ms):
+        return []
+    return [f"the machine has changed: a loop took {before_ms:g} ms of CPU before, {after_ms:g} ms after"]

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.__main__ import MODULES, ORDER, PARTS, names, split
 from benchmarks.load import Plan, due
 from benchmarks.mixed import healthy_of
-from benchmarks.running import Size, arguments
+from benchmarks.running import Size, arguments, changed_speed
 from benchmarks.scenes import shared
 
 SIZES = (Size("records", 100_000, 1_000, "records"), Size("healthy-seconds", 30.0, 5.0, "seconds"))
@@ -74,3 +74,9 @@ def test_records_are_shared_by_turns() -> None:
 def test_poison_is_not_expected_to_arrive() -> None:
     # 200 turns of ten: resources 0 and 100 of each of the nine healthy targets are poison
     assert healthy_of(2000) == 1800 - 2 * 9
+
+
+def test_a_machine_that_became_slower_or_faster_is_told() -> None:
+    assert changed_speed(20.0, 23.9) == []
+    assert changed_speed(20.0, 30.0) == ["the machine has changed: a loop took 20 ms of CPU before, 30 ms after"]
+    assert changed_speed(30.0, 20.0) != []
