@@ -16,6 +16,7 @@ import argparse
 import json
 import logging
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -140,6 +141,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Run, and write the ledger whatever ends the run."""
     options = arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as ^C: the ledger is written
     first = secrets.randbelow(2**48) if options.first is None else options.first
     found, began = Found(), time.monotonic()
     try:

@@ -35,6 +35,7 @@ class NoticeJudge:
         self._last_dead: dict[tuple[int, _Where], int] = {}
         self._made: dict[int, tuple[Notice, int]] = {}  # and when, by their identity
         self._to_end: set[_Cause] = set()  # notices of quarantines that an owner which starts now would know of
+        self._looked = (0, 0)  # rows and `_to_end` when it was last looked for endpoints that are left
         self._told_dead: Counter[_Where] = Counter()
         self._dead: Counter[_Where] = Counter()
 
@@ -96,10 +97,12 @@ class NoticeJudge:
 
     def _forget_left_endpoints(self) -> None:
         """An endpoint that no hook points to is none any more; one of its name that comes later is another."""
-        if not self._to_end:
+        looked = len(self.world.rows), len(self._to_end)
+        if looked == self._looked:
             return
         living = {(row.client, row.target) for row in self.world.latest.values() if row.state is not HookState.DELETED}
         self._to_end = {cause for cause in self._to_end if (cause[1], cause[2]) in living}
+        self._looked = looked[0], len(self._to_end)
 
     def _judge_made(self, owner: Owner, notice: Notice) -> None:
         world, where = self.world, (notice.client, notice.target)
@@ -142,19 +145,17 @@ class NoticeJudge:
         )
 
     def _judge_late(self, owner: Owner) -> None:
-        world = self.world
-        quarantined = [e for e in owner.ledger.tracked.endpoints.values() if e.health.breaker_open]
-        if not quarantined:
-            self._open_since.clear()
-            return
-        patience = world.policy.quarantine_told_after_s + 2 * world.policy.notice_every_s
-        before, self._open_since = self._open_since, {}
-        for endpoint in quarantined:
-            if all(hook.held for hook in endpoint.hooks.values()):
+        """Look at every endpoint in quarantine; most of the time there is none."""
+        world, before = self.world, self._open_since
+        open_since: dict[tuple[int, _Where], int] = {}
+        for endpoint in owner.ledger.tracked.endpoints.values():
+            if not endpoint.health.breaker_open or all(hook.held for hook in endpoint.hooks.values()):
                 continue
             where = (endpoint.client_id, endpoint.target)
             key = (owner.serial, where)
-            since = self._open_since[key] = before.get(key, world.now)
+            since = open_since[key] = before.get(key, world.now)
             told = endpoint.told.told_ms or endpoint.told.unacknowledged
+            patience = world.policy.quarantine_told_after_s + 2 * world.policy.notice_every_s
             if world.now - since > patience and not told:
                 raise ViolationError(f"I18 a quarantine of {where} was not told for {world.now - since} s")
+        self._open_since = open_since

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,8 @@ class Simulation:
         self.actions = Actions(world)
         self.users = Users(world)
         self.faults = Faults(world, self.actions)
-        self._chances: dict[tuple[bool, ...], tuple[list[Callable[[], None]], list[float]]] = {}
+        # By what may happen: calls, their accumulated weights, the sum of these.
+        self._chances: dict[tuple[bool, ...], tuple[list[Callable[[], None]], list[float], float]] = {}
         engine_owner.start(world)
 
     def step(self, action: Callable[[], None] | None = None) -> None:
@@ -54,11 +56,11 @@ class Simulation:
         found = self._chances.get(what)
         if found is None:
             chances = self._now_possible(*what)
-            found = [call for _, call in chances], list(itertools.accumulate(weight for weight, _ in chances))
-            self._chances[what] = found
-        calls, cum_weights = found
-        chosen: Callable[[], None] = world.random.choices(calls, cum_weights=cum_weights)[0]
-        return chosen
+            cum_weights = list(itertools.accumulate(weight for weight, _ in chances))
+            found = self._chances[what] = [call for _, call in chances], cum_weights, float(cum_weights[-1])
+        calls, cum_weights, total = found
+        # As `random.choices` chooses, which would make a list for one.
+        return calls[bisect.bisect(cum_weights, world.random.random() * total, 0, len(calls) - 1)]
 
     def _now_possible(
         self, notices: bool, zombies: bool, healing: bool, room: bool

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
+import signal
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -49,3 +53,20 @@ def test_a_world_of_each_kind_is_run_and_what_ends_one_is_kept(kind: str, monkey
     assert (found.worlds, found.simulated_s) == (4, 240.0)
     assert found.red == {8: "seed 8: lost", 9: "seed 9: KeyError('gone')"}
     assert len(json.loads(soak.line(kind, 7, found, 3.2))[kind]) == 12
+
+
+def test_a_run_that_is_told_to_end_writes_what_it_has_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(options: argparse.Namespace, first: int, found: soak.Found) -> None:
+        del options, first
+        found.add(soak.Found(worlds=20, simulated_s=3600.0))
+        signal.raise_signal(signal.SIGTERM)
+
+    ledger = tmp_path / "soak.jsonl"
+    monkeypatch.setattr(soak, "run", run)
+    monkeypatch.setattr(sys, "argv", ["soak", "--ledger", str(ledger)])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert soak.main() == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert json.loads(ledger.read_text())["worlds"] == 20
