@@ -27,7 +27,7 @@ def one_round(servers: str, records: int, *, tls: bool) -> Emptied:
     with Stack(servers, tls=tls) as stack:
         stack.publish_hooks(TARGETS)
         stack.fill(DELIVERIES, TARGETS, records)
-        return empty(stack, records, lambda: stack.role("deliver").process)
+        return empty(stack, records, lambda: [stack.role("deliver").process])
 
 
 def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str]]:

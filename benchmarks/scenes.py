@@ -20,27 +20,42 @@ _GIVE_UP_S = 240.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Emptied:
-    """A backlog that was delivered. `cpu_us` is of the process that did it, per delivery, from the first receipt on."""
+    """A backlog that was delivered.
+
+    `each_us` is CPU per delivery of each process that took part, from the first receipt on; `mib` is the sum of their
+    peaks.
+    """
 
     counted: Received
-    cpu_us: float
+    each_us: Sequence[float]
     mib: float
 
+    @property
+    def cpu_us(self) -> float:
+        """CPU per delivery of all of them."""
+        return sum(self.each_us)
 
-def empty(stack: Stack, records: int, start: Callable[[], Process]) -> Emptied:
+
+def empty(stack: Stack, records: int, start: Callable[[], Sequence[Process]]) -> Emptied:
     """Start whoever delivers, and wait until everything has arrived."""
     stack.receiver.reset()
-    process = start()
+    processes = start()
     until(lambda: stack.receiver.count().received > 0, READY_WITHIN_S, what="a first delivery")
-    first, cpu = stack.receiver.count().received, cpu_seconds(process.pid)
+    first, before = stack.receiver.count().received, [cpu_seconds(process.pid) for process in processes]
     ends = time.monotonic() + _GIVE_UP_S
     while (there := stack.receiver.count().distinct) < records:
-        if not process.running or time.monotonic() > ends:
-            raise NotMeasuredError(process.complaint(f"{there} of {records} delivered"))
+        for process in processes:
+            if not process.running or time.monotonic() > ends:
+                raise NotMeasuredError(process.complaint(f"{there} of {records} delivered"))
         time.sleep(0.05)
-    cpu = cpu_seconds(process.pid) - cpu
+    used = [cpu_seconds(process.pid) - cpu for process, cpu in zip(processes, before, strict=True)]
     counted = stack.receiver.stats()
-    return Emptied(counted=counted, cpu_us=cpu / max(1, counted.received - first) * 1e6, mib=peak_mib(process.pid))
+    each = max(1, counted.received - first)
+    return Emptied(
+        counted=counted,
+        each_us=[cpu / each * 1e6 for cpu in used],
+        mib=sum(peak_mib(process.pid) for process in processes),
+    )
 
 
 def warm_load(

@@ -42,7 +42,7 @@ def own_round(servers: str, records: int, build: Build, profile: str | None = No
     with Stack(servers, environment=build.environment) as stack:
         stack.publish_hooks(TARGETS)
         stack.fill(DELIVERIES, TARGETS, records)
-        found = empty(stack, records, lambda: stack.role("deliver", profile=profile).process)
+        found = empty(stack, records, lambda: [stack.role("deliver", profile=profile).process])
         stack.processes.started[-1].terminate(60.0)
         return found
 
@@ -52,7 +52,7 @@ def peer_round(servers: str, records: int, buffer: int) -> Emptied:
     with Stack(servers) as stack:
         stack.make_bodies_topic()
         stack.fill(BODIES, TARGETS, records)
-        return empty(stack, records, lambda: parallel_consumer.start(stack, buffer=buffer))
+        return empty(stack, records, lambda: [parallel_consumer.start(stack, buffer=buffer)])
 
 
 def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str]]:
@@ -89,10 +89,12 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
     if reason is not None:
         return figures, [reason, *remarks()]
     if compiled_own:
-        ratio = median_of(list(zip(compiled_own, plain, strict=True)), _ratio)
+        ratio = median_of(list(zip(compiled_own, plain, strict=True)), ratio_of)
         figures.append(Figure(name="compiled ratio", value=ratio, unit="x"))
     figures[1:1] = [
-        Figure(name="ratio", value=median_of(list(zip(own, plain, strict=True)), _ratio), unit="x", at_least=BAR_RATIO)
+        Figure(
+            name="ratio", value=median_of(list(zip(own, plain, strict=True)), ratio_of), unit="x", at_least=BAR_RATIO
+        )
     ]
     for name, theirs in (("parallel-consumer", plain), (f"parallel-consumer buffer {BUFFER}", buffered)):
         figures += [
@@ -105,7 +107,8 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
     return figures, remarks()
 
 
-def _ratio(pair: tuple[Emptied, Emptied]) -> float:
+def ratio_of(pair: tuple[Emptied, Emptied]) -> float:
+    """How many times the second one's rate the first one's is."""
     return pair[0].counted.rate / pair[1].counted.rate
 
 
