@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final, NewType, Self
+from typing import Final, NamedTuple, NewType, Self
 from uuid import UUID, uuid4
 
 from .errors import InvalidValueError
@@ -17,6 +17,15 @@ ClientId = NewType("ClientId", str)
 
 EventName = NewType("EventName", str)
 """`<namespace>.<symbol>`, such as `property.updated`."""
+
+
+class EventSubject(NamedTuple):
+    """What decides who gets an event: its name, and whose and which resource it is about, as texts."""
+
+    name: EventName
+    client: ClientId
+    namespace: str
+    concept_id: str
 
 
 def client_of_key(key: bytes | None) -> ClientId | None:

@@ -10,7 +10,7 @@ from hookstream.schemas.body import thin_body
 from hookstream.schemas.catalogue import Catalogue
 from hookstream.schemas.codecs.events import NO_DATA, event_reader
 from hookstream.schemas.errors import UndecodableError
-from hookstream.schemas.event import Event
+from hookstream.schemas.event import Event, EventSubject
 from hookstream.schemas.rendering.json_tree import JsonTree
 from hookstream.schemas.topics import TopicNames
 from hookstream.schemas.wire import WriterSchemas
@@ -32,6 +32,8 @@ class TopicEvents(NamedTuple):
     read: Callable[[SourceRecord], ReadEvent | Ignored | Refused]
     foreign: bool
     """Whether another service writes the topic: its keys, its order and its clock are that service's own."""
+    subject: Callable[[bytes | None], EventSubject | None] | None = None
+    """What the event of a record's value is about, where that can be told without reading all of it; else None."""
 
 
 Undelivered: TypeAlias = Callable[[str, tuple[str, ...]], None]
@@ -50,9 +52,7 @@ def topic_events(
     `undelivered` is called once for each writer's schema of an envelope that has such fields.
     """
     readers = {
-        topics.events(namespace): TopicEvents(
-            _envelope(catalogue, namespace, writer_schemas, partial(undelivered, namespace)), foreign=False
-        )
+        topics.events(namespace): _envelope(catalogue, namespace, writer_schemas, partial(undelivered, namespace))
         for namespace in catalogue.all_envelopes
     }
     return readers | {
@@ -75,8 +75,8 @@ def _envelope(
     namespace: str,
     writer_schemas: WriterSchemas,
     undelivered: Callable[[tuple[str, ...]], None],
-) -> Callable[[SourceRecord], ReadEvent | Refused]:
-    decode = event_reader(catalogue, namespace, writer_schemas, undelivered=undelivered)
+) -> TopicEvents:
+    decode, subject = event_reader(catalogue, namespace, writer_schemas, undelivered=undelivered)
 
     def read(record: SourceRecord) -> ReadEvent | Refused:
         try:
@@ -85,7 +85,7 @@ def _envelope(
             return Refused(str(exc))
         return event if data is NO_DATA else _with_data(event, data)
 
-    return read
+    return TopicEvents(read, foreign=False, subject=subject)
 
 
 def _with_data(event: Event, data: JsonTree) -> MappedEvent:

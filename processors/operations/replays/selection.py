@@ -9,7 +9,7 @@ from hookstream.processors.routing.delivery_of import BodyTooLargeError, check_b
 from hookstream.processors.tables.subscription_table import Route, SubscriptionTable
 from hookstream.schemas.delivery import Delivery
 from hookstream.schemas.errors import UndecodableError, UnrenderableError
-from hookstream.schemas.event import ClientId, Event, EventName
+from hookstream.schemas.event import ClientId, EventName, EventSubject
 from hookstream.schemas.hook import HookId, HookState
 from hookstream.schemas.sources.readers import ReadEvent, TopicEvents
 from hookstream.schemas.sources.record import Ignored, MappedEvent, Refused, SourceRecord
@@ -75,8 +75,17 @@ class Selection:
         return self._judged(record, self._of_event, self._of_delivery)
 
     def count(self, record: SourceRecord) -> Counted | None:
-        """Whose delivery `select` would give; for half of its cost, as nothing is rendered whose size is known."""
+        """Whose delivery `select` would give; for a part of its cost, as nothing is rendered whose size is known."""
+        events = self._events.get(record.topic)
+        if events is not None and events.subject is not None and self._in_window(record):
+            subject = events.subject(record.value)
+            if subject is not None and _longest_body(record, subject.name) <= self._max_body_bytes:
+                route = self._route(subject)
+                return None if route is None else Counted(subject.client, subject.name, route.hook_id)
         return self._judged(record, self._count_event, self._count_delivery)
+
+    def _in_window(self, record: SourceRecord) -> bool:
+        return self._wanted.from_ms <= record.timestamp_ms < self._wanted.to_ms
 
     def _judged(
         self,
@@ -84,7 +93,7 @@ class Selection:
         of_event: Callable[[SourceRecord, ReadEvent], _Found | None],
         of_delivery: Callable[[SourceRecord, Delivery], _Found | None],
     ) -> _Found | None:
-        if not self._wanted.from_ms <= record.timestamp_ms < self._wanted.to_ms:
+        if not self._in_window(record):
             return None
         try:
             events = self._events.get(record.topic)
@@ -100,15 +109,15 @@ class Selection:
         self.unreadable += 1
         return None
 
-    def _route(self, event: ReadEvent, client: ClientId) -> Route | None:
+    def _route(self, subject: EventSubject) -> Route | None:
         """Route it again, as the router would today."""
-        if not self._fits(client, event.name, event.namespace, event.concept_id):
+        if not self._fits(subject.client, subject.name, subject.namespace, subject.concept_id):
             return None
-        route = self._table.route(client, event.name)
+        route = self._table.route(subject.client, subject.name)
         return None if route is None or self._wanted.hook_id not in (None, route.hook_id) else route
 
     def _of_event(self, record: SourceRecord, event: ReadEvent) -> Selected | None:
-        route = self._route(event, event.client_id)
+        route = self._route(_subject_of(event))
         if route is None:
             return None
         delivery = delivery_of(event, route, record, arrived_ms=record.timestamp_ms)
@@ -116,14 +125,14 @@ class Selection:
         return Selected(record, delivery, self._endpoint(delivery))
 
     def _count_event(self, record: SourceRecord, event: ReadEvent) -> Counted | None:
-        client = event.client_id
-        route = self._route(event, client)
+        subject = _subject_of(event)
+        route = self._route(subject)
         if route is None:
             return None
-        if isinstance(event, MappedEvent) or _longest_body(record, event) > self._max_body_bytes:
+        if isinstance(event, MappedEvent) or _longest_body(record, event.name) > self._max_body_bytes:
             delivery = delivery_of(event, route, record, arrived_ms=record.timestamp_ms)
             check_body(delivery, self._max_body_bytes)
-        return Counted(client, event.name, route.hook_id)
+        return Counted(subject.client, subject.name, route.hook_id)
 
     def _of_delivery(self, record: SourceRecord, delivery: Delivery) -> Selected | None:
         if self._count_delivery(record, delivery) is None:
@@ -156,6 +165,10 @@ class Selection:
         return delivery.client, "" if row is None else row.target
 
 
-def _longest_body(record: SourceRecord, event: Event) -> int:
+def _subject_of(event: ReadEvent) -> EventSubject:
+    return EventSubject(event.name, event.client_id, event.namespace, event.concept_id)
+
+
+def _longest_body(record: SourceRecord, name: str) -> int:
     """More bytes than the thin body of this event has: of what the record has, JSON writes six for one at most."""
-    return _LONGEST_ESCAPE * (len(record.value or b"") + 2 * len(event.name)) + _FRAME_BYTES
+    return _LONGEST_ESCAPE * (len(record.value or b"") + 2 * len(name)) + _FRAME_BYTES

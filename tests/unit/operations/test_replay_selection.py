@@ -11,7 +11,7 @@ from hookstream.processors.operations.replays.counting import Counting
 from hookstream.processors.operations.replays.selection import Counted, Selection
 from hookstream.processors.tables.subscription_table import SubscriptionTable
 from hookstream.schemas.body import thin_body
-from hookstream.schemas.event import ClientId, Concept, Event, EventName
+from hookstream.schemas.event import ClientId, Concept, Event, EventName, EventSubject
 from hookstream.schemas.hook import HookId, HookState, Revision
 from hookstream.schemas.sources.readers import TopicEvents, body_of
 from hookstream.schemas.sources.record import MappedEvent, SourceRecord
@@ -35,6 +35,17 @@ def selection(event: Event, *, max_body_bytes: int = 1_000, **wanted: Any) -> Se
     )
 
 
+def quickly(chosen: Selection, event: Event) -> Selection:
+    """The same, where what an event is about is known without reading it, and reading it fails the test."""
+
+    def read(_record: SourceRecord) -> Event:
+        raise AssertionError
+
+    subject = EventSubject(event.name, event.client_id, event.namespace, event.concept_id)
+    chosen._events = {EVENTS: TopicEvents(read, foreign=False, subject=lambda _value: subject)}
+    return chosen
+
+
 def record(topic: str) -> SourceRecord:
     return SourceRecord(topic, 0, 7, b"key", b"value", None, 50)
 
@@ -54,6 +65,17 @@ def test_a_count_is_of_what_would_be_selected(topic: str, wanted: dict[str, Any]
     chosen = selection(EVENT, max_body_bytes=262_144, **wanted)
     found = chosen.select(record(topic))
     assert chosen.count(record(topic)) == (None if found is None else found.counted)
+    if topic == EVENTS:
+        counted = quickly(chosen, EVENT).count(record(topic))
+        assert counted == (None if found is None else found.counted)
+
+
+def test_a_count_reads_an_event_whole_where_its_body_may_be_too_large_or_what_it_is_about_is_not_known() -> None:
+    for subject in (lambda _value: EventSubject(EVENT.name, EVENT.client_id, "property", "1"), lambda _value: None):
+        chosen = selection(EVENT, max_body_bytes=len(thin_body(EVENT)) - 1)
+        chosen._events = {EVENTS: TopicEvents(lambda _record: EVENT, foreign=False, subject=subject)}
+        assert chosen.count(record(EVENTS)) is None
+        assert chosen.unreadable == 1
 
 
 @pytest.mark.parametrize("data", [None, "x" * 100])
@@ -113,6 +135,8 @@ def test_a_window_has_its_beginning_and_not_its_end_and_one_client_alone(topic: 
     at = [record(topic)._replace(timestamp_ms=ms) for ms in (-1, 0, 99, 100)]
     chosen = selection(EVENT, **mine)
     assert [chosen.select(each) is not None for each in at] == [False, True, True, False]
+    counted = quickly(selection(EVENT, **mine), EVENT) if topic == EVENTS else chosen
+    assert [counted.count(each) is not None for each in at] == [False, True, True, False]
     assert selection(EVENT, client=ClientId("another")).select(record(topic)) is None
 
 

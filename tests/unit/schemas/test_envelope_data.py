@@ -134,7 +134,7 @@ def test_an_event_without_data_is_told_from_one_whose_data_is_null() -> None:
     catalogue = Catalogue.from_files({"lead.avsc": envelope(None).encode()})
     values = {"id": str(EVENT_ID), "event": 0, "client": 434, "concept": {"id": 17, "sub_namespace": None}}
     value = record_writer(envelope(None), 7, indexed="event")({**values, "occurred_at": 5})
-    _, data = event_reader(catalogue, "lead", Schemas({7: envelope(None)}))(value)
+    _, data = event_reader(catalogue, "lead", Schemas({7: envelope(None)})).read(value)
     assert data is NO_DATA
 
 

@@ -18,7 +18,7 @@ from hookstream.schemas.codecs.event_bytes import EventReader
 from hookstream.schemas.codecs.events import NO_DATA, event_encoder, event_reader
 from hookstream.schemas.codecs.quick_events import quick_reader
 from hookstream.schemas.errors import UndecodableError
-from hookstream.schemas.event import Concept, Event, EventName
+from hookstream.schemas.event import Concept, Event, EventName, EventSubject
 from hookstream.schemas.event_schema import event_meaning
 
 HEADER = b"\x00\x00\x00\x00\x07"
@@ -70,9 +70,23 @@ def quickly(name: str, data: bytes) -> Event | None:
     return reader.read(data)
 
 
+def about(name: str, data: bytes) -> EventSubject | None:
+    """What the quick way says that it is about, checked against what it makes of the whole."""
+    reader = readers[name]
+    assert reader is not None
+    subject, event = reader.subject(data), reader.read(data)
+    assert subject is None or (event is not None and subject == subject_of(event))
+    return subject
+
+
+def subject_of(event: Event) -> EventSubject:
+    """What an event is about."""
+    return EventSubject(event.name, event.client_id, event.namespace, event.concept_id)
+
+
 def slowly(name: str, data: bytes) -> Event | None:
     """What the codec makes of it, which reads the first record of a schema itself; None where it refuses it."""
-    decode = event_reader(catalogues[name], "property", lambda _: ENVELOPES[name])
+    decode = event_reader(catalogues[name], "property", lambda _: ENVELOPES[name]).read
     try:
         return decode(HEADER + data[5:])[0]
     except UndecodableError:
@@ -117,8 +131,10 @@ def test_what_the_codec_wrote_is_read_as_the_codec_reads_it(
     assert slowly(name, data) == event
     if any(isinstance(value, int) and value >= 2**62 for value in (event.client, event.concept.id)):
         assert read is None, "a number of ten bytes is left to the codec"
+        assert about(name, data) is None
     else:
         assert read == event
+        assert about(name, data) == subject_of(event)
 
 
 @settings(max_examples=200, deadline=None)
@@ -133,6 +149,7 @@ def test_bytes_changed_at_random_are_read_as_the_codec_reads_them_or_left_to_it(
         data[min(place, len(data) - 1)] = byte
     known = quickly(name, bytes(data))
     assert known is None or known == slowly(name, bytes(data))
+    about(name, bytes(data))
 
 
 @pytest.mark.parametrize("name", sorted(ENVELOPES))
@@ -148,6 +165,19 @@ def test_an_event_that_is_cut_or_goes_on_is_none(name: str) -> None:
 def test_any_bytes_are_read_as_the_codec_reads_them_or_left_to_it(name: str, data: bytes) -> None:
     known = quickly(name, data)
     assert known is None or known == slowly(name, data)
+    about(name, data)
+
+
+@pytest.mark.parametrize("other", ["{%s}", "urn:uuid:%s"])
+def test_an_id_that_is_written_otherwise_is_left_to_who_reads_the_whole_event(other: str) -> None:
+    data, written = GOOD["as shipped"], str(UUID(int=7))
+    for spelled in (other % written, written.upper().replace("-", "")):
+        read = data[:5] + _text(spelled) + data[5 + len(_text(written)) :]
+        assert quickly("as shipped", read) == quickly("as shipped", data)
+        assert about("as shipped", read) is None
+    none = data[:5] + _text("g" + written[1:]) + data[5 + len(_text(written)) :]
+    assert quickly("as shipped", none) is None
+    assert about("as shipped", none) is None
 
 
 @pytest.mark.parametrize("time", [-1, YEAR_10000_MS])
@@ -205,17 +235,23 @@ def test_the_second_event_of_a_schema_is_read_the_quick_way(monkeypatch: pytest.
             asked.append(data)
             return quickly("as shipped", data)
 
+        def subject(self, data: bytes) -> EventSubject | None:
+            return about("as shipped", data)
+
     monkeypatch.setattr(events, "quick_reader", lambda *_: Noted())
     data = GOOD["as shipped"]
-    decode = event_reader(catalogues["as shipped"], "property", lambda _: ENVELOPES["as shipped"])
+    decode, subject = event_reader(catalogues["as shipped"], "property", lambda _: ENVELOPES["as shipped"])
+    assert subject(data) is None, "its schema is not known yet"
     assert decode(data) == decode(data)
     assert asked == [data]
+    assert subject(data) == subject_of(decode(data)[0])
+    assert subject(None) is None
 
 
 def test_a_later_symbol_of_a_writer_is_read_in_both_ways_and_so_is_each_writer_by_its_own_schema() -> None:
     later = {**EVENT, "type": {**EVENT["type"], "symbols": ["sold", *EVENT["type"]["symbols"]]}}
     texts_ = {7: ENVELOPES["as shipped"], 8: envelope(ID, later, CLIENT, CONCEPT, TIME)}
-    decode = event_reader(catalogues["as shipped"], "property", texts_.__getitem__)
+    decode = event_reader(catalogues["as shipped"], "property", texts_.__getitem__).read
     data = GOOD["as shipped"]
     for _ in range(2):
         assert decode(data)[0].name == "property.updated"
@@ -226,7 +262,7 @@ def test_a_later_symbol_of_a_writer_is_read_in_both_ways_and_so_is_each_writer_b
 def test_data_that_is_read_from_a_field_of_another_name_is_read_every_time() -> None:
     own = envelope(ID, EVENT, CLIENT, CONCEPT, TIME, {**DATA, "type": ["null", DATA["type"]], "aliases": ["concept"]})
     catalogue = Catalogue.from_files({"property.avsc": own.encode()})
-    decode = event_reader(catalogue, "property", lambda _: ENVELOPES["string before null"])
+    decode = event_reader(catalogue, "property", lambda _: ENVELOPES["string before null"]).read
     first = decode(GOOD["string before null"])
     assert first[1] is not NO_DATA
     assert decode(GOOD["string before null"]) == first
