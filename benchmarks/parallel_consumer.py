@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _PROJECT = Path(__file__).with_name("peers") / "parallel_consumer"
 _SOURCES = (_PROJECT / "pom.xml", _PROJECT / "src/main/java/hookstream/benchmarks/Peer.java")
 AT_ONCE = 64
+NAME = "parallel-consumer"
 _MAIN = "hookstream.benchmarks.Peer"
 
 

@@ -18,7 +18,7 @@ from benchmarks.load import EVENTS
 from benchmarks.running import Size, arguments, main
 from benchmarks.scenes import Emptied, empty
 from benchmarks.stack import Stack, broker
-from benchmarks.worker import TARGETS, peer_round, ratio_of
+from benchmarks.worker import TARGETS, peer_figures, peer_round, ratio_of
 
 if TYPE_CHECKING:
     import argparse
@@ -38,10 +38,7 @@ def one_round(servers: str, records: int, build: Build) -> Emptied:
     with Stack(servers, environment=build.environment) as stack:
         stack.publish_hooks(TARGETS)
         stack.fill(EVENTS, TARGETS, records)
-        found = empty(stack, records, lambda: [stack.role(name).process for name in ("router", "deliver")])
-        for process in stack.processes.started[-2:]:
-            process.terminate(60.0)
-        return found
+        return empty(stack, records, lambda: [stack.role(name).process for name in ("router", "deliver")])
 
 
 def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str]]:
@@ -74,8 +71,7 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
             ratio = median_of(list(zip(found, peers, strict=True)), ratio_of)
             figures.append(Figure(name=f"{name}: ratio", value=ratio, unit="x"))
     if peers:
-        rate = median_of(peers, lambda each: each.counted.rate)
-        figures.append(Figure(name="parallel-consumer rate", value=rate, unit="/s"))
+        figures += peer_figures(parallel_consumer.NAME, peers)
     return figures, [*([reason] if reason else []), *remarks()]
 
 

@@ -60,15 +60,18 @@ def main(name: str, options: argparse.Namespace, measure: Callable[[], tuple[Seq
     setting = {
         key: value for key, value in vars(options).items() if value is not None and value is not False
     } | machine()
-    setting["loop_ms"] = speed = [loop_ms()]
+    before_ms = loop_ms()
     began = time.time()
     try:
         figures, remarks = measure()
     except (NotMeasuredError, ProcessFailedError) as error:
         sys.exit(f"{name}: not measured: {error}")
     setting["took_s"] = round(time.time() - began)
-    speed.append(loop_ms())
-    report = Report(benchmark=name, figures=figures, setting=setting, remarks=[*remarks, *changed_speed(*speed)])
+    after_ms = loop_ms()
+    setting["loop_ms"] = [before_ms, after_ms]
+    report = Report(
+        benchmark=name, figures=figures, setting=setting, remarks=[*remarks, *changed_speed(before_ms, after_ms)]
+    )
     print(report.json_line())
     print(report.line(), flush=True)
 

@@ -22,8 +22,8 @@ _GIVE_UP_S = 240.0
 class Emptied:
     """A backlog that was delivered.
 
-    `each_us` is CPU per delivery of each process that took part, from the first receipt on; `mib` is the sum of their
-    peaks.
+    `each_us` is CPU per delivery of each process that took part, from the first receipt on, or since the records are
+    written; `mib` is the sum of their peaks.
     """
 
     counted: Received
@@ -41,12 +41,20 @@ def empty(stack: Stack, records: int, start: Callable[[], Sequence[Process]]) ->
     stack.receiver.reset()
     processes = start()
     until(lambda: stack.receiver.count().received > 0, READY_WITHIN_S, what="a first delivery")
+    return wait_emptied(stack, processes, records)
+
+
+def wait_emptied(
+    stack: Stack, processes: Sequence[Process], records: int, *, fill: Callable[[], None] = lambda: None
+) -> Emptied:
+    """Wait until so many records have arrived, which `fill` writes where they are not there yet."""
     first, before = stack.receiver.count().received, [cpu_seconds(process.pid) for process in processes]
+    fill()
     ends = time.monotonic() + _GIVE_UP_S
     while (there := stack.receiver.count().distinct) < records:
         for process in processes:
             if not process.running or time.monotonic() > ends:
-                raise NotMeasuredError(process.complaint(f"{there} of {records} delivered"))
+                raise NotMeasuredError(process.complaint(f"{there} of {records} delivered by {len(processes)}"))
         time.sleep(0.05)
     used = [cpu_seconds(process.pid) - cpu for process, cpu in zip(processes, before, strict=True)]
     counted = stack.receiver.stats()

@@ -96,15 +96,20 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
             name="ratio", value=median_of(list(zip(own, plain, strict=True)), ratio_of), unit="x", at_least=BAR_RATIO
         )
     ]
-    for name, theirs in (("parallel-consumer", plain), (f"parallel-consumer buffer {BUFFER}", buffered)):
-        figures += [
-            Figure(name=f"{name} rate", value=median_of(theirs, lambda each: each.counted.rate), unit="/s"),
-            Figure(name=f"{name} CPU", value=median_of(theirs, lambda each: each.cpu_us), unit="µs/delivery"),
-            Figure(name=f"{name} memory", value=median_of(theirs, lambda each: each.mib), unit="MiB"),
-            Figure(name=f"{name} duplicates", value=sum(each.counted.duplicates for each in theirs)),
-            Figure(name=f"{name} out of order", value=sum(each.counted.out_of_order for each in theirs)),
-        ]
+    for name, theirs in ((parallel_consumer.NAME, plain), (f"{parallel_consumer.NAME} buffer {BUFFER}", buffered)):
+        figures += peer_figures(name, theirs)
     return figures, remarks()
+
+
+def peer_figures(name: str, rounds: Sequence[Emptied]) -> list[Figure]:
+    """What a peer did, under its name; bars are ours alone."""
+    return [
+        Figure(name=f"{name} rate", value=median_of(rounds, lambda each: each.counted.rate), unit="/s"),
+        Figure(name=f"{name} CPU", value=median_of(rounds, lambda each: each.cpu_us), unit="µs/delivery"),
+        Figure(name=f"{name} memory", value=median_of(rounds, lambda each: each.mib), unit="MiB"),
+        Figure(name=f"{name} duplicates", value=sum(each.counted.duplicates for each in rounds)),
+        Figure(name=f"{name} out of order", value=sum(each.counted.out_of_order for each in rounds)),
+    ]
 
 
 def ratio_of(pair: tuple[Emptied, Emptied]) -> float:

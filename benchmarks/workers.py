@@ -16,7 +16,6 @@ but the first.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,14 +25,15 @@ from benchmarks.figures import Figure, median_of
 from benchmarks.load import BODIES, DELIVERIES
 from benchmarks.members import clients_by_partition, delivered, of_partitions, wait_balanced
 from benchmarks.running import Size, arguments, main
-from benchmarks.stack import PARTITIONS, NotMeasuredError, Stack, broker
-from benchmarks.usage import cpu_seconds, memory_of
+from benchmarks.scenes import Emptied, wait_emptied
+from benchmarks.stack import PARTITIONS, Stack, broker
+from benchmarks.usage import memory_of
+from benchmarks.worker import peer_figures, ratio_of
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from benchmarks.stack import Received
     from tests.support.processes import Process
 
 WORKERS = (1, 2, 3, 4)
@@ -48,17 +48,7 @@ SIZES = (
     Size("rate", 480.0, 240.0, "deliveries a second during a rebalance"),
     Size("seconds", 12.0, 9.0, "how long they are written during a rebalance"),
 )
-_GIVE_UP_S = 240.0
 _MIB = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Emptied:
-    """One backlog emptied, by all processes together. `cpu_us` is theirs per delivery."""
-
-    counted: Received
-    lost: int
-    cpu_us: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +58,7 @@ class Round(Emptied):
     `spread`: the time from the first target that was done to the last one, as a percentage of the whole.
     """
 
+    lost: int
     rss_mib: float
     pss_mib: float
     shares: Sequence[float]
@@ -77,16 +68,7 @@ class Round(Emptied):
 def empty(stack: Stack, processes: Sequence[Process], kind: str, clients: Sequence[int], records: int) -> Emptied:
     """Write a backlog for processes that share the partitions already, and wait until everything has arrived."""
     stack.receiver.reset()
-    cpu = sum(cpu_seconds(process.pid) for process in processes)
-    stack.fill(kind, clients, records)
-    ends = time.monotonic() + _GIVE_UP_S
-    while (there := stack.receiver.count().distinct) < records:
-        if time.monotonic() > ends or not all(process.running for process in processes):
-            raise NotMeasuredError(processes[0].complaint(f"{there} of {records} delivered by {len(processes)}"))
-        time.sleep(0.05)
-    cpu = sum(cpu_seconds(process.pid) for process in processes) - cpu
-    counted = stack.receiver.stats()
-    return Emptied(counted=counted, lost=records - counted.distinct, cpu_us=cpu / counted.received * 1e6)
+    return wait_emptied(stack, processes, records, fill=lambda: stack.fill(kind, clients, records))
 
 
 def one_round(servers: str, workers: int, *, records: int, hooks: int) -> Round:
@@ -99,19 +81,20 @@ def one_round(servers: str, workers: int, *, records: int, hooks: int) -> Round:
         stack.publish_hooks(clients)
         roles = [stack.role("deliver") for _ in range(workers)]
         wait_balanced(stack, stack.topics.deliver_group, stack.topics.deliveries, workers)
-        emptied = empty(stack, [role.process for role in roles], DELIVERIES, clients, records)
+        found = empty(stack, [role.process for role in roles], DELIVERIES, clients, records)
         done = sorted(stack.receiver.ends().values())
         memory = [memory_of(role.process.pid) for role in roles]
         made = delivered(roles)
         stack.stop(*roles)
     return Round(
-        counted=emptied.counted,
-        lost=emptied.lost,
-        cpu_us=emptied.cpu_us,
+        counted=found.counted,
+        each_us=found.each_us,
+        mib=found.mib,
+        lost=records - found.counted.distinct,
         rss_mib=sum(each.rss_mib for each in memory) / workers,
         pss_mib=sum(each.pss_mib for each in memory) / workers,
         shares=[100 * each / sum(made) for each in made],
-        spread=100 * (done[-1] - done[0]) / emptied.counted.seconds,
+        spread=100 * (done[-1] - done[0]) / found.counted.seconds,
     )
 
 
@@ -156,15 +139,6 @@ def _named(workers: int) -> str:
     return f"{workers} worker{'s' if workers > 1 else ''}"
 
 
-def _of_peer(rounds: Sequence[Emptied]) -> list[Figure]:
-    return [
-        Figure(name="parallel-consumer rate", value=median_of(rounds, lambda each: each.counted.rate), unit="/s"),
-        Figure(name="parallel-consumer CPU", value=median_of(rounds, lambda each: each.cpu_us), unit="µs/delivery"),
-        Figure(name="parallel-consumer duplicates", value=sum(each.counted.duplicates for each in rounds)),
-        Figure(name="parallel-consumer out of order", value=sum(each.counted.out_of_order for each in rounds)),
-    ]
-
-
 def emptied(servers: str, options: argparse.Namespace, *, with_peer: bool) -> list[Figure]:
     """All rounds, the numbers of workers in turn, and one round of one worker without other hooks."""
     numbers = WORKERS[: 2 if options.quick else None]
@@ -179,12 +153,11 @@ def emptied(servers: str, options: argparse.Namespace, *, with_peer: bool) -> li
     figures = [figure for workers in numbers for figure in figures_of(workers, rounds[workers], rounds[1])]
     for workers in numbers if peers else ():
         pairs = list(zip(rounds[workers], peers, strict=True))
-        ratio = median_of(pairs, lambda pair: pair[0].counted.rate / pair[1].counted.rate)
-        figures.append(Figure(name=f"{_named(workers)}: ratio", value=ratio, unit="x"))
+        figures.append(Figure(name=f"{_named(workers)}: ratio", value=median_of(pairs, ratio_of), unit="x"))
     table_mib = median_of(rounds[1], lambda each: each.pss_mib) - no_table.pss_mib
     return [
         *figures,
-        *(_of_peer(peers) if peers else ()),
+        *(peer_figures(parallel_consumer.NAME, peers) if peers else ()),
         Figure(name="table of each", value=table_mib, unit="MiB"),
         Figure(name="table", value=table_mib * _MIB / options.hooks, unit="bytes/hook"),
     ]

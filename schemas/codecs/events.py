@@ -230,8 +230,9 @@ def event_reader(
         return event, found
 
     def subject(data: bytes | None) -> EventSubject | None:
-        reader = None if data is None else quick.get(data[:HEADER_BYTES])
-        return None if reader is None or data is None else reader.subject(data)
+        if data is None or (reader := quick.get(data[:HEADER_BYTES])) is None:
+            return None
+        return reader.subject(data)
 
     return EventReading(decode, subject)
 
