@@ -116,7 +116,7 @@ class GroupMember:
                 threading.Event().wait(_FULL_WAIT_S)
                 return
             self._pause(pause)
-        elif inboxes.paused:
+        if inboxes.paused:
             self._resume(inboxes.to_resume())
         with translated("cannot read the deliveries"):
             messages = consume_batch(self._consumer, IDLE_WAIT_S)

@@ -2,7 +2,11 @@
 
 While more records wait than the loop takes in half a second, nothing is consumed. If that lasts, the partitions that
 hold most of them are paused, so that the others' records arrive: pausing throws away what librdkafka has fetched, so it
-is for a partition that stands still and not for one that flows.
+is for a partition that stands still and not for one that flows. What waits in a paused partition delays no other, as
+long as there is memory for it; beyond that, others are paused as soon as they hold a little.
+
+A partition that is nearly empty is resumed whatever the others hold: it may have been paused with records that the loop
+was about to take.
 """
 
 from __future__ import annotations
@@ -50,11 +54,19 @@ class Inboxes(dict[TopicPartitionKey, Inbox]):
 
     def full(self, now: float) -> bool:
         """Whether nothing more should be consumed now."""
-        records = size = 0
-        for inbox in self.values():
-            records += inbox.given - inbox.taken
-            size += inbox.given_bytes - inbox.taken_bytes
-        full = records >= MAX_WAITING_RECORDS or size >= MAX_WAITING_BYTES
+        records = size = paused_records = paused_size = 0
+        for key, inbox in self.items():
+            waiting, waiting_bytes = inbox.given - inbox.taken, inbox.given_bytes - inbox.taken_bytes
+            if key in self.paused:
+                paused_records += waiting
+                paused_size += waiting_bytes
+            else:
+                records += waiting
+                size += waiting_bytes
+        full = (
+            records + max(0, paused_records - MAX_WAITING_RECORDS) >= MAX_WAITING_RECORDS
+            or size + max(0, paused_size - MAX_WAITING_BYTES) >= MAX_WAITING_BYTES
+        )
         if not full:
             self._full_since = 0.0
         elif not self._full_since:
@@ -65,19 +77,18 @@ class Inboxes(dict[TopicPartitionKey, Inbox]):
         """While full: what to pause before reading on; None while it is too early for that."""
         if now - self._full_since < PAUSE_AFTER_S:
             return None
-        heavy = MAX_WAITING_RECORDS // (2 * max(1, len(self)))
-        heavy_bytes = MAX_WAITING_BYTES // (2 * max(1, len(self)))
-        return {
-            key
-            for key, inbox in self.items()
-            if key not in self.paused
-            and (inbox.given - inbox.taken >= heavy or inbox.given_bytes - inbox.taken_bytes >= heavy_bytes)
-        }
+        return {key for key in self if key not in self.paused and not self._holds_less(key, parts=2)}
 
     def to_resume(self) -> set[TopicPartitionKey]:
         """What was paused and is nearly empty."""
-        light = MAX_WAITING_RECORDS // (16 * max(1, len(self)))
-        return {key for key in self.paused if key in self and self[key].given - self[key].taken <= light}
+        return {key for key in self.paused if key in self and self._holds_less(key, parts=16)}
+
+    def _holds_less(self, key: TopicPartitionKey, *, parts: int) -> bool:
+        """Whether a partition holds less than its part of what all may hold, divided by `parts`."""
+        inbox, divisor = self[key], parts * len(self)
+        return inbox.given - inbox.taken < max(
+            1, MAX_WAITING_RECORDS // divisor
+        ) and inbox.given_bytes - inbox.taken_bytes < max(1, MAX_WAITING_BYTES // divisor)
 
     def drop(self, key: TopicPartitionKey) -> bool:
         """Forget an inbox; says whether there was one."""

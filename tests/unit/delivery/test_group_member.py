@@ -14,7 +14,7 @@ from hookstream.processors.delivery.checkpoints.commit_metadata import decode_me
 from hookstream.processors.delivery.checkpoints.partition_lookup import PartitionStarting, StreamStarting
 from hookstream.processors.delivery.checkpoints.partition_start import LogIdentity, StartAt
 from hookstream.processors.delivery.engine.partition_state import EMPTY_STATE
-from hookstream.processors.delivery.group import group_commits
+from hookstream.processors.delivery.group import group_commits, inbox
 from hookstream.processors.delivery.group.group_member import GroupMember
 from hookstream.processors.delivery.group.group_rebalance import PollConfig
 from hookstream.processors.delivery.group.inbox import Inboxes
@@ -383,6 +383,22 @@ def test_what_was_fetched_of_a_partition_that_was_given_away_is_dropped() -> Non
     assert (LIVE, 3) not in member.inboxes
     assert len(member.inboxes[LIVE, 4].messages) == 1
     assert loop.calls[-1] == ("arrived", None)
+
+
+def test_a_partition_that_was_paused_by_chance_flows_again_while_another_stands_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The loop was about to take its records when it was paused; the other's may wait for hours."""
+    monkeypatch.setattr(inbox, "MAX_WAITING_RECORDS", 100)
+    monkeypatch.setattr(inbox, "PAUSE_AFTER_S", 0.0)
+    member, consumer, _ = owning(3, 4)
+    consumer.messages = [Record(LIVE, 3)] * 400 + [Record(LIVE, 4)] * 50
+    member.member.step()
+    member.member.step()
+    assert consumer.paused == {(LIVE, 3), (LIVE, 4)}
+    member.inboxes[LIVE, 4].taken = 50
+    member.member.step()
+    assert consumer.paused == {(LIVE, 3)}
 
 
 def test_the_last_commits_of_a_worker_are_of_what_it_still_holds() -> None:

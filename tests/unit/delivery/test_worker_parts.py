@@ -139,6 +139,38 @@ class TestBackPressure:
         inboxes["a", 0].taken = MAX_WAITING_RECORDS - 10
         assert inboxes.to_resume() == {("a", 0)}
 
+    def test_bytes_that_wait_keep_a_partition_paused(self) -> None:
+        inboxes = self.inboxes(a=1, b=5)
+        inboxes["a", 0].given_bytes = MAX_WAITING_BYTES
+        assert inboxes.full(10.0)
+        assert inboxes.to_pause(10.0 + PAUSE_AFTER_S) == {("a", 0)}
+        inboxes.paused = {("a", 0)}
+        assert inboxes.to_resume() == set()
+        inboxes["a", 0].taken_bytes = MAX_WAITING_BYTES
+        assert inboxes.to_resume() == {("a", 0)}
+
+    def test_what_waits_in_a_paused_partition_stops_no_other(self) -> None:
+        inboxes = self.inboxes(a=MAX_WAITING_RECORDS, b=MAX_WAITING_RECORDS - 1)
+        inboxes["a", 0].given_bytes = MAX_WAITING_BYTES
+        inboxes.paused = {("a", 0)}
+        assert not inboxes.full(10.0)
+        inboxes["b", 0].given += 1
+        assert inboxes.full(10.0)
+
+    def test_what_waits_in_paused_partitions_is_bounded(self) -> None:
+        inboxes = self.inboxes(a=MAX_WAITING_RECORDS, b=MAX_WAITING_RECORDS)
+        inboxes.paused = {("a", 0), ("b", 0)}
+        assert inboxes.full(10.0)
+        inboxes = self.inboxes(a=1, b=1)
+        inboxes["a", 0].given_bytes = inboxes["b", 0].given_bytes = MAX_WAITING_BYTES
+        inboxes.paused = {("a", 0), ("b", 0)}
+        assert inboxes.full(10.0)
+
+    def test_one_of_very_many_partitions_that_holds_nothing_is_never_paused(self) -> None:
+        inboxes = self.inboxes(**{f"t{number}": 1 for number in range(MAX_WAITING_RECORDS)}, empty=0)
+        assert inboxes.full(10.0)
+        assert ("empty", 0) not in (inboxes.to_pause(10.0 + PAUSE_AFTER_S) or {("empty", 0)})
+
     def test_a_partition_that_is_gone_is_paused_no_more(self) -> None:
         inboxes = self.inboxes(a=MAX_WAITING_RECORDS)
         inboxes.paused = {("a", 0)}
