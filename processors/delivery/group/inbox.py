@@ -86,9 +86,8 @@ class Inboxes(dict[TopicPartitionKey, Inbox]):
     def _holds_less(self, key: TopicPartitionKey, *, parts: int) -> bool:
         """Whether a partition holds less than its part of what all may hold, divided by `parts`."""
         inbox, divisor = self[key], parts * len(self)
-        return inbox.given - inbox.taken < max(
-            1, MAX_WAITING_RECORDS // divisor
-        ) and inbox.given_bytes - inbox.taken_bytes < max(1, MAX_WAITING_BYTES // divisor)
+        few = inbox.given - inbox.taken < max(1, MAX_WAITING_RECORDS // divisor)
+        return few and inbox.given_bytes - inbox.taken_bytes < max(1, MAX_WAITING_BYTES // divisor)
 
     def drop(self, key: TopicPartitionKey) -> bool:
         """Forget an inbox; says whether there was one."""
