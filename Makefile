@@ -18,6 +18,7 @@ COMPILE = $(or $(UV),uv) pip compile pyproject.toml --quiet --universal --python
   --no-emit-index-url --no-emit-find-links --no-annotate --no-header --no-emit-package hookstream
 SOURCES := $(PACKAGES) tests $(wildcard benchmarks)
 INSTALLED := $(VENV)/.installed
+BENCH_VENV ?= build/venv-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types imports unit pythons compiled contract integration delivery browser screenshots cast packages soak mutants nemesis bench up down format audit docs diagrams release first-five-minutes reference lock clean
@@ -98,11 +99,16 @@ nemesis: $(INSTALLED) ## a deployment of real parts under faults, its history ju
 mutants: $(INSTALLED) ## plant single bugs outside the engine, each of which its test has to find; MUTANTS_ARGS="--only ID", --list
 	$(BIN)/python -m tests.mutants $(MUTANTS_ARGS)
 
-bench: $(INSTALLED) ## every benchmark; `make bench-NAME` runs one, BENCH_ARGS=--quick a small one
-	$(BIN)/python -m benchmarks $(if $(BENCH_ARGS),-- $(BENCH_ARGS))
+bench: $(BENCH_VENV)/.installed ## every benchmark; `make bench-NAME` runs one, BENCH_ARGS=--quick a small one
+	$(BENCH_VENV)/bin/python -m benchmarks $(if $(BENCH_ARGS),-- $(BENCH_ARGS))
 
-bench-%: $(INSTALLED)
-	$(BIN)/python -m benchmarks $* $(if $(BENCH_ARGS),-- $(BENCH_ARGS))
+bench-%: $(BENCH_VENV)/.installed
+	$(BENCH_VENV)/bin/python -m benchmarks $* $(if $(BENCH_ARGS),-- $(BENCH_ARGS))
+
+# Benchmarks have an environment of their own, of the fastest Python of the version: the image's is as fast.
+$(BENCH_VENV)/.installed: $(INSTALLED)
+	@version=$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	$(MAKE) --no-print-directory VENV=$(BENCH_VENV) BENCH_VENV=none PYTHON=$$(.ci/fastest-python $$version || echo $(abspath $(BIN)/python)) $@
 
 up: .env ## Kafka, registry, PostgreSQL and every role in containers (writes .env with fresh secrets)
 	$(COMPOSE) up --build --detach

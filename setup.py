@@ -54,12 +54,16 @@ def extensions() -> list[Extension]:
         "--namespace-packages",
         "--explicit-package-bases",
     ]
-    return mypycify(
+    made = mypycify(
         [*options, *(str(tree / path) for path in COMPILED)],
         opt_level="3",
         group_name="hookstream_compiled",
         target_dir="build/mypyc",
     )
+    for extension in made:
+        # Nothing but the modules' start is for others: so its functions call each other, and are inlined, directly.
+        extension.extra_compile_args.append("-fvisibility=hidden")
+    return made
 
 
 setup(ext_modules=extensions())

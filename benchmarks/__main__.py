@@ -24,7 +24,7 @@ ORDER = (
     "scale_out", "workers", "mixed", "dead", "flaky", "replay", "portal", "token_flood",
 )  # fmt: skip
 # Parts of parts, and what takes long: by name only.
-PARTS = ("engine", "http_client", "source_mapping", "breakdown", "hops", "server", "size")
+PARTS = ("engine", "http_client", "source_mapping", "breakdown", "samples", "hops", "server", "size")
 MODULES = {"table": "subscription_table", "server": "webhook_server"}
 FIGURES = Path("build/benchmarks.jsonl")
 

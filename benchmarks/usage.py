@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -130,5 +131,6 @@ def _loop_s() -> float:
 
 
 def machine() -> dict[str, object]:
-    """How many cores there are, and how busy they are with other things."""
-    return {"cores": os.cpu_count(), "load_average": round(os.getloadavg()[0], 2)}
+    """How many cores there are, how busy they are with other things, and the Python that is measured."""
+    load = round(os.getloadavg()[0], 2)
+    return {"cores": os.cpu_count(), "load_average": load, "python": platform.python_version()}

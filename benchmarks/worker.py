@@ -31,6 +31,9 @@ BUFFER = 50_000
 BAR_RATIO = 1.5
 BAR_CPU_US = 50.0
 BAR_MIB = 150.0
+COMPILED_BAR_RATIO = 2.3
+COMPILED_BAR_CPU_US = 25.0
+COMPILED_BAR_MIB = 130.0
 SIZES = (
     Size("records", 100_000, 10_000, "deliveries a round"),
     Size("rounds", 3, 1, "rounds; the median counts"),
@@ -83,14 +86,24 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
     if compiled_own:
         figures += [
             Figure(name="compiled rate", value=median_of(compiled_own, lambda each: each.counted.rate), unit="/s"),
-            Figure(name="compiled CPU", value=median_of(compiled_own, lambda each: each.cpu_us), unit="µs/delivery"),
-            Figure(name="compiled memory", value=median_of(compiled_own, lambda each: each.mib), unit="MiB"),
+            Figure(
+                name="compiled CPU",
+                value=median_of(compiled_own, lambda each: each.cpu_us),
+                unit="µs/delivery",
+                at_most=COMPILED_BAR_CPU_US,
+            ),
+            Figure(
+                name="compiled memory",
+                value=median_of(compiled_own, lambda each: each.mib),
+                unit="MiB",
+                at_most=COMPILED_BAR_MIB,
+            ),
         ]
     if reason is not None:
         return figures, [reason, *remarks()]
     if compiled_own:
         ratio = median_of(list(zip(compiled_own, plain, strict=True)), ratio_of)
-        figures.append(Figure(name="compiled ratio", value=ratio, unit="x"))
+        figures.append(Figure(name="compiled ratio", value=ratio, unit="x", at_least=COMPILED_BAR_RATIO))
     figures[1:1] = [
         Figure(
             name="ratio", value=median_of(list(zip(own, plain, strict=True)), ratio_of), unit="x", at_least=BAR_RATIO

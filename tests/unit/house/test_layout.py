@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -88,3 +90,18 @@ def test_every_python_that_is_claimed_is_one_that_the_unit_tests_run_on() -> Non
     tested = re.search(r"^PYTHONS := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert tested is not None
     assert tested[1].split() == claimed
+
+
+def test_benchmarks_get_the_fastest_python_of_a_version_that_runs(tmp_path: Path) -> None:
+    for name, says in (("9.9.1", "echo 300"), ("9.9.2", "echo 200"), ("9.9.3", "exit 1"), ("9.8.1", "echo 100")):
+        python = tmp_path / "versions" / name / "bin" / "python3"
+        python.parent.mkdir(parents=True)
+        python.write_text(f"#!/bin/sh\n{says}\n")
+        python.chmod(0o755)
+    command = [ROOT / ".ci" / "fastest-python"]
+    environment = os.environ | {"PYENV_ROOT": str(tmp_path)}
+    found = subprocess.check_output([*command, "9.9"], env=environment, text=True)  # noqa: S603 - our own script
+    assert found == f"{tmp_path}/versions/9.9.2/bin/python3\n"
+    none = subprocess.run([*command, "9.7"], env=environment, check=False, capture_output=True)  # noqa: S603
+    assert none.returncode == 1
+    assert not none.stdout
