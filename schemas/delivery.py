@@ -21,7 +21,7 @@ def delivery_id(event_id: UUID | str, hook_id: int) -> DeliveryId:
     return DeliveryId("msg_" + digest.hexdigest())
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, init=False)
 class Delivery:
     """One record of `deliveries`: what is sent, for which hook, of which resource, and where its event came from.
 
@@ -44,9 +44,47 @@ class Delivery:
     source_offset: int
     arrived_ms: int
     body: bytes
-    replay: str | None = None
-    live_end: int = 0
-    replayed_at_ms: int = 0
+    replay: str | None
+    live_end: int
+    replayed_at_ms: int
+
+    def __init__(  # noqa: PLR0913 - every field
+        self,
+        *,
+        id: DeliveryId,  # noqa: A002 - the field's name
+        event: EventName,
+        client: ClientId,
+        concept_id: str,
+        namespace: str,
+        occurred_at_ms: int,
+        hook_id: HookId,
+        hook_revision: Revision,
+        source_topic: str,
+        source_partition: int,
+        source_offset: int,
+        arrived_ms: int,
+        body: bytes,
+        replay: str | None = None,
+        live_end: int = 0,
+        replayed_at_ms: int = 0,
+    ) -> None:
+        """Take each field by its name. Written out, because what `dataclass` writes is not compiled with the class."""
+        self.id = id
+        self.event = event
+        self.client = client
+        self.concept_id = concept_id
+        self.namespace = namespace
+        self.occurred_at_ms = occurred_at_ms
+        self.hook_id = hook_id
+        self.hook_revision = hook_revision
+        self.source_topic = source_topic
+        self.source_partition = source_partition
+        self.source_offset = source_offset
+        self.arrived_ms = arrived_ms
+        self.body = body
+        self.replay = replay
+        self.live_end = live_end
+        self.replayed_at_ms = replayed_at_ms
 
     @property
     def owed_since_ms(self) -> int:

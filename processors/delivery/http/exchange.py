@@ -12,7 +12,7 @@ from hookstream.schemas.attempt import AttemptResult
 from .target import Target
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Answer:
     """How a request ended: exactly one of `status` and `error` is None.
 
@@ -26,7 +26,24 @@ class Answer:
     body: bytes
     retry_after: str | None
     duration_s: float
-    refused: bool = False
+    refused: bool
+
+    def __init__(
+        self,
+        status: int | None,
+        error: AttemptResult | None,
+        body: bytes,
+        retry_after: str | None,
+        duration_s: float,
+        refused: bool = False,  # noqa: FBT001, FBT002 - the last field
+    ) -> None:
+        """Take the fields. Written out, because what `dataclass` writes is not compiled with the class."""
+        self.status = status
+        self.error = error
+        self.body = body
+        self.retry_after = retry_after
+        self.duration_s = duration_s
+        self.refused = refused
 
 
 ReportError: TypeAlias = Callable[[str, BaseException], None]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import NamedTuple
 
 import structlog
 
@@ -39,12 +38,19 @@ class _Prepared:
     head: bytes
 
 
-class Request(NamedTuple):
+@dataclass(slots=True, init=False)
+class Request:
     """What the HTTP client needs."""
 
     target: Target
     headers: bytes
     body: bytes
+
+    def __init__(self, target: Target, headers: bytes, body: bytes) -> None:
+        """Take the fields. Written out, because what `dataclass` writes is not compiled with the class."""
+        self.target = target
+        self.headers = headers
+        self.body = body
 
 
 class RequestBuilder:

@@ -80,6 +80,7 @@ ELSEWHERE = {
         "http.signing.Signer",
         "http.target.Target",
         "partitions.log_reader._ReadPosition",
+        "worker.request_builder.Request",
         "worker.request_builder._Prepared",
         "worker.requests_in_flight._Waiting",
     },
