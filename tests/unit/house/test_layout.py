@@ -102,6 +102,6 @@ def test_benchmarks_get_the_fastest_python_of_a_version_that_runs(tmp_path: Path
     environment = os.environ | {"PYENV_ROOT": str(tmp_path)}
     found = subprocess.check_output([*command, "9.9"], env=environment, text=True)  # noqa: S603 - our own script
     assert found == f"{tmp_path}/versions/9.9.2/bin/python3\n"
-    none = subprocess.run([*command, "9.7"], env=environment, check=False, capture_output=True)  # noqa: S603
+    none = subprocess.run([*command, "9.7"], env=environment, check=False, capture_output=True)  # noqa: S603 - our own script
     assert none.returncode == 1
     assert not none.stdout
