@@ -97,8 +97,8 @@ class FakeLoop:
 class Member:
     """A member of the group, and what its callbacks and its loop are called by."""
 
-    def __init__(self, kafka: KafkaConfig) -> None:
-        self.consumer: Any = FakeConsumer()
+    def __init__(self, kafka: KafkaConfig, consumer: FakeConsumer | None = None) -> None:
+        self.consumer: Any = consumer or FakeConsumer()
         self.loop: Any = FakeLoop()
         self.requests = PollRequests()
         config = PollConfig(
@@ -145,8 +145,8 @@ class Member:
 KAFKA = KafkaConfig(bootstrap_servers="nowhere")
 
 
-def a_member(kafka: KafkaConfig = KAFKA) -> tuple[Member, Any, Any]:
-    member = Member(kafka)
+def a_member(kafka: KafkaConfig = KAFKA, consumer: FakeConsumer | None = None) -> tuple[Member, Any, Any]:
+    member = Member(kafka, consumer)
     return member, member.consumer, member.loop
 
 
@@ -267,9 +267,9 @@ class Record:
 UNKNOWN_MEMBER = KafkaException(KafkaError(KafkaError.UNKNOWN_MEMBER_ID))
 
 
-def owning(*partitions: int) -> tuple[Member, Any, Any]:
+def owning(*partitions: int, consumer: FakeConsumer | None = None) -> tuple[Member, Any, Any]:
     """A member that owns partitions; what it did to get them is forgotten."""
-    member, consumer, loop = a_member()
+    member, consumer, loop = a_member(consumer=consumer)
     member.assign(*((topic, p) for p in partitions for topic in (LIVE, REPLAY)))
     consumer.commits.clear()
     consumer.done.clear()
