@@ -39,7 +39,7 @@ _A_SECOND = 499
 _STACK_BYTES = 16_384
 _COMPILED_FUNCTION = "CPyDef_"
 _KERNEL_ENTRIES = ("entry_SYSCALL_64_after_hwframe", "asm_", "ret_from_", "el0")
-_SENDING, _RECEIVING = ("write", "send", "__GI___libc_write"), ("read", "recv", "__GI___libc_read")
+_SENDING, _RECEIVING = ("write", "send"), ("read", "recv")
 _OF_MODULES = {
     "codec": ("avro_bytes", "deliveries", "delivery", "delivery_bytes", "event_bytes"),
     "attempt record": ("budget", "bytes", "producer"),

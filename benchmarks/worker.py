@@ -4,8 +4,8 @@ The records are in the log before the clock starts: 12 partitions, 10 targets wi
 attempt records on. The worker is a process of its own, so is the receiver, and both share the machine with the broker.
 Seconds are counted from the first receipt to the last; CPU is the worker's own, from the first receipt on; memory is
 its peak. The peer does the same with the same number of records, round by round. Both builds are measured in turn where
-there is a compiled one; what the peer is compared with is the one in pure Python. `--profile FILE` writes a cProfile of
-the worker's main thread (it slows it down by half) in a single round without the peer.
+there is a compiled one, and each is compared with the peer and has bars of its own. `--profile FILE` writes a cProfile
+of the worker's main thread (it slows it down by half) in a single round without the peer.
 """
 
 from __future__ import annotations

@@ -36,6 +36,16 @@ class Inbox:
         self.given = self.given_bytes = 0
         self.taken = self.taken_bytes = 0
 
+    @property
+    def waiting(self) -> int:
+        """Records that the loop has not taken."""
+        return self.given - self.taken
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of them."""
+        return self.given_bytes - self.taken_bytes
+
 
 class AssignedPartition(NamedTuple):
     """A partition that the group gave to this worker: where it starts, and the inboxes of live and replay."""
@@ -56,13 +66,12 @@ class Inboxes(dict[TopicPartitionKey, Inbox]):
         """Whether nothing more should be consumed now."""
         records = size = paused_records = paused_size = 0
         for key, inbox in self.items():
-            waiting, waiting_bytes = inbox.given - inbox.taken, inbox.given_bytes - inbox.taken_bytes
             if key in self.paused:
-                paused_records += waiting
-                paused_size += waiting_bytes
+                paused_records += inbox.waiting
+                paused_size += inbox.waiting_bytes
             else:
-                records += waiting
-                size += waiting_bytes
+                records += inbox.waiting
+                size += inbox.waiting_bytes
         full = (
             records + max(0, paused_records - MAX_WAITING_RECORDS) >= MAX_WAITING_RECORDS
             or size + max(0, paused_size - MAX_WAITING_BYTES) >= MAX_WAITING_BYTES
@@ -86,8 +95,8 @@ class Inboxes(dict[TopicPartitionKey, Inbox]):
     def _holds_less(self, key: TopicPartitionKey, *, parts: int) -> bool:
         """Whether a partition holds less than its part of what all may hold, divided by `parts`."""
         inbox, divisor = self[key], parts * len(self)
-        few = inbox.given - inbox.taken < max(1, MAX_WAITING_RECORDS // divisor)
-        return few and inbox.given_bytes - inbox.taken_bytes < max(1, MAX_WAITING_BYTES // divisor)
+        few = inbox.waiting < max(1, MAX_WAITING_RECORDS // divisor)
+        return few and inbox.waiting_bytes < max(1, MAX_WAITING_BYTES // divisor)
 
     def drop(self, key: TopicPartitionKey) -> bool:
         """Forget an inbox; says whether there was one."""

@@ -31,7 +31,7 @@ class Log(FakeConsumer):
     def consume(self, count: int, _timeout_s: float) -> list[Any]:
         found: list[Any] = []
         for partition, left in self.left.items():
-            given = 0 if (LIVE, partition) in self.paused else min(left, count - len(found), A_READ - len(found))
+            given = 0 if (LIVE, partition) in self.paused else min(left, min(count, A_READ) - len(found))
             self.left[partition] -= given
             found += [Record(LIVE, partition)] * given
         return found
@@ -96,9 +96,8 @@ class Reading(RuleBasedStateMachine):
         for _ in range(turns):
             self.turn(2 * A_READ)
         self.limits.undo()
-        assert {partition: self.waiting(partition) for partition in PARTITIONS if partition not in self.still} == {
-            partition: 0 for partition in PARTITIONS if partition not in self.still
-        }, "a partition that flows is not read to its end"
+        left = {partition: self.waiting(partition) for partition in PARTITIONS if partition not in self.still}
+        assert left == dict.fromkeys(left, 0), "a partition that flows is not read to its end"
 
     def waiting(self, partition: int) -> int:
         return self.log.left[partition] + len(self.owner.inboxes[LIVE, partition].messages)
