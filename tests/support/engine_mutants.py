@@ -509,6 +509,14 @@ MUTANTS = {
             ),
         ),
     ),
+    "full_window_blames_its_lanes": _mutant(
+        "where a full window waits for endpoints that are slow, lane after lane gets a cursor, up to a quarantine",
+        ("isolation", "elif self._waits_for_others(stream, oldest, hook.endpoint):", "elif False:"),
+    ),
+    "slow_answers_leave_one_request_at_a_time": _mutant(
+        "an endpoint that answers slowly gets one request at a time",
+        ("endpoint_health", "min(self.limit, self._policy.concurrency_start)", "1.0"),
+    ),
     "quarantine_keeps_sending": _mutant(
         "catch-up goes on in a quarantine",
         (

@@ -1,4 +1,4 @@
-"""One endpoint at the pace of a deployment, in simulated time: it fails now and then, always, or for a while.
+"""Endpoints at the pace of a deployment, in simulated time: they fail now and then, always, or for a while, or are slow.
 
 `engine_world` judges what may follow what, at a second a step. This one judges how much a receiver gets and how soon,
 with the numbers of `EnginePolicy` as they are shipped. Only clock, log and receiver are simulated; every run is a
@@ -42,7 +42,8 @@ class Plan:
     published of it from `poison_from_s` on fails whenever it is sent. `arrivals` are the moments and resources of
     single records, instead of a rate. `settled` are offsets that an earlier owner delivered, as its commit says.
     Kafka takes `dead_letter_s` to acknowledge a dead letter, at least until the turn is over. `skipped` is an offset
-    that an operator skips, and when.
+    that an operator skips, and when. `clients` take turns, each with a hook and an endpoint of its own. A window of
+    `window_records` is soon full.
     """
 
     rate_per_s: float = 0.0
@@ -57,6 +58,8 @@ class Plan:
     expire_after_s: float | None = None
     dead_letter_s: float = 0.0
     skipped: tuple[int, float] = (-1, math.inf)
+    clients: int = 1
+    window_records: int | None = None
 
     def arrival(self, offset: int) -> float:
         """When a record is published, infinity for never."""
@@ -99,7 +102,7 @@ class _Settings(dict[tuple[str, bytes], EndpointSettings]):
 
 
 class Pace:
-    """One partition with one hook, one endpoint, and a clock that jumps to whatever happens next."""
+    """One partition with a hook and an endpoint of each client, and a clock that jumps to whatever happens next."""
 
     def __init__(self, plan: Plan, seed: int, kit: Kit | None = None) -> None:
         """Start with an empty log at time 0."""
@@ -108,23 +111,17 @@ class Pace:
         self.now = 0.0
         self._answers: list[tuple[float, int, Post, bool]] = []
         self._high: dict[str, int] = {}
-        self._quarantined = False
+        self._quarantined: set[str] = set()
         self._read_at = 0.0
         self._dead: deque[tuple[float, int, Pending]] = deque()  # and when each is acknowledged, in order
         self._kit = kit = kit or Kit()
-        self._row = Hook(
-            id=HookId(1),
-            client=ClientId("1"),
-            event=EVENT,
-            target="https://flaky",
-            state=HookState.ENABLED,
-            revision=Revision(1),
-            secrets=(),
-        )
+        self._rows = {client: _hook(client) for client in range(1, plan.clients + 1)}
         self._settings = _Settings()
         policy = kit.policy.EnginePolicy()
         if plan.expire_after_s is not None:
             policy = replace(policy, expire_after_s=plan.expire_after_s)
+        if plan.window_records is not None:
+            policy = replace(policy, window_records=plan.window_records)
         self._dispatcher = kit.dispatcher.Dispatcher(policy)
         starts = [
             kit.engine.StreamStart(0, kit.tracker.SettledSet(0, bits), kit.partition_state.EMPTY_STATE)
@@ -161,9 +158,9 @@ class Pace:
 
     # -- what the engine asks for ------------------------------------------------------------------------------------
 
-    def get(self, _client: str, _event: str) -> Hook:
-        """The one row of the table."""
-        return self._row
+    def get(self, client: str, _event: str) -> Hook:
+        """The one row of a client."""
+        return self._rows[int(client)]
 
     def dead_letter(self, stream: int, pending: Pending, reason: DeadLetterReason) -> None:
         """Kafka acknowledges a dead letter later; nothing else than what is too old or skipped becomes one."""
@@ -232,17 +229,18 @@ class Pace:
             self.seen.published.append(self.now)
             if not concept and self.now >= plan.poison_from_s:
                 self.seen.poisoned.add(offset)
+            row = self._rows[1 + offset % plan.clients]
             self.log.append(
                 Delivery(
                     id=DeliveryId(f"msg_{offset}"),
                     event=EVENT,
-                    client=ClientId("1"),
+                    client=row.client,
                     concept_id=str(concept),
                     namespace="lead",
                     body=b"{}",
                     occurred_at_ms=0,
-                    hook_id=self._row.id,
-                    hook_revision=self._row.revision,
+                    hook_id=row.id,
+                    hook_revision=row.revision,
                     source_topic="events.lead",
                     source_partition=0,
                     source_offset=offset,
@@ -252,7 +250,8 @@ class Pace:
 
     def _skip(self) -> None:
         """An operator skips one delivery."""
-        key = self._row.client, target_digest(self._row.target)
+        row = self._rows[1]
+        key = row.client, target_digest(row.target)
         skip = SkippedDelivery(
             delivery_id=self.log[self.plan.skipped[0]].id,
             at_ms=WALL_MS + int(self.now * 1000),
@@ -289,18 +288,33 @@ class Pace:
         offset = pending.offset
         if offset in self.seen.delivered:
             raise ViolationError(f"I7 {offset} received twice")
-        if self._high.get(pending.resource, -1) > offset:
-            raise ViolationError(f"I2 {offset} after {self._high[pending.resource]}")
-        self._high[pending.resource] = offset
+        lane = f"{pending.delivery.client} {pending.resource}"
+        if self._high.get(lane, -1) > offset:
+            raise ViolationError(f"I2 {offset} after {self._high[lane]}")
+        self._high[lane] = offset
         self.seen.delivered[offset] = self.now
 
     def _answer(self, post: Post, *, well: bool) -> None:
         kinds = self._kit.outcome
         self.engine.answer(post, kinds.DELIVERED if well else kinds.FAILED, self.plan.latency_s)
-        quarantined = post.endpoint.health.breaker_open
-        if quarantined and not self._quarantined:
+        client = post.endpoint.client_id
+        if not post.endpoint.health.breaker_open:
+            self._quarantined.discard(client)
+        elif client not in self._quarantined:
+            self._quarantined.add(client)
             self.seen.quarantines.append(self.now)
-        self._quarantined = quarantined
+
+
+def _hook(client: int) -> Hook:
+    return Hook(
+        id=HookId(client),
+        client=ClientId(str(client)),
+        event=EVENT,
+        target="https://flaky",
+        state=HookState.ENABLED,
+        revision=Revision(1),
+        secrets=(),
+    )
 
 
 def always(share: float) -> Callable[[float], float]:
@@ -440,6 +454,17 @@ SCENES["an endpoint falls ill before live reading has re-read what a restored co
     plan=Plan(rate_per_s=10, fails=down(0, 3), publish_s=8.0, settled=frozenset(range(40, 61, 2))),
     until_s=15.0,
     bars=(_delivered(15, 1.0),),
+)
+# Everybody is well and takes its time: nobody's records are at fault that the window is full.
+SCENES["a backlog of four receivers that take 300 ms"] = Scene(
+    plan=Plan(rate_per_s=1e6, fails=always(0.0), publish_s=0.006, latency_s=0.3, clients=4, window_records=1_000),
+    until_s=12.0,
+    bars=(_delivered(12, 0.9), _quarantines(0, 0)),
+)
+SCENES["a receiver that takes more than a second"] = Scene(
+    plan=Plan(rate_per_s=5, fails=always(0.0), publish_s=60.0, latency_s=1.2),
+    until_s=62.0,
+    bars=(_delivered(62, 0.99), _quarantines(0, 0)),
 )
 COSTLY = {
     "three in ten fail",

@@ -47,14 +47,25 @@ class Isolation:
         self._effects = effects
 
     def evict_oldest(self, stream: Stream, oldest: Pending) -> None:
-        """Open a cursor for the lane that holds the oldest record of a full window, whatever it waits for."""
+        """Open a cursor for the lane that holds the oldest record of a full window, whatever it waits for.
+
+        Where it waits for the others of its endpoint, they all do: the endpoint is served from its backlog.
+        """
         hook = oldest.hook
         if hook.endpoint is None or self._ledger.standing(oldest.delivery, hook, stream.index) is Standing.WAIT:
             self.give_up_waiting(hook, stream)
+        elif self._waits_for_others(stream, oldest, hook.endpoint):
+            self.serve_from_backlog(hook.endpoint, breaker_open=False)
         else:
             self.open_resource_cursors(stream, hook.endpoint, oldest.resource)
         if oldest.in_window:  # its endpoint was held, or at its limit of resource cursors
             self._ledger.open_cursor(hook, stream)
+
+    def _waits_for_others(self, stream: Stream, oldest: Pending, endpoint: Endpoint) -> bool:
+        """Whether a record was never tried, and more of its endpoint is ready than may be in flight."""
+        if oldest.resource in oldest.hook.backlogs[stream.index].clocks:
+            return False
+        return oldest.offset not in stream.in_flight or bool(endpoint.ready[stream.index])
 
     def give_up_waiting(self, hook: TrackedHook, stream: Stream) -> None:
         """Open a cursor for a hook that the table does not know, and alert; what waited behind its records goes on."""
