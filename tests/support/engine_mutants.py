@@ -515,7 +515,11 @@ MUTANTS = {
     ),
     "slow_answers_leave_one_request_at_a_time": _mutant(
         "an endpoint that answers slowly gets one request at a time",
-        ("endpoint_health", "min(self.limit, self._policy.concurrency_start)", "1.0"),
+        (
+            "endpoint_health",
+            "max(self.limit / 2, min(self.limit, self._policy.concurrency_start))",
+            "max(self.limit / 2, 1.0)",
+        ),
     ),
     "quarantine_keeps_sending": _mutant(
         "catch-up goes on in a quarantine",
