@@ -64,7 +64,12 @@ def publish_pending_settings(sessions: Sessions, publisher: SettingsPublisher, *
 
 
 def take_over(sessions: Sessions, seen: Sequence[PublishedSettings], *, now_ms: int) -> int:
-    """Compare records that were read from the topic with the database and put right what differs; give how much did."""
+    """Compare records that were read from the topic with the database and put right what differs; give how much did.
+
+    The newest goes first: an older one, written late, means nothing where a newer one stands behind it. So of a topic
+    that was not followed so far, give all records in one call.
+    """
+    seen = sorted(seen, key=lambda record: (record.wanted.revision, record.offset), reverse=True)
     keys = {_key(record.wanted) for record in seen}
     with reading(sessions) as session:
         rows = _by_key(session.scalars(_of(keys)))
@@ -106,7 +111,7 @@ def rewrite_missing(sessions: Sessions, seen: Iterable[PublishedSettings]) -> in
 
 def _differs(record: PublishedSettings, row: EndpointSettingsRow | None) -> bool:
     """Whether a record says anything that the database does not know, or stands wrongly behind a newer one."""
-    if row is None or record.wanted.revision > row.revision:
+    if row is None or record.wanted.revision > row.revision or _is_unknown_to(row, record.wanted):
         return True
     behind = (
         record.partition == row.published_partition
@@ -116,11 +121,22 @@ def _differs(record: PublishedSettings, row: EndpointSettingsRow | None) -> bool
     return behind and record.wanted.revision < row.published_revision
 
 
+def _is_unknown_to(row: EndpointSettingsRow, wanted: EndpointSettings) -> bool:
+    """Whether pending settings were made without these: they were published before a backup was restored.
+
+    What an operator changed since then has the same revision, or a higher one.
+    """
+    if not row.published_revision < wanted.revision <= row.revision:
+        return False
+    pending = settings_of(row)
+    return pending != (wanted if wanted.revision == row.revision else merged(pending, wanted))
+
+
 def _taken(
     session: Session, record: PublishedSettings, row: EndpointSettingsRow | None, now_ms: int
 ) -> EndpointSettingsRow:
     wanted = record.wanted
-    if row is not None and wanted.revision <= row.revision:
+    if row is not None and wanted.revision < row.published_revision:
         row.published_revision = wanted.revision  # pending again: it is written behind what stands there
         return row
     merged_settings = wanted
@@ -128,7 +144,8 @@ def _taken(
         row = row_of(wanted)
         session.add(row)
     elif row.revision > row.published_revision:  # an operator has set something since the backup was restored
-        merged_settings = replace(merged(settings_of(row), wanted), revision=wanted.revision + 1)
+        above = max(row.revision, wanted.revision) + 1
+        merged_settings = replace(merged(settings_of(row), wanted), revision=above)
         overwrite(row, merged_settings)
     else:
         overwrite(row, wanted)

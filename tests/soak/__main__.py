@@ -1,7 +1,7 @@
 """Run simulated worlds on fresh seeds, and append what they found to a ledger.
 
-    python -m tests.soak [--world engine|routers|relays|replayers] [--minutes 10] [--worlds N] [--processes 2]
-        [--ledger docs/soak.jsonl] [--first SEED]
+    python -m tests.soak [--world engine|routers|relays|settings|resyncs|outbox|replayers] [--minutes 10] [--worlds N]
+        [--processes 2] [--ledger docs/soak.jsonl] [--first SEED]
 
 A line of the ledger names the commit and a digest of the sources that are tested (the same one for every commit that
 does not change them), whether the engine was compiled, the seeds (first and number), the hours that passed in the

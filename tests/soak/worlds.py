@@ -9,14 +9,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 
-from hookstream import subscriptions
+from hookstream import producers, subscriptions
 from hookstream.processors import routing, tables
 from hookstream.processors.delivery import checkpoints, engine
 from hookstream.processors.operations import relays, replays
 from tests.support.engine_simulation import check
+from tests.support.outbox_world import OutboxWorld
 from tests.support.relay_world import RelayWorld
 from tests.support.replay_world import ReplayWorld
+from tests.support.resync_world import ResyncWorld
 from tests.support.router_world import RouterWorld
+from tests.support.settings_relay_world import SettingsRelayWorld
 
 
 class World(Protocol):
@@ -70,5 +73,10 @@ KINDS = {
     "engine": Kind(_engine, (engine, checkpoints), "tests/unit/delivery/test_engine_world.py"),
     "routers": Kind(_of(RouterWorld), (routing, tables), "tests/unit/routing/test_router_world.py"),
     "relays": Kind(_of(RelayWorld), (relays, tables, subscriptions), "tests/unit/operations/test_relay_world.py"),
+    "settings": Kind(
+        _of(SettingsRelayWorld), (relays, tables, subscriptions), "tests/unit/operations/test_settings_relay_world.py"
+    ),
+    "resyncs": Kind(_of(ResyncWorld), (relays, tables, subscriptions), "tests/unit/operations/test_resync_world.py"),
+    "outbox": Kind(_of(OutboxWorld), (relays, producers), "tests/unit/operations/test_outbox_world.py"),
     "replayers": Kind(_of(ReplayWorld), (replays, subscriptions), "tests/unit/operations/test_replay_world.py"),
 }

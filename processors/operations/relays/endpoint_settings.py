@@ -1,12 +1,13 @@
 """What the relay of endpoint settings does: what is committed in the database becomes the newest of `control`.
 
-Records that the database does not know are taken over (the database may be a restored one), and what was published and
-is not in the topic is written again (the topic may be a new one); then what is pending is published.
+When the topic was read to its end, records that the database does not know are taken over (the database may be a
+restored one), and what was published and is not in the topic is written again (the topic may be a new one); then what
+is pending is published, and what is appended is compared as it comes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -58,14 +59,11 @@ class EndpointSettingsStep:
         return self._open_reader(self._take)
 
     def compare(self) -> None:
-        """Take over what the database does not know, then forget what was read."""
-        if not self._read:
-            return
-        changed = take_over(self._sessions, self._read, now_ms=self._now_ms())
-        if changed:
-            log.warning("the control topic and the database differed", endpoints=changed)
+        """Take over what the database does not know, then forget what was read; of the past keep it until its end."""
         if self._past is not None:
             self._past += self._read
+        elif self._read:
+            self._take_over(self._read)
         self._read.clear()
 
     def write(self) -> Turn:
@@ -76,6 +74,7 @@ class EndpointSettingsStep:
             DatabaseError: no answer from the database.
         """
         if self._past is not None:
+            self._take_over(self._past)
             missing = rewrite_missing(self._sessions, self._past)
             if missing:
                 log.warning("the control topic lacks what was published: it is written again", endpoints=missing)
@@ -86,6 +85,11 @@ class EndpointSettingsStep:
         """Forget what was read."""
         self._read.clear()
         self._past = []
+
+    def _take_over(self, seen: Sequence[PublishedSettings]) -> None:
+        changed = take_over(self._sessions, seen, now_ms=self._now_ms()) if seen else 0
+        if changed:
+            log.warning("the control topic and the database differed", endpoints=changed)
 
     def _take(self, batch: SettingsBatch) -> None:
         self._read += [

@@ -190,7 +190,7 @@ class _Sending:
         waiting: dict[str, deque[OutboxRow]] = defaultdict(deque)
         for row in rows:
             waiting[row.resource].append(row)
-        while waiting and not self.stop.is_set():
+        while waiting and not self._ends:
             on_way = list(self._produce(queue[0] for queue in waiting.values()))
             acknowledged = {row.resource for row, future in on_way if self._acknowledged(row, future)}
             for resource in [*waiting]:
@@ -220,17 +220,24 @@ class _Sending:
                 self._failed(row, exc)
 
     def _acknowledged(self, row: OutboxRow, future: Future[Receipt]) -> bool:
-        while not self.stop.is_set() and not self.deadline.over:
+        while True:
+            ends = self._ends  # a report that is there counts all the same
             try:
-                future.result(_STOP_CHECK_S)
+                future.result(0.0 if ends else _STOP_CHECK_S)
             except TimeoutError:
+                if ends:
+                    return False
                 continue
             except DeliveryFailedError as exc:
                 self._failed(row, exc)
                 return False
             self.sent.append(row.id)
             return True
-        return False
+
+    @property
+    def _ends(self) -> bool:
+        """Whether nothing more is sent, and no report is waited for."""
+        return self.stop.is_set() or self.deadline.over
 
     def _failed(self, row: OutboxRow, exc: DeliveryFailedError) -> None:
         if exc.record_refused:

@@ -104,10 +104,13 @@ def relay_of(sessions: Sessions, topic: Topic) -> Relay:
     return Relay(EndpointSettingsStep(sessions, topic, topic.reader, now_ms=lambda: 0))
 
 
-def wanted(sessions: Sessions, wanted: EndpointSettings = SETTINGS, *, published: int = 0) -> None:
+def wanted(
+    sessions: Sessions, wanted: EndpointSettings = SETTINGS, *, published: int = 0, offset: int | None = None
+) -> None:
     """Let an operator want something."""
     row = row_of(wanted)
     row.published_revision, row.updated_at_ms = published, 0
+    row.published_partition, row.published_offset = (None if offset is None else 0), offset
     transact(sessions, lambda session: session.add(row))
 
 
@@ -171,6 +174,43 @@ def test_what_was_appended_is_read_to_its_end_before_anything_is_written(session
     topic.settings += [replace(SETTINGS, target_digest=b"\1" * 8), NEWER]
     relay.run_once()
     assert [record.revision for record in topic.settings[1:]] == [NEWER.revision, NEWER.revision + 1]
+
+
+@pytest.mark.parametrize("changes", [1, 2, 3])
+def test_settings_of_before_a_restore_are_merged_however_often_an_operator_changed_them_since(
+    sessions: Sessions, changes: int
+) -> None:
+    """The topic has two changes more than the backup; readers follow nothing that is not above both."""
+    drained = replace(NEWER, revision=SETTINGS.revision + 2, skip_before_ms=SETTINGS.skip_before_ms + 1)
+    topic = Topic([NEWER, drained])
+    wanted(sessions, replace(SETTINGS, revision=SETTINGS.revision + changes), published=SETTINGS.revision)
+    relay = relay_of(sessions, topic)
+    for _ in range(3):
+        relay.run_once()
+    published = topic.settings[2:]
+    assert [(each.paused, each.skip_before_ms) for each in published] == [(SETTINGS.paused, drained.skip_before_ms)]
+    assert published[0].revision > max(drained.revision, SETTINGS.revision + changes)
+
+
+def test_a_late_record_in_the_past_is_no_change_of_an_operator(sessions: Sessions) -> None:
+    """The database is older than the topic, where an old record stands between the row and what followed it."""
+    topic = Topic([SETTINGS, replace(SETTINGS, revision=SETTINGS.revision - 1), NEWER])
+    wanted(sessions, published=SETTINGS.revision, offset=0)
+    relay = relay_of(sessions, topic)
+    for _ in range(3):
+        relay.run_once()
+    assert the_row(sessions) == (NEWER.revision, NEWER.revision, NEWER.paused)
+
+
+def test_settings_that_a_killed_relay_had_published_are_not_changed(sessions: Sessions) -> None:
+    """It was killed before it could remember that; an operator has changed them again since."""
+    latest = replace(SETTINGS, revision=SETTINGS.revision + 2, retry_at_ms=SETTINGS.retry_at_ms + 1)
+    topic = Topic([SETTINGS, replace(SETTINGS, revision=SETTINGS.revision + 1)])
+    wanted(sessions, latest, published=SETTINGS.revision)
+    relay = relay_of(sessions, topic)
+    for _ in range(3):
+        relay.run_once()
+    assert topic.settings[2:] == [latest]
 
 
 def test_what_kafka_does_not_acknowledge_stays_pending(sessions: Sessions) -> None:

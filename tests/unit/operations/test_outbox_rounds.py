@@ -93,6 +93,24 @@ def test_a_report_that_does_not_come_is_waited_for_until_the_deadline_or_the_sto
     assert (sending.sent, sending.parked) == ([], {})
 
 
+class PartlySilent(Sink):
+    """Acknowledges what it takes at once, but for the first."""
+
+    def produce(self, _event: object, **_: object) -> Future[Receipt]:
+        """Take an event."""
+        report = super().produce(_event)
+        if self.asked > 1:
+            report.set_result(cast("Any", None))
+        return report
+
+
+def test_a_report_that_is_there_counts_when_the_time_is_over_and_nothing_more_is_sent() -> None:
+    sink = PartlySilent()
+    sending = _Sending(cast("Any", sink), Deadline.after(LOOKS, Clock()), threading.Event())
+    sending.send(rows("silent", "a", "b", "a"))
+    assert (sending.sent, sink.asked) == ([1, 2], 3)
+
+
 def test_a_registry_that_does_not_answer_is_asked_once_a_batch_for_a_schema() -> None:
     sink = Sink(RegistryUnavailableError("no answer"))
     sending = _Sending(cast("Any", sink), Deadline.after(50.0, Clock()), threading.Event())

@@ -33,7 +33,7 @@ def test_a_red_world_is_in_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-@pytest.mark.parametrize("kind", ["routers", "relays", "replayers"])
+@pytest.mark.parametrize("kind", ["routers", "relays", "settings", "resyncs", "outbox", "replayers"])
 def test_a_world_of_each_kind_is_run_and_what_ends_one_is_kept(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
         now = 100.0
