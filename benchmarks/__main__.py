@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # In this order: parts first, then the whole, then what goes wrong.
 ORDER = (
-    "table", "router", "worker", "pipeline", "https", "rates", "idle", "demo", "hang", "fairness", "outage", "kill",
-    "scale_out", "workers", "mixed", "dead", "flaky", "replay", "portal", "token_flood",
+    "table", "router", "worker", "pipeline", "slow", "https", "rates", "idle", "demo", "hang", "fairness", "outage",
+    "kill", "scale_out", "workers", "mixed", "dead", "flaky", "replay", "portal", "token_flood",
 )  # fmt: skip
 # Parts of parts, and what takes long: by name only.
 PARTS = ("engine", "http_client", "source_mapping", "breakdown", "samples", "hops", "server", "size")

@@ -59,7 +59,7 @@ _WORLDS = 4
 _MOST_CPU_S = 10.0  # of a world; the longest takes one
 # Bugs of how much and how soon: what shows them at the pace of a deployment, see `engine_pace`.
 _SHOWN_AT_PACE = {
-    "full_window_blames_its_lanes": "a backlog of four receivers that take 300 ms",
+    "full_window_takes_lane_after_lane": "a backlog of four receivers that take 300 ms",
     "slow_answers_leave_one_request_at_a_time": "a receiver that takes more than a second",
     "schedule_begins_late": "one request in ten fails",
     "failures_lower_the_limit_for_good": "one in ten of a receiver that takes 200 ms fails",

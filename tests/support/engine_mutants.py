@@ -509,7 +509,7 @@ MUTANTS = {
             ),
         ),
     ),
-    "full_window_blames_its_lanes": _mutant(
+    "full_window_takes_lane_after_lane": _mutant(
         "where a full window waits for endpoints that are slow, lane after lane gets a cursor, up to a quarantine",
         ("isolation", "elif self._waits_for_others(stream, oldest, hook.endpoint):", "elif False:"),
     ),

@@ -1,4 +1,4 @@
-"""Endpoints at the pace of a deployment, in simulated time: they fail now and then, always, or for a while, or are slow.
+"""Endpoints at the pace of a deployment, in simulated time: failing now and then, always, or for a while, or slow.
 
 `engine_world` judges what may follow what, at a second a step. This one judges how much a receiver gets and how soon,
 with the numbers of `EnginePolicy` as they are shipped. Only clock, log and receiver are simulated; every run is a
@@ -455,7 +455,7 @@ SCENES["an endpoint falls ill before live reading has re-read what a restored co
     until_s=15.0,
     bars=(_delivered(15, 1.0),),
 )
-# Everybody is well and takes its time: nobody's records are at fault that the window is full.
+# All are well and take their time: it is not because of one of them that the window is full.
 SCENES["a backlog of four receivers that take 300 ms"] = Scene(
     plan=Plan(rate_per_s=1e6, fails=always(0.0), publish_s=0.006, latency_s=0.3, clients=4, window_records=1_000),
     until_s=12.0,
