@@ -517,7 +517,7 @@ MUTANTS = {
         "an endpoint that answers slowly gets one request at a time",
         (
             "endpoint_health",
-            "max(self.limit / 2, min(self.limit, self._policy.concurrency_start))",
+            "max(self.limit / 2, min(self.limit, self._policy.concurrency_slow))",
             "max(self.limit / 2, 1.0)",
         ),
     ),

@@ -76,6 +76,7 @@ class Traits:
     operators: bool  # pause, skip and retry
     short_retention: bool  # shorter than the outages
     limits: bool  # some hooks have a rate limit, and endpoints start with one request at a time
+    slow_endpoints: bool  # one that holds much of a full window is slow as a whole
     early_disable: bool  # hooks are disabled after a thousand seconds of failure
     offset_resets: bool  # operators reset offsets, and starts are refused
     refusals: bool  # receivers ask for dead letters
@@ -89,6 +90,7 @@ class Traits:
             operators=seed % 8 in {2, 7},
             short_retention=seed % 7 == 6,
             limits=seed % 4 == 3,
+            slow_endpoints=seed % 4 == 1,
             early_disable=seed % 5 == 4,
             offset_resets=seed % 9 in {1, 5},
             refusals=seed % 9 in {3, 7},
@@ -140,6 +142,8 @@ class World:
             read_ahead_records=WINDOW,
             fresh_window_s=0.0,
             lagging_s=0.0,
+            slow_records=8 if self.traits.slow_endpoints else WINDOW,
+            concurrency_slow=1,
             retry_in_window_s=NEAR,
             retry_in_buffer_s=NEAR,
             stale_wait_s=40.0,

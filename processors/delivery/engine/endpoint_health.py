@@ -136,11 +136,11 @@ class EndpointHealth:
         return wait
 
     def shrink(self) -> None:
-        """Halve the concurrency, since the endpoint answers slowly, down to what endpoints start with.
+        """Halve the concurrency, since the endpoint answers slowly, but not below `concurrency_slow`.
 
         Where places are scarce, the shares of clients go by the age of what is in flight, see `FairShare`.
         """
-        self.limit = max(self.limit / 2, min(self.limit, self._policy.concurrency_start))
+        self.limit = max(self.limit / 2, min(self.limit, self._policy.concurrency_slow))
 
     def waits(self, now: float) -> bool:
         """Whether nothing may be sent, or nothing but a probe."""

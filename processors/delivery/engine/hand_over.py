@@ -39,7 +39,6 @@ class HandOver:
         ledger, index = self._ledger, stream.index
         if endpoint.health.waits(ledger.now) or stream.position < stream.restored_settled.end:
             return
-        before = ledger.changes
         for group in self._hook_groups(stream, endpoint):
             cursors = [hook.backlogs[index].cursor for hook in group]
             if self._rejoins(stream, cursors) and not self._awaits_table(stream, cursors):
@@ -56,8 +55,7 @@ class HandOver:
         if not endpoint.from_backlog[index]:
             for resource, hooks in self._resource_groups(stream, endpoint).items():
                 self._hand_over_resource(stream, resource, hooks)
-        if ledger.changes != before:
-            ledger.ready.wake_lanes(endpoint)
+        ledger.ready.wake_lanes(endpoint)
 
     def _hook_groups(self, stream: Stream, endpoint: Endpoint) -> list[list[TrackedHook]]:
         """All hooks of an endpoint that is served from its backlog go together; otherwise each goes alone."""

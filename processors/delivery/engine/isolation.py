@@ -62,8 +62,10 @@ class Isolation:
             self._ledger.open_cursor(hook, stream)
 
     def _waits_for_others(self, stream: Stream, oldest: Pending, endpoint: Endpoint) -> bool:
-        """Whether a record was never tried, and more of its endpoint is ready than may be in flight."""
+        """Whether a record was never tried, and waits for many of its endpoint: the endpoint is slow as a whole."""
         if oldest.resource in oldest.hook.backlogs[stream.index].clocks:
+            return False
+        if endpoint.window_counts[stream.index] <= self._policy.slow_records:
             return False
         return oldest.offset not in stream.in_flight or bool(endpoint.ready[stream.index])
 

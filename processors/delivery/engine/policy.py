@@ -51,6 +51,8 @@ class EnginePolicy:
     # An endpoint that holds this share of the window, with its oldest record older than `lagging_s`, is lagging.
     lagging_share: float = 0.25
     lagging_s: float = 1.0
+    # One that holds more than this of a full window, with its oldest record never tried, is slow as a whole.
+    slow_records: int = 8
 
     # A retry that is due within this time waits in the window; for a later one the lane gets a cursor.
     retry_in_window_s: float = 30.0
@@ -97,6 +99,7 @@ class EnginePolicy:
     concurrency_start: int = 8
     concurrency_max: int = 64
     concurrency_fast_s: float = 1.0
+    concurrency_slow: int = 8  # slower answers lower it down to this
     client_in_flight: int = 128
     process_in_flight: int = 4_096
 
