@@ -12,12 +12,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks import parallel_consumer
-from benchmarks.builds import builds, remarks
 from benchmarks.figures import Figure, median_of
 from benchmarks.load import EVENTS
 from benchmarks.running import Size, arguments, main
-from benchmarks.scenes import Emptied, empty
-from benchmarks.stack import Stack, broker
+from benchmarks.scenes import Emptied, empty, in_turn
+from benchmarks.stack import Stack
 from benchmarks.worker import TARGETS, peer_figures, peer_round, ratio_of
 
 if TYPE_CHECKING:
@@ -43,17 +42,14 @@ def one_round(servers: str, records: int, build: Build) -> Emptied:
 
 def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str]]:
     """All rounds, the builds and the peer in turn."""
-    reason = parallel_consumer.missing()
-    rounds: dict[str, list[Emptied]] = {build.name: [] for build in builds()}
-    peers: list[Emptied] = []
-    with broker() as servers:
-        for _ in range(options.rounds):
-            for build in builds():
-                rounds[build.name].append(one_round(servers, options.records, build))
-            if reason is None:
-                peers.append(peer_round(servers, options.records, 0))
+    rounds = in_turn(
+        options.rounds,
+        lambda servers, build: one_round(servers, options.records, build),
+        lambda servers: peer_round(servers, options.records, 0),
+    )
+    peers = rounds.peers
     figures: list[Figure] = []
-    for name, found in rounds.items():
+    for name, found in rounds.own.items():
         figures += [
             Figure(
                 name=f"{name}: rate",
@@ -72,7 +68,7 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
             figures.append(Figure(name=f"{name}: ratio", value=ratio, unit="x"))
     if peers:
         figures += peer_figures(parallel_consumer.NAME, peers)
-    return figures, [*([reason] if reason else []), *remarks()]
+    return figures, rounds.remarks
 
 
 if __name__ == "__main__":

@@ -6,12 +6,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.stack import READY_WITHIN_S, NotMeasuredError, until
+from benchmarks import parallel_consumer
+from benchmarks.builds import builds, remarks
+from benchmarks.stack import READY_WITHIN_S, NotMeasuredError, broker, until
 from benchmarks.usage import cpu_seconds, peak_mib
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from benchmarks.builds import Build
     from benchmarks.stack import Load, Received, Stack
     from tests.support.processes import Process
 
@@ -34,6 +37,29 @@ class Emptied:
     def cpu_us(self) -> float:
         """CPU per delivery of all of them."""
         return sum(self.each_us)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounds:
+    """What was emptied in turn: `own` by the name of a build, and by the peer, where `remarks` say of none why."""
+
+    own: dict[str, list[Emptied]]
+    peers: list[Emptied]
+    remarks: Sequence[str]
+
+
+def in_turn(rounds: int, own: Callable[[str, Build], Emptied], peer: Callable[[str], Emptied]) -> Rounds:
+    """Let each build and the peer empty a backlog on the same broker, round by round."""
+    reason = parallel_consumer.missing()
+    found: dict[str, list[Emptied]] = {build.name: [] for build in builds()}
+    peers: list[Emptied] = []
+    with broker() as servers:
+        for _ in range(rounds):
+            for build in builds():
+                found[build.name].append(own(servers, build))
+            if reason is None:
+                peers.append(peer(servers))
+    return Rounds(own=found, peers=peers, remarks=[*([reason] if reason else []), *remarks()])
 
 
 def empty(stack: Stack, records: int, start: Callable[[], Sequence[Process]]) -> Emptied:

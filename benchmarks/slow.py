@@ -11,23 +11,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks import parallel_consumer
-from benchmarks.builds import builds, remarks
 from benchmarks.figures import Figure, median_of
-from benchmarks.load import BODIES, DELIVERIES
 from benchmarks.running import Size, arguments, main
-from benchmarks.scenes import Emptied, empty
-from benchmarks.stack import Stack, broker
-from benchmarks.worker import BUFFER, peer_figures, ratio_of
+from benchmarks.scenes import in_turn
+from benchmarks.senders import AT_ONCE, BUFFER
+from benchmarks.worker import own_round, peer_figures, peer_round, ratio_of
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from benchmarks.builds import Build
-
 TARGETS = range(1, 51)
 ANSWER_S = 0.3
-AT_ONCE = 4_096
 BAR_RATE_PER_S = 3_000
 SIZES = (
     Size("records", 200_000, 10_000, "deliveries a round"),
@@ -35,37 +30,18 @@ SIZES = (
 )
 
 
-def one_round(servers: str, records: int, build: Build) -> Emptied:
-    """Let the worker of a build deliver everything once."""
-    with Stack(servers, environment=build.environment) as stack:
-        stack.publish_hooks(TARGETS)
-        stack.fill(DELIVERIES, TARGETS, records)
-        stack.receiver.fault("*", delay_s=ANSWER_S)
-        return empty(stack, records, lambda: [stack.role("deliver").process])
-
-
-def peer_round(servers: str, records: int) -> Emptied:
-    """Let parallel-consumer deliver the same once."""
-    with Stack(servers) as stack:
-        stack.make_bodies_topic()
-        stack.fill(BODIES, TARGETS, records)
-        stack.receiver.fault("*", delay_s=ANSWER_S)
-        return empty(stack, records, lambda: [parallel_consumer.start(stack, buffer=BUFFER, at_once=AT_ONCE)])
-
-
 def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str]]:
     """All rounds, the builds and the peer in turn."""
-    reason = parallel_consumer.missing()
-    rounds: dict[str, list[Emptied]] = {build.name: [] for build in builds()}
-    peers: list[Emptied] = []
-    with broker() as servers:
-        for _ in range(options.rounds):
-            for build in builds():
-                rounds[build.name].append(one_round(servers, options.records, build))
-            if reason is None:
-                peers.append(peer_round(servers, options.records))
+    rounds = in_turn(
+        options.rounds,
+        lambda servers, build: own_round(servers, options.records, build, targets=TARGETS, answer_s=ANSWER_S),
+        lambda servers: peer_round(
+            servers, options.records, BUFFER, targets=TARGETS, answer_s=ANSWER_S, at_once=AT_ONCE
+        ),
+    )
+    peers = rounds.peers
     figures: list[Figure] = []
-    for name, found in rounds.items():
+    for name, found in rounds.own.items():
         rate = median_of(found, lambda each: each.counted.rate)
         figures += [
             Figure(name=f"{name}: rate", value=rate, unit="/s", at_least=BAR_RATE_PER_S),
@@ -79,7 +55,7 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
             figures.append(Figure(name=f"{name}: ratio", value=ratio, unit="x"))
     if peers:
         figures += peer_figures(f"{parallel_consumer.NAME} {AT_ONCE} at once", peers)
-    return figures, [*([reason] if reason else []), *remarks()]
+    return figures, rounds.remarks
 
 
 if __name__ == "__main__":

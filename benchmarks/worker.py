@@ -40,22 +40,46 @@ SIZES = (
 )
 
 
-def own_round(servers: str, records: int, build: Build, profile: str | None = None) -> Emptied:
-    """Let hookstream's worker of a build deliver everything once."""
+def own_round(
+    servers: str,
+    records: int,
+    build: Build,
+    profile: str | None = None,
+    *,
+    targets: Sequence[int] = TARGETS,
+    answer_s: float = 0.0,
+) -> Emptied:
+    """Let hookstream's worker of a build deliver everything once; all targets take `answer_s` for an answer."""
     with Stack(servers, environment=build.environment) as stack:
-        stack.publish_hooks(TARGETS)
-        stack.fill(DELIVERIES, TARGETS, records)
+        stack.publish_hooks(targets)
+        stack.fill(DELIVERIES, targets, records)
+        _take(stack, answer_s)
         found = empty(stack, records, lambda: [stack.role("deliver", profile=profile).process])
         stack.processes.started[-1].terminate(60.0)
         return found
 
 
-def peer_round(servers: str, records: int, buffer: int) -> Emptied:
-    """Let parallel-consumer deliver the same once."""
+def peer_round(
+    servers: str,
+    records: int,
+    buffer: int,
+    *,
+    targets: Sequence[int] = TARGETS,
+    answer_s: float = 0.0,
+    at_once: int = parallel_consumer.AT_ONCE,
+) -> Emptied:
+    """Let parallel-consumer deliver the same once, with so many requests at once."""
     with Stack(servers) as stack:
         stack.make_bodies_topic()
-        stack.fill(BODIES, TARGETS, records)
-        return empty(stack, records, lambda: [parallel_consumer.start(stack, buffer=buffer)])
+        stack.fill(BODIES, targets, records)
+        _take(stack, answer_s)
+        return empty(stack, records, lambda: [parallel_consumer.start(stack, buffer=buffer, at_once=at_once)])
+
+
+def _take(stack: Stack, answer_s: float) -> None:
+    """Let every target take so long for an answer."""
+    if answer_s:
+        stack.receiver.fault("*", delay_s=answer_s)
 
 
 def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str]]:
