@@ -40,11 +40,10 @@ SIZES = (
 )
 
 
-def quarantines(worker: Role, client: int) -> int:
-    """How often the worker says that it has quarantined a client's endpoint."""
-    lines = worker.process.log_text().splitlines()
-    told = [json.loads(line) for line in lines if "its endpoint is quarantined" in line]
-    return sum(line["client"] == client for line in told)
+def quarantines(log: str, client: int) -> int:
+    """How often the log of a worker says that it has quarantined a client's endpoint."""
+    told = [json.loads(line) for line in log.splitlines() if "its endpoint is quarantined" in line]
+    return sum(line["client"] == str(client) for line in told)
 
 
 def flaky(stack: Stack, worker: Role, percent: int, options: argparse.Namespace) -> list[Figure]:
@@ -62,7 +61,7 @@ def flaky(stack: Stack, worker: Role, percent: int, options: argparse.Namespace)
         Figure(name=f"{percent} %: p99", value=found.p99_ms, unit="ms", at_most=BAR_P99_MS if first else None),
         Figure(
             name=f"{percent} %: quarantines",
-            value=quarantines(worker, percent),
+            value=quarantines(worker.process.log_text(), percent),
             at_most=BAR_QUARANTINES if first else None,
         ),
         Figure(name=f"{percent} %: out of order", value=found.out_of_order, at_most=0),
@@ -91,7 +90,7 @@ def dead(stack: Stack, worker: Role, options: argparse.Namespace) -> list[Figure
             value=sum(at <= refused[0] + AT_ONCE_S for at in refused),
             at_most=BAR_AT_ONCE,
         ),
-        Figure(name="dead: quarantines", value=quarantines(worker, DEAD), at_least=1, at_most=1),
+        Figure(name="dead: quarantines", value=quarantines(worker.process.log_text(), DEAD), at_least=1, at_most=1),
     ]
     if options.dead_seconds > LATER_S:
         later = sum(refused[0] + LATER_S <= at < refused[0] + options.dead_seconds for at in refused)

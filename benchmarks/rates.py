@@ -2,13 +2,15 @@
 
 Latency is from the event's own time, which has whole milliseconds and is cut, not rounded: half a millisecond of what
 is shown is that. CPU is that of hookstream's processes (router and worker) per delivery; that of the broker is for
-writing and reading an event, its delivery and its attempt. Everybody is warm before.
+writing and reading an event, its delivery and its attempt. Everybody is warm before. Both builds are measured, one
+after the other, where there is a compiled one.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks.builds import builds, remarks
 from benchmarks.figures import Figure
 from benchmarks.load import EVENTS
 from benchmarks.running import Size, arguments, main
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from benchmarks.builds import Build
     from benchmarks.stack import Received, Role
 
 CLIENTS = range(1, 51)
@@ -48,9 +51,9 @@ def at_rate(stack: Stack, roles: Sequence[Role], rate_per_s: float, seconds: flo
     return received, used / each * 1e6, done["cpu_s"] / each * 1e6
 
 
-def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str]]:
+def of_build(servers: str, build: Build, options: argparse.Namespace) -> list[Figure]:
     """Three rates, one after the other, with the same processes."""
-    with broker() as servers, Stack(servers) as stack:
+    with Stack(servers, environment=build.environment) as stack:
         stack.publish_hooks(CLIENTS)
         roles = [stack.role("router"), stack.role("deliver")]
         for role in roles:
@@ -66,21 +69,31 @@ def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str
         wanted = int(options.seconds * LOW_RATE) + int(options.seconds * MIDDLE_RATE)
         lost = wanted + int(options.seconds * options.offered) - low.distinct - middle.distinct - high.distinct
         stack.stop(*roles)
+    name = f"{build.name}: "
     return [
-        Figure(name="200/s p50", value=low.p50_ms, unit="ms", at_most=3),
-        Figure(name="200/s p99", value=low.p99_ms, unit="ms", at_most=8),
-        Figure(name="1,000/s p50", value=middle.p50_ms, unit="ms"),
-        Figure(name="1,000/s p99", value=middle.p99_ms, unit="ms", at_most=30),
-        Figure(name="sustained", value=high.rate, unit="/s", at_least=BAR_SUSTAINED_PER_S),
-        Figure(name="sustained p50", value=high.p50_ms, unit="ms"),
-        Figure(name="sustained p99", value=high.p99_ms, unit="ms"),
-        Figure(name="CPU", value=cpu_us, unit="µs/delivery", at_most=BAR_CPU_US),
-        Figure(name="CPU of the load", value=load_us, unit="µs/event"),
-        *([Figure(name="CPU of the broker", value=broker_us, unit="µs/event")] if broker_us else []),
-        Figure(name="memory of router and worker", value=memory, unit="MiB"),
-        Figure(name="lost", value=lost, at_most=0),
-        Figure(name="out of order", value=low.out_of_order + middle.out_of_order + high.out_of_order, at_most=0),
-    ], []
+        Figure(name=f"{name}200/s p50", value=low.p50_ms, unit="ms", at_most=3),
+        Figure(name=f"{name}200/s p99", value=low.p99_ms, unit="ms", at_most=8),
+        Figure(name=f"{name}1,000/s p50", value=middle.p50_ms, unit="ms"),
+        Figure(name=f"{name}1,000/s p99", value=middle.p99_ms, unit="ms", at_most=30),
+        Figure(name=f"{name}sustained", value=high.rate, unit="/s", at_least=BAR_SUSTAINED_PER_S),
+        Figure(name=f"{name}sustained p50", value=high.p50_ms, unit="ms"),
+        Figure(name=f"{name}sustained p99", value=high.p99_ms, unit="ms"),
+        Figure(name=f"{name}CPU", value=cpu_us, unit="µs/delivery", at_most=BAR_CPU_US),
+        Figure(name=f"{name}CPU of the load", value=load_us, unit="µs/event"),
+        *([Figure(name=f"{name}CPU of the broker", value=broker_us, unit="µs/event")] if broker_us else []),
+        Figure(name=f"{name}memory of router and worker", value=memory, unit="MiB"),
+        Figure(name=f"{name}lost", value=lost, at_most=0),
+        Figure(name=f"{name}out of order", value=low.out_of_order + middle.out_of_order + high.out_of_order, at_most=0),
+    ]
+
+
+def measure(options: argparse.Namespace) -> tuple[Sequence[Figure], Sequence[str]]:
+    """Each build with a broker of its own."""
+    figures: list[Figure] = []
+    for build in builds():
+        with broker() as servers:
+            figures += of_build(servers, build, options)
+    return figures, remarks()
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from benchmarks.flaky import quarantines
 from hookstream.processors.delivery.attempts.lines import (
     ENDPOINT_BURST,
     ENDPOINT_EVERY_S,
@@ -120,6 +122,16 @@ def test_a_change_of_state_is_told_although_the_endpoint_has_told_enough(
         "delivered; its endpoint has recovered",
     ]
     assert written[-2]["left_out"] == 100 - ENDPOINT_BURST
+
+
+def test_the_benchmark_of_flaky_receivers_counts_quarantines(
+    lines: AttemptLines, written: list[MutableMapping[str, Any]]
+) -> None:
+    lines.failed(a_post(), AttemptResult.ERROR_STATUS, FAILED)
+    lines.quarantined(a_post(), AttemptResult.ERROR_STATUS, FAILED)
+    log = "\n".join(json.dumps(line) for line in written)
+    assert quarantines(log, int(DELIVERY.client)) == 1
+    assert quarantines(log, int(DELIVERY.client) + 1) == 0
 
 
 def test_dead_letters_are_told_within_bounds(lines: AttemptLines, written: list[MutableMapping[str, Any]]) -> None:
