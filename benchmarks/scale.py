@@ -46,18 +46,13 @@ class Input:
 
 
 INPUTS = (
-    Input("w", 43.7, "µs", "CPU of a worker per delivery; 33 compiled", "`make bench-worker`"),
-    Input("r", 19.4, "µs", "CPU of a router per event; 52 for 1 KB of Avro", "`make bench-router`"),
+    Input("w", 44.3, "µs", "CPU of a worker per delivery; 24.6 compiled", "`make bench-worker`"),
+    Input("r", 22.4, "µs", "CPU of a router per event; 56.5 for 1 KB of Avro", "`make bench-router`"),
     Input(
-        "b",
-        126,
-        "µs",
-        "CPU of the broker per event at the most: what 8,600 a second left of two cores, load and receiver included; an"
-        " event alone costs some 1,700",
-        "`make bench-rates`",
+        "b", 84, "µs", "CPU of the broker per event at 9,000 a second; one alone costs some 1,700", "`make bench-rates`"
     ),
     Input("t", 283, "bytes", "of a hook in the memory of a router or worker, of five million", "`make bench-size`"),
-    Input("l", 12, "µs", "to read a hook into the table at a start", "`make bench-table`"),
+    Input("l", 8, "µs", "to read a hook into the table at a start", "`make bench-table`"),
     Input("E", record_sizes.event(), "bytes", "an event in the log", "`python -m benchmarks.scale`"),
     Input("D", record_sizes.delivery(), "bytes", "a delivery", "`python -m benchmarks.scale`"),
     Input("A", record_sizes.attempt(), "bytes", "an attempt with a short answer", "`python -m benchmarks.scale`"),
@@ -69,9 +64,13 @@ INPUTS = (
     ),
     Input("k", 496, "bytes", "of a hook in PostgreSQL, with its indexes", "`make bench-size`"),
     Input(
-        "v", 30, "µs", "of a relay per hook when an API starts: it compares all of `subscriptions`", "`make bench-size`"
+        "v",
+        9.1,
+        "µs",
+        "of a relay per hook when an API starts: it compares all of `subscriptions`",
+        "`make bench-size`",
     ),
-    Input("y", 7_200, "/s", "hooks that the relay publishes, on a quiet machine", "`make bench-size`"),
+    Input("y", 5_700, "/s", "hooks that the relay publishes", "`make bench-size`"),
     Input(
         "q",
         0.27,
