@@ -53,7 +53,7 @@ def written() -> Iterator[list[MutableMapping[str, Any]]]:
 
 
 def a_post(target: str = SECRET_TARGET) -> Any:
-    endpoint = SimpleNamespace(client_id=9999, target=target, health=SimpleNamespace(breaker_open=False))
+    endpoint = SimpleNamespace(client_id="9999", target=target, health=SimpleNamespace(breaker_open=False))
     return SimpleNamespace(pending=SimpleNamespace(delivery=DELIVERY), endpoint=endpoint, number=2, probe=False)
 
 
