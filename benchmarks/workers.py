@@ -6,13 +6,12 @@ which is faster than any group delivers; so no member has a start, and some seco
 are deliveries a second of all workers from the first receipt to the last, CPU of all workers per delivery, and which
 share each one has made. All workers, the broker and the receiver share the machine's cores: more workers do more a
 second only while there are cores left, so the bar is that a delivery costs no more CPU. A first round of one worker,
-after which the broker is warm, does not count. Memory is that at the end: PSS
-is what a process has alone and its share of what it has with others, so RSS less PSS is what sharing saves; the table
-is what a worker with these hooks has more than one without them. Confluent's parallel-consumer, a process with threads
-for all cores, empties a backlog of as many records for as many targets in the same way: the ratios say what a machine
-delivers that is given to one or the other. The build is the compiled one where there is one (`make compiled`).
-`--only workers` or `--only rebalances` runs one half; a quick run leaves three and four workers out, and all strategies
-but the first.
+after which the broker is warm, does not count. Memory is that at the end: PSS is what a process has alone and its share
+of what it has with others, so RSS less PSS is what sharing saves; the table is what a worker with these hooks has more
+than one without them. Confluent's parallel-consumer, a process with threads for all cores, empties a backlog of as many
+records for as many targets in the same way: the ratios say what a machine delivers that is given to one or the other.
+The build is the compiled one where there is one (`make compiled`). `--only workers` or `--only rebalances` runs one
+half; a quick run leaves three and four workers out, and all strategies but the first.
 """
 
 from __future__ import annotations
